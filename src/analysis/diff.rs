@@ -1,0 +1,90 @@
+//! Two snapshots of one process, thread by thread.
+
+use std::collections::HashMap;
+
+use super::history::{History, Streak};
+use super::signature::{self, Signatures};
+use crate::model::{Frame, Snapshot, StartTime, Thread, Tid};
+
+/// What became of a thread from the earlier snapshot to the later.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Change<'a> {
+    /// It is in the earlier one only.
+    Gone(&'a Thread),
+    /// It is in the later one only.
+    New(&'a Thread),
+    /// Its stack is the same, and has been for as long as the streak says.
+    Same(&'a Thread, Streak),
+    /// Its stack is another. Callers are compared before callees: the frames named are the outermost ones that differ,
+    /// None where one stack is the other's beginning.
+    Moved { before: &'a Thread, after: &'a Thread, was: Option<&'a Frame>, is: Option<&'a Frame>, common: usize },
+    /// One of the snapshots could not capture it, so nothing can be said.
+    Unseen(&'a Thread),
+}
+
+/// One thread's change.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct ThreadChange<'a> {
+    pub tid: Tid,
+    pub change: Change<'a>,
+}
+
+/// All changes between two snapshots, in the order of the threads' ids.
+pub struct Comparison<'a> {
+    pub before: &'a Snapshot,
+    pub after: &'a Snapshot,
+    pub changes: Vec<ThreadChange<'a>>,
+}
+
+/// Compares two snapshots. `history` holds every snapshot of the recording up to `after`.
+pub fn compare<'a>(before: &'a Snapshot, after: &'a Snapshot, history: &History) -> Comparison<'a> {
+    let mut signatures = Signatures::default();
+    let modules = (signatures.modules(before), signatures.modules(after));
+    let identity = |thread: &Thread| (thread.tid, thread.start);
+    let mut earlier: HashMap<(Tid, StartTime), &Thread> =
+        before.threads.iter().map(|thread| (identity(thread), thread)).collect();
+    let same_process = before.process.id == after.process.id;
+    let mut changes: Vec<ThreadChange<'a>> = Vec::new();
+    for thread in &after.threads {
+        let was = if same_process { earlier.remove(&identity(thread)) } else { None };
+        let change = match was {
+            None => Change::New(thread),
+            Some(was) if !was.is_captured() || !thread.is_captured() => Change::Unseen(thread),
+            Some(was) => match first_difference(&modules, was, thread) {
+                None => Change::Same(
+                    thread,
+                    history.streak(after, thread).unwrap_or(Streak { since: after.taken, samples: 1, unseen: 0 }),
+                ),
+                Some((was_frame, is_frame, common)) => {
+                    Change::Moved { before: was, after: thread, was: was_frame, is: is_frame, common }
+                }
+            },
+        };
+        changes.push(ThreadChange { tid: thread.tid, change });
+    }
+    changes.extend(earlier.into_values().map(|thread| ThreadChange { tid: thread.tid, change: Change::Gone(thread) }));
+    changes.sort_by_key(|change| (change.tid, matches!(change.change, Change::New(_))));
+    Comparison { before, after, changes }
+}
+
+type Difference<'a> = (Option<&'a Frame>, Option<&'a Frame>, usize);
+
+/// The outermost frames that differ and how many frames outside them agree; None when all agree.
+fn first_difference<'a>(
+    (before, after): &(Vec<u32>, Vec<u32>),
+    was: &'a Thread,
+    is: &'a Thread,
+) -> Option<Difference<'a>> {
+    let (old, new) = (&was.stack.frames, &is.stack.frames);
+    let common = old
+        .iter()
+        .rev()
+        .zip(new.iter().rev())
+        .take_while(|(old, new)| signature::of_frame(before, old) == signature::of_frame(after, new))
+        .count();
+    if common == old.len() && common == new.len() {
+        return None;
+    }
+    let outermost_different = |frames: &'a [Frame]| frames.len().checked_sub(common + 1).map(|at| &frames[at]);
+    Some((outermost_different(old), outermost_different(new), common))
+}

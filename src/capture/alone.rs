@@ -1,0 +1,135 @@
+//! One thread at a time: while one is held, all others run.
+//!
+//! All tracing is done by a thread that exists for this purpose only. When a tracee does not stop in time it can be
+//! neither held nor let go (a running tracee cannot be detached), but the kernel lets go of all tracees of a thread that
+//! ends: so the tracing thread ends, and another goes on with the next one.
+
+use std::collections::VecDeque;
+use std::panic::resume_unwind;
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::arena::Arena;
+use super::hold::{self, NotHeld};
+use super::loss;
+use super::{CapturedThread, Context, Draft, Planned, StackBytes, extent, plan_hold};
+use crate::model::{Hold, Reason, RuntimeAddress, Tid};
+use crate::proc::ProcDir;
+use crate::sys::clock::Instant;
+use crate::sys::ptrace::{self, RawRegisters, RegisterError};
+
+/// How long to wait for one thread to stop. One that runs needs some 30 us, one that waits for a CPU behind another
+/// program a few milliseconds.
+const STOP_DEADLINE: Duration = Duration::from_millis(5);
+/// How long a snapshot may spend waiting in vain, all threads together; after that each gets `LATE_DEADLINE`.
+const WASTE_LIMIT: Duration = Duration::from_millis(100);
+const LATE_DEADLINE: Duration = Duration::from_micros(200);
+
+/// Captures each of these threads by itself.
+pub(super) fn capture(process: &ProcDir, tids: Vec<Tid>, draft: &mut Draft<'_>, arena: &mut Arena) {
+    let mut remaining = VecDeque::from(tids);
+    let mut wasted = Duration::ZERO;
+    let buffer = arena.one();
+    while !remaining.is_empty() {
+        let ended =
+            thread::scope(|scope| scope.spawn(|| trace(process, &mut remaining, draft, buffer, &mut wasted)).join());
+        if let Err(panic) = ended {
+            resume_unwind(panic);
+        }
+    }
+}
+
+/// Captures threads until there are none left or one of them does not stop.
+fn trace(
+    process: &ProcDir,
+    remaining: &mut VecDeque<Tid>,
+    draft: &mut Draft<'_>,
+    buffer: &mut [u8],
+    wasted: &mut Duration,
+) {
+    while let Some(tid) = remaining.pop_front() {
+        let Some(planned) = plan_hold(process, tid, draft) else {
+            continue;
+        };
+        let deadline = if *wasted < WASTE_LIMIT { STOP_DEADLINE } else { LATE_DEADLINE };
+        match hold_and_copy(&planned, draft, buffer, deadline) {
+            Ok(copied) => finish(planned, copied, draft, buffer),
+            Err(Failure::DidNotStop) => {
+                *wasted += deadline;
+                draft.lost(planned, loss::did_not_stop(deadline));
+                return;
+            }
+            Err(Failure::Gone) => draft.lost(planned, Reason::ThreadGone),
+            Err(Failure::NotSeized(errno)) => {
+                let reason = loss::not_seized(&planned, errno);
+                draft.lost(planned, reason);
+            }
+            Err(Failure::Registers(error)) => draft.lost(planned, loss::registers(error)),
+        }
+    }
+}
+
+struct Copied {
+    registers: RawRegisters,
+    start: RuntimeAddress,
+    read: Result<usize, Errno>,
+    held: Duration,
+}
+
+enum Failure {
+    NotSeized(Errno),
+    Gone,
+    DidNotStop,
+    Registers(RegisterError),
+}
+
+/// Holds the thread, copies its registers and stack, lets it go. Nothing in here allocates before the release.
+fn hold_and_copy(
+    planned: &Planned,
+    draft: &Draft<'_>,
+    buffer: &mut [u8],
+    deadline: Duration,
+) -> Result<Copied, Failure> {
+    let tid = planned.tid;
+    ptrace::seize(tid).map_err(Failure::NotSeized)?;
+    let begun = Instant::now();
+    // A thread that ends now makes this fail; the wait then finds it gone.
+    if ptrace::interrupt(tid).is_err() {
+        return Err(Failure::Gone);
+    }
+    let held = hold::wait(tid, begun, deadline).map_err(|not_held| match not_held {
+        NotHeld::Gone => Failure::Gone,
+        NotHeld::DidNotStop => Failure::DidNotStop,
+    })?;
+    let registers = ptrace::registers(tid);
+    let copied = registers.map(|registers| {
+        let (start, length) =
+            extent::used(&draft.map, registers.stack_pointer(), Some(registers.fs_base()), buffer.len());
+        (registers, start, draft.memory.read(start, &mut buffer[..length]))
+    });
+    held.release();
+    let held = begun.elapsed();
+    match copied {
+        Ok((registers, start, read)) => Ok(Copied { registers, start, read, held }),
+        Err(error) => Err(Failure::Registers(error)),
+    }
+}
+
+fn finish(planned: Planned, copied: Copied, draft: &mut Draft<'_>, buffer: &[u8]) {
+    let stack = match copied.read {
+        Ok(length) => StackBytes::copy_of(copied.start, &buffer[..length]),
+        Err(errno) => {
+            draft.notice(planned.tid, loss::memory(errno, &copied.registers));
+            StackBytes::default()
+        }
+    };
+    draft.threads.push(CapturedThread {
+        tid: planned.tid,
+        status: planned.status,
+        hold: Hold::Held(copied.held),
+        context: Context::Full(Box::new(copied.registers)),
+        stack,
+    });
+}

@@ -1,0 +1,81 @@
+//! Which part of a stack is in use.
+//!
+//! From the red zone below the stack pointer to the end of the stack: the end of its mapping or, where it is nearer, the
+//! thread descriptor that libc puts above a thread's stack and that the thread pointer (fs_base) points at. A stack
+//! pointer in another mapping (a coroutine's stack in the heap, a signal stack, a stack that has grown or been made since
+//! the map was read) gets a fixed number of bytes instead.
+//!
+//! Allocates nothing: it is called while the thread is held.
+
+use crate::model::RuntimeAddress;
+use crate::proc::{Backing, MemoryMap};
+
+/// Bytes below the stack pointer that a function without calls of its own may use (psABI 3.2.2).
+const RED_ZONE: u64 = 128;
+/// What is copied where nothing tells the end of the stack.
+const UNKNOWN_EXTENT: u64 = 64 << 10;
+
+/// Where to begin copying, and how many bytes there are to copy at most.
+pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, limit: usize) -> (RuntimeAddress, usize) {
+    let limit = limit as u64;
+    let below = stack_pointer.saturating_sub(RED_ZONE);
+    let descriptor = fs_base.filter(|&fs_base| fs_base > stack_pointer);
+    let (start, end) = match map.find(RuntimeAddress(stack_pointer)) {
+        Some(mapping) => {
+            let (first, last) = (mapping.range.start.0, mapping.range.end.0);
+            let end = match (&mapping.backing, descriptor) {
+                (_, Some(descriptor)) if descriptor < last => descriptor,
+                (Backing::MainStack, _) => last,
+                _ => last.min(stack_pointer.saturating_add(UNKNOWN_EXTENT)),
+            };
+            (below.max(first), end)
+        }
+        None => {
+            let end = descriptor.filter(|descriptor| descriptor - stack_pointer <= limit);
+            // The page that holds the stack pointer may be the first one there is.
+            let page = stack_pointer & !0xfff;
+            (below.max(page), end.unwrap_or(stack_pointer.saturating_add(UNKNOWN_EXTENT)))
+        }
+    };
+    let length = end.saturating_sub(start).min(limit);
+    (RuntimeAddress(start), usize::try_from(length).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map() -> MemoryMap {
+        MemoryMap::parse(
+            b"10000-90000 rw-p 00000000 00:00 0 \n\
+              7ff000000000-7ff000021000 rw-p 00000000 00:00 0                          [stack]\n",
+        )
+        .expect("well-formed")
+    }
+
+    #[test]
+    fn a_thread_stack_ends_at_the_thread_pointer() {
+        assert_eq!(used(&map(), 0x20000, Some(0x21000), 1 << 20), (RuntimeAddress(0x1ff80), 0x1080));
+    }
+
+    #[test]
+    fn the_main_stack_ends_with_its_mapping() {
+        let sp = 0x7ff0_0002_0000;
+        assert_eq!(used(&map(), sp, Some(0x10100), 1 << 20), (RuntimeAddress(sp - 128), 0x1080));
+    }
+
+    #[test]
+    fn a_stack_without_known_end_gets_a_fixed_part() {
+        assert_eq!(used(&map(), 0x20000, None, 1 << 20), (RuntimeAddress(0x1ff80), 0x10080));
+    }
+
+    #[test]
+    fn the_red_zone_does_not_reach_below_the_mapping() {
+        assert_eq!(used(&map(), 0x10008, Some(0x10100), 1 << 20), (RuntimeAddress(0x10000), 0x100));
+    }
+
+    #[test]
+    fn no_more_than_the_limit() {
+        assert_eq!(used(&map(), 0x20000, Some(0x80000), 4096).1, 4096);
+    }
+}

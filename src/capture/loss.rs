@@ -1,0 +1,47 @@
+//! What a refusal of the kernel means for a thread, found out after nothing is held any more.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::Planned;
+use crate::model::{Reason, RuntimeAddress, ThreadState};
+use crate::proc;
+use crate::sys::ptrace::{RawRegisters, RegisterError};
+
+/// Why a thread could not be seized.
+pub(super) fn not_seized(planned: &Planned, errno: Errno) -> Reason {
+    if errno == Errno::ESRCH {
+        return Reason::ThreadGone;
+    }
+    if let Ok(Some(tracer)) = planned.directory.tracer() {
+        return Reason::AlreadyTraced { tracer: tracer.pid, tracer_name: tracer.name };
+    }
+    match planned.directory.status().map(|status| status.state) {
+        Ok(ThreadState::Zombie | ThreadState::Dead) | Err(proc::Error::Gone) => Reason::ThreadGone,
+        _ => Reason::Refused { what: "seizing it".into(), errno: errno as i32 },
+    }
+}
+
+pub(super) fn did_not_stop(waited: Duration) -> Reason {
+    Reason::DidNotStop { waited_us: u64::try_from(waited.as_micros()).unwrap_or(u64::MAX) }
+}
+
+/// Why a held thread has no registers. ESRCH: it was killed while it was held.
+pub(super) fn registers(error: RegisterError) -> Reason {
+    match error {
+        RegisterError::Kernel(Errno::ESRCH) => Reason::ThreadGone,
+        RegisterError::Kernel(errno) => Reason::Refused { what: "reading its registers".into(), errno: errno as i32 },
+        RegisterError::ThirtyTwoBit => {
+            Reason::Refused { what: "reading the registers of 32-bit code".into(), errno: libc::EOPNOTSUPP }
+        }
+    }
+}
+
+/// Why a held thread's stack could not be read.
+pub(super) fn memory(errno: Errno, registers: &RawRegisters) -> Reason {
+    match errno {
+        Errno::EFAULT | Errno::EIO => Reason::StackPointerWild(RuntimeAddress(registers.stack_pointer())),
+        _ => Reason::Refused { what: "reading its stack".into(), errno: errno as i32 },
+    }
+}

@@ -1,0 +1,34 @@
+//! A thread in uninterruptible sleep, read without stopping it.
+//!
+//! It would not stop before it wakes, so it is not asked to. It does not run either, so what /proc/PID/task/TID/syscall
+//! tells (where it entered the kernel) and the bytes of its stack belong together, as long as the same is told after the
+//! bytes were copied. Callee-saved registers remain unknown.
+
+use super::{CapturedThread, Context, Draft, Planned, StackBytes, extent};
+use crate::model::{Hold, Reason};
+
+/// What is copied at most of such a stack: nothing is held, but nothing tells where the stack ends either.
+const LIMIT: usize = 64 << 10;
+
+pub(super) fn capture(planned: Planned, draft: &mut Draft<'_>) {
+    let Ok(Some(blocked)) = planned.directory.blocked_call() else {
+        draft.lost(planned, Reason::Uninterruptible);
+        return;
+    };
+    let mut bytes = vec![0; LIMIT];
+    let (start, length) = extent::used(&draft.map, blocked.stack_pointer.0, None, LIMIT);
+    let copied = draft.memory.read(start, &mut bytes[..length]).unwrap_or(0);
+    if planned.directory.blocked_call().ok().flatten() != Some(blocked) {
+        draft.lost(planned, Reason::Uninterruptible);
+        return;
+    }
+    let Planned { tid, status, .. } = planned;
+    draft.notice(tid, Reason::Uninterruptible);
+    draft.threads.push(CapturedThread {
+        tid,
+        status,
+        hold: Hold::Untouched,
+        context: Context::Blocked(blocked),
+        stack: StackBytes::copy_of(start, &bytes[..copied]),
+    });
+}

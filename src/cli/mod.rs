@@ -1,0 +1,185 @@
+//! The command line: arguments as typed, checked configuration, work, exit code. The only room that knows clap.
+//!
+//! Exit codes: 0 when what was asked for was done (a closed pipe is the reader's right, and counts); 1 when the recording
+//! has no such snapshot or thread; 2 for everything else that went wrong, with one line on standard error that says what
+//! and what would help.
+
+mod arguments;
+mod configuration;
+mod demo;
+mod demo_target;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread;
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser};
+
+use crate::record::{self, Plan, Voice};
+use crate::store::Damage;
+use crate::symbols::Finder;
+use crate::sys::signals::Termination;
+use crate::target::Target;
+use crate::view::{self, Format};
+use arguments::{Arguments, Command};
+use configuration::{Configuration, Job};
+
+const NOT_THERE: u8 = 1;
+const FAILED: u8 = 2;
+
+/// Runs hangsnap as it was called.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // clap writes help and complaints itself, in colour where there is a terminal.
+        Err(error) => {
+            let failed = error.use_stderr();
+            return match error.print() {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::from(FAILED),
+                _ if failed => ExitCode::from(FAILED),
+                _ => ExitCode::SUCCESS,
+            };
+        }
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With standard error gone there is nobody left to tell.
+            let _ = writeln!(anstream::stderr(), "hangsnap: {error:#}");
+            ExitCode::from(match error.downcast_ref::<view::Error>() {
+                Some(
+                    view::Error::NoSuchSnapshot { .. }
+                    | view::Error::NoSuchThread { .. }
+                    | view::Error::TooFewSnapshots { .. },
+                ) => NOT_THERE,
+                _ => FAILED,
+            })
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io_error = match cause.downcast_ref::<record::Error>() {
+            Some(record::Error::Output(error)) => Some(error),
+            _ => match cause.downcast_ref::<view::Error>() {
+                Some(view::Error::Output(error)) => Some(error),
+                _ => cause.downcast_ref::<io::Error>(),
+            },
+        };
+        io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "hangsnap", &mut script);
+            Ok(io::stdout().write_all(&script)?)
+        }
+        Some(Command::Man) => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+            Ok(io::stdout().write_all(&page)?)
+        }
+        Some(Command::Demo) => demo::run(),
+        Some(Command::DemoTarget) => demo_target::run(),
+        Some(Command::List { path, json }) => {
+            let mut out = output();
+            let damage = view::list(&mut out, &path, format(json))?;
+            finish(out, damage)
+        }
+        Some(Command::Show(arguments)) => {
+            let checked = configuration::Show::check(&arguments)?;
+            let mut out = output();
+            let damage = view::show(
+                &mut out,
+                &arguments.file,
+                &checked.at,
+                &checked.finder,
+                &checked.selection,
+                format(arguments.json),
+            )?;
+            finish(out, damage)
+        }
+        Some(Command::Diff(arguments)) => {
+            let (between, finder) = configuration::check_diff(&arguments)?;
+            let mut out = output();
+            let between = between.as_ref().map(|(first, second)| (first, second));
+            let damage = view::diff(&mut out, &arguments.file, between, &finder, format(arguments.json))?;
+            finish(out, damage)
+        }
+        None => sample(configuration::check(arguments.sample)?),
+    }
+}
+
+fn sample(configuration: Configuration) -> anyhow::Result<()> {
+    let Configuration { targets, stop, job } = configuration;
+    let targets = targets.iter().map(Target::open).collect::<Result<Vec<_>, _>>()?;
+    match job {
+        Job::Print { selection, format, keep } => {
+            let mut out = output();
+            for (number, target) in targets.iter().enumerate() {
+                let snapshot = record::once(target, stop)?;
+                if let Some(output) = &keep {
+                    record::keep(output, &snapshot)?;
+                }
+                if number > 0 && format == Format::Text {
+                    writeln!(out)?;
+                }
+                let finder = Finder::new(vec![format!("/proc/{}/root", target.pid()).into()]);
+                view::print(&mut out, &snapshot, &finder, &selection, format)?;
+            }
+            finish(out, [])
+        }
+        Job::Record { interval, count, length, output } => {
+            let termination = Termination::block().context("cannot block signals")?;
+            let (sender, asked) = crossbeam_channel::bounded(1);
+            thread::spawn(move || {
+                if termination.wait().is_ok() {
+                    // Fails only when the sampler has ended already.
+                    let _ = sender.send(());
+                    if termination.wait().is_ok() {
+                        // Asked twice: what is stored is whole, so there is nothing to wait for.
+                        std::process::exit(FAILED.into());
+                    }
+                }
+            });
+            let is_terminal = io::stdout().is_terminal();
+            let voice = Voice { out: Box::new(io::stdout()), is_terminal };
+            let plan = Plan { targets, interval, stop, count, length, output };
+            let ready = || {
+                // Without a service manager there is nobody to tell.
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+            };
+            record::run(plan, voice, &asked, ready)?;
+            Ok(())
+        }
+    }
+}
+
+fn format(json: bool) -> Format {
+    if json { Format::Json } else { Format::Text }
+}
+
+/// Standard output in large pieces, without colours where they are not wanted.
+fn output() -> io::BufWriter<anstream::Stdout> {
+    io::BufWriter::with_capacity(1 << 16, anstream::stdout())
+}
+
+/// Writes what is left; a damaged file is an error although everything whole in it was printed.
+fn finish(mut out: impl Write, damage: impl IntoIterator<Item = Damage>) -> anyhow::Result<()> {
+    out.flush()?;
+    let damage: Vec<String> = damage.into_iter().map(|damage| damage.to_string()).collect();
+    anyhow::ensure!(damage.is_empty(), "{}", damage.join("\nhangsnap: "));
+    Ok(())
+}
+
+/// Whether a path is meant to be a directory, there or not yet there.
+fn is_directory(path: &Path) -> bool {
+    path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
+}

@@ -1,0 +1,83 @@
+//! The sections that hold call frame information, copied out of a file or of memory.
+
+use std::fs::File;
+
+use gimli::{BaseAddresses, EhFrameHdr, LittleEndian as Little, Pointer};
+use object::read::elf::ElfFile64;
+use object::{LittleEndian, Object, ObjectSection, ReadCache};
+
+use super::{Error, Headers, Image, PositionedFile};
+use crate::model::FileAddress;
+
+/// Larger than the call frame information of any program seen; what claims more is taken to be damaged.
+const MAX_SECTION: u64 = 512 << 20;
+
+/// The bytes of a section, and the file address they are loaded at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Section {
+    pub address: FileAddress,
+    pub data: Vec<u8>,
+}
+
+/// Whatever call frame information a module has. Any of it may be missing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CfiSections {
+    pub eh_frame_hdr: Option<Section>,
+    pub eh_frame: Option<Section>,
+    pub debug_frame: Option<Section>,
+    /// What addresses relative to the text or to the data count from (psABI's DW_EH_PE_textrel and datarel).
+    pub text: Option<FileAddress>,
+    pub got: Option<FileAddress>,
+}
+
+impl CfiSections {
+    /// Reads the sections of a file by its section headers.
+    pub fn from_file(file: &File) -> Result<Self, Error> {
+        let cache = ReadCache::new(PositionedFile::new(file)?);
+        let elf = ElfFile64::<LittleEndian, _>::parse(&cache).map_err(|_| Error::NotElf)?;
+        let section = |name: &str| -> Option<Section> {
+            let section = elf.section_by_name(name)?;
+            if section.size() > MAX_SECTION {
+                return None;
+            }
+            let data = section.uncompressed_data().ok()?.into_owned();
+            (!data.is_empty()).then(|| Section { address: FileAddress(section.address()), data })
+        };
+        let address = |name: &str| elf.section_by_name(name).map(|section| FileAddress(section.address()));
+        Ok(Self {
+            eh_frame_hdr: section(".eh_frame_hdr"),
+            eh_frame: section(".eh_frame"),
+            debug_frame: section(".debug_frame"),
+            text: address(".text"),
+            got: address(".got"),
+        })
+    }
+
+    /// Reads the sections of an image without section headers: the search table by its program header, and what it points
+    /// at up to the end of the segment that holds it.
+    pub fn from_image(headers: &Headers, image: &impl Image) -> Self {
+        Self::try_from_image(headers, image).unwrap_or_default()
+    }
+
+    fn try_from_image(headers: &Headers, image: &impl Image) -> Option<Self> {
+        let (address, size) = headers.eh_frame_hdr?;
+        let hdr = read_section(image, address, size)?;
+        let bases = BaseAddresses::default().set_eh_frame_hdr(address.0);
+        let parsed = EhFrameHdr::new(&hdr.data, Little).parse(&bases, 8).ok()?;
+        let Pointer::Direct(eh_frame) = parsed.eh_frame_ptr() else {
+            return None;
+        };
+        let eh_frame = FileAddress(eh_frame);
+        let (_, rest) = headers.offset_of_address(eh_frame)?;
+        let eh_frame = read_section(image, eh_frame, rest)?;
+        Some(Self { eh_frame_hdr: Some(hdr), eh_frame: Some(eh_frame), ..Self::default() })
+    }
+}
+
+fn read_section(image: &impl Image, address: FileAddress, size: u64) -> Option<Section> {
+    if size > MAX_SECTION {
+        return None;
+    }
+    let mut data = vec![0; usize::try_from(size).ok()?];
+    image.read(address, &mut data).then_some(Section { address, data })
+}

@@ -1,0 +1,38 @@
+//! ELF images, in files and in the memory of a process: headers, build-ids, the sections an unwinder needs, and how to
+//! open a file that a target named.
+//!
+//! Promises: all input is hostile. Sizes are bounded before anything is allocated, nothing panics, and a path is opened
+//! only below a given root and as a regular file. Files are read with pread and never mapped: a
+//! file that someone else cuts short must not be able to kill hangsnap. It loads no DWARF debug information and no
+//! symbols; `symbols` does.
+
+mod cfi;
+mod headers;
+mod open;
+mod positioned;
+
+pub use cfi::{CfiSections, Section};
+pub use headers::Headers;
+pub use open::open_below;
+pub use positioned::PositionedFile;
+
+use crate::model::FileAddress;
+
+/// Why an image could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("not a regular file with anything in it")]
+    NotRegular,
+    #[error("not a 64-bit little-endian ELF image")]
+    NotElf,
+    #[error("{0} is malformed")]
+    Malformed(&'static str),
+}
+
+/// Bytes of an image by file address: of a file through its program headers, or of a process's memory through the bias.
+pub trait Image {
+    /// Fills the buffer from `address` on; false when not all of it is there.
+    fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool;
+}

@@ -1,0 +1,91 @@
+//! A stack as it was walked: frames from the innermost outwards, how each was found, and why the walk ended.
+
+use super::{CodeAddress, FileAddress, ModuleIndex, Register, RuntimeAddress};
+
+/// Where an instruction lies.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Place {
+    InModule {
+        module: ModuleIndex,
+        address: FileAddress,
+    },
+    /// In no module: generated code, or a wild pointer.
+    Outside(RuntimeAddress),
+}
+
+/// One activation of a function.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Frame {
+    pub code: CodeAddress<Place>,
+    pub found: FoundBy,
+}
+
+/// How a frame came to be known, from the surest to the least sure.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum FoundBy {
+    /// It is the thread's own instruction pointer.
+    Context,
+    /// Call frame information of the frame inside it told where its return address is.
+    Cfi,
+    /// The frame inside it is a signal trampoline, whose call frame information points into the kernel's saved context.
+    SignalFrame,
+    /// A chain of saved frame pointers, where no call frame information was found.
+    FramePointer,
+    /// The word at the stack pointer was taken for a return address, after a call through a bad pointer.
+    Guess,
+}
+
+/// The frames of one thread, innermost first, and why there are no more.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Stack {
+    pub frames: Vec<Frame>,
+    pub end: WalkEnd,
+}
+
+/// Why a walk ended. Anything but `Root` means that callers may be missing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum WalkEnd {
+    /// The outermost frame: its call frame information declares that nothing called it, or the return address is zero.
+    Root,
+    /// Neither registers nor memory of the thread could be had.
+    NotCaptured,
+    /// The word at this address is needed and was not copied.
+    MemoryNotCopied(RuntimeAddress),
+    /// The call frame information needs a register whose value is unknown.
+    UnknownRegister(Register),
+    /// No call frame information covers the address, and no chain of frame pointers goes on from it.
+    NoUnwindInfo(RuntimeAddress),
+    /// There is call frame information for the address, but it cannot be evaluated.
+    BadUnwindInfo(RuntimeAddress),
+    /// The value found as return address does not point into executable memory.
+    BadReturnAddress(RuntimeAddress),
+    /// The caller's frame would not lie further up the stack.
+    NoProgress,
+    /// More frames than hangsnap keeps of one stack.
+    TooManyFrames,
+}
+
+impl WalkEnd {
+    /// Why, in words; the addresses and registers are the facts behind it.
+    pub fn describe(self) -> String {
+        match self {
+            Self::Root => "the outermost frame".into(),
+            Self::NotCaptured => "the thread was not captured".into(),
+            Self::MemoryNotCopied(at) => format!("the stack at {at} was not copied"),
+            Self::UnknownRegister(register) => {
+                format!("the caller depends on {}, whose value is unknown", register.name())
+            }
+            Self::NoUnwindInfo(at) => {
+                format!("no unwind information for {at} and no frame pointer")
+            }
+            Self::BadUnwindInfo(at) => {
+                format!("the unwind information for {at} cannot be evaluated")
+            }
+            Self::BadReturnAddress(at) => {
+                format!("the return address {at} lies in no executable memory")
+            }
+            Self::NoProgress => "the next frame would not lie further up the stack".into(),
+            Self::TooManyFrames => "more frames than are kept".into(),
+        }
+    }
+}

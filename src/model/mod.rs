@@ -1,0 +1,26 @@
+//! The vocabulary that every other room speaks: processes, addresses, registers, modules, frames, threads, snapshots and
+//! notices.
+//!
+//! Promises: plain data, equal when the facts are equal, no I/O, no unsafe, nothing that can fail. A snapshot holds what
+//! was seen (registers, addresses, module identities, states) and how it was seen; names of functions, source lines and
+//! verdicts are computed when it is viewed and have no place here.
+
+mod address;
+mod frame;
+mod ids;
+mod module;
+mod notice;
+mod registers;
+mod snapshot;
+mod system_call;
+mod thread;
+
+pub use address::{Bias, CodeAddress, FileAddress, RuntimeAddress};
+pub use frame::{FoundBy, Frame, Place, Stack, WalkEnd};
+pub use ids::{BuildId, Pid, ProcessId, StartTime, Tid};
+pub use module::{Module, ModuleIndex};
+pub use notice::{Notice, Reason, Subject};
+pub use registers::{Register, RegisterFile, Registers, SpecialRegister, SpecialRegisters};
+pub use snapshot::{Process, Recording, Snapshot, StopMode, Timestamp};
+pub use system_call::SystemCall;
+pub use thread::{Hold, Thread, ThreadState};

@@ -1,0 +1,92 @@
+//! What a snapshot could not see, and why. A loss is a fact like any other: it is stored and shown.
+
+use std::fmt;
+
+use super::{Pid, RuntimeAddress, Tid};
+
+/// One thing that is missing from a snapshot, or less sure than usual.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Notice {
+    pub subject: Subject,
+    pub reason: Reason,
+}
+
+/// What a notice is about.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Subject {
+    Process,
+    Thread(Tid),
+    /// A module, by its path in the target.
+    Module(String),
+}
+
+/// Why it could not be seen.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Reason {
+    /// The thread ended while the snapshot was being taken.
+    ThreadGone,
+    /// The thread sleeps uninterruptibly: a stop would not arrive, so none was asked for.
+    Uninterruptible,
+    /// The thread had not stopped when the time to wait for it was over. It was let go, never having been held.
+    DidNotStop { waited_us: u64 },
+    /// Another program traces the thread.
+    AlreadyTraced { tracer: Pid, tracer_name: String },
+    /// The thread has exited and only its entry remains, waiting for its parent or for its sibling threads.
+    Exited,
+    /// The kernel refused a request (an errno, see errno(3)).
+    Refused { what: String, errno: i32 },
+    /// The stack pointer points into no mapped memory.
+    StackPointerWild(RuntimeAddress),
+    /// Only so many bytes of a deeper stack were copied.
+    StackTruncated { copied: u64 },
+    /// The file on disk is not the one that is running; what could be read came from memory.
+    FileReplaced,
+    /// The file could not be opened or is not what it should be.
+    FileUnreadable { why: String },
+    /// Threads were still being created when the snapshot ended; there may be some that it never saw.
+    ThreadsStillAppearing,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ThreadGone => f.write_str("ended during the snapshot"),
+            Self::Uninterruptible => {
+                f.write_str("in uninterruptible sleep, where it cannot be stopped; not waited for")
+            }
+            Self::DidNotStop { waited_us } => {
+                write!(f, "did not stop within {waited_us} us and was let go")
+            }
+            Self::AlreadyTraced { tracer, tracer_name } => {
+                write!(f, "already traced by {tracer_name} (pid {tracer})")
+            }
+            Self::Exited => f.write_str("has exited and waits to be reaped"),
+            Self::Refused { what, errno } => {
+                write!(f, "{what} failed: {}", std::io::Error::from_raw_os_error(*errno))
+            }
+            Self::StackPointerWild(at) => {
+                write!(f, "the stack pointer {at} points into no mapped memory")
+            }
+            Self::StackTruncated { copied } => {
+                write!(f, "only the newest {copied} bytes of its stack were copied")
+            }
+            Self::FileReplaced => {
+                f.write_str("the file on disk is not the one that is running; read from memory instead")
+            }
+            Self::FileUnreadable { why } => write!(f, "its file could not be used ({why}); read from memory instead"),
+            Self::ThreadsStillAppearing => {
+                f.write_str("threads were still being created when the snapshot ended; some may be missing")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.subject {
+            Subject::Process => write!(f, "{}", self.reason),
+            Subject::Thread(tid) => write!(f, "thread {tid}: {}", self.reason),
+            Subject::Module(path) => write!(f, "{path}: {}", self.reason),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A process at one moment, and the recording such moments belong to.
+
+use std::time::Duration;
+
+use super::{Frame, Hold, Module, Notice, Place, ProcessId, Thread, Tid};
+
+/// Which threads are held at the same time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StopMode {
+    /// One thread at a time, so that the others run on. Stacks are each right, but of slightly different moments.
+    OneAtATime,
+    /// Every thread at once: one moment for all.
+    All,
+}
+
+/// A moment on both clocks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Timestamp {
+    /// Nanoseconds since 1970-01-01 UTC; steps when the clock is set.
+    pub realtime_ns: i64,
+    /// Nanoseconds of CLOCK_MONOTONIC; comparable within one boot.
+    pub monotonic_ns: u64,
+}
+
+impl Timestamp {
+    /// How long after `earlier` this was, by the clock that nobody sets. Zero if it was not after.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.monotonic_ns.saturating_sub(earlier.monotonic_ns))
+    }
+}
+
+/// What is told of the whole process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Process {
+    pub id: ProcessId,
+    /// Its pid in its own PID namespace; the same as `id.pid` outside containers.
+    pub inner_pid: i32,
+    /// `comm` of the main thread.
+    pub name: String,
+    pub executable: String,
+    /// The arguments it was started with; bytes that are not UTF-8 are replaced.
+    pub command: Vec<String>,
+}
+
+/// Every thread of one process at one moment, with what could not be seen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// Counts from 1 within a recording; a gap is a sample that was skipped.
+    pub number: u64,
+    pub taken: Timestamp,
+    pub process: Process,
+    pub stop: StopMode,
+    /// From before the first thread was stopped until after the last was let go.
+    pub window: Duration,
+    pub modules: Vec<Module>,
+    /// In the order of their ids.
+    pub threads: Vec<Thread>,
+    pub notices: Vec<Notice>,
+}
+
+impl Snapshot {
+    /// The longest time for which any one thread was held. Zero when none was.
+    pub fn longest_hold(&self) -> Duration {
+        self.threads
+            .iter()
+            .filter_map(|thread| match thread.hold {
+                Hold::Held(time) => Some(time),
+                Hold::Untouched => None,
+            })
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// The module a frame lies in.
+    pub fn module_of(&self, frame: &Frame) -> Option<&Module> {
+        match frame.code.exact() {
+            Place::InModule { module, .. } => self.modules.get(module.0 as usize),
+            Place::Outside(_) => None,
+        }
+    }
+
+    /// The threads of this id or of this name.
+    pub fn threads_called<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a Thread> {
+        let tid = wanted.parse().ok().map(Tid);
+        self.threads.iter().filter(move |thread| Some(thread.tid) == tid || thread.name == wanted)
+    }
+}
+
+/// What all snapshots of one recording share.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recording {
+    /// The version of hangsnap that wrote it.
+    pub version: String,
+    pub host: String,
+    /// The kernel's release, as `uname -r` prints it.
+    pub kernel: String,
+    /// /proc/sys/kernel/random/boot_id: monotonic times compare only within one boot.
+    pub boot_id: String,
+    /// `x86_64`.
+    pub machine: String,
+    /// The time between samples; None for a single snapshot.
+    pub interval: Option<Duration>,
+}

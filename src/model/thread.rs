@@ -1,0 +1,104 @@
+//! One thread at one moment.
+
+use std::time::Duration;
+
+use super::{Registers, Stack, StartTime, SystemCall, Tid};
+
+/// The scheduler's state of a thread just before the snapshot touched it: field 3 of `stat` in proc_pid_stat(5).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ThreadState {
+    /// On a CPU or waiting for one (R).
+    Running,
+    /// Waiting, and a signal would end the wait (S).
+    Sleeping,
+    /// Waiting in the kernel, deaf to signals and to tracers (D).
+    Uninterruptible,
+    /// Stopped by job control (T).
+    Stopped,
+    /// Held by a tracer (t).
+    Traced,
+    /// Exited, its entry still there (Z).
+    Zombie,
+    /// Being removed (X).
+    Dead,
+    /// A letter that proc_pid_stat(5) does not list for user threads.
+    Other(char),
+}
+
+impl ThreadState {
+    /// The state that `stat` writes as this letter.
+    pub fn from_letter(letter: char) -> Self {
+        match letter {
+            'R' => Self::Running,
+            'S' => Self::Sleeping,
+            'D' => Self::Uninterruptible,
+            'T' => Self::Stopped,
+            't' => Self::Traced,
+            'Z' => Self::Zombie,
+            'X' => Self::Dead,
+            other => Self::Other(other),
+        }
+    }
+
+    /// The letter that `stat` writes for it.
+    pub fn letter(self) -> char {
+        match self {
+            Self::Running => 'R',
+            Self::Sleeping => 'S',
+            Self::Uninterruptible => 'D',
+            Self::Stopped => 'T',
+            Self::Traced => 't',
+            Self::Zombie => 'Z',
+            Self::Dead => 'X',
+            Self::Other(letter) => letter,
+        }
+    }
+
+    /// A word for a reader.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Sleeping => "sleeping",
+            Self::Uninterruptible => "uninterruptible",
+            Self::Stopped => "stopped",
+            Self::Traced => "traced",
+            Self::Zombie => "exited",
+            Self::Dead => "dead",
+            Self::Other(_) => "in an unlisted state",
+        }
+    }
+}
+
+/// How the facts about a thread were obtained.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Hold {
+    /// It was stopped: from just before the request to stop until the kernel had let it go again.
+    Held(Duration),
+    /// It was never stopped; what the kernel tells of a thread that is off the CPU is all there is.
+    Untouched,
+}
+
+/// One thread as a snapshot saw it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Thread {
+    pub tid: Tid,
+    /// With the tid it tells a thread from a later one of the same number.
+    pub start: StartTime,
+    /// What the thread calls itself (`comm`, 15 bytes at most); bytes that are not UTF-8 are replaced.
+    pub name: String,
+    pub state: ThreadState,
+    /// Time spent on CPUs since the thread began, in nanoseconds. None where the kernel keeps no such account.
+    pub cpu_ns: Option<u64>,
+    pub hold: Hold,
+    /// None when the thread was in user code.
+    pub system_call: Option<SystemCall>,
+    pub registers: Registers,
+    pub stack: Stack,
+}
+
+impl Thread {
+    /// Whether anything is known of where the thread was. One of which nothing is known says nothing about being stuck.
+    pub fn is_captured(&self) -> bool {
+        !self.stack.frames.is_empty()
+    }
+}

@@ -1,0 +1,24 @@
+//! What the machine is called and which boot this is.
+
+use std::fs;
+
+/// The machine a recording is made on.
+pub struct Host {
+    pub name: String,
+    /// As `uname -r` prints it.
+    pub kernel: String,
+    /// A name for the time since the machine was started; monotonic times compare only within one.
+    pub boot_id: String,
+}
+
+impl Host {
+    /// What cannot be read (a container may hide it) is left empty.
+    pub fn read() -> Self {
+        let line = |path| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        Self {
+            name: line("/proc/sys/kernel/hostname"),
+            kernel: line("/proc/sys/kernel/osrelease"),
+            boot_id: line("/proc/sys/kernel/random/boot_id"),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What /proc says of a process, its threads and its memory map, by way of the procfs crate.
+//!
+//! Promises: everything is read through a directory that was opened once, so that it is about one process even if the pid
+//! is reused. Text that is not UTF-8 is replaced, never refused. It interprets nothing: which mappings make a module and
+//! which threads to hold is decided elsewhere. (The way a held thread's memory is read is in `sys`.)
+
+mod host;
+mod maps;
+mod process;
+mod thread;
+
+pub use host::Host;
+pub use maps::{Backing, Mapping, MemoryMap};
+pub use process::{ProcDir, TracerOf, names_matching, thread_name};
+pub use thread::{BlockedCall, ThreadDir, ThreadStatus};
+
+use procfs::ProcError;
+
+/// Why something of /proc could not be read.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    /// The process or thread has ended.
+    #[error("no such process or thread")]
+    Gone,
+    #[error("permission denied")]
+    NotPermitted,
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<ProcError> for Error {
+    fn from(error: ProcError) -> Self {
+        match error {
+            ProcError::NotFound(_) => Self::Gone,
+            ProcError::PermissionDenied(_) => Self::NotPermitted,
+            ProcError::Io(error, _) => error.into(),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        match error.raw_os_error() {
+            // A file below /proc/PID that was opened while the process lived answers ESRCH once it is gone.
+            Some(libc::ESRCH | libc::ENOENT) => Self::Gone,
+            Some(libc::EACCES | libc::EPERM) => Self::NotPermitted,
+            _ => Self::Other(error.to_string()),
+        }
+    }
+}

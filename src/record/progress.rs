@@ -1,0 +1,178 @@
+//! What the sampler says while it works: what it will do, a line a sample, what happened, and a summary.
+//!
+//! On a terminal the line of the last sample is overwritten by the next; elsewhere every line stays.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use super::watch::Event;
+use crate::model::{Snapshot, StopMode};
+use crate::render::{bytes, duration, time};
+use crate::target::Target;
+
+/// Where to talk.
+pub struct Voice {
+    pub out: Box<dyn Write + Send>,
+    pub is_terminal: bool,
+}
+
+/// What has been recorded of one target.
+#[derive(Default)]
+struct Tally {
+    label: String,
+    path: String,
+    snapshots: u64,
+    bytes: u64,
+    losses: u64,
+    skipped: u64,
+    longest_hold: Duration,
+    fewest_threads: usize,
+    most_threads: usize,
+    last_threads: Option<usize>,
+    first_ns: u64,
+    last_ns: u64,
+}
+
+/// Talks about all targets of one run.
+pub(super) struct Progress {
+    voice: Voice,
+    tallies: Vec<Tally>,
+    line_is_open: bool,
+}
+
+impl Progress {
+    pub(super) fn new(voice: Voice) -> Self {
+        Self { voice, tallies: Vec::new(), line_is_open: false }
+    }
+
+    /// Says that a target will be recorded. Targets are numbered in the order of these calls.
+    pub(super) fn begin(
+        &mut self,
+        target: &Target,
+        threads: usize,
+        interval: Duration,
+        stop: StopMode,
+        path: &Path,
+    ) -> io::Result<()> {
+        let label = format!("{} ({})", target.process.name, target.pid());
+        let held = match stop {
+            StopMode::OneAtATime => "one thread held at a time",
+            StopMode::All => "all threads held at once",
+        };
+        let count = if threads == 1 { "1 thread".into() } else { format!("{threads} threads") };
+        let path = path.display().to_string();
+        self.say(&format!("recording {label}, {count}, every {}, {held}, to {path}", duration(interval)))?;
+        self.tallies.push(Tally { label, path, ..Tally::default() });
+        Ok(())
+    }
+
+    /// Says that a sample was stored.
+    pub(super) fn sample(&mut self, target: usize, snapshot: &Snapshot, stored: usize) -> io::Result<()> {
+        let tally = &mut self.tallies[target];
+        let threads = snapshot.threads.len();
+        let change = match tally.last_threads {
+            Some(last) if last < threads => format!(" (+{})", threads - last),
+            Some(last) if last > threads => format!(" (-{})", last - threads),
+            _ => String::new(),
+        };
+        if tally.snapshots == 0 {
+            tally.fewest_threads = threads;
+            tally.first_ns = snapshot.taken.monotonic_ns;
+        }
+        tally.snapshots += 1;
+        tally.bytes += stored as u64;
+        tally.losses += snapshot.notices.len() as u64;
+        tally.longest_hold = tally.longest_hold.max(snapshot.longest_hold());
+        tally.fewest_threads = tally.fewest_threads.min(threads);
+        tally.most_threads = tally.most_threads.max(threads);
+        tally.last_threads = Some(threads);
+        tally.last_ns = snapshot.taken.monotonic_ns;
+        let losses = match snapshot.notices.as_slice() {
+            [] => "no losses".into(),
+            [notice] => format!("1 loss: {notice}"),
+            [first, rest @ ..] => {
+                format!("{} losses: {first}; {} more", rest.len() + 1, rest.len())
+            }
+        };
+        let whose = if self.tallies.len() > 1 { format!("{}  ", self.tallies[target].label) } else { String::new() };
+        let line = format!(
+            "#{}  {}  {whose}{threads} threads{change}, held at most {}, {}, {losses}",
+            snapshot.number,
+            time(snapshot.taken.realtime_ns),
+            duration(snapshot.longest_hold()),
+            bytes(stored as u64),
+        );
+        let line = printable(&line);
+        if self.voice.is_terminal {
+            write!(self.voice.out, "\r\x1b[K{line}")?;
+            self.line_is_open = true;
+            self.voice.out.flush()
+        } else {
+            self.say(&line)
+        }
+    }
+
+    pub(super) fn skipped(&mut self, target: usize, count: u64) -> io::Result<()> {
+        self.tallies[target].skipped += count;
+        let label = self.tallies[target].label.clone();
+        self.say(&format!("{label}: {count} samples skipped, because those before were still being stored"))
+    }
+
+    pub(super) fn event(&mut self, target: usize, event: &Event) -> io::Result<()> {
+        let label = self.tallies[target].label.clone();
+        self.say(&match event {
+            Event::Executed { executable, name } => {
+                format!("{label}: executes another program: {executable}, calls itself {name}; recording goes on")
+            }
+            Event::Forked(children) => {
+                format!("{label}: started {}; recording goes on with {label} alone", listed(children))
+            }
+            Event::Lost { why } => format!("{label}: cannot be recorded any more: {why}"),
+            Event::Ended { children } if children.is_empty() => format!("{label}: ended"),
+            Event::Ended { children } => format!(
+                "{label}: ended; {} that it started goes on: record it with --pid {}",
+                listed(children),
+                children.first().map_or(0, |(pid, _)| pid.0),
+            ),
+        })
+    }
+
+    /// Says what was recorded.
+    pub(super) fn end(&mut self, why: &str) -> io::Result<()> {
+        for tally in std::mem::take(&mut self.tallies) {
+            let Tally { label, path, snapshots, bytes: size, losses, skipped, longest_hold, .. } = tally;
+            let took = duration(Duration::from_nanos(tally.last_ns.saturating_sub(tally.first_ns)));
+            let threads = match (tally.fewest_threads, tally.most_threads) {
+                (fewest, most) if fewest == most => format!("{most} threads"),
+                (fewest, most) => format!("{fewest} to {most} threads"),
+            };
+            let plural = if snapshots == 1 { "" } else { "s" };
+            self.say(&format!(
+                "{why}: {snapshots} snapshot{plural} of {label} in {took}, {threads}, none held longer than {}, {} in \
+                 {path}; {skipped} skipped, {losses} losses",
+                duration(longest_hold),
+                bytes(size),
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, line: &str) -> io::Result<()> {
+        if std::mem::take(&mut self.line_is_open) {
+            writeln!(self.voice.out)?;
+        }
+        writeln!(self.voice.out, "{}", printable(line))?;
+        self.voice.out.flush()
+    }
+}
+
+/// Names come from the target; they must not move the cursor.
+fn printable(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn listed(processes: &[(crate::model::Pid, String)]) -> String {
+    let list: Vec<String> = processes.iter().map(|(pid, name)| format!("{name} ({pid})")).collect();
+    list.join(", ")
+}

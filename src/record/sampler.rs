@@ -1,0 +1,190 @@
+//! The sampler: every target, every interval, until something ends it.
+
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
+
+use super::assemble::Assembler;
+use super::pipeline::{Job, Pipeline};
+use super::progress::{Progress, Voice};
+use super::watch::{Event, Watch};
+use super::{Error, Output, Sample, recording};
+use crate::capture::Arena;
+use crate::model::StopMode;
+use crate::store::Writer;
+use crate::target::Target;
+
+/// Samples that may wait to be stored.
+const QUEUE: usize = 4;
+
+/// What to record.
+pub struct Plan {
+    pub targets: Vec<Target>,
+    pub interval: Duration,
+    pub stop: StopMode,
+    /// How many samples to take of each target; None for no end.
+    pub count: Option<u64>,
+    /// How long to go on; None for no end.
+    pub length: Option<Duration>,
+    pub output: Output,
+}
+
+/// What ended a recording.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    Asked,
+    Count,
+    Length,
+    TargetsEnded,
+    /// Storing or talking failed; the error says more.
+    Failed,
+}
+
+impl Ended {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Asked => "stopped",
+            Self::Count => "all samples taken",
+            Self::Length => "the time is over",
+            Self::TargetsEnded => "nothing left to record",
+            Self::Failed => "cannot go on",
+        }
+    }
+}
+
+/// A target with what the next sample of it needs.
+struct Sampled {
+    target: Target,
+    watch: Watch,
+    arena: Arena,
+    alive: bool,
+    /// Samples left out since the last one that was taken.
+    skipped: u64,
+}
+
+/// Records until something ends it. `ready` is called once everything is in place; `asked` receives when the user wants
+/// an end.
+///
+/// The first sample of each target is taken before any file is made, so that what cannot be recorded leaves nothing behind.
+pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce()) -> Result<Ended, Error> {
+    let Plan { targets, interval, stop, count, length, output } = plan;
+    let mut sampled = Vec::new();
+    let mut first = Vec::new();
+    for target in targets {
+        let mut arena = Arena::default();
+        let sample = Sample::take(&target, 1, stop, &mut arena)?
+            .ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
+        first.push(sample);
+        let watch = Watch::new(&target);
+        sampled.push(Sampled { target, watch, arena, alive: true, skipped: 0 });
+    }
+    let mut progress = Progress::new(voice);
+    let mut writers = Vec::new();
+    for (sampled, sample) in sampled.iter().zip(&first) {
+        let path = output.path_for(&sampled.target.process);
+        let writer = Writer::create(&path, &recording(Some(interval)))?;
+        progress.begin(&sampled.target, sample.captured.threads.len(), interval, stop, writer.path())?;
+        writers.push(writer);
+    }
+    let (jobs, queue) = bounded(QUEUE);
+    // A sender that is dropped when the pipeline ends tells that it has: its end is the message.
+    let (alive, pipeline_ended) = bounded::<()>(0);
+    let pipeline = Pipeline { writers, progress, assembler: Assembler::default() };
+    let worker = thread::spawn(move || {
+        let _alive = alive;
+        pipeline.run(&queue)
+    });
+    for (target, sample) in first.into_iter().enumerate() {
+        // Fails only if the pipeline has ended, which is noticed below.
+        let _ = jobs.send(Job::Sample { target, sample: Box::new(sample) });
+    }
+    ready();
+    let ended = schedule(&mut sampled, &Limits { interval, stop, count, length }, &jobs, asked, &pipeline_ended);
+    for (target, sampled) in sampled.iter_mut().enumerate() {
+        tell_skipped(target, sampled, &jobs);
+    }
+    drop(jobs);
+    let (mut progress, result) = match worker.join() {
+        Ok(ended) => ended,
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    result?;
+    progress.end(ended.describe())?;
+    Ok(ended)
+}
+
+struct Limits {
+    interval: Duration,
+    stop: StopMode,
+    count: Option<u64>,
+    length: Option<Duration>,
+}
+
+fn schedule(
+    sampled: &mut [Sampled],
+    limits: &Limits,
+    jobs: &Sender<Job>,
+    asked: &Receiver<()>,
+    pipeline_ended: &Receiver<()>,
+) -> Ended {
+    let ticks = tick(limits.interval);
+    let over = limits.length.map_or_else(never, after);
+    let mut number = 1;
+    loop {
+        if limits.count.is_some_and(|count| number >= count) {
+            return Ended::Count;
+        }
+        select! {
+            recv(ticks) -> _ => {}
+            recv(asked) -> _ => return Ended::Asked,
+            recv(over) -> _ => return Ended::Length,
+            recv(pipeline_ended) -> _ => return Ended::Failed,
+        }
+        number += 1;
+        for (target, sampled) in sampled.iter_mut().enumerate().filter(|(_, sampled)| sampled.alive) {
+            sample(target, sampled, number, limits.stop, jobs);
+        }
+        if sampled.iter().all(|sampled| !sampled.alive) {
+            return Ended::TargetsEnded;
+        }
+    }
+}
+
+/// Takes one sample of one target and hands it over with what has happened since the last. A send fails only if the
+/// pipeline has ended, which the schedule notices.
+fn sample(target: usize, sampled: &mut Sampled, number: u64, stop: StopMode, jobs: &Sender<Job>) {
+    if jobs.is_full() {
+        sampled.skipped += 1;
+        return;
+    }
+    tell_skipped(target, sampled, jobs);
+    let taken = match sampled.target.is_alive() {
+        true => Sample::take(&sampled.target, number, stop, &mut sampled.arena),
+        false => Ok(None),
+    };
+    match taken {
+        Ok(Some(sample)) => {
+            for event in sampled.watch.look(&sampled.target, &sample.process) {
+                let _ = jobs.send(Job::Event { target, event });
+            }
+            let _ = jobs.send(Job::Sample { target, sample: Box::new(sample) });
+        }
+        Ok(None) => {
+            sampled.alive = false;
+            let _ = jobs.send(Job::Event { target, event: sampled.watch.ended() });
+        }
+        Err(error) => {
+            // A program that changes its user can put itself out of reach.
+            sampled.alive = false;
+            let _ = jobs.send(Job::Event { target, event: Event::Lost { why: error.to_string() } });
+        }
+    }
+}
+
+fn tell_skipped(target: usize, sampled: &mut Sampled, jobs: &Sender<Job>) {
+    let count = std::mem::take(&mut sampled.skipped);
+    if count > 0 {
+        let _ = jobs.send(Job::Skipped { target, count });
+    }
+}

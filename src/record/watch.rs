@@ -1,0 +1,58 @@
+//! What happens to a target between samples: it executes another program, starts processes, ends.
+
+use crate::model::{Pid, Process};
+use crate::proc;
+use crate::target::Target;
+
+/// Something worth saying of a target.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Event {
+    /// It runs another program now, and is still the same process.
+    Executed { executable: String, name: String },
+    /// It has started these processes, which are not sampled.
+    Forked(Vec<(Pid, String)>),
+    /// It has ended; these processes it had started go on.
+    Ended { children: Vec<(Pid, String)> },
+    /// It is still there and can no longer be looked at.
+    Lost { why: String },
+}
+
+/// What was known of a target when it was looked at last.
+pub(super) struct Watch {
+    executable: String,
+    children: Vec<Pid>,
+}
+
+impl Watch {
+    pub(super) fn new(target: &Target) -> Self {
+        let children = target.directory.children().unwrap_or_default();
+        Self { executable: target.process.executable.clone(), children }
+    }
+
+    /// What has happened since, by what a new sample says of the process.
+    pub(super) fn look(&mut self, target: &Target, process: &Process) -> Vec<Event> {
+        let mut events = Vec::new();
+        if !process.executable.is_empty() && process.executable != self.executable {
+            self.executable.clone_from(&process.executable);
+            events.push(Event::Executed { executable: process.executable.clone(), name: process.name.clone() });
+        }
+        let children = target.directory.children().unwrap_or_default();
+        let new: Vec<Pid> = children.iter().copied().filter(|pid| !self.children.contains(pid)).collect();
+        if !new.is_empty() {
+            events.push(Event::Forked(named(new)));
+        }
+        self.children = children;
+        events
+    }
+
+    /// The target has ended. A program that makes itself a daemon ends and leaves a child that does the work.
+    pub(super) fn ended(&self) -> Event {
+        let mut children = named(self.children.clone());
+        children.retain(|(_, name)| !name.is_empty());
+        Event::Ended { children }
+    }
+}
+
+fn named(pids: Vec<Pid>) -> Vec<(Pid, String)> {
+    pids.into_iter().map(|pid| (pid, proc::thread_name(pid.main_thread()))).collect()
+}

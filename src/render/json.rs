@@ -1,0 +1,339 @@
+//! The same as JSON, for scripts. README.md documents the fields; they are only ever added to.
+//!
+//! Addresses and registers are strings of hexadecimal digits, because most readers of JSON keep 53 bits of a number.
+//! Times are nanoseconds.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::list::{ListedRecording, ListedSnapshot};
+use super::show::Selection;
+use super::system_call;
+use crate::analysis::{Change, Comparison, Streak};
+use crate::model::{
+    CodeAddress, FoundBy, Frame, Hold, Place, Snapshot, SpecialRegister, StopMode, Subject, SystemCall, Thread,
+};
+use crate::symbols::Names;
+
+#[derive(Serialize)]
+struct SnapshotDocument<'a> {
+    format: &'static str,
+    #[serde(flatten)]
+    snapshot: SnapshotFields<'a>,
+    stop: &'static str,
+    window_ns: u64,
+    longest_hold_ns: u64,
+    threads: Vec<ThreadFields<'a>>,
+    notices: Vec<NoticeFields>,
+}
+
+#[derive(Serialize)]
+struct SnapshotFields<'a> {
+    number: u64,
+    realtime_ns: i64,
+    monotonic_ns: u64,
+    pid: i32,
+    inner_pid: i32,
+    program: &'a str,
+    executable: &'a str,
+    command: &'a [String],
+}
+
+#[derive(Serialize)]
+struct ThreadFields<'a> {
+    tid: i32,
+    name: &'a str,
+    state: &'static str,
+    cpu_ns: Option<u64>,
+    held_ns: Option<u64>,
+    system_call: Option<CallFields>,
+    frames: Vec<FrameFields<'a>>,
+    /// Why there are no more frames; null when the outermost was reached.
+    incomplete: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registers: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+#[derive(Serialize)]
+struct CallFields {
+    number: u32,
+    name: Option<&'static str>,
+    arguments: [String; 6],
+    text: String,
+}
+
+#[derive(Serialize)]
+struct FrameFields<'a> {
+    address: String,
+    is_return_address: bool,
+    found_by: &'static str,
+    module: Option<&'a str>,
+    build_id: Option<String>,
+    file_address: Option<String>,
+    functions: Vec<FunctionFields<'a>>,
+}
+
+#[derive(Serialize)]
+struct FunctionFields<'a> {
+    name: Option<&'a str>,
+    inlined: bool,
+    file: Option<&'a str>,
+    line: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct NoticeFields {
+    tid: Option<i32>,
+    module: Option<String>,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct DiffDocument<'a> {
+    format: &'static str,
+    before: SnapshotFields<'a>,
+    after: SnapshotFields<'a>,
+    threads: Vec<ChangeFields<'a>>,
+}
+
+#[derive(Serialize)]
+struct ChangeFields<'a> {
+    tid: i32,
+    name: &'a str,
+    change: &'static str,
+    state: &'static str,
+    system_call: Option<CallFields>,
+    /// For a thread that is the same: for how long and in how many snapshots.
+    same_for_ns: Option<u64>,
+    same_in_snapshots: Option<u64>,
+    unseen_in_snapshots: Option<u64>,
+    /// For a thread that moved: the outermost frames that differ, and how many outside them agree.
+    was: Option<FrameFields<'a>>,
+    is: Option<FrameFields<'a>>,
+    common_frames: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct ListDocument<'a> {
+    format: &'static str,
+    file: &'a str,
+    version: &'a str,
+    host: &'a str,
+    kernel: &'a str,
+    boot_id: &'a str,
+    interval_ns: Option<u64>,
+    snapshots: Vec<ListFields<'a>>,
+}
+
+#[derive(Serialize)]
+struct ListFields<'a> {
+    number: u64,
+    realtime_ns: i64,
+    pid: i32,
+    program: &'a str,
+    threads: usize,
+    longest_hold_ns: u64,
+    window_ns: u64,
+    losses: usize,
+}
+
+/// Writes a snapshot as one object on one line.
+pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: &Selection) -> io::Result<()> {
+    let threads = selection.threads(snapshot);
+    let document = SnapshotDocument {
+        format: "hangsnap.snapshot/1",
+        snapshot: snapshot_fields(snapshot),
+        stop: match snapshot.stop {
+            StopMode::OneAtATime => "one-at-a-time",
+            StopMode::All => "all",
+        },
+        window_ns: nanoseconds(snapshot.window),
+        longest_hold_ns: nanoseconds(snapshot.longest_hold()),
+        threads: threads
+            .into_iter()
+            .map(|thread| thread_fields(snapshot, thread, names, selection.registers))
+            .collect(),
+        notices: snapshot
+            .notices
+            .iter()
+            .map(|notice| NoticeFields {
+                tid: if let Subject::Thread(tid) = &notice.subject { Some(tid.0) } else { None },
+                module: if let Subject::Module(path) = &notice.subject { Some(path.clone()) } else { None },
+                text: notice.reason.to_string(),
+            })
+            .collect(),
+    };
+    line(out, &document)
+}
+
+/// Writes a comparison as one object on one line.
+pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> io::Result<()> {
+    let threads = comparison.changes.iter().map(|change| change_fields(comparison, &change.change, names)).collect();
+    let document = DiffDocument {
+        format: "hangsnap.diff/1",
+        before: snapshot_fields(comparison.before),
+        after: snapshot_fields(comparison.after),
+        threads,
+    };
+    line(out, &document)
+}
+
+/// Writes a recording's list as one object on one line.
+pub fn list(out: &mut dyn Write, listed: &ListedRecording) -> io::Result<()> {
+    let recording = &listed.recording;
+    let document = ListDocument {
+        format: "hangsnap.list/1",
+        file: &listed.path,
+        version: &recording.version,
+        host: &recording.host,
+        kernel: &recording.kernel,
+        boot_id: &recording.boot_id,
+        interval_ns: recording.interval.map(nanoseconds),
+        snapshots: listed.snapshots.iter().map(list_fields).collect(),
+    };
+    line(out, &document)
+}
+
+fn list_fields(snapshot: &ListedSnapshot) -> ListFields<'_> {
+    ListFields {
+        number: snapshot.number,
+        realtime_ns: snapshot.realtime_ns,
+        pid: snapshot.pid.0,
+        program: &snapshot.name,
+        threads: snapshot.threads,
+        longest_hold_ns: nanoseconds(snapshot.longest_hold),
+        window_ns: nanoseconds(snapshot.window),
+        losses: snapshot.losses,
+    }
+}
+
+fn line(out: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, document)?;
+    writeln!(out)
+}
+
+fn snapshot_fields(snapshot: &Snapshot) -> SnapshotFields<'_> {
+    let process = &snapshot.process;
+    SnapshotFields {
+        number: snapshot.number,
+        realtime_ns: snapshot.taken.realtime_ns,
+        monotonic_ns: snapshot.taken.monotonic_ns,
+        pid: process.id.pid.0,
+        inner_pid: process.inner_pid,
+        program: &process.name,
+        executable: &process.executable,
+        command: &process.command,
+    }
+}
+
+fn thread_fields<'a>(
+    snapshot: &'a Snapshot,
+    thread: &'a Thread,
+    names: &'a Names,
+    registers: bool,
+) -> ThreadFields<'a> {
+    ThreadFields {
+        tid: thread.tid.0,
+        name: &thread.name,
+        state: thread.state.name(),
+        cpu_ns: thread.cpu_ns,
+        held_ns: match thread.hold {
+            Hold::Held(time) => Some(nanoseconds(time)),
+            Hold::Untouched => None,
+        },
+        system_call: thread.system_call.map(call_fields),
+        frames: thread.stack.frames.iter().map(|frame| frame_fields(snapshot, frame, names)).collect(),
+        incomplete: (thread.stack.end != crate::model::WalkEnd::Root).then(|| thread.stack.end.describe()),
+        registers: registers.then(|| register_fields(thread)),
+    }
+}
+
+fn register_fields(thread: &Thread) -> serde_json::Map<String, serde_json::Value> {
+    let general = thread.registers.general.iter().map(|(register, value)| (register.name(), value));
+    let special = thread.registers.special.into_iter().flat_map(|special| {
+        SpecialRegister::ALL.into_iter().map(move |register| (register.name(), special.get(register)))
+    });
+    general.chain(special).map(|(name, value)| (name.to_owned(), hexadecimal(value).into())).collect()
+}
+
+fn call_fields(call: SystemCall) -> CallFields {
+    CallFields {
+        number: call.number,
+        name: system_call::name(call),
+        arguments: call.arguments.map(hexadecimal),
+        text: system_call::text(call),
+    }
+}
+
+fn frame_fields<'a>(snapshot: &'a Snapshot, frame: &Frame, names: &'a Names) -> FrameFields<'a> {
+    let module = snapshot.module_of(frame);
+    let (address, file_address) = match (frame.code.exact(), module) {
+        (Place::InModule { address, .. }, Some(module)) => (module.bias.to_runtime(address).0, Some(address.0)),
+        (Place::InModule { address, .. }, None) => (address.0, Some(address.0)),
+        (Place::Outside(address), _) => (address.0, None),
+    };
+    let functions = names.of(snapshot, frame);
+    FrameFields {
+        address: hexadecimal(address),
+        is_return_address: matches!(frame.code, CodeAddress::Return(_)),
+        found_by: match frame.found {
+            FoundBy::Context => "context",
+            FoundBy::Cfi => "cfi",
+            FoundBy::SignalFrame => "signal-frame",
+            FoundBy::FramePointer => "frame-pointer",
+            FoundBy::Guess => "guess",
+        },
+        module: module.map(|module| module.path.as_str()),
+        build_id: module.and_then(|module| module.build_id.as_ref()).map(ToString::to_string),
+        file_address: file_address.map(hexadecimal),
+        functions: functions
+            .iter()
+            .enumerate()
+            .map(|(position, function)| FunctionFields {
+                name: function.name.as_deref(),
+                inlined: position + 1 < functions.len(),
+                file: function.file.as_deref(),
+                line: function.line,
+            })
+            .collect(),
+    }
+}
+
+fn change_fields<'a>(comparison: &Comparison<'a>, change: &Change<'a>, names: &'a Names) -> ChangeFields<'a> {
+    let Comparison { before, after, .. } = comparison;
+    let (word, thread) = match change {
+        Change::Gone(thread) => ("gone", *thread),
+        Change::New(thread) => ("new", *thread),
+        Change::Same(thread, _) => ("same", *thread),
+        Change::Moved { after: thread, .. } => ("moved", *thread),
+        Change::Unseen(thread) => ("unseen", *thread),
+    };
+    let streak: Option<Streak> = if let Change::Same(_, streak) = change { Some(*streak) } else { None };
+    let (was, is, common_frames) = match change {
+        Change::Moved { was, is, common, .. } => (*was, *is, Some(*common)),
+        _ => (None, None, None),
+    };
+    ChangeFields {
+        tid: thread.tid.0,
+        name: &thread.name,
+        change: word,
+        state: thread.state.name(),
+        system_call: thread.system_call.map(call_fields),
+        same_for_ns: streak.map(|streak| nanoseconds(after.taken.since(streak.since))),
+        same_in_snapshots: streak.map(|streak| streak.samples),
+        unseen_in_snapshots: streak.map(|streak| streak.unseen),
+        was: was.map(|frame| frame_fields(before, frame, names)),
+        is: is.map(|frame| frame_fields(after, frame, names)),
+        common_frames,
+    }
+}
+
+fn hexadecimal(value: u64) -> String {
+    format!("{value:#x}")
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

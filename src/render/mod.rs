@@ -1,0 +1,18 @@
+//! What people and scripts read: text and JSON of snapshots, comparisons and lists.
+//!
+//! Promises: the same snapshot gives the same output wherever it came from; what the target chose (names, paths) cannot
+//! reach the terminal as control characters. JSON field names and meanings are kept; fields are only added. It computes
+//! nothing that `analysis` or `symbols` should.
+
+mod diff;
+pub mod json;
+mod list;
+mod show;
+mod style;
+mod system_call;
+mod value;
+
+pub use diff::diff;
+pub use list::{ListedRecording, list};
+pub use show::{Selection, show};
+pub use value::{bytes, duration, time};

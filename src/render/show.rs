@@ -1,0 +1,191 @@
+//! One snapshot as text: threads with the same stack together, each with its state and what it waits in.
+
+use std::io::{self, Write};
+
+use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
+use super::system_call;
+use super::value::{Foreign, duration, time};
+use crate::analysis::groups;
+use crate::model::{
+    FoundBy, Frame, Hold, Module, Place, Register, Snapshot, SpecialRegister, StopMode, Thread, WalkEnd,
+};
+use crate::symbols::{Function, Names};
+
+/// What of a snapshot to show.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Selection {
+    /// Only threads of this id or name.
+    pub thread: Option<String>,
+    pub registers: bool,
+}
+
+impl Selection {
+    /// The threads it selects.
+    pub fn threads<'a>(&'a self, snapshot: &'a Snapshot) -> Vec<&'a Thread> {
+        match &self.thread {
+            Some(wanted) => snapshot.threads_called(wanted).collect(),
+            None => snapshot.threads.iter().collect(),
+        }
+    }
+}
+
+/// Writes a snapshot.
+pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: &Selection) -> io::Result<()> {
+    heading(out, snapshot)?;
+    let threads = selection.threads(snapshot);
+    if selection.registers {
+        // Registers differ between threads with the same stack, so each is shown by itself.
+        for thread in threads {
+            writeln!(out)?;
+            thread_line(out, thread, "")?;
+            registers(out, thread)?;
+            stack(out, snapshot, thread, names)?;
+        }
+    } else {
+        for group in groups(threads) {
+            writeln!(out)?;
+            if let [thread] = group.threads[..] {
+                thread_line(out, thread, "")?;
+            } else {
+                writeln!(out, "{HEADING}{} threads with the same stack{HEADING:#}", group.threads.len())?;
+                for thread in &group.threads {
+                    thread_line(out, thread, "  ")?;
+                }
+            }
+            if let Some(thread) = group.threads.first() {
+                stack(out, snapshot, thread, names)?;
+            }
+        }
+    }
+    notices(out, snapshot)
+}
+
+fn heading(out: &mut dyn Write, snapshot: &Snapshot) -> io::Result<()> {
+    let process = &snapshot.process;
+    write!(out, "{HEADING}{} (pid {}){HEADING:#}", Foreign(&process.name), process.id.pid)?;
+    if process.inner_pid != process.id.pid.0 {
+        write!(out, ", {} in its own namespace", process.inner_pid)?;
+    }
+    let command = process.command.join(" ");
+    writeln!(out, ": {}", Foreign(if command.is_empty() { &process.executable } else { &command }))?;
+    let count = snapshot.threads.len();
+    let threads = if count == 1 { "thread" } else { "threads" };
+    let held = match snapshot.stop {
+        StopMode::OneAtATime => "held one at a time",
+        StopMode::All => "all held at once",
+    };
+    writeln!(
+        out,
+        "snapshot {} at {}; {count} {threads}, {held}, none longer than {}; {} in all",
+        snapshot.number,
+        time(snapshot.taken.realtime_ns),
+        duration(snapshot.longest_hold()),
+        duration(snapshot.window),
+    )
+}
+
+fn thread_line(out: &mut dyn Write, thread: &Thread, indent: &str) -> io::Result<()> {
+    write!(
+        out,
+        "{indent}{THREAD}thread {} \"{}\"{THREAD:#}  {}",
+        thread.tid,
+        Foreign(&thread.name),
+        thread.state.name()
+    )?;
+    if let Some(call) = thread.system_call {
+        write!(out, " in {}", system_call::text(call))?;
+    }
+    if thread.hold == Hold::Untouched && thread.is_captured() {
+        write!(out, " {FAINT}(read without stopping it){FAINT:#}")?;
+    }
+    writeln!(out)
+}
+
+fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names) -> io::Result<()> {
+    let mut number = 0;
+    for frame in &thread.stack.frames {
+        let module = snapshot.module_of(frame);
+        let functions = names.of(snapshot, frame);
+        if functions.is_empty() {
+            frame_line(out, &mut number, frame, module, &Function::default(), true)?;
+        }
+        for (position, function) in functions.iter().enumerate() {
+            // The last one is the function whose code it is; those before it were inlined into it.
+            frame_line(out, &mut number, frame, module, function, position + 1 == functions.len())?;
+        }
+    }
+    if thread.stack.end != WalkEnd::Root {
+        writeln!(out, "    {WARNING}no further: {}{WARNING:#}", thread.stack.end.describe())?;
+    }
+    Ok(())
+}
+
+fn frame_line(
+    out: &mut dyn Write,
+    number: &mut usize,
+    frame: &Frame,
+    module: Option<&Module>,
+    function: &Function,
+    outermost: bool,
+) -> io::Result<()> {
+    write!(out, "    #{:<3}", *number)?;
+    *number += 1;
+    match &function.name {
+        Some(name) => write!(out, "{FUNCTION}{}{FUNCTION:#}", Foreign(name))?,
+        None => write!(out, "??")?,
+    }
+    if !outermost {
+        write!(out, " {FAINT}(inlined){FAINT:#}")?;
+    }
+    match frame.found {
+        FoundBy::Context | FoundBy::Cfi => {}
+        FoundBy::SignalFrame if outermost => write!(out, " {FAINT}(interrupted by a signal){FAINT:#}")?,
+        FoundBy::FramePointer if outermost => write!(out, " {WARNING}(by frame pointer){WARNING:#}")?,
+        FoundBy::Guess if outermost => write!(out, " {WARNING}(a guess){WARNING:#}")?,
+        FoundBy::SignalFrame | FoundBy::FramePointer | FoundBy::Guess => {}
+    }
+    match (&function.file, function.line) {
+        (Some(file), Some(line)) => write!(out, " at {}:{line}", Foreign(file))?,
+        (Some(file), None) => write!(out, " at {}", Foreign(file))?,
+        _ => {}
+    }
+    match (module, frame.code.exact()) {
+        (Some(module), Place::InModule { address, .. }) if function.name.is_none() => {
+            writeln!(out, " in {}+{address}", Foreign(module.name()))
+        }
+        (Some(module), _) => writeln!(out, " in {}", Foreign(module.name())),
+        (None, Place::Outside(address)) => writeln!(out, " at {address}, in no file"),
+        (None, Place::InModule { address, .. }) => {
+            writeln!(out, " at {address} of an unknown file")
+        }
+    }
+}
+
+fn registers(out: &mut dyn Write, thread: &Thread) -> io::Result<()> {
+    let general = Register::ALL.map(|register| (register.name(), thread.registers.general.get(register)));
+    let special = SpecialRegister::ALL
+        .map(|register| (register.name(), thread.registers.special.map(|special| special.get(register))));
+    let all: Vec<(&str, Option<u64>)> = general.into_iter().chain(special).collect();
+    for row in all.chunks(4) {
+        write!(out, "   ")?;
+        for (name, value) in row {
+            match value {
+                Some(value) => write!(out, " {name:>7} {value:016x}")?,
+                None => write!(out, " {name:>7} {:16}", "unknown")?,
+            }
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn notices(out: &mut dyn Write, snapshot: &Snapshot) -> io::Result<()> {
+    if snapshot.notices.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{HEADING}Not seen{HEADING:#}")?;
+    for notice in &snapshot.notices {
+        writeln!(out, "  {WARNING}{}{WARNING:#}", Foreign(&notice.to_string()))?;
+    }
+    Ok(())
+}

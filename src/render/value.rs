@@ -1,0 +1,81 @@
+//! Times, durations, sizes and foreign text, as they are printed.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+/// A duration to three digits or so, in the unit that suits it.
+pub fn duration(time: Duration) -> String {
+    let ns = time.as_nanos();
+    let scaled = |unit: u128, name: &str| {
+        let whole = ns / unit;
+        let tenths = ns % unit * 10 / unit;
+        if whole < 10 { format!("{whole}.{tenths} {name}") } else { format!("{whole} {name}") }
+    };
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => scaled(1_000, "us"),
+        1_000_000..1_000_000_000 => scaled(1_000_000, "ms"),
+        1_000_000_000..120_000_000_000 => scaled(1_000_000_000, "s"),
+        _ => {
+            let seconds = time.as_secs();
+            let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+            if hours > 0 { format!("{hours} h {minutes} min") } else { format!("{minutes} min {seconds} s") }
+        }
+    }
+}
+
+/// A number of bytes.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..10_240 => format!("{count} B"),
+        10_240..10_485_760 => format!("{} KiB", count / 1024),
+        _ => format!("{} MiB", count / 1_048_576),
+    }
+}
+
+/// A moment in the time zone of whoever reads it, with its offset from UTC.
+pub fn time(realtime_ns: i64) -> String {
+    match jiff::Timestamp::from_nanosecond(realtime_ns.into()) {
+        Ok(timestamp) => timestamp.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f%:z").to_string(),
+        Err(_) => format!("{realtime_ns} ns since 1970"),
+    }
+}
+
+/// Text that the target chose: control characters are escaped, so that it cannot move the cursor or hide a line.
+pub(super) struct Foreign<'a>(pub(super) &'a str);
+
+impl fmt::Display for Foreign<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if c.is_control() {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                write!(f, "{c}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_in_the_unit_that_suits_them() {
+        let text = |ns| duration(Duration::from_nanos(ns));
+        assert_eq!(text(999), "999 ns");
+        assert_eq!(text(1_500), "1.5 us");
+        assert_eq!(text(15_900), "15 us");
+        assert_eq!(text(2_000_000), "2.0 ms");
+        assert_eq!(text(35_000_000_000), "35 s");
+        assert_eq!(text(7_265_000_000_000), "2 h 1 min");
+    }
+
+    #[test]
+    fn a_thread_name_cannot_clear_the_screen() {
+        assert_eq!(Foreign("a\x1b[2Jb\n").to_string(), "a\\u{1b}[2Jb\\n");
+    }
+}

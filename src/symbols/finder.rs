@@ -1,0 +1,161 @@
+//! Which file on this machine belongs to a module.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use object::read::elf::ElfFile64;
+use object::{LittleEndian, Object, ReadCache};
+
+use crate::elf::{PositionedFile, open_below};
+use crate::model::{BuildId, Module};
+
+/// Where distributions put separate debug files.
+const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
+
+/// Where to look: directory trees in which the target's paths mean something, the likeliest first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finder {
+    roots: Vec<PathBuf>,
+}
+
+/// The files of one module. Any of them may be missing.
+#[derive(Default)]
+pub(super) struct Files {
+    /// What was loaded.
+    pub(super) program: Option<File>,
+    /// Debug information that was split off it.
+    pub(super) debug: Option<File>,
+    /// What dwz moved out of that file because others share it.
+    pub(super) supplementary: Option<File>,
+}
+
+/// What a file says of itself and of others.
+#[derive(Default)]
+struct Links {
+    build_id: Option<BuildId>,
+    has_debug_info: bool,
+    debug_link: Option<(String, u32)>,
+    alternative: Option<(String, BuildId)>,
+}
+
+impl Finder {
+    /// Looks below each of these directories, and then in this machine's own tree.
+    pub fn new(roots: Vec<PathBuf>) -> Self {
+        let mut roots = roots;
+        roots.push("/".into());
+        Self { roots }
+    }
+
+    pub(super) fn find(&self, module: &Module) -> Files {
+        let wanted = module.build_id.as_ref();
+        let mut links = Links::default();
+        let program = self.first(|root| {
+            let file = open_below(root, module.path_on_disk()).ok()?;
+            links = Links::read(&file)?;
+            // Without a build-id nothing tells a file from its successor, but a deleted one is known to be another.
+            let same = match wanted {
+                Some(_) => links.build_id.as_ref() == wanted,
+                None => links.build_id.is_none() && module.path == module.path_on_disk(),
+            };
+            same.then_some(file)
+        });
+        if program.is_none() {
+            links = Links::default();
+        }
+        let debug = if links.has_debug_info {
+            None
+        } else {
+            wanted
+                .and_then(|id| self.by_build_id(id))
+                .or_else(|| self.by_debug_link(module, links.debug_link.as_ref()?, wanted))
+        };
+        if let Some((_, found)) = &debug
+            && let Some(alternative) = &found.alternative
+        {
+            links.alternative = Some(alternative.clone());
+        }
+        let supplementary = links.alternative.and_then(|(path, id)| self.supplementary(&path, &id));
+        Files { program, debug: debug.map(|(file, _)| file), supplementary }
+    }
+
+    fn first<T>(&self, look: impl FnMut(&Path) -> Option<T>) -> Option<T> {
+        self.roots.iter().map(PathBuf::as_path).find_map(look)
+    }
+
+    fn by_build_id(&self, id: &BuildId) -> Option<(File, Links)> {
+        let text = id.to_string();
+        let (first, rest) = text.split_at_checked(2)?;
+        let path = format!("{DEBUG_DIRECTORY}/.build-id/{first}/{rest}.debug");
+        self.first(|root| checked(root, &path, |links| links.build_id.as_ref() == Some(id)))
+    }
+
+    /// gdb's places for a debug link: beside the file, in `.debug` beside it, and below the debug directory.
+    fn by_debug_link(
+        &self,
+        module: &Module,
+        (name, checksum): &(String, u32),
+        wanted: Option<&BuildId>,
+    ) -> Option<(File, Links)> {
+        let directory = Path::new(module.path_on_disk()).parent()?.to_str()?;
+        let places = [
+            format!("{directory}/{name}"),
+            format!("{directory}/.debug/{name}"),
+            format!("{DEBUG_DIRECTORY}{directory}/{name}"),
+        ];
+        self.first(|root| {
+            places.iter().find_map(|path| {
+                let (file, links) = checked(root, path, |links| wanted.is_none() || links.build_id.as_ref() == wanted)?;
+                // Where there is no build-id to compare, the link brings a checksum of the file.
+                (wanted.is_some() || checksum_of(&file) == Some(*checksum)).then_some((file, links))
+            })
+        })
+    }
+
+    fn supplementary(&self, path: &str, id: &BuildId) -> Option<File> {
+        let found = self.by_build_id(id).or_else(|| {
+            // dwz writes the path relative to the file that refers to it, which is two directories below `.build-id`'s own.
+            let path = match path.strip_prefix("../../") {
+                Some(rest) => format!("{DEBUG_DIRECTORY}/{rest}"),
+                None => path.to_owned(),
+            };
+            self.first(|root| checked(root, &path, |links| links.build_id.as_ref() == Some(id)))
+        });
+        found.map(|(file, _)| file)
+    }
+}
+
+fn checked(root: &Path, path: &str, is_right: impl Fn(&Links) -> bool) -> Option<(File, Links)> {
+    let file = open_below(root, path).ok()?;
+    let links = Links::read(&file)?;
+    is_right(&links).then_some((file, links))
+}
+
+fn checksum_of(file: &File) -> Option<u32> {
+    let mut hasher = crc32fast::Hasher::new();
+    let mut reader = PositionedFile::new(file).ok()?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match std::io::Read::read(&mut reader, &mut buffer).ok()? {
+            0 => return Some(hasher.finalize()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+impl Links {
+    fn read(file: &File) -> Option<Self> {
+        let cache = ReadCache::new(PositionedFile::new(file).ok()?);
+        let elf = ElfFile64::<LittleEndian, _>::parse(&cache).ok()?;
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+        Some(Self {
+            build_id: elf.build_id().ok().flatten().map(|id| BuildId(id.to_vec())),
+            has_debug_info: elf.section_by_name(".debug_info").is_some(),
+            debug_link: elf.gnu_debuglink().ok().flatten().and_then(|(name, crc)| Some((text(name)?, crc))),
+            alternative: elf
+                .gnu_debugaltlink()
+                .ok()
+                .flatten()
+                .and_then(|(path, id)| Some((text(path)?, BuildId(id.to_vec())))),
+        })
+    }
+}

@@ -1,0 +1,179 @@
+//! From file addresses to functions, the chain of functions inlined there, and source lines.
+//!
+//! Promises: works from what a snapshot says and from files on this machine, never from a live process. A file is used
+//! only if its build-id is the module's. All addresses of a module are resolved in one go and the file is let go again, so
+//! that memory is bounded by the largest module. What cannot be named stays unnamed; that is not an error.
+//!
+//! Debug information comes from the file itself, from a separate file found by build-id or debug link, or through both
+//! from a supplementary file (dwz); names alone from the symbol tables.
+
+mod demangle;
+mod dwarf;
+mod finder;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::thread;
+
+use object::read::elf::ElfFile64;
+use object::{LittleEndian, Object, ReadCache, ReadRef};
+
+use crate::elf::PositionedFile;
+use crate::model::{BuildId, CodeAddress, FileAddress, Frame, Module, Place, Snapshot};
+
+pub use finder::Finder;
+
+/// One function at an address: the one whose code it is, or one that was inlined there.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Function {
+    /// Demangled. None when only the line is known, or nothing.
+    pub name: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+}
+
+/// What tells a module's file from another, whatever process loads it wherever.
+type ModuleKey = (String, Option<BuildId>);
+
+/// The functions at the addresses of some snapshots.
+#[derive(Default)]
+pub struct Names {
+    modules: HashMap<ModuleKey, HashMap<FileAddress, Vec<Function>>>,
+}
+
+impl Names {
+    /// Names every frame of these snapshots, one module after another on each CPU.
+    pub fn resolve<'a>(finder: &Finder, snapshots: impl IntoIterator<Item = &'a Snapshot>) -> Self {
+        let mut wanted: BTreeMap<ModuleKey, (&Module, BTreeSet<FileAddress>)> = BTreeMap::new();
+        for snapshot in snapshots {
+            for frame in snapshot.threads.iter().flat_map(|thread| &thread.stack.frames) {
+                if let (Some(module), Some(address)) = (snapshot.module_of(frame), file_address(frame)) {
+                    let entry = wanted.entry(key(module)).or_insert_with(|| (module, BTreeSet::new()));
+                    entry.1.insert(address);
+                }
+            }
+        }
+        let (sender, jobs) = crossbeam_channel::unbounded();
+        for job in wanted {
+            // The receiver is alive: it is a local of this function.
+            let _ = sender.send(job);
+        }
+        drop(sender);
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        let work = || {
+            let mut done = Vec::new();
+            for (key, (module, addresses)) in jobs.iter() {
+                done.push((key, resolve_module(finder, module, &addresses)));
+            }
+            done
+        };
+        let modules = thread::scope(|scope| {
+            let helpers: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+            let mut modules: HashMap<_, _> = work().into_iter().collect();
+            for helper in helpers {
+                match helper.join() {
+                    Ok(done) => modules.extend(done),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            modules
+        });
+        Self { modules }
+    }
+
+    /// The functions at a frame, innermost inlined one first. Empty when nothing is known.
+    pub fn of(&self, snapshot: &Snapshot, frame: &Frame) -> &[Function] {
+        let found =
+            snapshot.module_of(frame).and_then(|module| self.modules.get(&key(module))?.get(&file_address(frame)?));
+        found.map_or(&[], Vec::as_slice)
+    }
+}
+
+fn key(module: &Module) -> ModuleKey {
+    (module.path.clone(), module.build_id.clone())
+}
+
+/// An address inside the instruction that the frame is about.
+fn file_address(frame: &Frame) -> Option<FileAddress> {
+    let inside = |place, is_return: fn(FileAddress) -> CodeAddress<FileAddress>| match place {
+        Place::InModule { address, .. } => Some(is_return(address).lookup()),
+        Place::Outside(_) => None,
+    };
+    match frame.code {
+        CodeAddress::Pc(place) => inside(place, CodeAddress::Pc),
+        CodeAddress::Return(place) => inside(place, CodeAddress::Return),
+    }
+}
+
+fn resolve_module(
+    finder: &Finder,
+    module: &Module,
+    addresses: &BTreeSet<FileAddress>,
+) -> HashMap<FileAddress, Vec<Function>> {
+    let mut names = Resolution { addresses, functions: HashMap::new() };
+    if let Some(image) = &module.image {
+        names.add_image(&**image, None);
+        return names.functions;
+    }
+    let files = finder.find(module);
+    // The separate file first: it has the full symbol table and the lines, the stripped one a few exported names.
+    for file in files.debug.iter().chain(&files.program) {
+        if names.is_complete() {
+            break;
+        }
+        names.add_file(file, files.supplementary.as_ref());
+    }
+    names.functions
+}
+
+/// The addresses of one module, and what has been found for them so far.
+struct Resolution<'a> {
+    addresses: &'a BTreeSet<FileAddress>,
+    functions: HashMap<FileAddress, Vec<Function>>,
+}
+
+impl Resolution<'_> {
+    fn is_complete(&self) -> bool {
+        self.addresses.iter().all(|address| {
+            self.functions.get(address).is_some_and(|functions| functions.iter().all(|f| f.name.is_some()))
+        })
+    }
+
+    fn add_file(&mut self, file: &File, supplementary: Option<&File>) {
+        let Ok(positioned) = PositionedFile::new(file) else {
+            return;
+        };
+        let cache = ReadCache::new(positioned);
+        self.add_image(&cache, supplementary);
+    }
+
+    fn add_image<'d, R: ReadRef<'d>>(&mut self, data: R, supplementary: Option<&File>) {
+        let Ok(elf) = ElfFile64::<LittleEndian, R>::parse(data) else {
+            return;
+        };
+        if elf.section_by_name(".debug_info").is_some() {
+            for (address, functions) in dwarf::functions(&elf, supplementary, self.addresses) {
+                let better = self.functions.get(&address).is_none_or(|known| known[0].line.is_none());
+                if better {
+                    self.functions.insert(address, functions);
+                }
+            }
+        }
+        let unnamed: Vec<FileAddress> = self
+            .addresses
+            .iter()
+            .copied()
+            .filter(|address| {
+                let known = self.functions.get(address).and_then(|functions| functions.last());
+                known.is_none_or(|function| function.name.is_none())
+            })
+            .collect();
+        for (address, name) in table::symbols(&elf, &unnamed) {
+            let functions = self.functions.entry(address).or_insert_with(|| vec![Function::default()]);
+            if let Some(outermost) = functions.last_mut() {
+                outermost.name = Some(name);
+            }
+        }
+    }
+}

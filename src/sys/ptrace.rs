@@ -1,0 +1,169 @@
+//! Holding one thread: seize, interrupt, poll for the stop, read registers, let go.
+//!
+//! PTRACE_SEIZE does not stop a thread and sends it no signal; PTRACE_INTERRUPT does the first without the second. A
+//! signal that happens to arrive at the same moment is reported instead of the stop that was asked for, and must be
+//! handed back when the thread is let go. nix's wrappers know only signals with names, so waiting and detaching call libc.
+
+use std::mem::{self, MaybeUninit};
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::sys::ptrace::{self, Options};
+
+use crate::model::{Register, RegisterFile, Registers, SpecialRegister, SpecialRegisters, Tid};
+
+/// A signal's number that was on its way to a thread when it stopped; 0 when there was none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PendingSignal(i32);
+
+impl PendingSignal {
+    pub const NONE: Self = Self(0);
+}
+
+/// What one look at a thread that was asked to stop found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    NotYet,
+    /// It is held until `release`, which must be given the signal.
+    Stopped(PendingSignal),
+    /// It has ended.
+    Gone,
+}
+
+/// The registers as the kernel keeps them for a stopped thread, not yet interpreted: taken while a thread is held.
+#[derive(Clone, Copy)]
+pub struct RawRegisters(libc::user_regs_struct);
+
+/// Why registers could not be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RegisterError {
+    Kernel(Errno),
+    /// The kernel filled in the smaller set of a 32-bit thread.
+    ThirtyTwoBit,
+}
+
+/// Becomes the thread's tracer without stopping it.
+///
+/// Errors: ESRCH when it is gone, EPERM when it may not be traced, is being traced already, or is ending.
+pub fn seize(tid: Tid) -> Result<(), Errno> {
+    ptrace::seize(raw(tid), Options::empty())
+}
+
+/// Asks a seized thread to stop. It does so when it next leaves the kernel, or at once when it sleeps interruptibly.
+pub fn interrupt(tid: Tid) -> Result<(), Errno> {
+    ptrace::interrupt(raw(tid))
+}
+
+/// Looks whether a thread has stopped, and does not wait for it.
+pub fn poll(tid: Tid) -> Wait {
+    let mut status = 0;
+    // SAFETY: `status` is a valid place for an int, and waitpid writes nothing else.
+    let result = unsafe { libc::waitpid(tid.0, &mut status, libc::__WALL | libc::WNOHANG) };
+    match result {
+        0 => Wait::NotYet,
+        // EINTR cannot happen with WNOHANG; ECHILD says that the thread is nobody's tracee any more.
+        -1 => Wait::Gone,
+        _ if libc::WIFSTOPPED(status) => Wait::Stopped(signal_to_hand_back(status)),
+        _ => Wait::Gone,
+    }
+}
+
+/// A stop with an event in its upper half is ptrace's own (our interrupt, or a group stop that stays in force by itself);
+/// one without is a signal on its way to the thread.
+fn signal_to_hand_back(status: i32) -> PendingSignal {
+    if status >> 16 == 0 { PendingSignal(libc::WSTOPSIG(status)) } else { PendingSignal::NONE }
+}
+
+/// The registers of a held thread.
+pub fn registers(tid: Tid) -> Result<RawRegisters, RegisterError> {
+    let mut registers = MaybeUninit::<libc::user_regs_struct>::zeroed();
+    let size = mem::size_of::<libc::user_regs_struct>();
+    let mut iov = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size };
+    // SAFETY: the iovec describes `registers`, which outlives the call, and the kernel writes at most iov_len bytes.
+    let result = unsafe {
+        libc::ptrace(
+            libc::PTRACE_GETREGSET,
+            tid.0,
+            ptr::without_provenance_mut::<libc::c_void>(libc::NT_PRSTATUS as usize),
+            &raw mut iov,
+        )
+    };
+    if result == -1 {
+        return Err(RegisterError::Kernel(Errno::last()));
+    }
+    if iov.iov_len != size {
+        return Err(RegisterError::ThirtyTwoBit);
+    }
+    // SAFETY: the kernel filled in all of it, as the length says; and zeroes would be valid integers too.
+    Ok(RawRegisters(unsafe { registers.assume_init() }))
+}
+
+/// Lets a held thread go, with the signal that was on its way to it.
+///
+/// Errors: ESRCH when the thread is not stopped: a running tracee cannot be let go, only outlived.
+pub fn release(tid: Tid, signal: PendingSignal) -> Result<(), Errno> {
+    // SAFETY: PTRACE_DETACH takes its two arguments as plain numbers and touches no memory of ours.
+    let result = unsafe {
+        libc::ptrace(
+            libc::PTRACE_DETACH,
+            tid.0,
+            ptr::null_mut::<libc::c_void>(),
+            ptr::without_provenance_mut::<libc::c_void>(signal.0 as usize),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+fn raw(tid: Tid) -> nix::unistd::Pid {
+    nix::unistd::Pid::from_raw(tid.0)
+}
+
+impl RawRegisters {
+    pub fn stack_pointer(&self) -> u64 {
+        self.0.rsp
+    }
+
+    pub fn instruction_pointer(&self) -> u64 {
+        self.0.rip
+    }
+
+    /// In a glibc or musl thread it points at the thread's descriptor, which lies above its stack.
+    pub fn fs_base(&self) -> u64 {
+        self.0.fs_base
+    }
+
+    /// The number of the system call that the thread entered last and has not returned from to user code; None in user code.
+    pub fn system_call_number(&self) -> Option<u32> {
+        u32::try_from(self.0.orig_rax.cast_signed()).ok()
+    }
+
+    /// The argument registers of a system call.
+    pub fn arguments(&self) -> [u64; 6] {
+        let r = &self.0;
+        [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9]
+    }
+
+    /// All of them by name.
+    pub fn interpret(&self) -> Registers {
+        let r = &self.0;
+        let mut general = RegisterFile::default();
+        for (register, value) in Register::ALL.into_iter().zip([
+            r.rax, r.rdx, r.rcx, r.rbx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14,
+            r.r15, r.rip,
+        ]) {
+            general.set(register, value);
+        }
+        let special = SpecialRegister::ALL.map(|register| match register {
+            SpecialRegister::Eflags => r.eflags,
+            SpecialRegister::FsBase => r.fs_base,
+            SpecialRegister::GsBase => r.gs_base,
+            SpecialRegister::Cs => r.cs,
+            SpecialRegister::Ss => r.ss,
+            SpecialRegister::Ds => r.ds,
+            SpecialRegister::Es => r.es,
+            SpecialRegister::Fs => r.fs,
+            SpecialRegister::Gs => r.gs,
+        });
+        Registers { general, special: Some(SpecialRegisters(special)) }
+    }
+}

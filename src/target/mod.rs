@@ -1,0 +1,11 @@
+//! Which process, and what is loaded into it.
+//!
+//! `select` turns what the user typed into one live process and refuses what cannot be looked at, saying why and what
+//! would help. `modules` turns the process's memory map into modules with build-ids, and finds the call frame
+//! information of each. Neither holds a thread.
+
+mod modules;
+mod select;
+
+pub use modules::{LoadedModule, Loader, Source};
+pub use select::{Error, Target, Wanted};

@@ -1,0 +1,261 @@
+//! From a memory map to modules: what is loaded where, its build-id, and its call frame information.
+//!
+//! Identity comes from the process's own memory (headers and build-id note of what really runs); the bytes of the call
+//! frame information come from the file when the file is provably the same, and from memory when it is not: replaced by
+//! a package upgrade, deleted, a memfd, out of reach. What was once read is kept and shared by all targets and samples.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::elf::{self, CfiSections, Headers, Image, open_below};
+use crate::model::{
+    Bias, BuildId, FileAddress, Module, ModuleIndex, Notice, Pid, ProcessId, Reason, RuntimeAddress, Subject,
+};
+use crate::proc::{Backing, Mapping, MemoryMap};
+use crate::sys::memory::ProcessMemory;
+
+/// The vdso is two pages; anything that claims to be much larger is not one.
+const MAX_VDSO: u64 = 1 << 20;
+
+/// What tells one mapping of a file in one process from every other.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Identity {
+    process: ProcessId,
+    path: String,
+    device: (i32, i32),
+    inode: u64,
+    range: Range<RuntimeAddress>,
+}
+
+/// A module with what is needed to read more of it.
+#[derive(Clone)]
+pub struct LoadedModule {
+    pub module: Module,
+    headers: Headers,
+}
+
+/// Reads modules and keeps what it read.
+#[derive(Default)]
+pub struct Loader {
+    modules: HashMap<Identity, LoadedModule>,
+    /// Call frame information by build-id: one copy, however many targets load the file.
+    by_build_id: HashMap<BuildId, Arc<CfiSections>>,
+    /// The same for images without a build-id, by where they were seen.
+    by_place: HashMap<(ProcessId, RuntimeAddress, String), Arc<CfiSections>>,
+}
+
+/// One process's modules, and where more of them can be read.
+pub struct Source<'a> {
+    loader: &'a mut Loader,
+    memory: &'a ProcessMemory,
+    process: ProcessId,
+    pub modules: Vec<LoadedModule>,
+    pub notices: Vec<Notice>,
+}
+
+/// A group of mappings that belong to one image.
+struct Group<'m> {
+    first: &'m Mapping,
+    code: Option<&'m Mapping>,
+    end: RuntimeAddress,
+}
+
+impl Loader {
+    /// The modules of a process, as its memory map shows them.
+    pub fn modules<'a>(&'a mut self, process: ProcessId, map: &MemoryMap, memory: &'a ProcessMemory) -> Source<'a> {
+        let mut modules = Vec::new();
+        for group in groups(map) {
+            let Some(identity) = group.identity(process) else {
+                continue;
+            };
+            let known = self.modules.get(&identity).cloned();
+            if let Some(module) = known.or_else(|| group.read(process.pid, memory)) {
+                self.modules.insert(identity, module.clone());
+                modules.push(module);
+            }
+        }
+        Source { loader: self, memory, process, modules, notices: Vec::new() }
+    }
+
+    /// Forgets what was read of a process that has ended or executed another program.
+    pub fn forget(&mut self, process: ProcessId) {
+        self.modules.retain(|identity, _| identity.process != process);
+        self.by_place.retain(|(owner, ..), _| *owner != process);
+    }
+}
+
+/// Mappings of one file in ascending order of offset are one image, whatever anonymous memory lies between them; a lower
+/// offset begins another copy. Only images with code matter.
+fn groups(map: &MemoryMap) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for mapping in map.iter() {
+        if mapping.backing == Backing::Anonymous || mapping.backing == Backing::MainStack {
+            continue;
+        }
+        let code = mapping.executable.then_some(mapping);
+        match groups.last_mut() {
+            Some(group)
+                if group.first.backing == mapping.backing
+                    && mapping.backing != Backing::Vdso
+                    && mapping.offset > group.first.offset =>
+            {
+                group.end = mapping.range.end;
+                group.code = group.code.or(code);
+            }
+            _ => groups.push(Group { first: mapping, code, end: mapping.range.end }),
+        }
+    }
+    groups.retain(|group| group.code.is_some());
+    groups
+}
+
+impl Group<'_> {
+    fn identity(&self, process: ProcessId) -> Option<Identity> {
+        let range = self.first.range.start..self.end;
+        Some(match &self.first.backing {
+            Backing::File { device, inode, path } => {
+                Identity { process, path: path.clone(), device: *device, inode: *inode, range }
+            }
+            Backing::Vdso => Identity { process, path: "[vdso]".into(), device: (0, 0), inode: 0, range },
+            Backing::MainStack | Backing::Anonymous => return None,
+        })
+    }
+
+    fn read(&self, pid: Pid, memory: &ProcessMemory) -> Option<LoadedModule> {
+        let start = self.first.range.start;
+        let range = start..self.end;
+        if self.first.backing == Backing::Vdso {
+            return read_vdso(range, memory);
+        }
+        let Backing::File { path, .. } = &self.first.backing else {
+            return None;
+        };
+        let in_memory = (self.first.offset == 0)
+            .then(|| Headers::parse(|offset, buffer| read_all(memory, start.offset(offset.cast_signed()), buffer)).ok())
+            .flatten();
+        let headers = match in_memory {
+            Some(headers) => headers,
+            // The page with the headers is not mapped; the file has it.
+            None => headers_of(&open_below(&root_of(pid), path).ok()?).ok()?,
+        };
+        let mapping = self.code.unwrap_or(self.first);
+        let address = headers.address_of_offset(mapping.offset, mapping.executable)?;
+        let bias = Bias(mapping.range.start.0.wrapping_sub(address.0));
+        let build_id = headers.build_id(&MemoryImage { memory, bias });
+        Some(LoadedModule { module: Module { path: path.clone(), build_id, bias, range, image: None }, headers })
+    }
+}
+
+fn read_vdso(range: Range<RuntimeAddress>, memory: &ProcessMemory) -> Option<LoadedModule> {
+    let size = range.end.0.checked_sub(range.start.0).filter(|&size| size <= MAX_VDSO)?;
+    let mut image = vec![0; usize::try_from(size).ok()?];
+    if !read_all(memory, range.start, &mut image) {
+        return None;
+    }
+    let bytes = BytesImage(&image);
+    let headers = Headers::parse(|offset, buffer| bytes.read(FileAddress(offset), buffer)).ok()?;
+    let first = headers.address_of_offset(0, true)?;
+    let bias = Bias(range.start.0.wrapping_sub(first.0));
+    let build_id = headers.build_id(&MemoryImage { memory, bias });
+    let module = Module { path: "[vdso]".into(), build_id, bias, range, image: Some(image.into()) };
+    Some(LoadedModule { module, headers })
+}
+
+impl Source<'_> {
+    /// The call frame information of a module, read when it is first asked for.
+    pub fn cfi(&mut self, index: ModuleIndex) -> Arc<CfiSections> {
+        let Some(loaded) = self.modules.get(index.0 as usize) else {
+            return Arc::default();
+        };
+        let place = (self.process, loaded.module.range.start, loaded.module.path.clone());
+        let known = match &loaded.module.build_id {
+            Some(id) => self.loader.by_build_id.get(id),
+            None => self.loader.by_place.get(&place),
+        };
+        if let Some(sections) = known {
+            return sections.clone();
+        }
+        let sections = Arc::new(match open_same(self.process.pid, loaded) {
+            Ok(file) => CfiSections::from_file(&file).unwrap_or_default(),
+            Err(reason) => {
+                if let Some(reason) = reason {
+                    let subject = Subject::Module(loaded.module.path.clone());
+                    self.notices.push(Notice { subject, reason });
+                }
+                let image = MemoryImage { memory: self.memory, bias: loaded.module.bias };
+                CfiSections::from_image(&loaded.headers, &image)
+            }
+        });
+        match &loaded.module.build_id {
+            Some(id) => self.loader.by_build_id.insert(id.clone(), sections.clone()),
+            None => self.loader.by_place.insert(place, sections.clone()),
+        };
+        sections
+    }
+}
+
+/// Opens a module's file if it is the one that runs: the same program headers and the same build-id.
+fn open_same(pid: Pid, loaded: &LoadedModule) -> Result<File, Option<Reason>> {
+    if loaded.module.image.is_some() {
+        return Err(None);
+    }
+    let unreadable = |error: elf::Error| Some(Reason::FileUnreadable { why: error.to_string() });
+    let file = open_below(&root_of(pid), loaded.module.path_on_disk()).map_err(unreadable)?;
+    let headers = headers_of(&file).map_err(unreadable)?;
+    let build_id = headers.build_id(&FileImage { file: &file, headers: &headers });
+    if headers == loaded.headers && build_id == loaded.module.build_id {
+        Ok(file)
+    } else {
+        Err(Some(Reason::FileReplaced))
+    }
+}
+
+fn root_of(pid: Pid) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/root"))
+}
+
+fn headers_of(file: &File) -> Result<Headers, elf::Error> {
+    Headers::parse(|offset, buffer| file.read_exact_at(buffer, offset).is_ok())
+}
+
+fn read_all(memory: &ProcessMemory, address: RuntimeAddress, buffer: &mut [u8]) -> bool {
+    memory.read(address, buffer) == Ok(buffer.len())
+}
+
+struct MemoryImage<'a> {
+    memory: &'a ProcessMemory,
+    bias: Bias,
+}
+
+impl Image for MemoryImage<'_> {
+    fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
+        read_all(self.memory, self.bias.to_runtime(address), buffer)
+    }
+}
+
+struct FileImage<'a> {
+    file: &'a File,
+    headers: &'a Headers,
+}
+
+impl Image for FileImage<'_> {
+    fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
+        self.headers.offset_of_address(address).is_some_and(|(offset, available)| {
+            buffer.len() as u64 <= available && self.file.read_exact_at(buffer, offset).is_ok()
+        })
+    }
+}
+
+/// An image whose file addresses are offsets into these bytes, as the vdso's are.
+struct BytesImage<'a>(&'a [u8]);
+
+impl Image for BytesImage<'_> {
+    fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
+        let found = usize::try_from(address.0).ok().and_then(|start| self.0.get(start..)?.get(..buffer.len()));
+        found.map(|bytes| buffer.copy_from_slice(bytes)).is_some()
+    }
+}

@@ -1,0 +1,71 @@
+//! Applying a row of call frame information: from a frame's registers to its caller's.
+
+use super::rules::{Cfa, Row, Rule};
+use super::{Caller, StackMemory, expression};
+use crate::elf::CfiSections;
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+
+/// What a register's rule comes to.
+enum Value {
+    Known(u64),
+    Unknown,
+    /// The word at this address is needed and was not copied.
+    NotCopied(u64),
+}
+
+/// The caller of a frame whose rules these are.
+pub(super) fn caller(
+    row: &Row,
+    sections: &CfiSections,
+    registers: &RegisterFile,
+    stack: StackMemory<'_>,
+    at: RuntimeAddress,
+) -> Result<Caller, WalkEnd> {
+    let bad = WalkEnd::BadUnwindInfo(at);
+    let cfa = match &row.cfa {
+        Cfa::Offset(base, offset) => {
+            registers.get(*base).ok_or(WalkEnd::UnknownRegister(*base))?.wrapping_add_signed(*offset)
+        }
+        Cfa::Expression(place) => expression::evaluate(place, sections, registers, stack, None)
+            .map_err(|failure| failure.into_walk_end(bad))?,
+    };
+    let value = |register: Register| -> Result<Value, WalkEnd> {
+        let memory = |address: u64| stack.word(address).map_or(Value::NotCopied(address), Value::Known);
+        let same = |register: Register| registers.get(register).map_or(Value::Unknown, Value::Known);
+        let evaluate = |place| expression::evaluate(place, sections, registers, stack, Some(cfa));
+        Ok(match &row.rules[register as usize] {
+            Rule::Unspecified if register == Register::Rsp => Value::Known(cfa),
+            Rule::Unspecified if register.is_callee_saved() => same(register),
+            Rule::Unspecified | Rule::Undefined | Rule::Unusable => Value::Unknown,
+            Rule::Same => same(register),
+            Rule::Offset(offset) => memory(cfa.wrapping_add_signed(*offset)),
+            Rule::ValOffset(offset) => Value::Known(cfa.wrapping_add_signed(*offset)),
+            Rule::Register(other) => same(*other),
+            Rule::Expression(place) => memory(evaluate(place).map_err(|failure| failure.into_walk_end(bad))?),
+            Rule::ValExpression(place) => Value::Known(evaluate(place).map_err(|failure| failure.into_walk_end(bad))?),
+            Rule::Constant(value) => Value::Known(*value),
+        })
+    };
+    let target = match (&row.rules[row.return_address as usize], value(row.return_address)?) {
+        (Rule::Undefined, _) => return Err(WalkEnd::Root),
+        (_, Value::Known(target)) => target,
+        (_, Value::NotCopied(address)) => {
+            return Err(WalkEnd::MemoryNotCopied(RuntimeAddress(address)));
+        }
+        (_, Value::Unknown) => return Err(WalkEnd::UnknownRegister(row.return_address)),
+    };
+    let mut outer = RegisterFile::default();
+    for register in Register::ALL {
+        // A register that cannot be recovered matters only if a frame further out asks for it.
+        if let Ok(Value::Known(known)) = value(register) {
+            outer.set(register, known);
+        }
+    }
+    outer.set(Register::Rip, target);
+    let target = RuntimeAddress(target);
+    Ok(if row.signal_frame {
+        Caller { registers: outer, found: FoundBy::SignalFrame, code: CodeAddress::Pc(target) }
+    } else {
+        Caller { registers: outer, found: FoundBy::Cfi, code: CodeAddress::Return(target) }
+    })
+}

@@ -1,0 +1,156 @@
+//! The offline programs: list, show and diff recordings.
+//!
+//! Promises: works on files alone, on any machine, and prints of a file what was printed live. A damaged file is used as
+//! far as it goes, and the damage is handed back to be told.
+
+mod select;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::analysis::{History, compare};
+use crate::model::Snapshot;
+use crate::render::{self, ListedRecording, Selection, json};
+use crate::store::{self, Damage, Reader};
+use crate::symbols::{Finder, Names};
+
+pub use select::At;
+
+/// Why nothing can be shown. Each message ends in what would help.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("{0}")]
+    Damaged(Damage),
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    #[error("{path} holds no snapshot {wanted}; it holds {held}, see `hangsnap list {path}`")]
+    NoSuchSnapshot { path: String, wanted: String, held: String },
+    #[error(
+        "no thread of snapshot {number} has the id or the name `{wanted}`; `hangsnap show` without --thread lists them"
+    )]
+    NoSuchThread { number: u64, wanted: String },
+    #[error("{path} holds {held}, and a comparison needs two; record more with --every and --count")]
+    TooFewSnapshots { path: String, held: String },
+}
+
+/// How to print.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// Prints one snapshot: what both the live program and the offline one do.
+pub fn print(
+    out: &mut dyn Write,
+    snapshot: &Snapshot,
+    finder: &Finder,
+    selection: &Selection,
+    format: Format,
+) -> Result<(), Error> {
+    if let Some(wanted) = &selection.thread
+        && selection.threads(snapshot).is_empty()
+    {
+        return Err(Error::NoSuchThread { number: snapshot.number, wanted: wanted.clone() });
+    }
+    let names = Names::resolve(finder, [snapshot]);
+    match format {
+        Format::Text => render::show(out, snapshot, &names, selection)?,
+        Format::Json => json::show(out, snapshot, &names, selection)?,
+    }
+    Ok(())
+}
+
+/// Prints the chosen snapshot of a recording. The damage is what the file suffered beyond what was printed.
+pub fn show(
+    out: &mut dyn Write,
+    path: &Path,
+    at: &At,
+    finder: &Finder,
+    selection: &Selection,
+    format: Format,
+) -> Result<Option<Damage>, Error> {
+    let mut reader = open(path)?;
+    let (chosen, damage) = select::choose(&mut reader, at)?;
+    print(out, &chosen, finder, selection, format)?;
+    Ok(damage)
+}
+
+/// Prints what changed between two snapshots of a recording, by default the last two.
+pub fn diff(
+    out: &mut dyn Write,
+    path: &Path,
+    between: Option<(&At, &At)>,
+    finder: &Finder,
+    format: Format,
+) -> Result<Option<Damage>, Error> {
+    let (first, second, damage) = match between {
+        Some((first, second)) => {
+            let (first, _) = select::choose(&mut open(path)?, first)?;
+            let (second, damage) = select::choose(&mut open(path)?, second)?;
+            if first.number <= second.number { (first, second, damage) } else { (second, first, damage) }
+        }
+        None => {
+            let (pair, damage) = select::last_two(&mut open(path)?)?;
+            let (first, second) = pair?;
+            (first, second, damage)
+        }
+    };
+    // For how long a thread has been where it is takes every snapshot up to the later one.
+    let mut history = History::default();
+    let mut reader = open(path)?;
+    while let Some(Ok(snapshot)) = reader.next_snapshot()? {
+        history.add(&snapshot);
+        if snapshot.number >= second.number {
+            break;
+        }
+    }
+    let comparison = compare(&first, &second, &history);
+    let names = Names::resolve(finder, [&first, &second]);
+    match format {
+        Format::Text => render::diff(out, &comparison, &names)?,
+        Format::Json => json::diff(out, &comparison, &names)?,
+    }
+    Ok(damage)
+}
+
+/// Prints the snapshots of a recording, or of every recording in a directory.
+pub fn list(out: &mut dyn Write, path: &Path, format: Format) -> Result<Vec<Damage>, Error> {
+    let mut damages = Vec::new();
+    for (number, path) in store::recordings_in(path)?.iter().enumerate() {
+        let mut reader = match Reader::open(path)? {
+            Ok(reader) => reader,
+            Err(damage) => {
+                damages.push(damage);
+                continue;
+            }
+        };
+        let mut listed = ListedRecording {
+            path: path.display().to_string(),
+            recording: reader.recording().clone(),
+            snapshots: Vec::new(),
+        };
+        while let Some(snapshot) = reader.next_snapshot()? {
+            match snapshot {
+                Ok(snapshot) => listed.snapshots.push((&snapshot).into()),
+                Err(damage) => damages.push(damage),
+            }
+        }
+        match format {
+            Format::Text => {
+                if number > 0 {
+                    writeln!(out)?;
+                }
+                render::list(out, &listed)?;
+            }
+            Format::Json => json::list(out, &listed)?,
+        }
+    }
+    Ok(damages)
+}
+
+fn open(path: &Path) -> Result<Reader, Error> {
+    Reader::open(path)?.map_err(Error::Damaged)
+}

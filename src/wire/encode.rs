@@ -1,0 +1,210 @@
+//! Model to messages.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use prost::Message;
+
+use super::{notice, pb};
+use crate::model::{
+    CodeAddress, FoundBy, Frame, Hold, Module, Place, Recording, Registers, Snapshot, Stack, StopMode, Thread, WalkEnd,
+};
+
+/// Rows that were given numbers, and those of them that the current record brings.
+struct Table<K, M> {
+    numbers: HashMap<K, u32>,
+    fresh: Vec<M>,
+}
+
+impl<K: Eq + Hash, M> Table<K, M> {
+    fn new() -> Self {
+        Self { numbers: HashMap::new(), fresh: Vec::new() }
+    }
+
+    fn number(&mut self, key: K, row: impl FnOnce() -> M) -> u32 {
+        // More rows than 2^32 do not fit in memory.
+        let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+        *self.numbers.entry(key).or_insert_with(|| {
+            self.fresh.push(row());
+            next
+        })
+    }
+
+    /// How many rows came before this record's, and this record's.
+    fn take(&mut self) -> (u32, Vec<M>) {
+        let fresh = std::mem::take(&mut self.fresh);
+        (u32::try_from(self.numbers.len() - fresh.len()).unwrap_or(u32::MAX), fresh)
+    }
+}
+
+/// Turns what is to be stored in one file into records, remembering what the file already has.
+pub struct Encoder {
+    strings: Table<String, String>,
+    modules: Table<Module, pb::Module>,
+    frames: Table<(u32, u64, bool, FoundBy), pb::Frame>,
+    stacks: Table<(Vec<u32>, WalkEnd), pb::Stack>,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self { strings: Table::new(), modules: Table::new(), frames: Table::new(), stacks: Table::new() }
+    }
+}
+
+impl Encoder {
+    pub fn recording(&mut self, recording: &Recording) -> Vec<u8> {
+        let Recording { version, host, kernel, boot_id, machine, interval } = recording;
+        let message = pb::Recording {
+            version: version.clone(),
+            host: host.clone(),
+            kernel: kernel.clone(),
+            boot_id: boot_id.clone(),
+            machine: machine.clone(),
+            interval_ns: interval.map_or(0, nanoseconds),
+        };
+        pb::Record { kind: Some(pb::record::Kind::Recording(message)) }.encode_to_vec()
+    }
+
+    pub fn snapshot(&mut self, snapshot: &Snapshot) -> Vec<u8> {
+        let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.module(module)).collect();
+        let process = &snapshot.process;
+        let process = pb::Process {
+            pid: process.id.pid.0,
+            start_ticks: process.id.start.0,
+            inner_pid: process.inner_pid,
+            name: self.string(&process.name),
+            executable: self.string(&process.executable),
+            command: process.command.iter().map(|word| self.string(word)).collect(),
+        };
+        let threads = snapshot.threads.iter().map(|thread| self.thread(thread, &modules)).collect();
+        let notices = snapshot.notices.iter().map(|lost| notice::encode(lost, |path| self.string(path))).collect();
+        let (strings_before, strings) = self.strings.take();
+        let (modules_before, new_modules) = self.modules.take();
+        let (frames_before, frames) = self.frames.take();
+        let (stacks_before, stacks) = self.stacks.take();
+        let message = pb::Snapshot {
+            number: snapshot.number,
+            realtime_ns: snapshot.taken.realtime_ns,
+            monotonic_ns: snapshot.taken.monotonic_ns,
+            process: Some(process),
+            stop: match snapshot.stop {
+                StopMode::OneAtATime => pb::StopMode::OneAtATime,
+                StopMode::All => pb::StopMode::All,
+            }
+            .into(),
+            window_ns: nanoseconds(snapshot.window),
+            tables: Some(pb::Tables {
+                strings_before,
+                strings,
+                modules_before,
+                modules: new_modules,
+                frames_before,
+                frames,
+                stacks_before,
+                stacks,
+            }),
+            modules,
+            threads,
+            notices,
+        };
+        pb::Record { kind: Some(pb::record::Kind::Snapshot(message)) }.encode_to_vec()
+    }
+
+    fn string(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.strings.numbers.get(text) {
+            return *number;
+        }
+        self.strings.number(text.to_owned(), || text.to_owned())
+    }
+
+    fn module(&mut self, module: &Module) -> u32 {
+        let path = self.string(&module.path);
+        self.modules.number(module.clone(), || pb::Module {
+            path,
+            build_id: module.build_id.as_ref().map(|id| id.0.clone()).unwrap_or_default(),
+            bias: module.bias.0,
+            start: module.range.start.0,
+            end: module.range.end.0,
+            image: module.image.as_deref().unwrap_or_default().to_vec(),
+        })
+    }
+
+    fn thread(&mut self, thread: &Thread, modules: &[u32]) -> pb::Thread {
+        pb::Thread {
+            tid: thread.tid.0,
+            start_ticks: thread.start.0,
+            name: self.string(&thread.name),
+            state: thread.state.letter().into(),
+            cpu_ns_plus_one: thread.cpu_ns.map_or(0, |time| time.saturating_add(1)),
+            held_ns_plus_one: match thread.hold {
+                Hold::Held(time) => nanoseconds(time).saturating_add(1),
+                Hold::Untouched => 0,
+            },
+            system_call: thread
+                .system_call
+                .map(|call| pb::SystemCall { number: call.number, arguments: call.arguments.to_vec() }),
+            registers: Some(registers(&thread.registers)),
+            stack: self.stack(&thread.stack, modules),
+        }
+    }
+
+    fn stack(&mut self, stack: &Stack, modules: &[u32]) -> u32 {
+        let frames: Vec<u32> = stack.frames.iter().map(|frame| self.frame(frame, modules)).collect();
+        self.stacks.number((frames.clone(), stack.end), || {
+            let (end, end_address, end_register) = walk_end(stack.end);
+            pb::Stack { frames, end: end.into(), end_address, end_register }
+        })
+    }
+
+    fn frame(&mut self, frame: &Frame, modules: &[u32]) -> u32 {
+        let (module_plus_one, address) = match frame.code.exact() {
+            // A frame's module is one of its snapshot's; were it not, its address would be all that is known.
+            Place::InModule { module, address } => {
+                (modules.get(module.0 as usize).map_or(0, |number| number + 1), address.0)
+            }
+            Place::Outside(address) => (0, address.0),
+        };
+        let is_return_address = matches!(frame.code, CodeAddress::Return(_));
+        self.frames.number((module_plus_one, address, is_return_address, frame.found), || pb::Frame {
+            module_plus_one,
+            address,
+            is_return_address,
+            found_by: match frame.found {
+                FoundBy::Context => pb::FoundBy::Context,
+                FoundBy::Cfi => pb::FoundBy::Cfi,
+                FoundBy::SignalFrame => pb::FoundBy::SignalFrame,
+                FoundBy::FramePointer => pb::FoundBy::FramePointer,
+                FoundBy::Guess => pb::FoundBy::Guess,
+            }
+            .into(),
+        })
+    }
+}
+
+fn registers(registers: &Registers) -> pb::Registers {
+    let mut message = pb::Registers::default();
+    for (register, value) in registers.general.iter() {
+        message.known |= 1 << register as u8;
+        message.values.push(value);
+    }
+    message.special = registers.special.map(|special| special.0.to_vec()).unwrap_or_default();
+    message
+}
+
+fn walk_end(end: WalkEnd) -> (pb::WalkEnd, u64, u32) {
+    match end {
+        WalkEnd::Root => (pb::WalkEnd::Root, 0, 0),
+        WalkEnd::NotCaptured => (pb::WalkEnd::NotCaptured, 0, 0),
+        WalkEnd::MemoryNotCopied(at) => (pb::WalkEnd::MemoryNotCopied, at.0, 0),
+        WalkEnd::UnknownRegister(register) => (pb::WalkEnd::UnknownRegister, 0, register as u32),
+        WalkEnd::NoUnwindInfo(at) => (pb::WalkEnd::NoUnwindInfo, at.0, 0),
+        WalkEnd::BadUnwindInfo(at) => (pb::WalkEnd::BadUnwindInfo, at.0, 0),
+        WalkEnd::BadReturnAddress(at) => (pb::WalkEnd::BadReturnAddress, at.0, 0),
+        WalkEnd::NoProgress => (pb::WalkEnd::NoProgress, 0, 0),
+        WalkEnd::TooManyFrames => (pb::WalkEnd::TooManyFrames, 0, 0),
+    }
+}
+
+fn nanoseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,37 @@
+//! Between the model and the file format's messages. The only room that knows prost.
+//!
+//! Strings, modules, frames and stacks are interned across the snapshots of a file: `Encoder` keeps the tables while
+//! writing and `Decoder` rebuilds them while reading. Whatever is decoded is hostile: a row number that points nowhere, an
+//! unknown enum value or a malformed message is an error, never a panic. Framing, checksums and files are `store`'s.
+
+mod decode;
+mod encode;
+mod notice;
+#[rustfmt::skip]
+#[allow(clippy::all, clippy::pedantic, reason = "generated from proto/ and compared with it by a test")]
+mod pb;
+
+pub use decode::Decoder;
+pub use encode::Encoder;
+
+use crate::model::{Recording, Snapshot};
+
+/// One record of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Record {
+    Recording(Recording),
+    Snapshot(Box<Snapshot>),
+    /// Of a kind that a later version has added.
+    Unknown,
+}
+
+/// Why a record cannot be understood, although it is whole.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    #[error("it is not a protobuf message of the format: {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    #[error("it refers to {0} that an earlier record should have brought")]
+    Dangling(&'static str),
+    #[error("{0} is missing or has a value that this version does not know")]
+    Unknown(&'static str),
+}

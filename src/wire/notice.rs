@@ -1,0 +1,53 @@
+//! Notices, both ways.
+
+use super::pb::notice::Reason as Message;
+use super::{Error, pb};
+use crate::model::{Notice, Pid, Reason, RuntimeAddress, Subject, Tid};
+
+pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::Notice {
+    let (tid, module_path_plus_one) = match &notice.subject {
+        Subject::Process => (0, 0),
+        Subject::Thread(tid) => (tid.0, 0),
+        Subject::Module(path) => (0, string(path) + 1),
+    };
+    let reason = match &notice.reason {
+        Reason::ThreadGone => Message::ThreadGone(pb::Nothing {}),
+        Reason::Uninterruptible => Message::Uninterruptible(pb::Nothing {}),
+        Reason::DidNotStop { waited_us } => Message::DidNotStop(pb::DidNotStop { waited_us: *waited_us }),
+        Reason::AlreadyTraced { tracer, tracer_name } => {
+            Message::AlreadyTraced(pb::AlreadyTraced { tracer_pid: tracer.0, tracer_name: tracer_name.clone() })
+        }
+        Reason::Exited => Message::Exited(pb::Nothing {}),
+        Reason::Refused { what, errno } => Message::Refused(pb::Refused { what: what.clone(), errno: *errno }),
+        Reason::StackPointerWild(at) => Message::StackPointerWild(at.0),
+        Reason::StackTruncated { copied } => Message::StackTruncated(*copied),
+        Reason::FileReplaced => Message::FileReplaced(pb::Nothing {}),
+        Reason::FileUnreadable { why } => Message::FileUnreadable(why.clone()),
+        Reason::ThreadsStillAppearing => Message::ThreadsStillAppearing(pb::Nothing {}),
+    };
+    pb::Notice { tid, module_path_plus_one, reason: Some(reason) }
+}
+
+pub(super) fn decode(notice: pb::Notice, string: impl FnOnce(u32) -> Result<String, Error>) -> Result<Notice, Error> {
+    let subject = match (notice.tid, notice.module_path_plus_one) {
+        (0, 0) => Subject::Process,
+        (0, path) => Subject::Module(string(path - 1)?),
+        (tid, _) => Subject::Thread(Tid(tid)),
+    };
+    let reason = match notice.reason.ok_or(Error::Unknown("the reason of a notice"))? {
+        Message::ThreadGone(_) => Reason::ThreadGone,
+        Message::Uninterruptible(_) => Reason::Uninterruptible,
+        Message::DidNotStop(message) => Reason::DidNotStop { waited_us: message.waited_us },
+        Message::AlreadyTraced(message) => {
+            Reason::AlreadyTraced { tracer: Pid(message.tracer_pid), tracer_name: message.tracer_name }
+        }
+        Message::Exited(_) => Reason::Exited,
+        Message::Refused(message) => Reason::Refused { what: message.what, errno: message.errno },
+        Message::StackPointerWild(at) => Reason::StackPointerWild(RuntimeAddress(at)),
+        Message::StackTruncated(copied) => Reason::StackTruncated { copied },
+        Message::FileReplaced(_) => Reason::FileReplaced,
+        Message::FileUnreadable(why) => Reason::FileUnreadable { why },
+        Message::ThreadsStillAppearing(_) => Reason::ThreadsStillAppearing,
+    };
+    Ok(Notice { subject, reason })
+}
