@@ -1,6 +1,6 @@
 //! The generated code in the tree is what the .proto file generates.
 //!
-//! After a change to proto/: `HANGSNAP_REGENERATE=1 cargo test --test proto`, then commit both.
+//! After a change to proto/: `HANGSNAP_REGENERATE=1 cargo test proto`, then commit both.
 
 use std::fs;
 use std::path::Path;
@@ -20,6 +20,6 @@ fn the_checked_in_code_is_what_the_proto_file_generates() {
     let present = fs::read_to_string(&checked_in).unwrap_or_default();
     assert!(
         present == generated,
-        "src/wire/pb.rs is not what proto/ generates; run HANGSNAP_REGENERATE=1 cargo test --test proto"
+        "src/wire/pb.rs is not what proto/ generates; run HANGSNAP_REGENERATE=1 cargo test proto"
     );
 }

@@ -135,8 +135,8 @@ impl ModuleRules {
         if let Some(row) = self.rows.get(&address) {
             return row.clone();
         }
-        let row = match self.from_eh_frame(address) {
-            Err(NoRow::None) => self.from_debug_frame(address),
+        let row = match self.row_of_eh_frame(address) {
+            Err(NoRow::None) => self.row_of_debug_frame(address),
             found => found,
         };
         let row = row.map(Arc::new);
@@ -147,7 +147,7 @@ impl ModuleRules {
         row
     }
 
-    fn from_eh_frame(&mut self, address: FileAddress) -> Result<Row, NoRow> {
+    fn row_of_eh_frame(&mut self, address: FileAddress) -> Result<Row, NoRow> {
         let sections = self.sections.clone();
         let section = eh_frame(sections.eh_frame.as_ref().ok_or(NoRow::None)?);
         let offset = match self.search(&sections, address) {
@@ -169,7 +169,7 @@ impl ModuleRules {
         Some(table.pointer_to_offset(entry).ok()?.0)
     }
 
-    fn from_debug_frame(&mut self, address: FileAddress) -> Result<Row, NoRow> {
+    fn row_of_debug_frame(&mut self, address: FileAddress) -> Result<Row, NoRow> {
         let sections = self.sections.clone();
         let section = debug_frame(sections.debug_frame.as_ref().ok_or(NoRow::None)?);
         let index = self.debug_index.get_or_insert_with(|| index(&section, &self.bases));

@@ -1,0 +1,1 @@
+//! What the target notices of being looked at: nothing.

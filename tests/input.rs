@@ -1,0 +1,1 @@
+//! Bad input gets one clear line, exit code 2, and leaves nothing behind.

@@ -1,0 +1,1 @@
+//! What a target does while it is recorded: it ends, executes, forks, grows.

@@ -1,0 +1,13 @@
+//! All tests that need a real process, a real peer or the whole program. `tests/run` installs what they need and runs them.
+//!
+//! Tests that take long have a short form, and their long form when HANGSNAP_LONG=1 is set.
+
+mod harmless;
+mod input;
+mod layers;
+mod lifecycle;
+mod namespaces;
+mod oracle;
+mod proto;
+mod sameness;
+mod support;

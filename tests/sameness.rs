@@ -1,0 +1,1 @@
+//! What is printed live is what the file prints later.
