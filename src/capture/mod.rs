@@ -120,7 +120,9 @@ pub fn take(process: &ProcDir, stop: StopMode, arena: &mut Arena) -> Result<Capt
     let mut memory = ProcessMemory::open(process.memory_owner()?);
     let taken = clock::timestamp();
     let begun = Instant::now();
-    if uninterruptible_thread_exists(process)? {
+    // While one thread sleeps uninterruptibly it may hold the lock of the memory map, and the faster way of reading memory
+    // would then hang beyond the reach of any signal.
+    if process.any_thread_in(ThreadState::Uninterruptible)? {
         memory.prefer_killable();
     }
     let mut draft = Draft { memory: &memory, map: process.memory_map()?, threads: Vec::new(), notices: Vec::new() };
@@ -155,15 +157,6 @@ pub fn take(process: &ProcDir, stop: StopMode, arena: &mut Arena) -> Result<Capt
     let Draft { map, mut threads, notices, .. } = draft;
     threads.sort_unstable_by_key(|thread| thread.tid);
     Ok(Captured { taken, window, stop, map, threads, notices })
-}
-
-/// While one thread sleeps uninterruptibly it may hold the lock of the memory map, and the faster way of reading memory
-/// would then hang beyond the reach of any signal.
-fn uninterruptible_thread_exists(process: &ProcDir) -> Result<bool, proc::Error> {
-    Ok(process
-        .threads()?
-        .into_iter()
-        .any(|tid| plan(process, tid).is_ok_and(|planned| planned.status.state == ThreadState::Uninterruptible)))
 }
 
 fn plan(process: &ProcDir, tid: Tid) -> Result<Planned, proc::Error> {

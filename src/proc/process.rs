@@ -96,6 +96,17 @@ impl ProcDir {
         Ok(tids)
     }
 
+    /// Whether any thread is in this state now. Reads no more than it takes: it is asked before every snapshot.
+    pub fn any_thread_in(&self, state: ThreadState) -> Result<bool, Error> {
+        let letter = |tid: &Tid| {
+            let stat = fs::read(format!("/proc/{}/task/{tid}/stat", self.pid)).ok()?;
+            // The name before the state may hold anything, a parenthesis too, but what follows it does not.
+            let after_name = stat.iter().rposition(|&byte| byte == b')')?;
+            stat.get(after_name + 2).copied()
+        };
+        Ok(self.threads()?.iter().filter_map(letter).any(|letter| ThreadState::from_letter(letter.into()) == state))
+    }
+
     /// The processes that this one has started and that have not ended, sorted. Empty where the kernel does not tell
     /// (CONFIG_PROC_CHILDREN).
     pub fn children(&self) -> Result<Vec<Pid>, Error> {

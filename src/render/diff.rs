@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::system_call;
-use super::value::{Foreign, duration, time};
-use crate::analysis::{Change, Comparison, Streak};
+use super::value::{Foreign, duration, source, time};
+use crate::analysis::{Change, Comparison, Streak, ThreadChange};
 use crate::model::{Frame, Place, Snapshot, Thread};
 use crate::symbols::Names;
 
@@ -36,6 +36,15 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
         count(|change| matches!(change, Change::Gone(_))),
         count(|change| matches!(change, Change::Unseen(_))),
     )?;
+    let mut changes: Vec<&ThreadChange<'_>> = changes.iter().collect();
+    // Within a kind the order of ids stays.
+    changes.sort_by_key(|change| match change.change {
+        Change::Moved { .. } => 0,
+        Change::New(_) => 1,
+        Change::Gone(_) => 2,
+        Change::Unseen(_) => 3,
+        Change::Same(..) => 4,
+    });
     for change in changes {
         match change.change {
             Change::Moved { before: was_thread, after: thread, was, is, common } => {
@@ -90,37 +99,45 @@ fn lasting(after: &Snapshot, streak: Streak) -> String {
     }
 }
 
-/// Where a thread is or was: its innermost frame that has a name, and the system call it sits in.
+/// Where a thread is or was: the innermost functions, callees first, and the system call it sits in.
 fn innermost(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names, word: &str) -> io::Result<()> {
-    let frame = thread.stack.frames.first();
-    write!(out, "    {word} {}", place(snapshot, frame, names))?;
+    const FUNCTIONS: usize = 4;
+    write!(out, "    {word} ")?;
+    for (position, frame) in thread.stack.frames.iter().take(FUNCTIONS).enumerate() {
+        if position > 0 {
+            write!(out, " < ")?;
+        }
+        write!(out, "{}", function(snapshot, frame, names))?;
+    }
+    if thread.stack.frames.len() > FUNCTIONS {
+        write!(out, " < ...")?;
+    }
+    write!(out, "\n         {}", thread.state.name())?;
     if let Some(call) = thread.system_call {
-        write!(out, ", {} in {}", thread.state.name(), system_call::text(call))?;
-    } else {
-        write!(out, ", {}", thread.state.name())?;
+        write!(out, " in {}", system_call::text(call))?;
     }
     writeln!(out)
 }
 
+/// The function whose code a frame's is: what is inlined there differs from line to line.
+fn function(snapshot: &Snapshot, frame: &Frame, names: &Names) -> String {
+    let name = names.of(snapshot, frame).last().and_then(|function| function.name.as_ref());
+    match (name, snapshot.module_of(frame), frame.code.exact()) {
+        (Some(name), _, _) => format!("{FUNCTION}{}{FUNCTION:#}", Foreign(name)),
+        (None, Some(module), Place::InModule { address, .. }) => format!("{}+{address}", Foreign(module.name())),
+        (None, _, Place::Outside(address)) => format!("{address}, in no file"),
+        (None, None, Place::InModule { address, .. }) => format!("{address} of an unknown file"),
+    }
+}
+
+/// A function and its line, for the frames in which two stacks part.
 fn place(snapshot: &Snapshot, frame: Option<&Frame>, names: &Names) -> String {
     let Some(frame) = frame else {
         return "nothing further in".into();
     };
-    let module = snapshot.module_of(frame);
-    // The function whose code it is: what is inlined there differs from line to line.
-    let function = names.of(snapshot, frame).last();
-    match (function.and_then(|function| function.name.as_ref()), module, frame.code.exact()) {
-        (Some(name), _, _) => {
-            let line = function
-                .and_then(|function| Some((function.file.as_ref()?, function.line?)))
-                .map(|(file, line)| format!(" at {}:{line}", Foreign(file)))
-                .unwrap_or_default();
-            format!("{FUNCTION}{}{FUNCTION:#}{line}", Foreign(name))
-        }
-        (None, Some(module), Place::InModule { address, .. }) => {
-            format!("{}+{address}", Foreign(module.name()))
-        }
-        (None, _, Place::Outside(address)) => format!("{address}, in no file"),
-        (None, None, Place::InModule { address, .. }) => format!("{address} of an unknown file"),
-    }
+    let line = names
+        .of(snapshot, frame)
+        .last()
+        .and_then(|function| Some(format!(" at {}:{}", source(function.file.as_ref()?), function.line?)));
+    format!("{}{}", function(snapshot, frame, names), line.unwrap_or_default())
 }

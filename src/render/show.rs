@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::system_call;
-use super::value::{Foreign, duration, time};
+use super::value::{Foreign, duration, source, time};
 use crate::analysis::groups;
 use crate::model::{
     FoundBy, Frame, Hold, Module, Place, Register, Snapshot, SpecialRegister, StopMode, Thread, WalkEnd,
@@ -145,8 +145,8 @@ fn frame_line(
         FoundBy::SignalFrame | FoundBy::FramePointer | FoundBy::Guess => {}
     }
     match (&function.file, function.line) {
-        (Some(file), Some(line)) => write!(out, " at {}:{line}", Foreign(file))?,
-        (Some(file), None) => write!(out, " at {}", Foreign(file))?,
+        (Some(file), Some(line)) => write!(out, " at {}:{line}", source(file))?,
+        (Some(file), None) => write!(out, " at {}", source(file))?,
         _ => {}
     }
     match (module, frame.code.exact()) {

@@ -43,6 +43,15 @@ pub fn time(realtime_ns: i64) -> String {
     }
 }
 
+/// A source file's path. Rust's own library is compiled below `/rustc/COMMIT/`, which tells a reader nothing.
+pub(super) fn source(path: &str) -> Foreign<'_> {
+    let rest = path.strip_prefix("/rustc/").and_then(|rest| rest.split_once('/'));
+    Foreign(match rest {
+        Some((commit, rest)) if commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()) => rest,
+        _ => path,
+    })
+}
+
 /// Text that the target chose: control characters are escaped, so that it cannot move the cursor or hide a line.
 pub(super) struct Foreign<'a>(pub(super) &'a str);
 

@@ -1,69 +1,90 @@
 //! Functions, inlined functions and lines from DWARF, by way of addr2line.
+//!
+//! addr2line looks at every unit of a file before it answers its first question, and most files have thousands. Where
+//! `.debug_aranges` tells which units the addresses lie in, it is shown those alone (see `units`); an address that this
+//! leaves without a name is asked for again with all of them.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::panic::resume_unwind;
+use std::thread;
 
 use addr2line::{Context, FrameIter};
-use gimli::{DwarfSections, EndianSlice, LittleEndian as Little, SectionId};
+use gimli::{DebugInfo, Dwarf, DwarfSections, EndianSlice, LittleEndian as Little, SectionId};
 use object::read::elf::ElfFile64;
-use object::{LittleEndian, Object, ObjectSection, ReadCache, ReadRef};
+use object::{CompressionFormat, LittleEndian, Object, ObjectSection, ReadCache};
 
-use super::Function;
 use super::demangle::demangle;
+use super::{Function, units};
 use crate::elf::PositionedFile;
 use crate::model::FileAddress;
 
 type Bytes<'a> = EndianSlice<'a, Little>;
+type Found = Vec<(FileAddress, Vec<Function>)>;
 
 /// A section whose uncompressed size is beyond this is not loaded; a browser's .debug_info is half of it.
 const MAX_SECTION: u64 = 4 << 30;
 /// Functions inlined into one another at one address; no compiler goes that deep.
 const MAX_INLINED: usize = 256;
+/// What line and function look-ups read, besides .debug_info.
+const NEEDED: [SectionId; 9] = [
+    SectionId::DebugAbbrev,
+    SectionId::DebugAddr,
+    SectionId::DebugAranges,
+    SectionId::DebugLine,
+    SectionId::DebugLineStr,
+    SectionId::DebugRanges,
+    SectionId::DebugRngLists,
+    SectionId::DebugStr,
+    SectionId::DebugStrOffsets,
+];
 
-/// What the debug information says of these addresses; those it says nothing of are left out.
-pub(super) fn functions<'d, R: ReadRef<'d>>(
-    elf: &ElfFile64<'d, LittleEndian, R>,
-    supplementary: Option<&File>,
-    addresses: &BTreeSet<FileAddress>,
-) -> Vec<(FileAddress, Vec<Function>)> {
-    let sections = load(elf);
-    let positioned = supplementary.and_then(|file| PositionedFile::new(file).ok());
-    let cache = positioned.map(ReadCache::new);
-    let supplementary =
-        cache.as_ref().and_then(|cache| ElfFile64::<LittleEndian, _>::parse(cache).ok()).map(|elf| load(&elf));
-    let dwarf = sections.borrow_with_sup(supplementary.as_ref(), |section| EndianSlice::new(section, Little));
+/// The sections of one file that matter here. `.debug_info` by itself, because units may be hidden in it.
+struct Loaded {
+    info: Vec<u8>,
+    others: DwarfSections<Vec<u8>>,
+}
+
+/// What the debug information of a file says of these addresses; those it says nothing of are left out.
+pub(super) fn functions(file: &File, supplementary: Option<&File>, addresses: &BTreeSet<FileAddress>) -> Found {
+    let mut loaded = load(file);
+    let supplementary = supplementary.map(load);
+    let wanted = units::holding(&loaded.dwarf().debug_aranges, addresses);
+    if wanted.is_empty() {
+        return look_up(&loaded, supplementary.as_ref(), addresses);
+    }
+    let overwritten = units::hide_all_but(&wanted, &mut loaded.info);
+    let mut found = look_up(&loaded, supplementary.as_ref(), addresses);
+    found.retain(|(_, functions)| functions.iter().all(|function| function.name.is_some()));
+    let answered: BTreeSet<FileAddress> = found.iter().map(|(address, _)| *address).collect();
+    let missing: BTreeSet<FileAddress> = addresses.difference(&answered).copied().collect();
+    if !missing.is_empty() {
+        units::show_again(overwritten, &mut loaded.info);
+        found.extend(look_up(&loaded, supplementary.as_ref(), &missing));
+    }
+    found
+}
+
+fn look_up(loaded: &Loaded, supplementary: Option<&Loaded>, addresses: &BTreeSet<FileAddress>) -> Found {
+    let mut dwarf = loaded.dwarf();
+    if let Some(supplementary) = supplementary {
+        dwarf.set_sup(supplementary.dwarf());
+    }
     let Ok(context) = Context::from_dwarf(dwarf) else {
         return Vec::new();
     };
     addresses.iter().filter_map(|address| Some((*address, functions_at(&context, *address)?))).collect()
 }
 
-/// The sections that line and function look-ups need; an empty one for each that is missing or damaged.
-fn load<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, LittleEndian, R>) -> DwarfSections<Cow<'d, [u8]>> {
-    let section = |id: SectionId| -> Result<Cow<'d, [u8]>, gimli::Error> {
-        use SectionId::*;
-        let needed = matches!(
-            id,
-            DebugAbbrev
-                | DebugAddr
-                | DebugAranges
-                | DebugInfo
-                | DebugLine
-                | DebugLineStr
-                | DebugRanges
-                | DebugRngLists
-                | DebugStr
-                | DebugStrOffsets
-        );
-        let section = needed
-            .then(|| elf.section_by_name(id.name()))
-            .flatten()
-            .filter(|section| section.size() <= MAX_SECTION)
-            .and_then(|section| section.uncompressed_data().ok());
-        Ok(section.unwrap_or_default())
-    };
-    DwarfSections::load(section).unwrap_or_default()
+impl Loaded {
+    fn dwarf(&self) -> Dwarf<Bytes<'_>> {
+        let mut dwarf = self.others.borrow(|section| EndianSlice::new(section, Little));
+        dwarf.debug_info = DebugInfo::new(&self.info, Little);
+        dwarf
+    }
 }
 
 fn functions_at(context: &Context<Bytes<'_>>, address: FileAddress) -> Option<Vec<Function>> {
@@ -79,4 +100,92 @@ fn functions_at(context: &Context<Bytes<'_>>, address: FileAddress) -> Option<Ve
         });
     }
     (!functions.is_empty()).then_some(functions)
+}
+
+/// Reads the sections, decompressing .debug_info beside the others: it is as large as all of them.
+fn load(file: &File) -> Loaded {
+    thread::scope(|scope| {
+        let info = scope.spawn(|| {
+            let mut info = Vec::new();
+            each_section(file, &[SectionId::DebugInfo], |_, bytes| info = bytes);
+            info
+        });
+        let mut bytes_of = HashMap::new();
+        each_section(file, &NEEDED, |id, bytes| {
+            bytes_of.insert(id.name(), bytes);
+        });
+        let take = |id: SectionId| Ok::<_, Infallible>(bytes_of.remove(id.name()).unwrap_or_default());
+        let Ok(others) = DwarfSections::load(take);
+        Loaded { info: info.join().unwrap_or_else(|panic| resume_unwind(panic)), others }
+    })
+}
+
+/// Reads these sections of a file; one that is missing or damaged is left out.
+fn each_section(file: &File, wanted: &[SectionId], mut keep: impl FnMut(SectionId, Vec<u8>)) {
+    let Ok(positioned) = PositionedFile::new(file) else {
+        return;
+    };
+    let cache = ReadCache::new(positioned);
+    let Ok(elf) = ElfFile64::<LittleEndian, _>::parse(&cache) else {
+        return;
+    };
+    for id in wanted {
+        let Some(section) = elf.section_by_name(id.name()) else {
+            continue;
+        };
+        let Ok(place) = section.compressed_file_range() else {
+            continue;
+        };
+        if place.uncompressed_size > MAX_SECTION {
+            continue;
+        }
+        let bytes = if place.format == CompressionFormat::None {
+            // Past the cache, which would hold a second copy of what may be hundreds of megabytes.
+            read_exact(file, place.offset, place.uncompressed_size)
+        } else {
+            section.uncompressed_data().ok().map(Cow::into_owned)
+        };
+        if let Some(bytes) = bytes {
+            keep(*id, bytes);
+        }
+    }
+}
+
+fn read_exact(file: &File, offset: u64, size: u64) -> Option<Vec<u8>> {
+    // A size beyond the end of the file is a lie, and would have us allocate it.
+    if offset.checked_add(size)? > file.metadata().ok()?.len() {
+        return None;
+    }
+    let mut bytes = vec![0; usize::try_from(size).ok()?];
+    file.read_exact_at(&mut bytes, offset).ok()?;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object::ObjectSymbol;
+
+    #[test]
+    fn hiding_units_changes_no_answer() {
+        let file = File::open(std::env::current_exe().expect("the test's own file")).expect("readable");
+        let positioned = ReadCache::new(PositionedFile::new(&file).expect("readable"));
+        let elf = ElfFile64::<LittleEndian, _>::parse(&positioned).expect("an ELF file");
+        let functions_of_it = elf.symbols().filter(|symbol| symbol.kind() == object::SymbolKind::Text);
+        let addresses: BTreeSet<FileAddress> = functions_of_it
+            .filter(|symbol| symbol.size() > 8)
+            .map(|symbol| FileAddress(symbol.address() + symbol.size() / 2))
+            .step_by(97)
+            .take(60)
+            .collect();
+        assert!(addresses.len() > 30, "too few functions to say anything");
+        let loaded = load(&file);
+        let wanted = units::holding(&loaded.dwarf().debug_aranges, &addresses);
+        assert!(!wanted.is_empty(), "this compiler writes no .debug_aranges, so nothing was hidden");
+        let with_all = look_up(&loaded, None, &addresses);
+        assert!(with_all.len() > 20, "only {} of {} are known at all", with_all.len(), addresses.len());
+        let mut with_few = functions(&file, None, &addresses);
+        with_few.sort_by_key(|(address, _)| *address);
+        assert_eq!(with_few, with_all);
+    }
 }

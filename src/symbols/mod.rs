@@ -11,6 +11,7 @@ mod demangle;
 mod dwarf;
 mod finder;
 mod table;
+mod units;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -113,7 +114,9 @@ fn resolve_module(
 ) -> HashMap<FileAddress, Vec<Function>> {
     let mut names = Resolution { addresses, functions: HashMap::new() };
     if let Some(image) = &module.image {
-        names.add_image(&**image, None);
+        if let Ok(elf) = ElfFile64::<LittleEndian, _>::parse(&**image) {
+            names.add_symbols(&elf);
+        }
         return names.functions;
     }
     let files = finder.find(module);
@@ -145,34 +148,28 @@ impl Resolution<'_> {
             return;
         };
         let cache = ReadCache::new(positioned);
-        self.add_image(&cache, supplementary);
-    }
-
-    fn add_image<'d, R: ReadRef<'d>>(&mut self, data: R, supplementary: Option<&File>) {
-        let Ok(elf) = ElfFile64::<LittleEndian, R>::parse(data) else {
+        let Ok(elf) = ElfFile64::<LittleEndian, _>::parse(&cache) else {
             return;
         };
         if elf.section_by_name(".debug_info").is_some() {
-            for (address, functions) in dwarf::functions(&elf, supplementary, self.addresses) {
+            for (address, functions) in dwarf::functions(file, supplementary, self.addresses) {
                 let better = self.functions.get(&address).is_none_or(|known| known[0].line.is_none());
                 if better {
                     self.functions.insert(address, functions);
                 }
             }
         }
-        let unnamed: Vec<FileAddress> = self
-            .addresses
-            .iter()
-            .copied()
-            .filter(|address| {
-                let known = self.functions.get(address).and_then(|functions| functions.last());
-                known.is_none_or(|function| function.name.is_none())
-            })
-            .collect();
-        for (address, name) in table::symbols(&elf, &unnamed) {
+        self.add_symbols(&elf);
+    }
+
+    fn add_symbols<'d, R: ReadRef<'d>>(&mut self, elf: &ElfFile64<'d, LittleEndian, R>) {
+        for (address, symbol) in table::symbols(elf, self.addresses) {
             let functions = self.functions.entry(address).or_insert_with(|| vec![Function::default()]);
-            if let Some(outermost) = functions.last_mut() {
-                outermost.name = Some(name);
+            if let Some(outermost) = functions.last_mut()
+                // Debug information without linkage names has only the last word of a Rust or C++ name.
+                && (outermost.name.is_none() || symbol.is_mangled)
+            {
+                outermost.name = Some(symbol.name);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Names from ELF symbol tables.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSymbol, ReadRef, SymbolKind};
@@ -16,16 +16,20 @@ struct Candidate<'d> {
     name: &'d str,
 }
 
-/// The function symbols that these addresses (in ascending order) lie in.
+/// The name of a symbol.
+pub(super) struct Symbol {
+    pub(super) name: String,
+    /// Whether a compiler had put a whole path into it, which is now spelt out.
+    pub(super) is_mangled: bool,
+}
+
+/// The function symbols that these addresses lie in.
 ///
 /// One pass over the tables: a program has far more symbols than a snapshot has addresses.
 pub(super) fn symbols<'d, R: ReadRef<'d>>(
     elf: &ElfFile64<'d, LittleEndian, R>,
-    addresses: &[FileAddress],
-) -> Vec<(FileAddress, String)> {
-    if addresses.is_empty() {
-        return Vec::new();
-    }
+    addresses: &BTreeSet<FileAddress>,
+) -> Vec<(FileAddress, Symbol)> {
     let mut best: HashMap<FileAddress, Candidate<'d>> = HashMap::new();
     // A symbol without a size (assembly) reaches to whatever comes next; more than this is not one function.
     const UNSIZED_REACH: u64 = 4096;
@@ -38,8 +42,7 @@ pub(super) fn symbols<'d, R: ReadRef<'d>>(
         }
         let (start, size) = (symbol.address(), symbol.size());
         let end = start.saturating_add(if size == 0 { UNSIZED_REACH } else { size });
-        let from = addresses.partition_point(|address| address.0 < start);
-        for address in addresses[from..].iter().take_while(|address| address.0 < end) {
+        for address in addresses.range(FileAddress(start)..FileAddress(end)) {
             let Ok(name) = symbol.name() else {
                 continue;
             };
@@ -59,7 +62,11 @@ pub(super) fn symbols<'d, R: ReadRef<'d>>(
             }
         }
     }
-    best.into_iter().map(|(address, candidate)| (address, demangle(candidate.name))).collect()
+    let named = |candidate: Candidate<'_>| {
+        let name = demangle(candidate.name);
+        Symbol { is_mangled: name != candidate.name, name }
+    };
+    best.into_iter().map(|(address, candidate)| (address, named(candidate))).collect()
 }
 
 impl Candidate<'_> {
