@@ -7,11 +7,13 @@
 //! the request to stop until after the release; `window` is the whole snapshot. The heartbeat is a busy thread inside the
 //! target that reports the longest gap between two beats; it occupies one of the CPUs, so it gets rounds of its own.
 
+#[path = "programs/target.rs"]
+mod target;
+
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use hangsnap::capture::{self, Arena};
@@ -19,15 +21,6 @@ use hangsnap::model::{Hold, Pid, StopMode};
 use hangsnap::proc::ProcDir;
 
 const THREADS: [usize; 3] = [10, 100, 1000];
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[derive(Default)]
 struct Holds {
@@ -52,33 +45,6 @@ impl Holds {
             Self::percentile(&self.windows, 50),
         ]
     }
-}
-
-fn compile(name: &str) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/programs").join(name).with_extension("c");
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let status = Command::new("gcc")
-        .args(["-O2", "-fno-optimize-sibling-calls", "-pthread", "-o"])
-        .args([&program, &source])
-        .status()
-        .expect("gcc is needed");
-    assert!(status.success(), "{} does not compile", source.display());
-    program
-}
-
-fn start(program: &Path, threads: usize, heartbeat: Option<&Path>) -> Running {
-    let mut command = Command::new(program);
-    command.arg(threads.to_string()).args(heartbeat).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("the target starts");
-    let mut line = String::new();
-    let output = child.stdout.take().expect("piped");
-    BufReader::new(output).read_line(&mut line).expect("it prints a line");
-    assert_eq!(line, "ready\n");
-    Running(child)
-}
-
-fn pid(running: &Running) -> Pid {
-    Pid(i32::try_from(running.0.id()).expect("a process id"))
 }
 
 fn ours(pid: Pid, stop: StopMode, arena: &mut Arena, holds: &mut Holds) {
@@ -124,7 +90,7 @@ fn main() {
         .windows(2)
         .find(|pair| pair[0] == "--rounds")
         .map_or(20, |pair| pair[1].parse().expect("--rounds takes a number"));
-    let (target, bare) = (compile("parked"), compile("floor"));
+    let (parked, bare) = (target::compile("parked"), target::compile("floor"));
     let mut arena = Arena::default();
     println!("microseconds; {rounds} rounds of each; held per thread, window per snapshot");
     println!(
@@ -139,17 +105,17 @@ fn main() {
             let word = if stop == StopMode::All { "all" } else { "auto" };
             let (mut mine, mut bare_holds) = (Holds::default(), Holds::default());
             {
-                let quiet = start(&target, threads, None);
-                ours(pid(&quiet), stop, &mut arena, &mut Holds::default());
+                let quiet = target::start(&parked, threads, None);
+                ours(quiet.pid(), stop, &mut arena, &mut Holds::default());
                 for _ in 0..rounds {
-                    floor(&bare, pid(&quiet), stop, &mut bare_holds);
-                    ours(pid(&quiet), stop, &mut arena, &mut mine);
+                    floor(&bare, quiet.pid(), stop, &mut bare_holds);
+                    ours(quiet.pid(), stop, &mut arena, &mut mine);
                 }
             }
-            let beating = start(&target, threads, Some(&shared));
+            let beating = target::start(&parked, threads, Some(&shared));
             let idle = gap(&shared_file, rounds, || std::thread::sleep(Duration::from_millis(20)));
-            let bare_gap = gap(&shared_file, rounds, || floor(&bare, pid(&beating), stop, &mut Holds::default()));
-            let my_gap = gap(&shared_file, rounds, || ours(pid(&beating), stop, &mut arena, &mut Holds::default()));
+            let bare_gap = gap(&shared_file, rounds, || floor(&bare, beating.pid(), stop, &mut Holds::default()));
+            let my_gap = gap(&shared_file, rounds, || ours(beating.pid(), stop, &mut arena, &mut Holds::default()));
             let (floor_figures, my_figures) = (bare_holds.figures(), mine.figures());
             let row = |name: &str, [p50, p99, max, window]: [f64; 4], gap: f64| {
                 println!(

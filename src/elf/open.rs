@@ -1,11 +1,13 @@
 //! Opening a file by a path that the target chose.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
+use std::io;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::Mode;
 
 use super::Error;
 
@@ -19,10 +21,13 @@ pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
     let root = File::open(root)?;
     let relative = path.trim_start_matches('/');
     // O_PATH neither waits for anybody nor runs a driver's code.
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let found = File::from(openat2(root.as_fd(), relative, how).map_err(|errno: Errno| std::io::Error::from(errno))?);
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let found = match openat2(&root, relative, how) {
+        // Kernels before 5.6 do not know the call, and seccomp profiles of that time forbid it.
+        Err(Errno::ENOSYS | Errno::EPERM) => walk(root, relative, flags)?,
+        found => File::from(found.map_err(io::Error::from)?),
+    };
     let metadata = found.metadata()?;
     if !metadata.is_file() || metadata.len() == 0 {
         return Err(Error::NotRegular);
@@ -30,10 +35,26 @@ pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
     Ok(File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?)
 }
 
+/// The same without openat2(2), step by step. Any link is refused: the kernel prints resolved paths in /proc/PID/maps, so
+/// there is none unless the tree has changed since.
+fn walk(root: File, relative: &str, flags: OFlag) -> Result<File, Error> {
+    let mut here = root;
+    for step in relative.split('/').filter(|step| !step.is_empty() && *step != ".") {
+        if step == ".." {
+            return Err(Error::NotRegular);
+        }
+        let next = openat(&here, step, flags | OFlag::O_NOFOLLOW, Mode::empty()).map_err(io::Error::from)?;
+        here = File::from(next);
+        if here.metadata()?.is_symlink() {
+            return Err(Error::NotRegular);
+        }
+    }
+    Ok(here)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::stat::Mode;
 
     #[test]
     fn a_fifo_a_link_and_a_descriptor_are_refused_and_nothing_hangs() {
@@ -48,5 +69,18 @@ mod tests {
         assert!(matches!(open_below(Path::new("/"), "/dev/null"), Err(Error::NotRegular)));
         assert!(matches!(open_below(Path::new("/"), "/proc/self/environ"), Err(Error::NotRegular)));
         assert!(open_below(dir.path(), "/file").is_ok());
+    }
+
+    #[test]
+    fn without_openat2_the_same_is_refused_and_found() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::fs::create_dir(dir.path().join("lib")).expect("a directory");
+        std::fs::write(dir.path().join("lib/file"), "x").expect("a file");
+        std::os::unix::fs::symlink("lib", dir.path().join("link")).expect("a link");
+        let walk = |path| walk(File::open(dir.path()).expect("there"), path, OFlag::O_PATH | OFlag::O_CLOEXEC);
+        assert!(walk("lib/file").is_ok_and(|file| file.metadata().is_ok_and(|metadata| metadata.is_file())));
+        assert!(walk("link/file").is_err());
+        assert!(walk("link").is_err());
+        assert!(walk("lib/../../etc/passwd").is_err());
     }
 }

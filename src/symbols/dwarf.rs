@@ -8,14 +8,16 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::panic::resume_unwind;
 use std::thread;
 
 use addr2line::{Context, FrameIter};
+use flate2::read::ZlibDecoder;
 use gimli::{DebugInfo, Dwarf, DwarfSections, EndianSlice, LittleEndian as Little, SectionId};
 use object::read::elf::ElfFile64;
-use object::{CompressionFormat, LittleEndian, Object, ObjectSection, ReadCache};
+use object::{CompressedFileRange, CompressionFormat, LittleEndian, Object, ObjectSection, ReadCache};
 
 use super::demangle::demangle;
 use super::{Function, units};
@@ -139,11 +141,11 @@ fn each_section(file: &File, wanted: &[SectionId], mut keep: impl FnMut(SectionI
         if place.uncompressed_size > MAX_SECTION {
             continue;
         }
-        let bytes = if place.format == CompressionFormat::None {
-            // Past the cache, which would hold a second copy of what may be hundreds of megabytes.
-            read_exact(file, place.offset, place.uncompressed_size)
-        } else {
-            section.uncompressed_data().ok().map(Cow::into_owned)
+        // Past the cache, which would hold a second copy of what may be hundreds of megabytes.
+        let bytes = match place.format {
+            CompressionFormat::None => read_exact(file, place.offset, place.uncompressed_size),
+            CompressionFormat::Zlib => inflate(file, place),
+            _ => section.uncompressed_data().ok().map(Cow::into_owned),
         };
         if let Some(bytes) = bytes {
             keep(*id, bytes);
@@ -158,6 +160,17 @@ fn read_exact(file: &File, offset: u64, size: u64) -> Option<Vec<u8>> {
     }
     let mut bytes = vec![0; usize::try_from(size).ok()?];
     file.read_exact_at(&mut bytes, offset).ok()?;
+    Some(bytes)
+}
+
+/// Decompresses a section straight from the file into zeroed memory, which the kernel hands out page by page as it is
+/// filled: a lie about the size costs nothing.
+fn inflate(file: &File, place: CompressedFileRange) -> Option<Vec<u8>> {
+    let mut compressed = PositionedFile::new(file).ok()?;
+    compressed.seek(SeekFrom::Start(place.offset)).ok()?;
+    let mut decoder = ZlibDecoder::new(compressed.take(place.compressed_size));
+    let mut bytes = vec![0; usize::try_from(place.uncompressed_size).ok()?];
+    decoder.read_exact(&mut bytes).ok()?;
     Some(bytes)
 }
 
