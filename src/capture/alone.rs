@@ -12,10 +12,11 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::arena::Arena;
+use super::extent::{self, Extent};
 use super::hold::{self, NotHeld};
 use super::loss;
-use super::{CapturedThread, Context, Draft, Planned, StackBytes, extent, plan_hold};
-use crate::model::{Hold, Reason, RuntimeAddress, Tid};
+use super::{CapturedThread, Context, Draft, Planned, StackBytes, plan_hold};
+use crate::model::{Hold, Reason, Tid};
 use crate::proc::ProcDir;
 use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, RawRegisters, RegisterError};
@@ -73,7 +74,7 @@ fn trace(
 
 struct Copied {
     registers: RawRegisters,
-    start: RuntimeAddress,
+    extent: Extent,
     read: Result<usize, Errno>,
     held: Duration,
 }
@@ -105,21 +106,20 @@ fn hold_and_copy(
     })?;
     let registers = ptrace::registers(tid);
     let copied = registers.map(|registers| {
-        let (start, length) =
-            extent::used(&draft.map, registers.stack_pointer(), Some(registers.fs_base()), buffer.len());
-        (registers, start, draft.memory.read(start, &mut buffer[..length]))
+        let extent = extent::used(&draft.map, registers.stack_pointer(), Some(registers.fs_base()), buffer.len());
+        (registers, extent, draft.memory.read(extent.start, &mut buffer[..extent.length]))
     });
     held.release();
     let held = begun.elapsed();
     match copied {
-        Ok((registers, start, read)) => Ok(Copied { registers, start, read, held }),
+        Ok((registers, extent, read)) => Ok(Copied { registers, extent, read, held }),
         Err(error) => Err(Failure::Registers(error)),
     }
 }
 
 fn finish(planned: Planned, copied: Copied, draft: &mut Draft<'_>, buffer: &[u8]) {
     let stack = match copied.read {
-        Ok(length) => StackBytes::copy_of(copied.start, &buffer[..length]),
+        Ok(length) => StackBytes::copy_of(copied.extent, &buffer[..length]),
         Err(errno) => {
             draft.notice(planned.tid, loss::memory(errno, &copied.registers));
             StackBytes::default()

@@ -15,8 +15,17 @@ const RED_ZONE: u64 = 128;
 /// What is copied where nothing tells the end of the stack.
 const UNKNOWN_EXTENT: u64 = 64 << 10;
 
-/// Where to begin copying, and how many bytes there are to copy at most.
-pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, limit: usize) -> (RuntimeAddress, usize) {
+/// The part of a stack to copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Extent {
+    pub(super) start: RuntimeAddress,
+    pub(super) length: usize,
+    /// How many bytes of the stack in use lie beyond, because they are more than may be copied.
+    pub(super) left_out: u64,
+}
+
+/// What to copy of the stack that this stack pointer points into, at most so many bytes.
+pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, limit: usize) -> Extent {
     let limit = limit as u64;
     let below = stack_pointer.saturating_sub(RED_ZONE);
     let descriptor = fs_base.filter(|&fs_base| fs_base > stack_pointer);
@@ -37,13 +46,23 @@ pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, li
             (below.max(page), end.unwrap_or(stack_pointer.saturating_add(UNKNOWN_EXTENT)))
         }
     };
-    let length = end.saturating_sub(start).min(limit);
-    (RuntimeAddress(start), usize::try_from(length).unwrap_or(usize::MAX))
+    let in_use = end.saturating_sub(start);
+    let length = in_use.min(limit);
+    Extent {
+        start: RuntimeAddress(start),
+        // It is no more than the limit, which was a usize.
+        length: usize::try_from(length).unwrap_or(usize::MAX),
+        left_out: in_use - length,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn extent(start: u64, length: usize, left_out: u64) -> Extent {
+        Extent { start: RuntimeAddress(start), length, left_out }
+    }
 
     fn map() -> MemoryMap {
         MemoryMap::parse(
@@ -55,27 +74,27 @@ mod tests {
 
     #[test]
     fn a_thread_stack_ends_at_the_thread_pointer() {
-        assert_eq!(used(&map(), 0x20000, Some(0x21000), 1 << 20), (RuntimeAddress(0x1ff80), 0x1080));
+        assert_eq!(used(&map(), 0x20000, Some(0x21000), 1 << 20), extent(0x1ff80, 0x1080, 0));
     }
 
     #[test]
     fn the_main_stack_ends_with_its_mapping() {
         let sp = 0x7ff0_0002_0000;
-        assert_eq!(used(&map(), sp, Some(0x10100), 1 << 20), (RuntimeAddress(sp - 128), 0x1080));
+        assert_eq!(used(&map(), sp, Some(0x10100), 1 << 20), extent(sp - 128, 0x1080, 0));
     }
 
     #[test]
     fn a_stack_without_known_end_gets_a_fixed_part() {
-        assert_eq!(used(&map(), 0x20000, None, 1 << 20), (RuntimeAddress(0x1ff80), 0x10080));
+        assert_eq!(used(&map(), 0x20000, None, 1 << 20), extent(0x1ff80, 0x10080, 0));
     }
 
     #[test]
     fn the_red_zone_does_not_reach_below_the_mapping() {
-        assert_eq!(used(&map(), 0x10008, Some(0x10100), 1 << 20), (RuntimeAddress(0x10000), 0x100));
+        assert_eq!(used(&map(), 0x10008, Some(0x10100), 1 << 20), extent(0x10000, 0x100, 0));
     }
 
     #[test]
     fn no_more_than_the_limit() {
-        assert_eq!(used(&map(), 0x20000, Some(0x80000), 4096).1, 4096);
+        assert_eq!(used(&map(), 0x20000, Some(0x80000), 4096), extent(0x1ff80, 4096, 0x5f080));
     }
 }

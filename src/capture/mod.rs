@@ -19,13 +19,14 @@ mod untouched;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::{Hold, Notice, Reason, RuntimeAddress, StopMode, Subject, ThreadState, Tid, Timestamp};
+use crate::model::{Hold, Notice, Reason, StopMode, Subject, ThreadState, Tid, Timestamp};
 use crate::proc::{self, BlockedCall, MemoryMap, ProcDir, ThreadDir, ThreadStatus};
 use crate::sys::clock::{self, Instant};
 use crate::sys::memory::ProcessMemory;
 use crate::sys::ptrace::RawRegisters;
 
 pub use arena::Arena;
+use extent::Extent;
 
 /// How often the threads are listed again. A process that still makes new ones then gets a notice.
 const MAX_SCANS: usize = 8;
@@ -35,6 +36,8 @@ const MAX_SCANS: usize = 8;
 pub struct StackBytes {
     pub start: u64,
     pub bytes: Box<[u8]>,
+    /// How many bytes of the stack in use were left out, because they are more than is copied of one.
+    pub left_out: u64,
 }
 
 /// What is known of a thread's registers.
@@ -198,7 +201,7 @@ pub fn refused_everywhere(captured: &Captured) -> Option<i32> {
 }
 
 impl StackBytes {
-    fn copy_of(start: RuntimeAddress, bytes: &[u8]) -> Self {
-        Self { start: start.0, bytes: bytes.into() }
+    fn copy_of(extent: Extent, bytes: &[u8]) -> Self {
+        Self { start: extent.start.0, bytes: bytes.into(), left_out: extent.left_out }
     }
 }

@@ -12,10 +12,11 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::arena::Arena;
+use super::extent::{self, Extent};
 use super::hold::{self, Held, NotHeld};
 use super::loss;
-use super::{CapturedThread, Context, Draft, Planned, StackBytes, extent, plan_hold};
-use crate::model::{Hold, Reason, RuntimeAddress, Tid};
+use super::{CapturedThread, Context, Draft, Planned, StackBytes, plan_hold};
+use crate::model::{Hold, Reason, Tid};
 use crate::proc::ProcDir;
 use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, RawRegisters, RegisterError};
@@ -30,8 +31,8 @@ struct Slot {
     interrupted: Instant,
     progress: Progress,
     registers: Option<Result<RawRegisters, RegisterError>>,
-    /// Where in the target the copy begins, where in the arena it lies, and how long it is.
-    copy: Option<(RuntimeAddress, usize, Result<usize, Errno>)>,
+    /// What was to be copied, where in the arena the copy lies, and how long it is.
+    copy: Option<(Extent, usize, Result<usize, Errno>)>,
     held_for: Duration,
 }
 
@@ -98,9 +99,9 @@ fn hold_all(slots: &mut [Slot], draft: &Draft<'_>, buffer: &mut [u8]) {
         let registers = ptrace::registers(slot.planned.tid);
         if let Ok(registers) = &registers {
             let limit = buffer.len() - used;
-            let (start, length) = extent::used(&draft.map, registers.stack_pointer(), Some(registers.fs_base()), limit);
-            let read = draft.memory.read(start, &mut buffer[used..used + length]);
-            slot.copy = Some((start, used, read));
+            let extent = extent::used(&draft.map, registers.stack_pointer(), Some(registers.fs_base()), limit);
+            let read = draft.memory.read(extent.start, &mut buffer[used..used + extent.length]);
+            slot.copy = Some((extent, used, read));
             used += read.unwrap_or(0);
         }
         slot.registers = Some(registers);
@@ -125,7 +126,7 @@ fn finish(slot: Slot, draft: &mut Draft<'_>, buffer: &[u8]) {
         (Progress::NotHeld(NotHeld::DidNotStop), _) => loss::did_not_stop(STOP_DEADLINE),
         (_, Some(Ok(registers))) => {
             let stack = match copy {
-                Some((start, at, Ok(length))) => StackBytes::copy_of(start, &buffer[at..at + length]),
+                Some((extent, at, Ok(length))) => StackBytes::copy_of(extent, &buffer[at..at + length]),
                 Some((_, _, Err(errno))) => {
                     draft.notice(tid, loss::memory(errno, &registers));
                     StackBytes::default()

@@ -16,8 +16,8 @@ pub(super) fn capture(planned: Planned, draft: &mut Draft<'_>) {
         return;
     };
     let mut bytes = vec![0; LIMIT];
-    let (start, length) = extent::used(&draft.map, blocked.stack_pointer.0, None, LIMIT);
-    let copied = draft.memory.read(start, &mut bytes[..length]).unwrap_or(0);
+    let extent = extent::used(&draft.map, blocked.stack_pointer.0, None, LIMIT);
+    let copied = draft.memory.read(extent.start, &mut bytes[..extent.length]).unwrap_or(0);
     if planned.directory.blocked_call().ok().flatten() != Some(blocked) {
         draft.lost(planned, Reason::Uninterruptible);
         return;
@@ -29,6 +29,6 @@ pub(super) fn capture(planned: Planned, draft: &mut Draft<'_>) {
         status,
         hold: Hold::Untouched,
         context: Context::Blocked(blocked),
-        stack: StackBytes::copy_of(start, &bytes[..copied]),
+        stack: StackBytes::copy_of(extent, &bytes[..copied]),
     });
 }

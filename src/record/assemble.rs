@@ -63,9 +63,7 @@ fn thread(
     };
     let stack = StackMemory::new(RuntimeAddress(copy.stack.start), &copy.stack.bytes);
     let stack = unwinder.walk(&registers.general, stack, space);
-    if let WalkEnd::MemoryNotCopied(at) = stack.end
-        && at.0 >= copy.stack.start + copy.stack.bytes.len() as u64
-    {
+    if matches!(stack.end, WalkEnd::MemoryNotCopied(_)) && copy.stack.left_out > 0 {
         let reason = Reason::StackTruncated { copied: copy.stack.bytes.len() as u64 };
         notices.push(Notice { subject: Subject::Thread(copy.tid), reason });
     }

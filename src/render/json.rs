@@ -27,6 +27,13 @@ struct SnapshotDocument<'a> {
     longest_hold_ns: u64,
     threads: Vec<ThreadFields<'a>>,
     notices: Vec<NoticeFields>,
+    files_not_found: Vec<FileFields<'a>>,
+}
+
+#[derive(Serialize)]
+struct FileFields<'a> {
+    path: &'a str,
+    build_id: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -163,6 +170,10 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
                 module: if let Subject::Module(path) = &notice.subject { Some(path.clone()) } else { None },
                 text: notice.reason.to_string(),
             })
+            .collect(),
+        files_not_found: names
+            .missing()
+            .map(|(path, build_id)| FileFields { path, build_id: build_id.map(ToString::to_string) })
             .collect(),
     };
     line(out, &document)

@@ -57,7 +57,7 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
             }
         }
     }
-    notices(out, snapshot)
+    notices(out, snapshot, names)
 }
 
 fn heading(out: &mut dyn Write, snapshot: &Snapshot) -> io::Result<()> {
@@ -179,13 +179,21 @@ fn registers(out: &mut dyn Write, thread: &Thread) -> io::Result<()> {
     Ok(())
 }
 
-fn notices(out: &mut dyn Write, snapshot: &Snapshot) -> io::Result<()> {
-    if snapshot.notices.is_empty() {
+fn notices(out: &mut dyn Write, snapshot: &Snapshot, names: &Names) -> io::Result<()> {
+    let missing: Vec<String> = names
+        .missing()
+        .map(|(path, build_id)| match build_id {
+            Some(id) => format!("{path}: no file here has its build-id {id}, so its functions have no names"),
+            None => format!("{path}: it has no build-id and is not here, so its functions have no names"),
+        })
+        .collect();
+    let lost: Vec<String> = snapshot.notices.iter().map(ToString::to_string).chain(missing).collect();
+    if lost.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n{HEADING}Not seen{HEADING:#}")?;
-    for notice in &snapshot.notices {
-        writeln!(out, "  {WARNING}{}{WARNING:#}", Foreign(&notice.to_string()))?;
+    for line in lost {
+        writeln!(out, "  {WARNING}{}{WARNING:#}", Foreign(&line))?;
     }
     Ok(())
 }

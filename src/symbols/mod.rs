@@ -41,6 +41,13 @@ type ModuleKey = (String, Option<BuildId>);
 #[derive(Default)]
 pub struct Names {
     modules: HashMap<ModuleKey, HashMap<FileAddress, Vec<Function>>>,
+    missing: Vec<ModuleKey>,
+}
+
+/// What was found of one module.
+struct Resolved {
+    functions: HashMap<FileAddress, Vec<Function>>,
+    file_found: bool,
 }
 
 impl Names {
@@ -71,7 +78,7 @@ impl Names {
         };
         let modules = thread::scope(|scope| {
             let helpers: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
-            let mut modules: HashMap<_, _> = work().into_iter().collect();
+            let mut modules: Vec<(ModuleKey, Resolved)> = work();
             for helper in helpers {
                 match helper.join() {
                     Ok(done) => modules.extend(done),
@@ -80,7 +87,15 @@ impl Names {
             }
             modules
         });
-        Self { modules }
+        let mut missing: Vec<ModuleKey> =
+            modules.iter().filter(|(_, resolved)| !resolved.file_found).map(|(key, _)| key.clone()).collect();
+        missing.sort_unstable();
+        Self { modules: modules.into_iter().map(|(key, resolved)| (key, resolved.functions)).collect(), missing }
+    }
+
+    /// The modules of which no file was found here, by path and build-id: their frames have no names.
+    pub fn missing(&self) -> impl Iterator<Item = (&str, Option<&BuildId>)> {
+        self.missing.iter().map(|(path, id)| (path.as_str(), id.as_ref()))
     }
 
     /// The functions at a frame, innermost inlined one first. Empty when nothing is known.
@@ -107,17 +122,13 @@ fn file_address(frame: &Frame) -> Option<FileAddress> {
     }
 }
 
-fn resolve_module(
-    finder: &Finder,
-    module: &Module,
-    addresses: &BTreeSet<FileAddress>,
-) -> HashMap<FileAddress, Vec<Function>> {
+fn resolve_module(finder: &Finder, module: &Module, addresses: &BTreeSet<FileAddress>) -> Resolved {
     let mut names = Resolution { addresses, functions: HashMap::new() };
     if let Some(image) = &module.image {
         if let Ok(elf) = ElfFile64::<LittleEndian, _>::parse(&**image) {
             names.add_symbols(&elf);
         }
-        return names.functions;
+        return Resolved { functions: names.functions, file_found: true };
     }
     let files = finder.find(module);
     // The separate file first: it has the full symbol table and the lines, the stripped one a few exported names.
@@ -127,7 +138,7 @@ fn resolve_module(
         }
         names.add_file(file, files.supplementary.as_ref());
     }
-    names.functions
+    Resolved { functions: names.functions, file_found: files.debug.is_some() || files.program.is_some() }
 }
 
 /// The addresses of one module, and what has been found for them so far.

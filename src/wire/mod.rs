@@ -10,6 +10,8 @@ mod notice;
 #[rustfmt::skip]
 #[allow(clippy::all, clippy::pedantic, reason = "generated from proto/ and compared with it by a test")]
 mod pb;
+#[cfg(test)]
+mod tests;
 
 pub use decode::Decoder;
 pub use encode::Encoder;
