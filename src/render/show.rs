@@ -11,6 +11,9 @@ use crate::model::{
 };
 use crate::symbols::{Function, Names};
 
+/// Frames at the same instruction, one calling the next, that are all shown.
+const MOST_ALIKE: usize = 3;
+
 /// What of a snapshot to show.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Selection {
@@ -103,15 +106,24 @@ fn thread_line(out: &mut dyn Write, thread: &Thread, indent: &str) -> io::Result
 
 fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names) -> io::Result<()> {
     let mut number = 0;
-    for frame in &thread.stack.frames {
-        let module = snapshot.module_of(frame);
-        let functions = names.of(snapshot, frame);
-        if functions.is_empty() {
-            frame_line(out, &mut number, frame, module, &Function::default(), true)?;
+    for run in thread.stack.frames.chunk_by(|inner, outer| inner.code == outer.code && inner.found == outer.found) {
+        // A recursion that has run away has thousands of frames that tell nothing new.
+        let shown = if run.len() > MOST_ALIKE { 1 } else { run.len() };
+        for frame in &run[..shown] {
+            let module = snapshot.module_of(frame);
+            let functions = names.of(snapshot, frame);
+            if functions.is_empty() {
+                frame_line(out, &mut number, frame, module, &Function::default(), true)?;
+            }
+            for (position, function) in functions.iter().enumerate() {
+                // The last one is the function whose code it is; those before it were inlined into it.
+                frame_line(out, &mut number, frame, module, function, position + 1 == functions.len())?;
+            }
         }
-        for (position, function) in functions.iter().enumerate() {
-            // The last one is the function whose code it is; those before it were inlined into it.
-            frame_line(out, &mut number, frame, module, function, position + 1 == functions.len())?;
+        let alike = (run.len() - shown) * names.of(snapshot, &run[0]).len().max(1);
+        if alike > 0 {
+            writeln!(out, "    {FAINT}... {alike} more frames like this{FAINT:#}")?;
+            number += alike;
         }
     }
     if thread.stack.end != WalkEnd::Root {

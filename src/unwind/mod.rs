@@ -87,6 +87,12 @@ impl Unwinder {
             }
             match self.caller(code, &registers, stack, space) {
                 Ok(caller) => {
+                    if caller.found == FoundBy::SignalFrame
+                        && let Some(trampoline) = frames.last_mut()
+                    {
+                        // Nothing called the trampoline: the kernel made its first instruction the handler's return address.
+                        trampoline.code = CodeAddress::Pc(trampoline.code.exact());
+                    }
                     registers = caller.registers;
                     code = caller.code;
                     frames.push(frame(code, caller.found, space));
@@ -125,14 +131,13 @@ impl Unwinder {
 
     /// A caller that cannot be one ends the walk, with the reason.
     fn check(&self, caller: Caller, callee: &RegisterFile, space: &dyn CodeSpace) -> Result<Caller, WalkEnd> {
-        let address = caller.code.exact();
+        let CodeAddress::Return(address) = caller.code else {
+            // What a signal interrupted may be a call through a bad pointer, a null one too, and may have run on another
+            // stack: nothing can be demanded of it.
+            return Ok(caller);
+        };
         if address.0 == 0 {
             return Err(WalkEnd::Root);
-        }
-        let interrupted = matches!(caller.code, CodeAddress::Pc(_));
-        // What a signal interrupted may be a call through a bad pointer, and may have run on another stack.
-        if interrupted {
-            return Ok(caller);
         }
         if !space.is_executable(caller.code.lookup()) {
             return Err(match caller.found {
