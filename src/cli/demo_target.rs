@@ -73,19 +73,23 @@ fn pump() {
     }
 }
 
+// What follows the call keeps the compiler from leaving these three out of the stack.
 #[inline(never)]
 fn draw() {
     work(1);
+    std::hint::black_box(());
 }
 
 #[inline(never)]
 fn filter() {
     work(2);
+    std::hint::black_box(());
 }
 
 #[inline(never)]
 fn pour() {
     work(3);
+    std::hint::black_box(());
 }
 
 /// Sums and sleeps in turn until the step is over.

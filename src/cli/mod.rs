@@ -8,6 +8,7 @@ mod arguments;
 mod configuration;
 mod demo;
 mod demo_target;
+mod patience;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -25,6 +26,7 @@ use crate::target::Target;
 use crate::view::{self, Format};
 use arguments::{Arguments, Command};
 use configuration::{Configuration, Job};
+use patience::Patience;
 
 const NOT_THERE: u8 = 1;
 const FAILED: u8 = 2;
@@ -90,12 +92,14 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::DemoTarget) => demo_target::run(),
         Some(Command::List { path, json }) => {
             let mut out = output();
+            let _patience = Patience::about("reading the recordings");
             let damage = view::list(&mut out, &path, format(json))?;
             finish(out, damage)
         }
         Some(Command::Show(arguments)) => {
             let checked = configuration::Show::check(&arguments)?;
             let mut out = output();
+            let _patience = Patience::about("reading the recording and debug information");
             let damage = view::show(
                 &mut out,
                 &arguments.file,
@@ -110,6 +114,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let (between, finder) = configuration::check_diff(&arguments)?;
             let mut out = output();
             let between = between.as_ref().map(|(first, second)| (first, second));
+            let _patience = Patience::about("reading the recording and debug information");
             let damage = view::diff(&mut out, &arguments.file, between, &finder, format(arguments.json))?;
             finish(out, damage)
         }
@@ -123,6 +128,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
     match job {
         Job::Print { selection, format, keep } => {
             let mut out = output();
+            let _patience = Patience::about("reading debug information");
             for (number, target) in targets.iter().enumerate() {
                 let snapshot = record::once(target, stop)?;
                 if let Some(output) = &keep {

@@ -14,7 +14,7 @@ pub enum StopMode {
 }
 
 /// A moment on both clocks.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Timestamp {
     /// Nanoseconds since 1970-01-01 UTC; steps when the clock is set.
     pub realtime_ns: i64,

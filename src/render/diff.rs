@@ -1,12 +1,13 @@
 //! A comparison as text: what moved first, then what came and went, then what stands still and since when.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::system_call;
 use super::value::{Foreign, duration, source, time};
 use crate::analysis::{Change, Comparison, Streak, ThreadChange};
-use crate::model::{Frame, Place, Snapshot, Thread};
+use crate::model::{Frame, Place, Snapshot, Stack, Thread, Timestamp};
 use crate::symbols::Names;
 
 /// Writes a comparison.
@@ -45,7 +46,7 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
         Change::Unseen(_) => 3,
         Change::Same(..) => 4,
     });
-    for change in changes {
+    for change in &changes {
         match change.change {
             Change::Moved { before: was_thread, after: thread, was, is, common } => {
                 begin(out, thread, "moved")?;
@@ -57,29 +58,69 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
                 writeln!(out, "    {FAINT}{outside}{FAINT:#}")?;
                 writeln!(out, "    was in {}", place(before, was, names))?;
                 writeln!(out, "    is in  {}", place(after, is, names))?;
-                innermost(out, before, was_thread, names, "then")?;
-                innermost(out, after, thread, names, "now ")?;
+                whereabouts(out, "then", before, was_thread, names)?;
+                whereabouts(out, "now ", after, thread, names)?;
             }
-            Change::Same(thread, streak) => {
-                begin(out, thread, "the same")?;
-                write!(out, " {}", lasting(after, streak))?;
-                writeln!(out)?;
-                innermost(out, after, thread, names, "in  ")?;
-            }
+            Change::Same(..) => {}
             Change::New(thread) => {
                 begin(out, thread, "new")?;
                 writeln!(out)?;
-                innermost(out, after, thread, names, "in  ")?;
+                whereabouts(out, "in  ", after, thread, names)?;
             }
             Change::Gone(thread) => {
                 begin(out, thread, "gone")?;
                 writeln!(out)?;
-                innermost(out, before, thread, names, "was ")?;
+                whereabouts(out, "was ", before, thread, names)?;
             }
             Change::Unseen(thread) => {
                 begin(out, thread, "not seen in one of the snapshots: nothing can be said")?;
                 writeln!(out)?;
             }
+        }
+    }
+    standing_still(out, after, &changes, names)
+}
+
+/// The threads that have not moved, those with one stack and one history together.
+fn standing_still(
+    out: &mut dyn Write,
+    after: &Snapshot,
+    changes: &[&ThreadChange<'_>],
+    names: &Names,
+) -> io::Result<()> {
+    let mut groups: Vec<(&Thread, Streak, Vec<&Thread>)> = Vec::new();
+    let mut known: HashMap<(&Stack, Timestamp, u64, u64), usize> = HashMap::new();
+    for change in changes {
+        if let Change::Same(thread, streak) = change.change {
+            let key = (&thread.stack, streak.since, streak.samples, streak.unseen);
+            let group = *known.entry(key).or_insert_with(|| {
+                groups.push((thread, streak, Vec::new()));
+                groups.len() - 1
+            });
+            groups[group].2.push(thread);
+        }
+    }
+    for (first, streak, threads) in groups {
+        if threads.len() == 1 {
+            begin(out, first, "the same")?;
+            writeln!(out, " {}", lasting(after, streak))?;
+        } else {
+            writeln!(
+                out,
+                "\n{HEADING}{} threads with the same stack{HEADING:#}, each the same {}",
+                threads.len(),
+                lasting(after, streak)
+            )?;
+            for thread in &threads {
+                write!(out, "  {THREAD}thread {} \"{}\"{THREAD:#}", thread.tid, Foreign(&thread.name))?;
+                waiting(out, thread)?;
+            }
+        }
+        write!(out, "    in   ")?;
+        innermost(out, after, first, names)?;
+        if threads.len() == 1 {
+            write!(out, "       ")?;
+            waiting(out, first)?;
         }
     }
     Ok(())
@@ -99,24 +140,32 @@ fn lasting(after: &Snapshot, streak: Streak) -> String {
     }
 }
 
-/// Where a thread is or was: the innermost functions, callees first, and the system call it sits in.
-fn innermost(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names, word: &str) -> io::Result<()> {
+/// Where a thread is or was: the innermost functions, callees first.
+fn innermost(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names) -> io::Result<()> {
     const FUNCTIONS: usize = 4;
-    write!(out, "    {word} ")?;
     for (position, frame) in thread.stack.frames.iter().take(FUNCTIONS).enumerate() {
         if position > 0 {
             write!(out, " < ")?;
         }
         write!(out, "{}", function(snapshot, frame, names))?;
     }
-    if thread.stack.frames.len() > FUNCTIONS {
-        write!(out, " < ...")?;
-    }
-    write!(out, "\n         {}", thread.state.name())?;
+    writeln!(out, "{}", if thread.stack.frames.len() > FUNCTIONS { " < ..." } else { "" })
+}
+
+/// A thread's state and the system call it sits in.
+fn waiting(out: &mut dyn Write, thread: &Thread) -> io::Result<()> {
+    write!(out, "  {}", thread.state.name())?;
     if let Some(call) = thread.system_call {
         write!(out, " in {}", system_call::text(call))?;
     }
     writeln!(out)
+}
+
+fn whereabouts(out: &mut dyn Write, word: &str, snapshot: &Snapshot, thread: &Thread, names: &Names) -> io::Result<()> {
+    write!(out, "    {word} ")?;
+    innermost(out, snapshot, thread, names)?;
+    write!(out, "       ")?;
+    waiting(out, thread)
 }
 
 /// The function whose code a frame's is: what is inlined there differs from line to line.
