@@ -7,6 +7,7 @@ mod harmless;
 mod input;
 mod layers;
 mod lifecycle;
+mod limits;
 mod namespaces;
 mod oracle;
 mod proto;

@@ -64,7 +64,7 @@ fn trace(
             }
             Err(Failure::Gone) => draft.lost(planned, Reason::ThreadGone),
             Err(Failure::NotSeized(errno)) => {
-                let reason = loss::not_seized(&planned, errno);
+                let reason = loss::not_seized(process, tid, errno);
                 draft.lost(planned, reason);
             }
             Err(Failure::Registers(error)) => draft.lost(planned, loss::registers(error)),

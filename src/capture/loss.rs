@@ -4,20 +4,22 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::Planned;
-use crate::model::{Reason, RuntimeAddress, ThreadState};
-use crate::proc;
+use crate::model::{Reason, RuntimeAddress, ThreadState, Tid};
+use crate::proc::{self, ProcDir};
 use crate::sys::ptrace::{RawRegisters, RegisterError};
 
 /// Why a thread could not be seized.
-pub(super) fn not_seized(planned: &Planned, errno: Errno) -> Reason {
+pub(super) fn not_seized(process: &ProcDir, tid: Tid, errno: Errno) -> Reason {
     if errno == Errno::ESRCH {
         return Reason::ThreadGone;
     }
-    if let Ok(Some(tracer)) = planned.directory.tracer() {
+    let Ok(thread) = process.thread(tid) else {
+        return Reason::ThreadGone;
+    };
+    if let Ok(Some(tracer)) = thread.tracer() {
         return Reason::AlreadyTraced { tracer: tracer.pid, tracer_name: tracer.name };
     }
-    match planned.directory.status().map(|status| status.state) {
+    match thread.status().map(|status| status.state) {
         Ok(ThreadState::Zombie | ThreadState::Dead) | Err(proc::Error::Gone) => Reason::ThreadGone,
         _ => Reason::Refused { what: "seizing it".into(), errno: errno as i32 },
     }

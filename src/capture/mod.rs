@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::model::{Hold, Notice, Reason, StopMode, Subject, ThreadState, Tid, Timestamp};
-use crate::proc::{self, BlockedCall, MemoryMap, ProcDir, ThreadDir, ThreadStatus};
+use crate::proc::{self, BlockedCall, MemoryMap, ProcDir, ThreadStatus};
 use crate::sys::clock::{self, Instant};
 use crate::sys::memory::ProcessMemory;
 use crate::sys::ptrace::RawRegisters;
@@ -78,10 +78,10 @@ pub struct Captured {
     pub notices: Vec<Notice>,
 }
 
-/// A thread that is to be looked at, with what /proc said of it beforehand.
+/// A thread that is to be looked at, with what /proc said of it beforehand. It keeps nothing open: there may be more
+/// threads than hangsnap may have descriptors.
 struct Planned {
     tid: Tid,
-    directory: ThreadDir,
     status: ThreadStatus,
 }
 
@@ -100,7 +100,7 @@ impl Draft<'_> {
 
     /// Records why a thread could not be captured and, unless it is gone, what /proc said of it.
     fn lost(&mut self, planned: Planned, reason: Reason) {
-        let Planned { tid, status, .. } = planned;
+        let Planned { tid, status } = planned;
         let gone = reason == Reason::ThreadGone;
         self.notice(tid, reason);
         if gone {
@@ -163,9 +163,7 @@ pub fn take(process: &ProcDir, stop: StopMode, arena: &mut Arena) -> Result<Capt
 }
 
 fn plan(process: &ProcDir, tid: Tid) -> Result<Planned, proc::Error> {
-    let directory = process.thread(tid)?;
-    let status = directory.status()?;
-    Ok(Planned { tid, directory, status })
+    Ok(Planned { tid, status: process.thread(tid)?.status()? })
 }
 
 /// Reads what /proc says of a thread and sorts out those that are not to be held.
@@ -183,7 +181,7 @@ fn plan_hold(process: &ProcDir, tid: Tid, draft: &mut Draft<'_>) -> Option<Plann
     };
     match planned.status.state {
         ThreadState::Zombie | ThreadState::Dead => draft.lost(planned, Reason::Exited),
-        ThreadState::Uninterruptible => untouched::capture(planned, draft),
+        ThreadState::Uninterruptible => untouched::capture(process, planned, draft),
         _ => return Some(planned),
     }
     None

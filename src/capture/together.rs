@@ -65,7 +65,7 @@ pub(super) fn capture(process: &ProcDir, tids: Vec<Tid>, draft: &mut Draft<'_>, 
         resume_unwind(panic);
     }
     for slot in slots {
-        finish(slot, draft, buffer);
+        finish(process, slot, draft, buffer);
     }
 }
 
@@ -118,11 +118,11 @@ fn hold_all(slots: &mut [Slot], draft: &Draft<'_>, buffer: &mut [u8]) {
     }
 }
 
-fn finish(slot: Slot, draft: &mut Draft<'_>, buffer: &[u8]) {
+fn finish(process: &ProcDir, slot: Slot, draft: &mut Draft<'_>, buffer: &[u8]) {
     let Slot { planned, progress, registers, copy, held_for, .. } = slot;
     let tid = planned.tid;
     let lost = match (progress, registers) {
-        (Progress::NotSeized(errno), _) => loss::not_seized(&planned, errno),
+        (Progress::NotSeized(errno), _) => loss::not_seized(process, tid, errno),
         (Progress::NotHeld(NotHeld::DidNotStop), _) => loss::did_not_stop(STOP_DEADLINE),
         (_, Some(Ok(registers))) => {
             let stack = match copy {

@@ -6,23 +6,25 @@
 
 use super::{CapturedThread, Context, Draft, Planned, StackBytes, extent};
 use crate::model::{Hold, Reason};
+use crate::proc::ProcDir;
 
 /// What is copied at most of such a stack: nothing is held, but nothing tells where the stack ends either.
 const LIMIT: usize = 64 << 10;
 
-pub(super) fn capture(planned: Planned, draft: &mut Draft<'_>) {
-    let Ok(Some(blocked)) = planned.directory.blocked_call() else {
+pub(super) fn capture(process: &ProcDir, planned: Planned, draft: &mut Draft<'_>) {
+    let blocked_call = || process.thread(planned.tid).and_then(|thread| thread.blocked_call()).ok().flatten();
+    let Some(blocked) = blocked_call() else {
         draft.lost(planned, Reason::Uninterruptible);
         return;
     };
     let mut bytes = vec![0; LIMIT];
     let extent = extent::used(&draft.map, blocked.stack_pointer.0, None, LIMIT);
     let copied = draft.memory.read(extent.start, &mut bytes[..extent.length]).unwrap_or(0);
-    if planned.directory.blocked_call().ok().flatten() != Some(blocked) {
+    if blocked_call() != Some(blocked) {
         draft.lost(planned, Reason::Uninterruptible);
         return;
     }
-    let Planned { tid, status, .. } = planned;
+    let Planned { tid, status } = planned;
     draft.notice(tid, Reason::Uninterruptible);
     draft.threads.push(CapturedThread {
         tid,

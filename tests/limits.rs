@@ -1,0 +1,33 @@
+//! Limits that a host may set.
+
+use std::process::Command;
+
+use crate::support::{Victim, hangsnap, succeed};
+
+/// Python with so many parked threads.
+fn many_threads(count: usize) -> Victim {
+    let program = format!(
+        "import threading\n\
+         lock = threading.Lock(); lock.acquire()\n\
+         for _ in range({count}): threading.Thread(target=lock.acquire, daemon=True).start()\n\
+         print('ready', flush=True)\n\
+         lock.acquire()"
+    );
+    Victim::start(Command::new("python3").args(["-c", &program]))
+}
+
+/// Each thread's directory in /proc was kept open through the whole stop: past RLIMIT_NOFILE threads were lost.
+#[test]
+fn more_threads_than_descriptors_are_captured_all_the_same() {
+    let victim = many_threads(200);
+    for stop in ["auto", "all"] {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -n 32; exec \"$@\"", "sh"]).arg(hangsnap().get_program());
+        limited.args(["--pid", &victim.pid(), "--stop", stop, "--json"]);
+        let snapshot: serde_json::Value = serde_json::from_str(&succeed(&mut limited)).expect("JSON");
+        let threads = snapshot["threads"].as_array().expect("threads");
+        assert_eq!(threads.len(), 201, "--stop {stop}");
+        assert!(threads.iter().all(|thread| !thread["held_ns"].is_null()), "--stop {stop}: a thread was not held");
+        assert_eq!(snapshot["notices"].as_array().map(Vec::len), Some(0), "--stop {stop}: {}", snapshot["notices"]);
+    }
+}
