@@ -28,9 +28,16 @@ const STOP_DEADLINE: Duration = Duration::from_millis(5);
 const WASTE_LIMIT: Duration = Duration::from_millis(100);
 const LATE_DEADLINE: Duration = Duration::from_micros(200);
 
+/// A thread that waits for a CPU behind others may have had its turn when all others have been captured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    First,
+    Last,
+}
+
 /// Captures each of these threads by itself.
 pub(super) fn capture(process: &ProcDir, tids: Vec<Tid>, draft: &mut Draft<'_>, arena: &mut Arena) {
-    let mut remaining = VecDeque::from(tids);
+    let mut remaining: VecDeque<(Tid, Attempt)> = tids.into_iter().map(|tid| (tid, Attempt::First)).collect();
     let mut wasted = Duration::ZERO;
     let buffer = arena.one();
     while !remaining.is_empty() {
@@ -45,12 +52,13 @@ pub(super) fn capture(process: &ProcDir, tids: Vec<Tid>, draft: &mut Draft<'_>, 
 /// Captures threads until there are none left or one of them does not stop.
 fn trace(
     process: &ProcDir,
-    remaining: &mut VecDeque<Tid>,
+    remaining: &mut VecDeque<(Tid, Attempt)>,
     draft: &mut Draft<'_>,
     buffer: &mut [u8],
     wasted: &mut Duration,
 ) {
-    while let Some(tid) = remaining.pop_front() {
+    hold::nap_precisely();
+    while let Some((tid, attempt)) = remaining.pop_front() {
         let Some(planned) = plan_hold(process, tid, draft) else {
             continue;
         };
@@ -59,7 +67,10 @@ fn trace(
             Ok(copied) => finish(planned, copied, draft, buffer),
             Err(Failure::DidNotStop) => {
                 *wasted += deadline;
-                draft.lost(planned, loss::did_not_stop(deadline));
+                match attempt {
+                    Attempt::First => remaining.push_back((tid, Attempt::Last)),
+                    Attempt::Last => draft.lost(planned, loss::did_not_stop(deadline)),
+                }
                 return;
             }
             Err(Failure::Gone) => draft.lost(planned, Reason::ThreadGone),

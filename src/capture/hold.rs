@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sched::sched_yield;
+use nix::sys::prctl::set_timerslack;
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 
 use crate::model::Tid;
 use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, PendingSignal, Wait};
 
-/// Polls made back to back before the CPU is offered to others between them: a thread that sleeps on another CPU stops
-/// within a few microseconds, one that has to share ours needs the CPU to stop at all.
-const EAGER_POLLS: u32 = 4;
+/// How long to poll without a pause: a thread that sleeps or runs on another CPU stops within this time.
+const EAGER: Duration = Duration::from_micros(25);
+/// How long to sleep between polls after that, when the thread is waiting for a CPU, perhaps for ours.
+const NAP: TimeSpec = TimeSpec::new(0, 10_000);
 
 /// A thread that has stopped. It runs on when this is dropped.
 pub(super) struct Held {
@@ -33,20 +36,32 @@ pub(super) enum NotHeld {
 }
 
 /// Waits for a thread that was asked to stop, until `deadline` after `since`.
+///
+/// It never calls sched_yield: Linux 6.18 takes a whole time slice off the caller's account at each call, so that a few
+/// hundred calls in a row keep it from running for seconds, with a thread in its hands.
 pub(super) fn wait(tid: Tid, since: Instant, deadline: Duration) -> Result<Held, NotHeld> {
-    for polls in 0u32.. {
+    loop {
         match ptrace::poll(tid) {
             Wait::Stopped(signal) => return Ok(Held { tid, signal }),
             Wait::Gone => return Err(NotHeld::Gone),
-            Wait::NotYet if since.elapsed() >= deadline => break,
-            Wait::NotYet if polls >= EAGER_POLLS => {
-                // It cannot fail (sched_yield(2)).
-                let _: Result<(), Errno> = sched_yield();
-            }
             Wait::NotYet => {}
         }
+        let waited = since.elapsed();
+        if waited >= deadline {
+            return Err(NotHeld::DidNotStop);
+        }
+        if waited >= EAGER {
+            // It fails only if a signal ends it early, which does no harm.
+            let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::empty(), &NAP);
+        }
     }
-    Err(NotHeld::DidNotStop)
+}
+
+/// Makes naps of the calling thread as short as they say: by default the kernel adds 50 us to gather timers
+/// (PR_SET_TIMERSLACK). Called by threads that hold others, before they do.
+pub(super) fn nap_precisely() {
+    // It cannot fail for a positive number of nanoseconds; and naps that were longer would be naps still.
+    let _: Result<(), Errno> = set_timerslack(1);
 }
 
 impl Drop for Held {

@@ -17,6 +17,10 @@ pub(super) fn not_seized(process: &ProcDir, tid: Tid, errno: Errno) -> Reason {
         return Reason::ThreadGone;
     };
     if let Ok(Some(tracer)) = thread.tracer() {
+        if u32::try_from(tracer.pid.0) == Ok(std::process::id()) {
+            // A thread of ours that waited for it in vain is still on its way out.
+            return did_not_stop(Duration::ZERO);
+        }
         return Reason::AlreadyTraced { tracer: tracer.pid, tracer_name: tracer.name };
     }
     match thread.status().map(|status| status.state) {

@@ -71,6 +71,7 @@ pub(super) fn capture(process: &ProcDir, tids: Vec<Tid>, draft: &mut Draft<'_>, 
 
 /// From the first stop to the last release; nothing in here allocates.
 fn hold_all(slots: &mut [Slot], draft: &Draft<'_>, buffer: &mut [u8]) {
+    hold::nap_precisely();
     for slot in slots.iter_mut() {
         if let Err(errno) = ptrace::seize(slot.planned.tid) {
             slot.progress = Progress::NotSeized(errno);

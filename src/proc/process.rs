@@ -22,9 +22,12 @@ pub struct TracerOf {
 }
 
 impl TracerOf {
-    /// From the number in `TracerPid:` of /proc/PID/status, which is 0 when there is no tracer.
-    pub(super) fn from_status(pid: i32) -> Option<Self> {
-        (pid != 0).then(|| Self { pid: Pid(pid), name: thread_name(Tid(pid)) })
+    /// From the number in `TracerPid:` of /proc/PID/status: 0 when there is no tracer, else the thread that traces, which
+    /// need not be its program's main thread.
+    pub(super) fn from_status(tid: i32) -> Option<Self> {
+        let process = |tid| Directory::new(tid).and_then(|directory| directory.status()).ok();
+        (tid != 0)
+            .then(|| Self { pid: Pid(process(tid).map_or(tid, |status| status.tgid)), name: thread_name(Tid(tid)) })
     }
 }
 
