@@ -19,7 +19,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 
 use crate::record::{self, Plan, Voice};
-use crate::store::Damage;
+use crate::render;
 use crate::symbols::Finder;
 use crate::sys::signals::Termination;
 use crate::target::Target;
@@ -49,8 +49,10 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            // A message may quote what the user typed or what a target calls itself; it stays one line all the same.
+            let message = render::printable(&format!("{error:#}"));
             // With standard error gone there is nobody left to tell.
-            let _ = writeln!(anstream::stderr(), "hangsnap: {error:#}");
+            let _ = writeln!(io::stderr(), "hangsnap: {message}");
             ExitCode::from(match error.downcast_ref::<view::Error>() {
                 Some(
                     view::Error::NoSuchSnapshot { .. }
@@ -93,8 +95,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::List { path, json }) => {
             let mut out = output();
             let _patience = Patience::about("reading the recordings");
-            let damage = view::list(&mut out, &path, format(json))?;
-            finish(out, damage)
+            let failures = view::list(&mut out, &path, format(json))?;
+            finish(out, failures)
         }
         Some(Command::Show(arguments)) => {
             let checked = configuration::Show::check(&arguments)?;
@@ -108,7 +110,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
                 &checked.selection,
                 format(arguments.json),
             )?;
-            finish(out, damage)
+            finish(out, damage.map(view::Error::Damaged))
         }
         Some(Command::Diff(arguments)) => {
             let (between, finder) = configuration::check_diff(&arguments)?;
@@ -116,7 +118,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let between = between.as_ref().map(|(first, second)| (first, second));
             let _patience = Patience::about("reading the recording and debug information");
             let damage = view::diff(&mut out, &arguments.file, between, &finder, format(arguments.json))?;
-            finish(out, damage)
+            finish(out, damage.map(view::Error::Damaged))
         }
         None => sample(configuration::check(arguments.sample)?),
     }
@@ -131,6 +133,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             let _patience = Patience::about("reading debug information");
             for (number, target) in targets.iter().enumerate() {
                 let snapshot = record::once(target, stop)?;
+                view::check(&snapshot, &selection)?;
                 if let Some(output) = &keep {
                     record::keep(output, &snapshot)?;
                 }
@@ -177,12 +180,18 @@ fn output() -> io::BufWriter<anstream::Stdout> {
     io::BufWriter::with_capacity(1 << 16, anstream::stdout())
 }
 
-/// Writes what is left; a damaged file is an error although everything whole in it was printed.
-fn finish(mut out: impl Write, damage: impl IntoIterator<Item = Damage>) -> anyhow::Result<()> {
+/// Writes what is left; what could not be read is an error although everything else was printed.
+fn finish(mut out: impl Write, failures: impl IntoIterator<Item = view::Error>) -> anyhow::Result<()> {
     out.flush()?;
-    let damage: Vec<String> = damage.into_iter().map(|damage| damage.to_string()).collect();
-    anyhow::ensure!(damage.is_empty(), "{}", damage.join("\nhangsnap: "));
-    Ok(())
+    let mut failures: Vec<view::Error> = failures.into_iter().collect();
+    match failures.len() {
+        0 => Ok(()),
+        1 => Err(failures.remove(0).into()),
+        _ => {
+            let lines: Vec<String> = failures.iter().map(ToString::to_string).collect();
+            anyhow::bail!("{}", lines.join("; "))
+        }
+    }
 }
 
 /// Whether a path is meant to be a directory, there or not yet there.

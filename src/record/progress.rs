@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::watch::Event;
 use crate::model::{Snapshot, StopMode};
-use crate::render::{bytes, duration, time};
+use crate::render::{bytes, duration, printable, time};
 use crate::target::Target;
 
 /// Where to talk.
@@ -165,11 +165,6 @@ impl Progress {
         writeln!(self.voice.out, "{}", printable(line))?;
         self.voice.out.flush()
     }
-}
-
-/// Names come from the target; they must not move the cursor.
-fn printable(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 fn listed(processes: &[(crate::model::Pid, String)]) -> String {

@@ -81,16 +81,26 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
     }
     let mut progress = Progress::new(voice);
     let mut writers = Vec::new();
+    let mut told = Ok(());
     for (sampled, sample) in sampled.iter().zip(&first) {
         let path = output.path_for(&sampled.target.process);
         let writer = Writer::create(&path, &recording(Some(interval)))?;
-        progress.begin(&sampled.target, sample.captured.threads.len(), interval, stop, writer.path())?;
+        let threads = sample.captured.threads.len();
+        told = told.and(progress.begin(&sampled.target, threads, interval, stop, writer.path()));
         writers.push(writer);
+    }
+    let mut assembler = Assembler::default();
+    if let Err(error) = told {
+        // Nobody listens any more, but what was taken is kept.
+        for (writer, sample) in writers.iter_mut().zip(first) {
+            writer.append(&sample.assemble(&mut assembler))?;
+        }
+        return Err(error.into());
     }
     let (jobs, queue) = bounded(QUEUE);
     // A sender that is dropped when the pipeline ends tells that it has: its end is the message.
     let (alive, pipeline_ended) = bounded::<()>(0);
-    let pipeline = Pipeline { writers, progress, assembler: Assembler::default() };
+    let pipeline = Pipeline { writers, progress, assembler };
     let worker = thread::spawn(move || {
         let _alive = alive;
         pipeline.run(&queue)

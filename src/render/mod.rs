@@ -15,4 +15,4 @@ mod value;
 pub use diff::diff;
 pub use list::{ListedRecording, list};
 pub use show::{Selection, show};
-pub use value::{bytes, duration, time};
+pub use value::{bytes, duration, printable, time};

@@ -43,6 +43,11 @@ pub fn time(realtime_ns: i64) -> String {
     }
 }
 
+/// A line in which no foreign text can move the cursor.
+pub fn printable(line: &str) -> String {
+    Foreign(line).to_string()
+}
+
 /// A source file's path. Rust's own library is compiled below `/rustc/COMMIT/`, which tells a reader nothing.
 pub(super) fn source(path: &str) -> Foreign<'_> {
     let rest = path.strip_prefix("/rustc/").and_then(|rest| rest.split_once('/'));

@@ -55,11 +55,15 @@ impl Reader {
     /// written is reported as damage.
     pub fn open(path: &Path) -> Result<Result<Self, Damage>, Error> {
         let open = |source| Error::Open { path: path.into(), source };
-        let file = File::open(path).map_err(open)?;
-        let metadata = file.metadata().map_err(open)?;
+        // Looked at before it is opened: opening a FIFO waits for somebody to write to it.
+        let metadata = fs::metadata(path).map_err(open)?;
         if metadata.is_dir() {
             return Err(open(io::ErrorKind::IsADirectory.into()));
         }
+        if !metadata.is_file() {
+            return Err(Error::NotOurs { path: path.into() });
+        }
+        let file = File::open(path).map_err(open)?;
         let mut input = BufReader::with_capacity(1 << 16, file);
         let mut magic = Vec::new();
         let read = |source| Error::Read { path: path.into(), source };
@@ -144,6 +148,10 @@ impl Reader {
         };
         if head.len() < HEAD {
             return Ok(Next::Damaged("the file is cut short".into()));
+        }
+        if head.iter().all(|&byte| byte == 0) {
+            // A file system may leave zeroes where a write was under way; they even have the right checksum.
+            return Ok(Next::Damaged("a record without contents".into()));
         }
         let (length, checksum) = (u64::from(u32::from_le_bytes(*length)), u32::from_le_bytes(*checksum));
         // What is read is bounded by what is there, not by what the length claims.

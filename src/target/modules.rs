@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::elf::{self, CfiSections, Headers, Image, open_below};
@@ -198,20 +198,21 @@ impl Source<'_> {
     }
 }
 
-/// Opens a module's file if it is the one that runs: the same program headers and the same build-id.
+/// Opens a module's file if it is the one that runs: the same program headers and the same build-id. The path is looked
+/// for in the process's own root and then in ours: the kernel tells it as seen from ours where the process was only chrooted.
 fn open_same(pid: Pid, loaded: &LoadedModule) -> Result<File, Option<Reason>> {
     if loaded.module.image.is_some() {
         return Err(None);
     }
-    let unreadable = |error: elf::Error| Some(Reason::FileUnreadable { why: error.to_string() });
-    let file = open_below(&root_of(pid), loaded.module.path_on_disk()).map_err(unreadable)?;
-    let headers = headers_of(&file).map_err(unreadable)?;
-    let build_id = headers.build_id(&FileImage { file: &file, headers: &headers });
-    if headers == loaded.headers && build_id == loaded.module.build_id {
-        Ok(file)
-    } else {
-        Err(Some(Reason::FileReplaced))
-    }
+    let look = |root: &Path| -> Result<File, Reason> {
+        let unreadable = |error: elf::Error| Reason::FileUnreadable { why: error.to_string() };
+        let file = open_below(root, loaded.module.path_on_disk()).map_err(unreadable)?;
+        let headers = headers_of(&file).map_err(unreadable)?;
+        let build_id = headers.build_id(&FileImage { file: &file, headers: &headers });
+        let same = headers == loaded.headers && build_id == loaded.module.build_id;
+        if same { Ok(file) } else { Err(Reason::FileReplaced) }
+    };
+    look(&root_of(pid)).or_else(|reason| look(Path::new("/")).map_err(|_| Some(reason)))
 }
 
 fn root_of(pid: Pid) -> PathBuf {

@@ -50,17 +50,23 @@ pub fn print(
     selection: &Selection,
     format: Format,
 ) -> Result<(), Error> {
-    if let Some(wanted) = &selection.thread
-        && selection.threads(snapshot).is_empty()
-    {
-        return Err(Error::NoSuchThread { number: snapshot.number, wanted: wanted.clone() });
-    }
+    check(snapshot, selection)?;
     let names = Names::resolve(finder, [snapshot]);
     match format {
         Format::Text => render::show(out, snapshot, &names, selection)?,
         Format::Json => json::show(out, snapshot, &names, selection)?,
     }
     Ok(())
+}
+
+/// Whether a selection selects anything of a snapshot.
+pub fn check(snapshot: &Snapshot, selection: &Selection) -> Result<(), Error> {
+    match &selection.thread {
+        Some(wanted) if selection.threads(snapshot).is_empty() => {
+            Err(Error::NoSuchThread { number: snapshot.number, wanted: wanted.clone() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints the chosen snapshot of a recording. The damage is what the file suffered beyond what was printed.
@@ -116,39 +122,37 @@ pub fn diff(
     Ok(damage)
 }
 
-/// Prints the snapshots of a recording, or of every recording in a directory.
-pub fn list(out: &mut dyn Write, path: &Path, format: Format) -> Result<Vec<Damage>, Error> {
-    let mut damages = Vec::new();
-    for (number, path) in store::recordings_in(path)?.iter().enumerate() {
-        let mut reader = match Reader::open(path)? {
-            Ok(reader) => reader,
-            Err(damage) => {
-                damages.push(damage);
-                continue;
-            }
-        };
-        let mut listed = ListedRecording {
-            path: path.display().to_string(),
-            recording: reader.recording().clone(),
-            snapshots: Vec::new(),
-        };
-        while let Some(snapshot) = reader.next_snapshot()? {
-            match snapshot {
-                Ok(snapshot) => listed.snapshots.push((&snapshot).into()),
-                Err(damage) => damages.push(damage),
-            }
-        }
-        match format {
-            Format::Text => {
-                if number > 0 {
-                    writeln!(out)?;
-                }
-                render::list(out, &listed)?;
-            }
-            Format::Json => json::list(out, &listed)?,
+/// Prints the snapshots of a recording, or of every recording in a directory. What is returned is what could not be read:
+/// one file that is no recording does not hide the others.
+pub fn list(out: &mut dyn Write, path: &Path, format: Format) -> Result<Vec<Error>, Error> {
+    let paths = store::recordings_in(path)?;
+    let mut failures = Vec::new();
+    for path in &paths {
+        match list_one(out, path, format) {
+            Ok(damage) => failures.extend(damage.map(Error::Damaged)),
+            Err(error @ Error::Output(_)) => return Err(error),
+            Err(error) => failures.push(error),
         }
     }
-    Ok(damages)
+    Ok(failures)
+}
+
+fn list_one(out: &mut dyn Write, path: &Path, format: Format) -> Result<Option<Damage>, Error> {
+    let mut reader = open(path)?;
+    let recording = reader.recording().clone();
+    let mut listed = ListedRecording { path: path.display().to_string(), recording, snapshots: Vec::new() };
+    let mut damage = None;
+    while let Some(snapshot) = reader.next_snapshot()? {
+        match snapshot {
+            Ok(snapshot) => listed.snapshots.push((&snapshot).into()),
+            Err(found) => damage = Some(found),
+        }
+    }
+    match format {
+        Format::Text => render::list(out, &listed)?,
+        Format::Json => json::list(out, &listed)?,
+    }
+    Ok(damage)
 }
 
 fn open(path: &Path) -> Result<Reader, Error> {

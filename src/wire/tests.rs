@@ -8,7 +8,7 @@ use crate::model::*;
 /// A snapshot in which every kind of everything occurs.
 fn everything(number: u64) -> Snapshot {
     let place = |address| Place::InModule { module: ModuleIndex(1), address: FileAddress(address) };
-    let frames = vec![
+    let frames = [
         Frame { code: CodeAddress::Pc(Place::Outside(RuntimeAddress(0xdead))), found: FoundBy::Context },
         Frame { code: CodeAddress::Return(place(0x10)), found: FoundBy::Guess },
         Frame { code: CodeAddress::Return(place(0x20)), found: FoundBy::Cfi },
@@ -62,7 +62,7 @@ fn everything(number: u64) -> Snapshot {
             executable: "/bin/x".into(),
             command: vec!["x".into(), String::new(), "-y".into()],
         },
-        stop: if number % 2 == 0 { StopMode::All } else { StopMode::OneAtATime },
+        stop: if number.is_multiple_of(2) { StopMode::All } else { StopMode::OneAtATime },
         window: Duration::from_micros(12),
         modules: vec![module("/bin/x", None, None), module("[vdso]", Some(&[1, 2]), Some(b"ELF"))],
         threads: (1..).zip(ends).map(thread).collect(),

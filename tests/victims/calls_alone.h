@@ -103,7 +103,8 @@ static int receive_sleep(struct worker *w, uint64_t *value) {
         if (result) errno = result, noted(w, -1);
     }
     check_wait(w, begun, 3 * MS);
-    w->given++, w->taken++;
+    w->given++;
+    w->taken++;
     return 0;
 }
 
@@ -129,49 +130,9 @@ static int receive_lock(struct worker *w, uint64_t *value) {
     inside[w->kind]--;
     lock(w, F_UNLCK);
     noted(w, nanosleep(&pause, NULL));
-    w->given++, w->taken++;
+    w->given++;
+    w->taken++;
     return 0;
-}
-
-// Two FIFOs in turn: who opens one knows that the other's round is over.
-static void prepare_fifos(struct worker *w) {
-    char path[4096];
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s/fifo-%d", directory, i);
-        if (mkfifo(path, 0600) < 0 && errno != EEXIST) noted(w, -1);
-    }
-}
-static int open_fifo(struct worker *w, int flags) {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/fifo-%d", directory, w->extra++ % 2);
-    return noted(w, open(path, flags | O_CLOEXEC));
-}
-static void *write_fifos(void *argument) {
-    struct worker *reader = argument, *w = &(struct worker){.name = "fifo-writer"};
-    pthread_setname_np(pthread_self(), w->name);
-    for (uint64_t value = 1; value != END; ) {
-        struct timespec pause = spec(2 * MS);
-        noted(reader, nanosleep(&pause, NULL));
-        if (ending) value = END;
-        else reader->given++;
-        w->out = open_fifo(w, O_WRONLY);
-        give_bytes(w, value);
-        close(w->out);
-        reader->eintr += w->eintr, reader->errors += w->errors;
-        if (value != END) value++;
-    }
-    return NULL;
-}
-static void prepare_fifo_reader(struct worker *w) {
-    pthread_t writer;
-    prepare_fifos(w);
-    if (pthread_create(&writer, NULL, write_fifos, w)) noted(w, -1);
-}
-static int receive_fifo(struct worker *w, uint64_t *value) {
-    w->in = open_fifo(w, O_RDONLY);
-    int taken = take_bytes(w, w->in, value);
-    close(w->in);
-    return taken;
 }
 
 enum { WAIT4, WAITID };

@@ -1,7 +1,5 @@
 // Part of calls.c: the workers there are, who feeds them, and what they counted.
 
-static void give_nothing(struct worker *w, uint64_t value) { (void)w, (void)value; }
-
 static struct worker workers[] = {
     {"read-pipe", prepare_pipe, give_bytes, receive_bytes},
     {"read-socket", prepare_socket, give_bytes, receive_bytes},
@@ -32,7 +30,6 @@ static struct worker workers[] = {
     {"flock-2", prepare_lock, NULL, receive_lock, .kind = FLOCK},
     {"ofd-lock-1", prepare_lock, NULL, receive_lock, .kind = OFD},
     {"ofd-lock-2", prepare_lock, NULL, receive_lock, .kind = OFD},
-    {"open-fifo", prepare_fifo_reader, give_nothing, receive_fifo},
     {"wait4", NULL, NULL, receive_child, .kind = WAIT4},
     {"waitid", NULL, NULL, receive_child, .kind = WAITID},
 };
@@ -60,14 +57,15 @@ static void *feed(void *argument) {
     pthread_setname_np(pthread_self(), "feeder");
     for (unsigned round = 1; !ending; round++) {
         for (struct worker *w = workers; w < last; w++) {
-            if (!w->give || w->give == give_nothing) continue;
+            if (!w->give) continue;
             uint64_t number = ++w->given;
             w->give(w, number);
         }
         // Now shorter, now longer than the workers' timeouts.
         struct timespec pause = spec(MS + round * 7919 % 5000 * 1000);
         noted(feeder, nanosleep(&pause, NULL));
-        feeder->given++, feeder->taken++;
+        feeder->given++;
+        feeder->taken++;
     }
     return NULL;
 }

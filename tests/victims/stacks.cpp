@@ -181,9 +181,9 @@ struct Kind {
 };
 
 constexpr Kind kinds[] = {
-    {"pause", wait_in_pause},     {"cond", wait_in_cond},       {"mutex", wait_in_mutex}, {"future", wait_in_future},
-    {"template", wait_in_template}, {"virtual", wait_in_virtual}, {"catch", wait_in_catch}, {"cleanup", wait_in_cleanup},
-    {"sort", wait_in_sort},       {"function", wait_in_function}, {"once", wait_in_once},
+    {"pause", wait_in_pause}, {"cond", wait_in_cond}, {"mutex", wait_in_mutex}, {"future", wait_in_future},
+    {"template", wait_in_template}, {"virtual", wait_in_virtual}, {"catch", wait_in_catch},
+    {"cleanup", wait_in_cleanup}, {"sort", wait_in_sort}, {"function", wait_in_function}, {"once", wait_in_once},
 };
 
 PLAIN int descend(const Kind &kind, int depth) {

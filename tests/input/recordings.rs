@@ -1,0 +1,184 @@
+//! Files that are no recordings, snapshots that are not in them, and places that cannot be written to.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::{FAILED, NOT_THERE, assert_contains, complaint, is_empty};
+use crate::support::{Victim, compile, hangsnap, run, succeed};
+
+fn sleeper() -> Victim {
+    Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])))
+}
+
+fn record(directory: &Path, count: &str) -> std::path::PathBuf {
+    let file = directory.join("recorded.hangsnap");
+    succeed(hangsnap().args(["--pid", &sleeper().pid(), "--every", "50ms", "--count", count, "-o"]).arg(&file));
+    file
+}
+
+#[test]
+fn what_is_no_recording() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let empty = directory.path().join("empty");
+    fs::write(&empty, "").expect("a file of ours");
+    let text = directory.path().join("text.hangsnap");
+    fs::write(&text, "HANGSNOT, and more of it").expect("a file of ours");
+    let no_recordings = directory.path().join("none");
+    fs::create_dir(&no_recordings).expect("a directory of ours");
+    let nowhere = directory.path().join("nowhere");
+    let elf = hangsnap().get_program().to_owned();
+    let bad: [&Path; 7] =
+        [&empty, &text, &no_recordings, &nowhere, Path::new(&elf), Path::new("/etc/passwd"), Path::new("/dev/null")];
+    for path in bad {
+        for command in ["list", "show", "diff"] {
+            for json in [&[][..], &["--json"]] {
+                let line = complaint(hangsnap().arg(command).arg(path).args(json), FAILED);
+                assert_contains(&line, &[&path.display().to_string()]);
+            }
+        }
+    }
+    for command in ["show", "diff"] {
+        complaint(hangsnap().arg(command).arg("/dev/zero"), FAILED);
+    }
+}
+
+#[test]
+fn a_fifo_that_nobody_writes_to_is_no_recording() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let fifo = directory.path().join("fifo.hangsnap");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    for command in ["list", "show", "diff"] {
+        let mut hurried = Command::new("timeout");
+        hurried.arg("10").arg(hangsnap().get_program()).arg(command).arg(&fifo);
+        assert_contains(&complaint(&mut hurried, FAILED), &["fifo.hangsnap"]);
+    }
+    // In a directory of recordings it may lie there by accident or on purpose.
+    let mut hurried = Command::new("timeout");
+    hurried.arg("10").arg(hangsnap().get_program()).arg("list").arg(directory.path());
+    assert_contains(&complaint(&mut hurried, FAILED), &["fifo.hangsnap"]);
+}
+
+#[test]
+fn snapshots_and_threads_that_are_not_there() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = record(directory.path(), "3");
+    let show = |arguments: &[&str], code| complaint(hangsnap().arg("show").arg(&file).args(arguments), code);
+    assert_contains(&show(&["--at", "99"], NOT_THERE), &["99", "1 to 3"]);
+    assert_contains(&show(&["--at", "0"], NOT_THERE), &["0", "1 to 3"]);
+    assert_contains(&show(&["--at", "1999-01-01T00:00:00Z"], NOT_THERE), &["1999-01-01", "1 to 3"]);
+    for nonsense in ["nonsense", "", "-1", "25:00:00", "1.5", "99999999999999999999999"] {
+        let line = show(&[&format!("--at={nonsense}")], FAILED);
+        assert_contains(&line, &["--at", nonsense]);
+    }
+    assert_contains(&show(&["--thread", "nosuch"], NOT_THERE), &["nosuch"]);
+    assert_contains(&show(&["--thread", "1", "--json"], NOT_THERE), &["`1`"]);
+    assert_contains(&show(&["--sysroot", "/nowhere"], FAILED), &["/nowhere"]);
+    let diff = |arguments: &[&str], code| complaint(hangsnap().arg("diff").arg(&file).args(arguments), code);
+    assert_contains(&diff(&["1", "99"], NOT_THERE), &["99"]);
+    assert_contains(&diff(&["99", "1"], NOT_THERE), &["99"]);
+    assert_contains(&diff(&["nonsense", "last"], FAILED), &["nonsense"]);
+    let single = directory.path().join("single");
+    fs::create_dir(&single).expect("a directory of ours");
+    let single = record(&single, "1");
+    assert_contains(&complaint(hangsnap().arg("diff").arg(&single), NOT_THERE), &["snapshot 1 only"]);
+    // The threads of a live process are no different.
+    let victim = sleeper();
+    complaint(hangsnap().args(["--pid", &victim.pid(), "--thread", "nosuch"]), NOT_THERE);
+    let kept = directory.path().join("kept.hangsnap");
+    let mut command = hangsnap();
+    command.args(["--pid", &victim.pid(), "--thread", "nosuch", "-o"]).arg(&kept);
+    assert_contains(&complaint(&mut command, NOT_THERE), &["nosuch"]);
+    assert!(!kept.exists(), "nothing is kept of what could not be shown");
+}
+
+#[test]
+fn an_output_that_is_there_already_is_not_touched() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let victim = sleeper();
+    let file = directory.path().join("precious");
+    fs::write(&file, "precious").expect("a file of ours");
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(directory.path().join("not-there-yet"), &link).expect("a link of ours");
+    for (path, every) in [(&file, &[][..]), (&file, &["--every", "10ms"]), (&link, &[]), (&link, &["--every", "10ms"])]
+    {
+        let mut command = hangsnap();
+        command.args(["--pid", &victim.pid()]).args(every).arg("-o").arg(path);
+        assert_contains(&complaint(&mut command, FAILED), &["exists already", &path.display().to_string()]);
+    }
+    assert_eq!(fs::read_to_string(&file).expect("it is still there"), "precious");
+    assert!(!directory.path().join("not-there-yet").exists(), "a link is not followed to a new file");
+    // Two targets need a directory.
+    let second = sleeper();
+    let mut command = hangsnap();
+    command.args(["--pid", &victim.pid(), "--pid", &second.pid(), "-o"]).arg(&file);
+    assert_contains(&complaint(&mut command, FAILED), &["precious", "directory"]);
+    assert_eq!(fs::read_to_string(&file).expect("it is still there"), "precious");
+}
+
+#[test]
+fn an_output_that_cannot_be_written() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let victim = sleeper();
+    fs::write(directory.path().join("file"), "").expect("a file of ours");
+    // Root may write anywhere but where the kernel has no files, and below what is no directory.
+    let places = ["/proc/none.hangsnap".into(), directory.path().join("file/none.hangsnap"), "/proc/none/".into()];
+    for place in places {
+        for every in [&[][..], &["--every", "10ms"]] {
+            let mut command = hangsnap();
+            command.args(["--pid", &victim.pid()]).args(every).arg("-o").arg(&place);
+            let line = complaint(&mut command, FAILED);
+            assert_contains(&line, &[place.to_str().expect("our own names").trim_end_matches('/')]);
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_one_may_not_write_to() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = directory.path().join("hangsnap");
+    fs::copy(hangsnap().get_program(), &program).expect("the program under test");
+    let closed = directory.path().join("closed");
+    fs::create_dir(&closed).expect("a directory of ours");
+    let victim = compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"]);
+    let copied = directory.path().join("sleeper");
+    fs::copy(victim, &copied).expect("the victim was just compiled");
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("our own directory");
+    let as_nobody = |program: &Path| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(program);
+        command
+    };
+    // One of the same user may be looked at, as far as the system's policy goes; where it goes is what fails.
+    let victim = Victim::start(&mut as_nobody(&copied));
+    for output in [closed.join("none.hangsnap"), closed.join("deeper/"), closed.clone()] {
+        for every in [&[][..], &["--every", "10ms"]] {
+            let mut command = as_nobody(&program);
+            command.args(["--pid", &victim.pid()]).args(every).arg("-o").arg(&output);
+            let line = complaint(&mut command, FAILED);
+            assert_contains(&line, &["closed", "ermission"]);
+            assert!(is_empty(&closed), "{command:?} left something behind");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_what_was_written_before_is_whole() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let victim = sleeper();
+    let mounted = directory.path().display().to_string();
+    // A file system of its own that holds a few snapshots and no more; it goes with its mount namespace.
+    let script = "mount -t tmpfs -o size=64k none \"$1\" && \"$0\" --pid \"$2\" --every 1ms -o \"$1/full.hangsnap\"; \
+                  echo \"code $?\"; \"$0\" list \"$1/full.hangsnap\" | wc -l";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(hangsnap().get_program()).args([&mounted, &victim.pid()]);
+    let output = run(&mut command);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<&str> = text.lines().rev().take(2).collect();
+    assert_eq!(lines[1], "code 2", "{output:?}");
+    assert!(lines[0].parse::<u32>().expect("a count of lines") > 3, "snapshots are listed: {output:?}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let first = errors.lines().next().expect("a complaint");
+    assert_contains(first, &["hangsnap: cannot write", "full.hangsnap", "No space left"]);
+}

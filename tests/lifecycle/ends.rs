@@ -1,0 +1,104 @@
+//! What ends a recording.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::sampler::Sampler;
+use super::{assert_whole, living, recording, recording_begun};
+use crate::support::{hangsnap, succeed};
+
+#[test]
+fn a_signal_that_asks_for_the_end() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (victim, _input) = living(&["exit"]);
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let file = directory.path().join(format!("{signal}.hangsnap"));
+        let mut sampler = recording_begun(&victim.pid(), &file);
+        sampler.line_with("#3 ");
+        sampler.signal(signal);
+        let ended = sampler.end();
+        assert!(ended.in_order().starts_with("stopped"), "{:?}", ended.lines);
+        assert_whole(&file, ended.snapshots());
+    }
+}
+
+#[test]
+fn a_signal_ends_it_between_samples_that_are_far_apart() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (victim, _input) = living(&["exit"]);
+    let file = directory.path().join("far.hangsnap");
+    let mut command = hangsnap();
+    command.args(["--pid", &victim.pid(), "--every", "1h", "-o"]).arg(&file);
+    let mut sampler = Sampler::start(&mut command);
+    sampler.line_with("#1 ");
+    let begun = Instant::now();
+    sampler.signal(Signal::SIGTERM);
+    assert_eq!(sampler.end().snapshots(), 1);
+    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    assert_whole(&file, 1);
+}
+
+#[test]
+fn the_number_of_snapshots() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (victim, _input) = living(&["exit"]);
+    for count in [1, 2, 7] {
+        let file = directory.path().join(format!("{count}.hangsnap"));
+        let mut command = hangsnap();
+        // Far enough apart that none is skipped.
+        command.args(["--pid", &victim.pid(), "--every", "100ms", "--count", &count.to_string(), "-o"]).arg(&file);
+        let ended = Sampler::start(&mut command).end();
+        assert!(ended.in_order().starts_with("all samples taken"), "{:?}", ended.lines);
+        assert_eq!(ended.snapshots(), count);
+        assert_whole(&file, count);
+    }
+}
+
+#[test]
+fn the_time() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (victim, _input) = living(&["exit"]);
+    let file = directory.path().join("time.hangsnap");
+    let begun = Instant::now();
+    let ended = Sampler::start(recording(&victim.pid(), &file).args(["--for", "700ms"])).end();
+    let took = begun.elapsed();
+    assert!(ended.in_order().starts_with("the time is over"), "{:?}", ended.lines);
+    assert!((Duration::from_millis(700)..Duration::from_secs(10)).contains(&took), "it took {took:?}");
+    assert!(ended.snapshots() > 1, "{:?}", ended.lines);
+    assert_whole(&file, ended.snapshots());
+}
+
+#[test]
+fn two_targets_have_a_file_each_and_the_end_of_one_is_not_the_end_of_the_other() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let recordings = directory.path().join("made/for/this");
+    let (mut first, _first_input) = living(&["exit"]);
+    let (second, _second_input) = living(&["exit"]);
+    let mut command = recording(&first.pid(), &recordings);
+    let mut sampler = Sampler::start(command.args(["--pid", &second.pid()]));
+    sampler.line_with("#2 ");
+    first.child.kill().expect("it is our child");
+    first.child.wait().expect("it is our child");
+    let line = sampler.line_with(": ended");
+    assert!(line.contains(&first.pid()), "it says which: {line}");
+    sampler.line_with("#");
+    sampler.signal(Signal::SIGINT);
+    let ended = sampler.end();
+    ended.in_order();
+    let mut files: Vec<_> =
+        fs::read_dir(&recordings).expect("it was made").map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    assert_eq!(files.len(), 2, "{files:?}");
+    for victim in [&first, &second] {
+        let own = files.iter().filter(|file| file.to_string_lossy().contains(&format!("-{}-", victim.pid())));
+        let own: Vec<_> = own.collect();
+        assert_eq!(own.len(), 1, "one file is named after {}: {files:?}", victim.pid());
+        let shown = succeed(hangsnap().arg("show").arg(own[0]));
+        assert!(shown.contains(&format!("(pid {})", victim.pid())), "{shown}");
+        assert!(ended.said(&own[0].display().to_string()), "the summary names it: {:?}", ended.lines);
+    }
+    let listed = succeed(hangsnap().arg("list").arg(&recordings));
+    assert_eq!(listed.matches("recorded on").count(), 2, "{listed}");
+}

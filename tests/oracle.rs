@@ -1,1 +1,0 @@
-//! hangsnap's stacks beside gdb's and eu-stack's, frame by frame.
