@@ -210,7 +210,8 @@ fn tell(report: &mut String, what: &str, threads: usize, peer: &Peer, outcome: &
     let share = outcome.share();
     writeln!(
         report,
-        "{what:<18} {threads:>5} threads  {:<8} {:>6} frames {:>6} agree  {:>3}.{:02} %  {:>5} but for scope  {:>3} unnamed  {:>4} guessed",
+        "{what:<18} {threads:>5} threads  {:<8} {:>6} frames {:>6} agree  {:>3}.{:02} %  \
+         {:>5} but for scope  {:>3} unnamed  {:>4} guessed",
         peer.name,
         outcome.frames,
         outcome.agreeing,
