@@ -12,7 +12,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::arena::Arena;
-use super::extent::{self, Extent};
+use super::copy::{self, StackCopy};
+use super::extent::Owner;
 use super::hold::{self, NotHeld};
 use super::loss;
 use super::{CapturedThread, Context, Draft, Planned, StackBytes, plan_hold};
@@ -63,7 +64,7 @@ fn trace(
             continue;
         };
         let deadline = if *wasted < WASTE_LIMIT { STOP_DEADLINE } else { LATE_DEADLINE };
-        match hold_and_copy(&planned, draft, buffer, deadline) {
+        match hold_and_copy(&planned, planned.owner(process), draft, buffer, deadline) {
             Ok(copied) => finish(planned, copied, draft, buffer),
             Err(Failure::DidNotStop) => {
                 *wasted += deadline;
@@ -85,8 +86,7 @@ fn trace(
 
 struct Copied {
     registers: RawRegisters,
-    extent: Extent,
-    read: Result<usize, Errno>,
+    stack: StackCopy,
     held: Duration,
 }
 
@@ -100,6 +100,7 @@ enum Failure {
 /// Holds the thread, copies its registers and stack, lets it go. Nothing in here allocates before the release.
 fn hold_and_copy(
     planned: &Planned,
+    owner: Owner,
     draft: &Draft<'_>,
     buffer: &mut [u8],
     deadline: Duration,
@@ -116,21 +117,19 @@ fn hold_and_copy(
         NotHeld::DidNotStop => Failure::DidNotStop,
     })?;
     let registers = ptrace::registers(tid);
-    let copied = registers.map(|registers| {
-        let extent = extent::used(&draft.map, registers.stack_pointer(), Some(registers.fs_base()), buffer.len());
-        (registers, extent, draft.memory.read(extent.start, &mut buffer[..extent.length]))
-    });
+    let copied =
+        registers.map(|registers| (registers, copy::stack(&draft.map, draft.memory, owner, &registers, buffer)));
     held.release();
     let held = begun.elapsed();
     match copied {
-        Ok((registers, extent, read)) => Ok(Copied { registers, extent, read, held }),
+        Ok((registers, stack)) => Ok(Copied { registers, stack, held }),
         Err(error) => Err(Failure::Registers(error)),
     }
 }
 
 fn finish(planned: Planned, copied: Copied, draft: &mut Draft<'_>, buffer: &[u8]) {
-    let stack = match copied.read {
-        Ok(length) => StackBytes::copy_of(copied.extent, &buffer[..length]),
+    let stack = match copied.stack.keep(buffer) {
+        Ok(stack) => stack,
         Err(errno) => {
             draft.notice(planned.tid, loss::memory(errno, &copied.registers));
             StackBytes::default()

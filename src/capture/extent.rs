@@ -5,6 +5,9 @@
 //! pointer in another mapping (a coroutine's stack in the heap, a signal stack, a stack that has grown or been made since
 //! the map was read) gets a fixed number of bytes instead.
 //!
+//! A thread that has switched to another stack still has its own, with the frames that were interrupted; nothing tells how
+//! much of it is in use before the other one is unwound, so its oldest part is copied as well.
+//!
 //! Allocates nothing: it is called while the thread is held.
 
 use crate::model::RuntimeAddress;
@@ -56,6 +59,36 @@ pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, li
     }
 }
 
+/// Whose stack it is: the kernel made the main thread's, libc every other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Owner {
+    MainThread,
+    OtherThread,
+}
+
+/// The oldest part of the thread's own stack, if its stack pointer points somewhere else.
+pub(super) fn own_stack(
+    map: &MemoryMap,
+    owner: Owner,
+    stack_pointer: u64,
+    fs_base: u64,
+    limit: usize,
+) -> Option<Extent> {
+    let (mapping, end) = match owner {
+        Owner::MainThread => {
+            let mapping = map.iter().rfind(|mapping| mapping.backing == Backing::MainStack)?;
+            (mapping, mapping.range.end.0)
+        }
+        Owner::OtherThread => (map.find(RuntimeAddress(fs_base))?, fs_base),
+    };
+    if mapping.range.contains(&RuntimeAddress(stack_pointer)) {
+        return None;
+    }
+    let length = UNKNOWN_EXTENT.min(limit as u64).min(end.checked_sub(mapping.range.start.0)?);
+    let start = RuntimeAddress(end - length);
+    Some(Extent { start, length: usize::try_from(length).ok()?, left_out: 0 })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +129,20 @@ mod tests {
     #[test]
     fn no_more_than_the_limit() {
         assert_eq!(used(&map(), 0x20000, Some(0x80000), 4096), extent(0x1ff80, 4096, 0x5f080));
+    }
+
+    #[test]
+    fn a_thread_on_its_own_stack_has_no_other() {
+        assert_eq!(own_stack(&map(), Owner::OtherThread, 0x20000, 0x80000, 1 << 20), None);
+        assert_eq!(own_stack(&map(), Owner::MainThread, 0x7ff0_0002_0000, 0x80000, 1 << 20), None);
+    }
+
+    #[test]
+    fn a_thread_on_a_signal_stack_has_its_own_too() {
+        let signal_stack = 0x7ff0_0000_1000;
+        let own = own_stack(&map(), Owner::OtherThread, signal_stack, 0x80000, 1 << 20);
+        assert_eq!(own, Some(extent(0x70000, 0x10000, 0)));
+        let own = own_stack(&map(), Owner::MainThread, 0x20000, 0x80000, 4096);
+        assert_eq!(own, Some(extent(0x7ff0_0002_0000, 4096, 0)));
     }
 }

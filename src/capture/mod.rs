@@ -10,6 +10,7 @@
 
 mod alone;
 mod arena;
+mod copy;
 mod extent;
 mod hold;
 mod loss;
@@ -26,7 +27,6 @@ use crate::sys::memory::ProcessMemory;
 use crate::sys::ptrace::RawRegisters;
 
 pub use arena::Arena;
-use extent::Extent;
 
 /// How often the threads are listed again. A process that still makes new ones then gets a notice.
 const MAX_SCANS: usize = 8;
@@ -38,6 +38,8 @@ pub struct StackBytes {
     pub bytes: Box<[u8]>,
     /// How many bytes of the stack in use were left out, because they are more than is copied of one.
     pub left_out: u64,
+    /// Where the thread's own stack begins to be known and what is known of it, if the above is another one.
+    pub own: Option<(u64, Box<[u8]>)>,
 }
 
 /// What is known of a thread's registers.
@@ -83,6 +85,15 @@ pub struct Captured {
 struct Planned {
     tid: Tid,
     status: ThreadStatus,
+}
+
+impl Planned {
+    fn owner(&self, process: &ProcDir) -> extent::Owner {
+        match self.tid == process.pid().main_thread() {
+            true => extent::Owner::MainThread,
+            false => extent::Owner::OtherThread,
+        }
+    }
 }
 
 /// A snapshot in the making.
@@ -196,10 +207,4 @@ pub fn refused_everywhere(captured: &Captured) -> Option<i32> {
         Reason::Refused { errno, .. } => Some(errno),
         _ => None,
     })
-}
-
-impl StackBytes {
-    fn copy_of(extent: Extent, bytes: &[u8]) -> Self {
-        Self { start: extent.start.0, bytes: bytes.into(), left_out: extent.left_out }
-    }
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::arena::Arena;
-use super::extent::{self, Extent};
+use super::copy::{self, StackCopy};
+use super::extent::Owner;
 use super::hold::{self, Held, NotHeld};
 use super::loss;
 use super::{CapturedThread, Context, Draft, Planned, StackBytes, plan_hold};
@@ -31,8 +32,9 @@ struct Slot {
     interrupted: Instant,
     progress: Progress,
     registers: Option<Result<RawRegisters, RegisterError>>,
-    /// What was to be copied, where in the arena the copy lies, and how long it is.
-    copy: Option<(Extent, usize, Result<usize, Errno>)>,
+    owner: Owner,
+    /// Where in the arena the copy begins, and what is in it.
+    copy: Option<(usize, StackCopy)>,
     held_for: Duration,
 }
 
@@ -51,6 +53,7 @@ pub(super) fn capture(process: &ProcDir, tids: Vec<Tid>, draft: &mut Draft<'_>, 
     let mut slots: Vec<Slot> = planned
         .into_iter()
         .map(|planned| Slot {
+            owner: planned.owner(process),
             planned,
             interrupted: now,
             progress: Progress::Seized,
@@ -99,11 +102,10 @@ fn hold_all(slots: &mut [Slot], draft: &Draft<'_>, buffer: &mut [u8]) {
     for slot in slots.iter_mut().filter(|slot| matches!(slot.progress, Progress::Held(_))) {
         let registers = ptrace::registers(slot.planned.tid);
         if let Ok(registers) = &registers {
-            let limit = buffer.len() - used;
-            let extent = extent::used(&draft.map, registers.stack_pointer(), Some(registers.fs_base()), limit);
-            let read = draft.memory.read(extent.start, &mut buffer[used..used + extent.length]);
-            slot.copy = Some((extent, used, read));
-            used += read.unwrap_or(0);
+            let copy = copy::stack(&draft.map, draft.memory, slot.owner, registers, &mut buffer[used..]);
+            let length = copy.length();
+            slot.copy = Some((used, copy));
+            used += length;
         }
         slot.registers = Some(registers);
     }
@@ -126,14 +128,11 @@ fn finish(process: &ProcDir, slot: Slot, draft: &mut Draft<'_>, buffer: &[u8]) {
         (Progress::NotSeized(errno), _) => loss::not_seized(process, tid, errno),
         (Progress::NotHeld(NotHeld::DidNotStop), _) => loss::did_not_stop(STOP_DEADLINE),
         (_, Some(Ok(registers))) => {
-            let stack = match copy {
-                Some((extent, at, Ok(length))) => StackBytes::copy_of(extent, &buffer[at..at + length]),
-                Some((_, _, Err(errno))) => {
-                    draft.notice(tid, loss::memory(errno, &registers));
-                    StackBytes::default()
-                }
-                None => StackBytes::default(),
-            };
+            let stack = copy.map(|(at, copy)| copy.keep(&buffer[at..]));
+            let stack = stack.unwrap_or(Ok(StackBytes::default())).unwrap_or_else(|errno| {
+                draft.notice(tid, loss::memory(errno, &registers));
+                StackBytes::default()
+            });
             draft.threads.push(CapturedThread {
                 tid,
                 status: planned.status,

@@ -31,6 +31,11 @@ pub(super) fn capture(process: &ProcDir, planned: Planned, draft: &mut Draft<'_>
         status,
         hold: Hold::Untouched,
         context: Context::Blocked(blocked),
-        stack: StackBytes::copy_of(extent, &bytes[..copied]),
+        stack: StackBytes {
+            start: extent.start.0,
+            bytes: bytes[..copied].into(),
+            left_out: extent.left_out,
+            own: None,
+        },
     });
 }

@@ -65,7 +65,7 @@ impl MemoryMap {
         Ok(Self { mappings })
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Mapping> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Mapping> {
         self.mappings.iter()
     }
 

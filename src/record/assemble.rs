@@ -61,7 +61,10 @@ fn thread(
         }
         Context::Nothing => (Registers::default(), None),
     };
-    let stack = StackMemory::new(RuntimeAddress(copy.stack.start), &copy.stack.bytes);
+    let mut stack = StackMemory::new(RuntimeAddress(copy.stack.start), &copy.stack.bytes);
+    if let Some((start, bytes)) = &copy.stack.own {
+        stack = stack.with_own(RuntimeAddress(*start), bytes);
+    }
     let stack = unwinder.walk(&registers.general, stack, space);
     if matches!(stack.end, WalkEnd::MemoryNotCopied(_)) && copy.stack.left_out > 0 {
         let reason = Reason::StackTruncated { copied: copy.stack.bytes.len() as u64 };

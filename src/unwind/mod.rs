@@ -35,22 +35,28 @@ pub trait CodeSpace {
     fn cfi(&mut self, module: ModuleIndex) -> Arc<CfiSections>;
 }
 
-/// A piece of a process's stack, as it was copied.
+/// The pieces of a thread's stacks that were copied: of the one it is on and, where that is another, of its own.
 #[derive(Clone, Copy)]
 pub struct StackMemory<'a> {
-    start: u64,
-    bytes: &'a [u8],
+    pieces: [(u64, &'a [u8]); 2],
 }
 
 impl<'a> StackMemory<'a> {
     pub fn new(start: RuntimeAddress, bytes: &'a [u8]) -> Self {
-        Self { start: start.0, bytes }
+        Self { pieces: [(start.0, bytes), (0, &[])] }
+    }
+
+    /// The same with a piece of the thread's own stack.
+    pub fn with_own(self, start: RuntimeAddress, bytes: &'a [u8]) -> Self {
+        Self { pieces: [self.pieces[0], (start.0, bytes)] }
     }
 
     /// The `N` bytes at this address, if they were copied.
     fn read<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
-        let offset = usize::try_from(address.checked_sub(self.start)?).ok()?;
-        self.bytes.get(offset..)?.first_chunk().copied()
+        self.pieces.iter().find_map(|(start, bytes)| {
+            let offset = usize::try_from(address.checked_sub(*start)?).ok()?;
+            bytes.get(offset..)?.first_chunk().copied()
+        })
     }
 
     fn word(&self, address: u64) -> Option<u64> {

@@ -3,7 +3,6 @@
  *
  * `stacks N` starts N - 1 threads besides the main one. Each is named KIND-DEPTH: below it there are DEPTH calls of
  * `descend`, and then `wait_in_KIND`. `ready` is printed once each has announced itself and sleeps in the kernel.
- * `stacks N alternate` makes the last thread wait in a signal handler on an alternate stack.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -240,8 +239,8 @@ static const struct kind kinds[] = {
     {"sleep", wait_in_sleep},   {"read", wait_in_read},       {"accept", wait_in_accept},
     {"futex", wait_in_futex},       {"sigwait", wait_in_sigwait}, {"msgrcv", wait_in_msgrcv},
     {"entry", wait_in_entry},       {"rwlock", wait_in_rwlock},   {"barrier", wait_in_barrier},
+    {"altstack", wait_in_altstack},
 };
-static const struct kind altstack = {"altstack", wait_in_altstack};
 
 struct job {
     const struct kind *kind;
@@ -321,7 +320,6 @@ static void prepare(void) {
 
 int main(int count, char **arguments) {
     int threads = count > 1 ? atoi(arguments[1]) - 1 : 9;
-    int alternate = count > 2 && strcmp(arguments[2], "alternate") == 0;
     prepare();
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
@@ -329,7 +327,7 @@ int main(int count, char **arguments) {
     struct job *jobs = calloc(threads, sizeof *jobs);
     for (int i = 0; i < threads; i++) {
         size_t kind_count = sizeof kinds / sizeof *kinds;
-        jobs[i].kind = alternate && i == threads - 1 ? &altstack : &kinds[i % kind_count];
+        jobs[i].kind = &kinds[i % kind_count];
         jobs[i].depth = 1 + (i * 7) % 23;
         pthread_t thread;
         int error = pthread_create(&thread, &attributes, run_thread, &jobs[i]);
