@@ -2,7 +2,7 @@
 //!
 //! Threads are seized first, which stops nobody; then all are asked to stop, waited for one by one (waitpid on any tracee
 //! looks at all of them each time, 20 times as slow at 10,000 threads), copied, and let go. As in `alone`, this is done
-//! by a thread of its own whose end lets go of those that did not stop in time.
+//! by a thread of its own whose end lets go of those that did not stop in time; these are then captured one at a time.
 
 use std::mem;
 use std::panic::resume_unwind;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::alone;
 use super::arena::Arena;
 use super::copy::{self, StackCopy};
 use super::extent::Owner;
@@ -67,9 +68,19 @@ pub(super) fn capture(process: &ProcDir, tids: Vec<Tid>, draft: &mut Draft<'_>, 
     if let Err(panic) = thread::scope(|scope| scope.spawn(|| hold_all(&mut slots, draft, buffer)).join()) {
         resume_unwind(panic);
     }
+    let mut late = Vec::new();
     for slot in slots {
-        finish(process, slot, draft, buffer);
+        if let Progress::NotHeld(NotHeld::DidNotStop) = slot.progress {
+            late.push(slot.planned.tid);
+        } else {
+            finish(process, slot, draft, buffer);
+        }
     }
+    // Better a moment late than not at all; the notice says that they are not of the same moment as the others.
+    for tid in &late {
+        draft.notice(*tid, Reason::StoppedLate);
+    }
+    alone::capture(process, late, draft, arena);
 }
 
 /// From the first stop to the last release; nothing in here allocates.
@@ -126,7 +137,6 @@ fn finish(process: &ProcDir, slot: Slot, draft: &mut Draft<'_>, buffer: &[u8]) {
     let tid = planned.tid;
     let lost = match (progress, registers) {
         (Progress::NotSeized(errno), _) => loss::not_seized(process, tid, errno),
-        (Progress::NotHeld(NotHeld::DidNotStop), _) => loss::did_not_stop(STOP_DEADLINE),
         (_, Some(Ok(registers))) => {
             let stack = copy.map(|(at, copy)| copy.keep(&buffer[at..]));
             let stack = stack.unwrap_or(Ok(StackBytes::default())).unwrap_or_else(|errno| {

@@ -140,7 +140,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
                 if number > 0 && format == Format::Text {
                     writeln!(out)?;
                 }
-                let finder = Finder::new(vec![format!("/proc/{}/root", target.pid()).into()]);
+                let finder = Finder::new(vec![target.directory.root()]);
                 view::print(&mut out, &snapshot, &finder, &selection, format)?;
             }
             finish(out, [])

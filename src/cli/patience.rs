@@ -25,10 +25,11 @@ impl Patience {
             // The channel is closed when the work is over; until then each wait times out.
             while is_over.recv_timeout(PATIENCE).is_err_and(|error| error.is_timeout()) {
                 // A terminal that has gone needs no progress.
-                let _ = write!(io::stderr(), "\r\x1b[K{what}, {} s", begun.elapsed().as_secs());
+                let _ = write!(io::stderr(), "\r{what}, {} s", begun.elapsed().as_secs());
             }
             if begun.elapsed() >= PATIENCE {
-                let _ = write!(io::stderr(), "\r\x1b[K");
+                // Blanks do what a control sequence would, on every terminal.
+                let _ = write!(io::stderr(), "\r{:width$}\r", "", width = what.len() + 16);
             }
         });
         Self { over: Some((over, teller)) }

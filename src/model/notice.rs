@@ -29,6 +29,8 @@ pub enum Reason {
     Uninterruptible,
     /// The thread had not stopped when the time to wait for it was over. It was let go, never having been held.
     DidNotStop { waited_us: u64 },
+    /// The thread had not stopped in time to be of the same moment as the others, and was captured after them.
+    StoppedLate,
     /// Another program traces the thread.
     AlreadyTraced { tracer: Pid, tracer_name: String },
     /// The thread has exited and only its entry remains, waiting for its parent or for its sibling threads.
@@ -57,6 +59,7 @@ impl fmt::Display for Reason {
             Self::DidNotStop { waited_us } => {
                 write!(f, "did not stop within {waited_us} us and was let go")
             }
+            Self::StoppedLate => f.write_str("did not stop with the others; captured after them"),
             Self::AlreadyTraced { tracer, tracer_name } => {
                 write!(f, "already traced by {tracer_name} (pid {tracer})")
             }

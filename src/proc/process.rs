@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::path::PathBuf;
 
 use procfs::process::{Process as Directory, all_processes};
 
@@ -50,12 +51,17 @@ impl ProcDir {
     pub fn describe(&self) -> Result<Process, Error> {
         let status = self.directory.status()?;
         let inner_pid = status.nspid.as_ref().and_then(|pids| pids.last().copied()).unwrap_or(self.pid.0);
-        let executable = self.directory.exe().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Process { id: self.id()?, inner_pid, name: status.name, executable, command: self.command()? })
+        // A main thread that has exited has lost its program; its siblings run it still.
+        let owner = self.memory_owner()?;
+        let executable = fs::read_link(format!("/proc/{}/task/{owner}/exe", self.pid))
+            .map(|path| path.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let command = self.command(owner)?;
+        Ok(Process { id: self.id()?, inner_pid, name: status.name, executable, command })
     }
 
-    fn command(&self) -> Result<Vec<String>, Error> {
-        let bytes = self.read("cmdline")?;
+    fn command(&self, owner: Tid) -> Result<Vec<String>, Error> {
+        let bytes = self.read(&format!("task/{owner}/cmdline"))?;
         let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
         if bytes.is_empty() {
             return Ok(Vec::new());
@@ -81,6 +87,12 @@ impl ProcDir {
                 .is_ok_and(|status| !matches!(status.state, ThreadState::Zombie | ThreadState::Dead))
         };
         Ok(self.threads()?.into_iter().find(alive).unwrap_or(main))
+    }
+
+    /// The root of the directory tree that the process sees. Opening a file below it needs no more than ptrace access.
+    pub fn root(&self) -> PathBuf {
+        let owner = self.memory_owner().unwrap_or(self.pid.main_thread());
+        PathBuf::from(format!("/proc/{}/task/{owner}/root", self.pid))
     }
 
     /// The process a thread id belongs to; its own id when it is a process.
@@ -140,7 +152,8 @@ impl ProcDir {
     /// The first bytes of the program, enough to see which class of ELF it is. None where it cannot be read.
     pub fn executable_head(&self) -> Option<[u8; 5]> {
         let mut head = [0; 5];
-        fs::File::open(format!("/proc/{}/exe", self.pid)).ok()?.read_exact(&mut head).ok()?;
+        let owner = self.memory_owner().ok()?;
+        fs::File::open(format!("/proc/{}/task/{owner}/exe", self.pid)).ok()?.read_exact(&mut head).ok()?;
         Some(head)
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::Sample;
 use crate::capture::{Captured, CapturedThread, Context};
 use crate::elf::CfiSections;
 use crate::model::{
@@ -24,12 +25,14 @@ pub struct Assembler {
 
 impl Assembler {
     /// The snapshot of what was copied. Nothing of the process is held any more.
-    pub fn assemble(&mut self, number: u64, process: Process, captured: Captured, memory: &ProcessMemory) -> Snapshot {
+    pub(super) fn assemble(&mut self, sample: Sample) -> Snapshot {
+        let Sample { number, process, root, captured, memory } = sample;
         let Captured { taken, window, stop, map, threads: copies, mut notices } = captured;
-        let mut space = Space { source: self.loader.modules(process.id, &map, memory), map: &map, cfi: HashMap::new() };
+        let mut space =
+            Space { source: self.loader.modules(process.id, root, &map, &memory), map: &map, cfi: HashMap::new() };
         let mut threads = Vec::with_capacity(copies.len());
         for copy in copies {
-            threads.push(thread(&mut self.unwinder, copy, memory, &mut space, &mut notices));
+            threads.push(thread(&mut self.unwinder, copy, &memory, &mut space, &mut notices));
         }
         let Space { source, .. } = space;
         let Source { modules, notices: lost_modules, .. } = source;

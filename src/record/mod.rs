@@ -52,6 +52,7 @@ pub enum Output {
 struct Sample {
     number: u64,
     process: Process,
+    root: PathBuf,
     captured: Captured,
     memory: ProcessMemory,
 }
@@ -76,12 +77,9 @@ impl Sample {
     fn try_take(target: &Target, number: u64, stop: StopMode, arena: &mut Arena) -> Result<Self, proc::Error> {
         let memory = ProcessMemory::open(target.directory.memory_owner()?);
         let process = target.directory.describe()?;
+        let root = target.directory.root();
         let captured = capture::take(&target.directory, stop, arena)?;
-        Ok(Self { number, process, captured, memory })
-    }
-
-    fn assemble(self, assembler: &mut Assembler) -> Snapshot {
-        assembler.assemble(self.number, self.process, self.captured, &self.memory)
+        Ok(Self { number, process, root, captured, memory })
     }
 }
 
@@ -89,7 +87,7 @@ impl Sample {
 pub fn once(target: &Target, stop: StopMode) -> Result<Snapshot, Error> {
     let sample = Sample::take(target, 1, stop, &mut Arena::default())?;
     let sample = sample.ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
-    Ok(sample.assemble(&mut Assembler::default()))
+    Ok(Assembler::default().assemble(sample))
 }
 
 /// What a recording made here and now says of itself.

@@ -38,7 +38,7 @@ impl Pipeline {
     fn work(&mut self, job: Job, last: &mut [Option<Process>]) -> Result<(), Error> {
         match job {
             Job::Sample { target, sample } => {
-                let snapshot = sample.assemble(&mut self.assembler);
+                let snapshot = self.assembler.assemble(*sample);
                 let stored = self.writers[target].append(&snapshot)?;
                 self.progress.sample(target, &snapshot, stored)?;
                 last[target] = Some(snapshot.process);

@@ -93,7 +93,7 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
     if let Err(error) = told {
         // Nobody listens any more, but what was taken is kept.
         for (writer, sample) in writers.iter_mut().zip(first) {
-            writer.append(&sample.assemble(&mut assembler))?;
+            writer.append(&assembler.assemble(sample))?;
         }
         return Err(error.into());
     }

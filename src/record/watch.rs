@@ -1,7 +1,7 @@
 //! What happens to a target between samples: it executes another program, starts processes, ends.
 
-use crate::model::{Pid, Process};
-use crate::proc;
+use crate::model::{Pid, Process, ThreadState};
+use crate::proc::{self, ProcDir};
 use crate::target::Target;
 
 /// Something worth saying of a target.
@@ -41,16 +41,21 @@ impl Watch {
         if !new.is_empty() {
             events.push(Event::Forked(named(new)));
         }
-        self.children = children;
+        // A process that is ending has given its children away already; they are still the ones it started.
+        self.children.retain(|pid| !children.contains(pid) && is_running(*pid));
+        self.children.extend(children);
         events
     }
 
     /// The target has ended. A program that makes itself a daemon ends and leaves a child that does the work.
     pub(super) fn ended(&self) -> Event {
-        let mut children = named(self.children.clone());
-        children.retain(|(_, name)| !name.is_empty());
-        Event::Ended { children }
+        Event::Ended { children: named(self.children.iter().copied().filter(|pid| is_running(*pid)).collect()) }
     }
+}
+
+fn is_running(pid: Pid) -> bool {
+    let state = ProcDir::open(pid).and_then(|directory| directory.state());
+    state.is_ok_and(|state| !matches!(state, ThreadState::Zombie | ThreadState::Dead))
 }
 
 fn named(pids: Vec<Pid>) -> Vec<(Pid, String)> {

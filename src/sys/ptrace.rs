@@ -55,23 +55,45 @@ pub fn interrupt(tid: Tid) -> Result<(), Errno> {
 }
 
 /// Looks whether a thread has stopped, and does not wait for it.
+///
+/// The stop is looked at and not collected (WNOWAIT): the kernel keeps a signal that was on its way as the stop's status,
+/// and would lose it if it had been collected and hangsnap died before handing it back.
 pub fn poll(tid: Tid) -> Wait {
-    let mut status = 0;
-    // SAFETY: `status` is a valid place for an int, and waitpid writes nothing else.
-    let result = unsafe { libc::waitpid(tid.0, &mut status, libc::__WALL | libc::WNOHANG) };
-    match result {
-        0 => Wait::NotYet,
-        // EINTR cannot happen with WNOHANG; ECHILD says that the thread is nobody's tracee any more.
-        -1 => Wait::Gone,
-        _ if libc::WIFSTOPPED(status) => Wait::Stopped(signal_to_hand_back(status)),
-        _ => Wait::Gone,
+    let Ok(id) = libc::id_t::try_from(tid.0) else {
+        return Wait::Gone;
+    };
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: `info` is a valid place for a siginfo_t, and waitid writes nothing else.
+    let result = unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), options) };
+    if result == -1 {
+        // ECHILD says that the thread is nobody's tracee any more; EINTR cannot happen with WNOHANG.
+        return Wait::Gone;
+    }
+    // SAFETY: it was zeroed, which is valid, and waitid fills it in or leaves it alone.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: these fields of the union are what waitid fills in; zeroes where nothing has happened.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    match (pid, info.si_code) {
+        (0, _) => Wait::NotYet,
+        (_, libc::CLD_TRAPPED | libc::CLD_STOPPED) => Wait::Stopped(signal_to_hand_back(status)),
+        _ => {
+            bury(tid);
+            Wait::Gone
+        }
     }
 }
 
-/// A stop with an event in its upper half is ptrace's own (our interrupt, or a group stop that stays in force by itself);
-/// one without is a signal on its way to the thread.
+/// Collects the status of a thread that has ended, which its tracer is told before anybody else.
+fn bury(tid: Tid) {
+    // SAFETY: a null pointer asks for no status, and nothing else is written.
+    unsafe { libc::waitpid(tid.0, ptr::null_mut(), libc::__WALL | libc::WNOHANG) };
+}
+
+/// A stop with an event above its signal is ptrace's own (our interrupt, or a group stop that stays in force by itself);
+/// one without is a signal on its way to the thread (ptrace(2), "PTRACE_EVENT stops").
 fn signal_to_hand_back(status: i32) -> PendingSignal {
-    if status >> 16 == 0 { PendingSignal(libc::WSTOPSIG(status)) } else { PendingSignal::NONE }
+    if status >> 8 == 0 { PendingSignal(status) } else { PendingSignal::NONE }
 }
 
 /// The registers of a held thread.
@@ -165,5 +187,35 @@ impl RawRegisters {
             SpecialRegister::Gs => r.gs,
         });
         Registers { general, special: Some(SpecialRegisters(special)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+    use std::thread;
+
+    use super::*;
+
+    /// A tracer that died between the wait and the release took the signal with it.
+    #[test]
+    fn a_tracer_that_dies_with_a_signal_in_its_hands_does_not_lose_it() {
+        let mut sleeper = Command::new("sleep").arg("60").spawn().expect("sleep can be started");
+        let tid = Tid(i32::try_from(sleeper.id()).expect("a pid"));
+        let tracer = thread::spawn(move || {
+            seize(tid).expect("a child can be seized");
+            nix::sys::signal::kill(raw(tid), nix::sys::signal::Signal::SIGUSR1).expect("a child can be signalled");
+            loop {
+                match poll(tid) {
+                    Wait::NotYet => std::hint::spin_loop(),
+                    stopped => return stopped,
+                }
+            }
+        });
+        assert_eq!(tracer.join().ok(), Some(Wait::Stopped(PendingSignal(libc::SIGUSR1))));
+        // The tracer's thread has ended without letting go; the signal ends the sleeper.
+        let status = sleeper.wait().expect("it is our child");
+        assert_eq!(status.signal(), Some(libc::SIGUSR1));
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::elf::{self, CfiSections, Headers, Image, open_below};
 use crate::model::{
-    Bias, BuildId, FileAddress, Module, ModuleIndex, Notice, Pid, ProcessId, Reason, RuntimeAddress, Subject,
+    Bias, BuildId, FileAddress, Module, ModuleIndex, Notice, ProcessId, Reason, RuntimeAddress, Subject,
 };
 use crate::proc::{Backing, Mapping, MemoryMap};
 use crate::sys::memory::ProcessMemory;
@@ -53,6 +53,7 @@ pub struct Source<'a> {
     loader: &'a mut Loader,
     memory: &'a ProcessMemory,
     process: ProcessId,
+    root: PathBuf,
     pub modules: Vec<LoadedModule>,
     pub notices: Vec<Notice>,
 }
@@ -66,19 +67,27 @@ struct Group<'m> {
 
 impl Loader {
     /// The modules of a process, as its memory map shows them.
-    pub fn modules<'a>(&'a mut self, process: ProcessId, map: &MemoryMap, memory: &'a ProcessMemory) -> Source<'a> {
+    ///
+    /// `root` is the root of the directory tree that the process sees, below which its files are looked for.
+    pub fn modules<'a>(
+        &'a mut self,
+        process: ProcessId,
+        root: PathBuf,
+        map: &MemoryMap,
+        memory: &'a ProcessMemory,
+    ) -> Source<'a> {
         let mut modules = Vec::new();
         for group in groups(map) {
             let Some(identity) = group.identity(process) else {
                 continue;
             };
             let known = self.modules.get(&identity).cloned();
-            if let Some(module) = known.or_else(|| group.read(process.pid, memory)) {
+            if let Some(module) = known.or_else(|| group.read(&root, memory)) {
                 self.modules.insert(identity, module.clone());
                 modules.push(module);
             }
         }
-        Source { loader: self, memory, process, modules, notices: Vec::new() }
+        Source { loader: self, memory, process, root, modules, notices: Vec::new() }
     }
 
     /// Forgets what was read of a process that has ended or executed another program.
@@ -125,7 +134,7 @@ impl Group<'_> {
         })
     }
 
-    fn read(&self, pid: Pid, memory: &ProcessMemory) -> Option<LoadedModule> {
+    fn read(&self, root: &Path, memory: &ProcessMemory) -> Option<LoadedModule> {
         let start = self.first.range.start;
         let range = start..self.end;
         if self.first.backing == Backing::Vdso {
@@ -140,7 +149,7 @@ impl Group<'_> {
         let headers = match in_memory {
             Some(headers) => headers,
             // The page with the headers is not mapped; the file has it.
-            None => headers_of(&open_below(&root_of(pid), path).ok()?).ok()?,
+            None => headers_of(&open_below(root, path).ok()?).ok()?,
         };
         let mapping = self.code.unwrap_or(self.first);
         let address = headers.address_of_offset(mapping.offset, mapping.executable)?;
@@ -179,7 +188,7 @@ impl Source<'_> {
         if let Some(sections) = known {
             return sections.clone();
         }
-        let sections = Arc::new(match open_same(self.process.pid, loaded) {
+        let sections = Arc::new(match open_same(&self.root, loaded) {
             Ok(file) => CfiSections::from_file(&file).unwrap_or_default(),
             Err(reason) => {
                 if let Some(reason) = reason {
@@ -200,7 +209,7 @@ impl Source<'_> {
 
 /// Opens a module's file if it is the one that runs: the same program headers and the same build-id. The path is looked
 /// for in the process's own root and then in ours: the kernel tells it as seen from ours where the process was only chrooted.
-fn open_same(pid: Pid, loaded: &LoadedModule) -> Result<File, Option<Reason>> {
+fn open_same(root: &Path, loaded: &LoadedModule) -> Result<File, Option<Reason>> {
     if loaded.module.image.is_some() {
         return Err(None);
     }
@@ -212,11 +221,7 @@ fn open_same(pid: Pid, loaded: &LoadedModule) -> Result<File, Option<Reason>> {
         let same = headers == loaded.headers && build_id == loaded.module.build_id;
         if same { Ok(file) } else { Err(Reason::FileReplaced) }
     };
-    look(&root_of(pid)).or_else(|reason| look(Path::new("/")).map_err(|_| Some(reason)))
-}
-
-fn root_of(pid: Pid) -> PathBuf {
-    PathBuf::from(format!("/proc/{pid}/root"))
+    look(root).or_else(|reason| look(Path::new("/")).map_err(|_| Some(reason)))
 }
 
 fn headers_of(file: &File) -> Result<Headers, elf::Error> {

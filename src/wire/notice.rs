@@ -17,6 +17,7 @@ pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::N
         Reason::AlreadyTraced { tracer, tracer_name } => {
             Message::AlreadyTraced(pb::AlreadyTraced { tracer_pid: tracer.0, tracer_name: tracer_name.clone() })
         }
+        Reason::StoppedLate => Message::StoppedLate(pb::Nothing {}),
         Reason::Exited => Message::Exited(pb::Nothing {}),
         Reason::Refused { what, errno } => Message::Refused(pb::Refused { what: what.clone(), errno: *errno }),
         Reason::StackPointerWild(at) => Message::StackPointerWild(at.0),
@@ -41,6 +42,7 @@ pub(super) fn decode(notice: pb::Notice, string: impl FnOnce(u32) -> Result<Stri
         Message::AlreadyTraced(message) => {
             Reason::AlreadyTraced { tracer: Pid(message.tracer_pid), tracer_name: message.tracer_name }
         }
+        Message::StoppedLate(_) => Reason::StoppedLate,
         Message::Exited(_) => Reason::Exited,
         Message::Refused(message) => Reason::Refused { what: message.what, errno: message.errno },
         Message::StackPointerWild(at) => Reason::StackPointerWild(RuntimeAddress(at)),

@@ -217,7 +217,7 @@ pub struct Notice {
     pub tid: i32,
     #[prost(uint32, tag = "2")]
     pub module_path_plus_one: u32,
-    #[prost(oneof = "notice::Reason", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "notice::Reason", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub reason: ::core::option::Option<notice::Reason>,
 }
 /// Nested message and enum types in `Notice`.
@@ -255,6 +255,9 @@ pub mod notice {
         /// Threads were still being created when the snapshot ended.
         #[prost(message, tag = "13")]
         ThreadsStillAppearing(super::Nothing),
+        /// It had not stopped in time to be of the same moment as the others, and was captured after them.
+        #[prost(message, tag = "14")]
+        StoppedLate(super::Nothing),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -72,6 +72,7 @@ fn everything(number: u64) -> Snapshot {
             notice(Subject::Thread(Tid(5)), Reason::Uninterruptible),
             notice(Subject::Thread(Tid(5)), Reason::DidNotStop { waited_us: 5000 }),
             notice(Subject::Thread(Tid(5)), Reason::AlreadyTraced { tracer: Pid(812), tracer_name: "strace".into() }),
+            notice(Subject::Thread(Tid(5)), Reason::StoppedLate),
             notice(Subject::Thread(Tid(5)), Reason::Exited),
             notice(Subject::Thread(Tid(5)), Reason::Refused { what: "asking".into(), errno: 1 }),
             notice(Subject::Thread(Tid(5)), Reason::StackPointerWild(at)),
