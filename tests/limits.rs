@@ -28,6 +28,10 @@ fn more_threads_than_descriptors_are_captured_all_the_same() {
         let threads = snapshot["threads"].as_array().expect("threads");
         assert_eq!(threads.len(), 201, "--stop {stop}");
         assert!(threads.iter().all(|thread| !thread["held_ns"].is_null()), "--stop {stop}: a thread was not held");
-        assert_eq!(snapshot["notices"].as_array().map(Vec::len), Some(0), "--stop {stop}: {}", snapshot["notices"]);
+        // On a busy machine a thread may come late to the stop of all; it is captured, and said to be late.
+        let notices = snapshot["notices"].as_array().expect("notices");
+        let unexpected =
+            notices.iter().find(|notice| notice["text"] != "did not stop with the others; captured after them");
+        assert_eq!(unexpected, None, "--stop {stop}");
     }
 }
