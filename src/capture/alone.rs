@@ -5,8 +5,6 @@
 //! ends: so the tracing thread ends, and another goes on with the next one.
 
 use std::collections::VecDeque;
-use std::panic::resume_unwind;
-use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -16,6 +14,7 @@ use super::copy::{self, StackCopy};
 use super::extent::Owner;
 use super::hold::{self, NotHeld};
 use super::loss;
+use super::supervise::supervise;
 use super::{CapturedThread, Context, Draft, Planned, StackBytes, plan_hold};
 use crate::model::{Hold, Reason, Tid};
 use crate::proc::ProcDir;
@@ -42,15 +41,13 @@ pub(super) fn capture(process: &ProcDir, tids: Vec<Tid>, draft: &mut Draft<'_>, 
     let mut wasted = Duration::ZERO;
     let buffer = arena.one();
     while !remaining.is_empty() {
-        let ended =
-            thread::scope(|scope| scope.spawn(|| trace(process, &mut remaining, draft, buffer, &mut wasted)).join());
-        if let Err(panic) = ended {
-            resume_unwind(panic);
-        }
+        let tids: Vec<Tid> = remaining.iter().map(|(tid, _)| *tid).collect();
+        supervise(&tids, || trace(process, &mut remaining, draft, buffer, &mut wasted));
     }
 }
 
-/// Captures threads until there are none left or one of them does not stop.
+/// Captures threads until there are none left, or one of them could not be let go in order: it did not stop, or ended while
+/// we were its tracer. The end of this thread lets go of it, and the next thread is not seized with it in our hands.
 fn trace(
     process: &ProcDir,
     remaining: &mut VecDeque<(Tid, Attempt)>,
@@ -65,7 +62,13 @@ fn trace(
         };
         let deadline = if *wasted < WASTE_LIMIT { STOP_DEADLINE } else { LATE_DEADLINE };
         match hold_and_copy(&planned, planned.owner(process), draft, buffer, deadline) {
-            Ok(copied) => finish(planned, copied, draft, buffer),
+            Ok(copied) => {
+                let released = copied.released;
+                finish(planned, copied, draft, buffer);
+                if released.is_err() {
+                    return;
+                }
+            }
             Err(Failure::DidNotStop) => {
                 *wasted += deadline;
                 match attempt {
@@ -74,12 +77,18 @@ fn trace(
                 }
                 return;
             }
-            Err(Failure::Gone) => draft.lost(planned, Reason::ThreadGone),
+            Err(Failure::Gone) => {
+                draft.lost(planned, Reason::ThreadGone);
+                return;
+            }
             Err(Failure::NotSeized(errno)) => {
                 let reason = loss::not_seized(process, tid, errno);
                 draft.lost(planned, reason);
             }
-            Err(Failure::Registers(error)) => draft.lost(planned, loss::registers(error)),
+            Err(Failure::Registers(error)) => {
+                draft.lost(planned, loss::registers(error));
+                return;
+            }
         }
     }
 }
@@ -88,6 +97,8 @@ struct Copied {
     registers: RawRegisters,
     stack: StackCopy,
     held: Duration,
+    /// An error says that the thread was killed while it was held.
+    released: Result<(), Errno>,
 }
 
 enum Failure {
@@ -119,10 +130,10 @@ fn hold_and_copy(
     let registers = ptrace::registers(tid);
     let copied =
         registers.map(|registers| (registers, copy::stack(&draft.map, draft.memory, owner, &registers, buffer)));
-    held.release();
+    let released = held.release();
     let held = begun.elapsed();
     match copied {
-        Ok((registers, stack)) => Ok(Copied { registers, stack, held }),
+        Ok((registers, stack)) => Ok(Copied { registers, stack, held, released }),
         Err(error) => Err(Failure::Registers(error)),
     }
 }

@@ -1,5 +1,6 @@
 //! Holding one thread: the guard that lets it go, and the wait that ends at a deadline.
 
+use std::mem;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -23,8 +24,13 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// Lets the thread run on now.
-    pub(super) fn release(self) {}
+    /// Lets the thread run on now. ESRCH says that it was killed in the meantime; there is no other error for a thread that
+    /// had stopped.
+    pub(super) fn release(self) -> Result<(), Errno> {
+        let (tid, signal) = (self.tid, self.signal);
+        mem::forget(self);
+        ptrace::release(tid, signal)
+    }
 }
 
 /// Why a thread is not held after all.
@@ -66,7 +72,7 @@ pub(super) fn nap_precisely() {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // ESRCH says that it was killed in the meantime; there is no other error for a thread that had stopped.
+        // Whoever drops it does not care whether it lives.
         let _: Result<(), Errno> = ptrace::release(self.tid, self.signal);
     }
 }

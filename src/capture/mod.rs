@@ -14,6 +14,7 @@ mod copy;
 mod extent;
 mod hold;
 mod loss;
+mod supervise;
 mod together;
 mod untouched;
 
@@ -161,6 +162,11 @@ pub fn take(process: &ProcDir, stop: StopMode, arena: &mut Arena) -> Result<Capt
         {
             // The stack of a thread that was born since lies in a mapping that was not there before.
             draft.map = map;
+        }
+        if scan > 0 && stop == StopMode::All {
+            draft
+                .notices
+                .extend(fresh.iter().map(|tid| Notice { subject: Subject::Thread(*tid), reason: Reason::StoppedLate }));
         }
         match stop {
             StopMode::OneAtATime => alone::capture(process, fresh, &mut draft, arena),

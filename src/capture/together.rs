@@ -5,8 +5,6 @@
 //! by a thread of its own whose end lets go of those that did not stop in time; these are then captured one at a time.
 
 use std::mem;
-use std::panic::resume_unwind;
-use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -17,6 +15,7 @@ use super::copy::{self, StackCopy};
 use super::extent::Owner;
 use super::hold::{self, Held, NotHeld};
 use super::loss;
+use super::supervise::supervise;
 use super::{CapturedThread, Context, Draft, Planned, StackBytes, plan_hold};
 use crate::model::{Hold, Reason, Tid};
 use crate::proc::ProcDir;
@@ -64,10 +63,8 @@ pub(super) fn capture(process: &ProcDir, tids: Vec<Tid>, draft: &mut Draft<'_>, 
         })
         .collect();
     let buffer = arena.many(slots.len());
-    // A panic would have let go of every thread, as its end does.
-    if let Err(panic) = thread::scope(|scope| scope.spawn(|| hold_all(&mut slots, draft, buffer)).join()) {
-        resume_unwind(panic);
-    }
+    let tids: Vec<Tid> = slots.iter().map(|slot| slot.planned.tid).collect();
+    supervise(&tids, || hold_all(&mut slots, draft, buffer));
     let mut late = Vec::new();
     for slot in slots {
         if let Progress::NotHeld(NotHeld::DidNotStop) = slot.progress {
@@ -123,7 +120,8 @@ fn hold_all(slots: &mut [Slot], draft: &Draft<'_>, buffer: &mut [u8]) {
     for slot in slots.iter_mut() {
         slot.progress = match mem::replace(&mut slot.progress, Progress::LetGo) {
             Progress::Held(held) => {
-                held.release();
+                // One that was killed meanwhile is collected when this thread ends.
+                let _: Result<(), Errno> = held.release();
                 slot.held_for = slot.interrupted.elapsed();
                 Progress::LetGo
             }

@@ -52,7 +52,7 @@ pub(super) struct Arguments {
 #[derive(Args, Debug)]
 pub(super) struct SampleArguments {
     /// The process to look at: its id, or the name of a program that runs once; may be given more than once
-    #[arg(long, short, value_name = "PID|NAME", required = true)]
+    #[arg(long, short, value_name = "PID|NAME", required = true, allow_negative_numbers = true)]
     pub(super) pid: Vec<String>,
     /// Record a snapshot every so often (5s, 500ms, 1m) instead of printing one
     #[arg(long, value_name = "TIME")]
@@ -118,7 +118,7 @@ pub(super) enum Command {
 pub(super) struct ShowArguments {
     pub(super) file: PathBuf,
     /// Which snapshot: `last`, its number, or a time
-    #[arg(long, value_name = "last|N|TIME", default_value = "last")]
+    #[arg(long, value_name = "last|N|TIME", default_value = "last", allow_negative_numbers = true)]
     pub(super) at: String,
     /// Only the thread of this id or name
     #[arg(long, value_name = "TID|NAME")]

@@ -50,7 +50,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // A message may quote what the user typed or what a target calls itself; it stays one line all the same.
-            let message = render::printable(&format!("{error:#}"));
+            let message = render::printable(&told(&error));
             // With standard error gone there is nobody left to tell.
             let _ = writeln!(io::stderr(), "hangsnap: {message}");
             ExitCode::from(match error.downcast_ref::<view::Error>() {
@@ -63,6 +63,18 @@ pub fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// The error with its causes, leaving out those that the message before them tells already.
+fn told(error: &anyhow::Error) -> String {
+    let mut message = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.contains(&cause) {
+            message.push_str(": ");
+            message.push_str(&cause);
+        }
+    }
+    message
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -126,7 +138,15 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 fn sample(configuration: Configuration) -> anyhow::Result<()> {
     let Configuration { targets, stop, job } = configuration;
-    let targets = targets.iter().map(Target::open).collect::<Result<Vec<_>, _>>()?;
+    let mut opened: Vec<Target> = Vec::new();
+    for wanted in &targets {
+        let target = Target::open(wanted)?;
+        // Named twice, by its id and its name perhaps, it is still one.
+        if opened.iter().all(|other| other.pid() != target.pid()) {
+            opened.push(target);
+        }
+    }
+    let targets = opened;
     match job {
         Job::Print { selection, format, keep } => {
             let mut out = output();

@@ -6,7 +6,7 @@ use gimli::{BaseAddresses, EhFrameHdr, LittleEndian as Little, Pointer};
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSection, ReadCache};
 
-use super::{Error, Headers, Image, PositionedFile};
+use super::{Error, Headers, Image, PositionedFile, is_plausible};
 use crate::model::FileAddress;
 
 /// Larger than the call frame information of any program seen; what claims more is taken to be damaged.
@@ -37,7 +37,8 @@ impl CfiSections {
         let elf = ElfFile64::<LittleEndian, _>::parse(&cache).map_err(|_| Error::NotElf)?;
         let section = |name: &str| -> Option<Section> {
             let section = elf.section_by_name(name)?;
-            if section.size() > MAX_SECTION {
+            let place = section.compressed_file_range().ok()?;
+            if place.uncompressed_size > MAX_SECTION || !is_plausible(&place) {
                 return None;
             }
             let data = section.uncompressed_data().ok()?.into_owned();

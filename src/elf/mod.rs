@@ -16,6 +16,8 @@ pub use headers::Headers;
 pub use open::open_below;
 pub use positioned::PositionedFile;
 
+use object::{CompressedFileRange, CompressionFormat};
+
 use crate::model::FileAddress;
 
 /// Why an image could not be used.
@@ -25,10 +27,21 @@ pub enum Error {
     Io(#[from] std::io::Error),
     #[error("not a regular file with anything in it")]
     NotRegular,
+    #[error("larger than a program can be, or nearly all of it a hole")]
+    TooLarge,
     #[error("not a 64-bit little-endian ELF image")]
     NotElf,
     #[error("{0} is malformed")]
     Malformed(&'static str),
+}
+
+/// Whether a section that claims to be this large when it is decompressed may be believed. Compilers' output shrinks to a
+/// tenth; deflate could make a thousandth of zeroes, and a small file so fill the memory.
+pub fn is_plausible(place: &CompressedFileRange) -> bool {
+    const MAX_RATIO: u64 = 64;
+    const SMALL: u64 = 1 << 20;
+    place.format == CompressionFormat::None
+        || place.uncompressed_size <= place.compressed_size.saturating_mul(MAX_RATIO).max(SMALL)
 }
 
 /// Bytes of an image by file address: of a file through its program headers, or of a process's memory through the bias.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -10,6 +11,12 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
 
 use super::Error;
+
+/// Larger than any program; what reads a file may hold as much of it in memory.
+const MAX_FILE: u64 = 8 << 30;
+/// How many times larger than what it takes on disk a file may be: a few kilobytes can claim to be gigabytes of zeroes,
+/// while a file system that compresses makes a program three times smaller.
+const MAX_SPARSENESS: u64 = 32;
 
 /// Opens `path` as the regular file it names below `root`, and nothing else.
 ///
@@ -31,6 +38,9 @@ pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
     let metadata = found.metadata()?;
     if !metadata.is_file() || metadata.len() == 0 {
         return Err(Error::NotRegular);
+    }
+    if metadata.len() > MAX_FILE || metadata.len() / MAX_SPARSENESS > metadata.blocks().saturating_mul(512) {
+        return Err(Error::TooLarge);
     }
     Ok(File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?)
 }
@@ -69,6 +79,14 @@ mod tests {
         assert!(matches!(open_below(Path::new("/"), "/dev/null"), Err(Error::NotRegular)));
         assert!(matches!(open_below(Path::new("/"), "/proc/self/environ"), Err(Error::NotRegular)));
         assert!(open_below(dir.path(), "/file").is_ok());
+    }
+
+    #[test]
+    fn a_sparse_file_is_refused() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let file = File::create(dir.path().join("sparse")).expect("a file");
+        file.set_len(1 << 30).expect("a file system with sparse files");
+        assert!(matches!(open_below(dir.path(), "/sparse"), Err(Error::TooLarge)));
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Progress {
             StopMode::OneAtATime => "one thread held at a time",
             StopMode::All => "all threads held at once",
         };
-        let count = if threads == 1 { "1 thread".into() } else { format!("{threads} threads") };
+        let count = counted(threads);
         let path = path.display().to_string();
         self.say(&format!("recording {label}, {count}, every {}, {held}, to {path}", duration(interval)))?;
         self.tallies.push(Tally { label, path, ..Tally::default() });
@@ -97,9 +97,10 @@ impl Progress {
         };
         let whose = if self.tallies.len() > 1 { format!("{}  ", self.tallies[target].label) } else { String::new() };
         let line = format!(
-            "#{}  {}  {whose}{threads} threads{change}, held at most {}, {}, {losses}",
+            "#{}  {}  {whose}{}{change}, held at most {}, {}, {losses}",
             snapshot.number,
             time(snapshot.taken.realtime_ns),
+            counted(threads),
             duration(snapshot.longest_hold()),
             bytes(stored as u64),
         );
@@ -144,7 +145,7 @@ impl Progress {
             let Tally { label, path, snapshots, bytes: size, losses, skipped, longest_hold, .. } = tally;
             let took = duration(Duration::from_nanos(tally.last_ns.saturating_sub(tally.first_ns)));
             let threads = match (tally.fewest_threads, tally.most_threads) {
-                (fewest, most) if fewest == most => format!("{most} threads"),
+                (fewest, most) if fewest == most => counted(most),
                 (fewest, most) => format!("{fewest} to {most} threads"),
             };
             let plural = if snapshots == 1 { "" } else { "s" };
@@ -165,6 +166,10 @@ impl Progress {
         writeln!(self.voice.out, "{}", printable(line))?;
         self.voice.out.flush()
     }
+}
+
+fn counted(threads: usize) -> String {
+    if threads == 1 { "1 thread".into() } else { format!("{threads} threads") }
 }
 
 fn listed(processes: &[(crate::model::Pid, String)]) -> String {

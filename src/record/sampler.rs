@@ -80,11 +80,17 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
         sampled.push(Sampled { target, watch, arena, alive: true, skipped: 0 });
     }
     let mut progress = Progress::new(voice);
-    let mut writers = Vec::new();
+    let mut writers: Vec<Writer> = Vec::new();
     let mut told = Ok(());
     for (sampled, sample) in sampled.iter().zip(&first) {
         let path = output.path_for(&sampled.target.process);
-        let writer = Writer::create(&path, &recording(Some(interval)))?;
+        let writer = match Writer::create(&path, &recording(Some(interval))) {
+            Ok(writer) => writer,
+            Err(error) => {
+                writers.into_iter().for_each(Writer::discard);
+                return Err(error.into());
+            }
+        };
         let threads = sample.captured.threads.len();
         told = told.and(progress.begin(&sampled.target, threads, interval, stop, writer.path()));
         writers.push(writer);

@@ -7,7 +7,7 @@ use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::system_call;
 use super::value::{Foreign, duration, source, time};
 use crate::analysis::{Change, Comparison, Streak, ThreadChange};
-use crate::model::{Frame, Place, Snapshot, Stack, Thread, Timestamp};
+use crate::model::{Frame, Place, Snapshot, Stack, Thread, Timestamp, WalkEnd};
 use crate::symbols::Names;
 
 /// Writes a comparison.
@@ -103,13 +103,13 @@ fn standing_still(
     for (first, streak, threads) in groups {
         if threads.len() == 1 {
             begin(out, first, "the same")?;
-            writeln!(out, " {}", lasting(after, streak))?;
+            writeln!(out, " {}", lasting(after, first, streak))?;
         } else {
             writeln!(
                 out,
                 "\n{HEADING}{} threads with the same stack{HEADING:#}, each the same {}",
                 threads.len(),
-                lasting(after, streak)
+                lasting(after, first, streak)
             )?;
             for thread in &threads {
                 write!(out, "  {THREAD}thread {} \"{}\"{THREAD:#}", thread.tid, Foreign(&thread.name))?;
@@ -131,12 +131,17 @@ fn begin(out: &mut dyn Write, thread: &Thread, what: &str) -> io::Result<()> {
 }
 
 /// For how long a stack has been what it is.
-fn lasting(after: &Snapshot, streak: Streak) -> String {
+fn lasting(after: &Snapshot, thread: &Thread, streak: Streak) -> String {
     let time = duration(after.taken.since(streak.since));
     let samples = if streak.samples == 1 { "1 snapshot".into() } else { format!("{} snapshots", streak.samples) };
+    // Callers that were not found may have changed.
+    let known = match thread.stack.end {
+        WalkEnd::Root => String::new(),
+        end => format!(", as far as its stack is known ({})", end.describe()),
+    };
     match streak.unseen {
-        0 => format!("for {time}, in {samples}"),
-        unseen => format!("for {time}, in {samples}; {unseen} others could not see it"),
+        0 => format!("for {time}, in {samples}{known}"),
+        unseen => format!("for {time}, in {samples}{known}; {unseen} others could not see it"),
     }
 }
 

@@ -116,6 +116,8 @@ struct ChangeFields<'a> {
     same_for_ns: Option<u64>,
     same_in_snapshots: Option<u64>,
     unseen_in_snapshots: Option<u64>,
+    /// Why its stack is not known to the outermost frame, so that what is the same is only its inner part.
+    incomplete: Option<String>,
     /// For a thread that moved: the outermost frames that differ, and how many outside them agree.
     was: Option<FrameFields<'a>>,
     is: Option<FrameFields<'a>>,
@@ -335,6 +337,7 @@ fn change_fields<'a>(comparison: &Comparison<'a>, change: &Change<'a>, names: &'
         same_for_ns: streak.map(|streak| nanoseconds(after.taken.since(streak.since))),
         same_in_snapshots: streak.map(|streak| streak.samples),
         unseen_in_snapshots: streak.map(|streak| streak.unseen),
+        incomplete: (thread.stack.end != crate::model::WalkEnd::Root).then(|| thread.stack.end.describe()),
         was: was.map(|frame| frame_fields(before, frame, names)),
         is: is.map(|frame| frame_fields(after, frame, names)),
         common_frames,

@@ -1,6 +1,6 @@
 //! Appending records to a new file.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub struct Writer {
     file: File,
     path: PathBuf,
     encoder: Encoder,
+    /// How many bytes of the file are whole records.
+    whole: u64,
 }
 
 impl Writer {
@@ -39,7 +41,7 @@ impl Writer {
         let mut encoder = Encoder::default();
         let mut first = MAGIC.to_vec();
         frame(&encoder.recording(recording), &mut first);
-        let mut writer = Self { file, path: path.into(), encoder };
+        let mut writer = Self { file, path: path.into(), encoder, whole: 0 };
         writer.write(&first)?;
         Ok(writer)
     }
@@ -57,7 +59,23 @@ impl Writer {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(|source| Error::Write { path: self.path.clone(), source })
+        match self.file.write_all(bytes) {
+            Ok(()) => {
+                self.whole += bytes.len() as u64;
+                Ok(())
+            }
+            Err(source) => {
+                // On a full disk a part may have been written. Should cutting it off fail too, the reader does so.
+                let _ = self.file.set_len(self.whole);
+                Err(Error::Write { path: self.path.clone(), source })
+            }
+        }
+    }
+
+    /// Removes a recording that has come to nothing.
+    pub fn discard(self) {
+        // What cannot be removed is a file without a snapshot, which the reader says of it.
+        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -21,7 +21,7 @@ use object::{CompressedFileRange, CompressionFormat, LittleEndian, Object, Objec
 
 use super::demangle::demangle;
 use super::{Function, units};
-use crate::elf::PositionedFile;
+use crate::elf::{PositionedFile, is_plausible};
 use crate::model::FileAddress;
 
 type Bytes<'a> = EndianSlice<'a, Little>;
@@ -138,7 +138,7 @@ fn each_section(file: &File, wanted: &[SectionId], mut keep: impl FnMut(SectionI
         let Ok(place) = section.compressed_file_range() else {
             continue;
         };
-        if place.uncompressed_size > MAX_SECTION {
+        if place.uncompressed_size > MAX_SECTION || !is_plausible(&place) {
             continue;
         }
         // Past the cache, which would hold a second copy of what may be hundreds of megabytes.
@@ -164,7 +164,7 @@ fn read_exact(file: &File, offset: u64, size: u64) -> Option<Vec<u8>> {
 }
 
 /// Decompresses a section straight from the file into zeroed memory, which the kernel hands out page by page as it is
-/// filled: a lie about the size costs nothing.
+/// filled.
 fn inflate(file: &File, place: CompressedFileRange) -> Option<Vec<u8>> {
     let mut compressed = PositionedFile::new(file).ok()?;
     compressed.seek(SeekFrom::Start(place.offset)).ok()?;

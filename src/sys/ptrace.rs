@@ -84,10 +84,15 @@ pub fn poll(tid: Tid) -> Wait {
     }
 }
 
-/// Collects the status of a thread that has ended, which its tracer is told before anybody else.
-fn bury(tid: Tid) {
-    // SAFETY: a null pointer asks for no status, and nothing else is written.
-    unsafe { libc::waitpid(tid.0, ptr::null_mut(), libc::__WALL | libc::WNOHANG) };
+/// Collects a tracee that has ended, which the kernel tells its tracer before anybody else; a thread that has not ended is
+/// left alone. Any thread of the tracer's process may do it.
+pub fn bury(tid: Tid) {
+    let Ok(id) = libc::id_t::try_from(tid.0) else {
+        return;
+    };
+    let options = libc::WEXITED | libc::WNOHANG | libc::__WALL;
+    // SAFETY: a null pointer asks for no information, and nothing else is written (waitid(2)).
+    unsafe { libc::waitid(libc::P_PID, id, ptr::null_mut(), options) };
 }
 
 /// A stop with an event above its signal is ptrace's own (our interrupt, or a group stop that stays in force by itself);

@@ -1,7 +1,8 @@
 //! The fallback where no call frame information covers an address: the chain of saved frame pointers.
 //!
 //! A function that keeps a frame pointer has its caller's at [rbp] and its return address at [rbp + 8]. Generated code
-//! and assembly often do; nothing proves it, so the frame is marked, and what does not look like a chain is refused.
+//! and assembly often do; nothing proves it, so the frame is marked, and what does not look like a chain is refused. A frame pointer
+//! of zero is no proof of an outermost frame either: code without frame pointers uses rbp for anything.
 
 use super::{Caller, StackMemory};
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
@@ -10,10 +11,6 @@ pub(super) fn caller(registers: &RegisterFile, stack: StackMemory<'_>, at: Runti
     let none = WalkEnd::NoUnwindInfo(at);
     let sp = registers.get(Register::Rsp).ok_or(WalkEnd::UnknownRegister(Register::Rsp))?;
     let fp = registers.get(Register::Rbp).ok_or(none)?;
-    if fp == 0 {
-        // The ABI asks for it in the outermost frame (psABI 3.4.1), and musl's and Go's start-up code do it.
-        return Err(WalkEnd::Root);
-    }
     if fp < sp || fp % 8 != 0 {
         return Err(none);
     }

@@ -34,16 +34,28 @@ impl FromStr for At {
             return Ok(Self::Number(number));
         }
         if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
-            return Ok(Self::Time(timestamp.as_nanosecond()));
+            return Ok(Self::Time(end_of(timestamp.as_nanosecond())));
         }
         if let Ok(time) = text.parse::<civil::Time>() {
             return Ok(Self::TimeOfDay(time));
         }
         let local = text.parse::<civil::DateTime>().ok().and_then(|time| time.to_zoned(TimeZone::system()).ok());
         match local {
-            Some(time) => Ok(Self::Time(time.timestamp().as_nanosecond())),
+            Some(time) => Ok(Self::Time(end_of(time.timestamp().as_nanosecond()))),
             None => Err("neither `last` nor a number nor a time such as 14:05:10 or 2026-11-20T14:05:10".into()),
         }
+    }
+}
+
+/// The last nanosecond of the second or millisecond that was typed: `list` prints milliseconds, and a snapshot taken
+/// within the one that is named was taken by that time.
+fn end_of(moment: i128) -> i128 {
+    const MILLISECOND: i128 = 1_000_000;
+    const SECOND: i128 = 1000 * MILLISECOND;
+    match moment {
+        _ if moment % SECOND == 0 => moment + SECOND - 1,
+        _ if moment % MILLISECOND == 0 => moment + MILLISECOND - 1,
+        _ => moment,
     }
 }
 
@@ -124,7 +136,7 @@ fn on_the_last_day(reader: &Reader, time: civil::Time) -> Result<i128, Error> {
     let day = jiff::Timestamp::from_nanosecond(last.taken.realtime_ns.into())
         .map_or(civil::Date::ZERO, |taken| taken.to_zoned(TimeZone::system()).date());
     let moment = day.to_datetime(time).to_zoned(TimeZone::system());
-    Ok(moment.map_or(0, |moment| moment.timestamp().as_nanosecond()))
+    Ok(moment.map_or(0, |moment| end_of(moment.timestamp().as_nanosecond())))
 }
 
 /// Which snapshots a recording holds, for a message.
@@ -152,5 +164,20 @@ impl fmt::Display for Numbers {
             1 => write!(f, "snapshot {} only", self.first),
             _ => write!(f, "snapshots {} to {}", self.first, self.last),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_as_it_is_printed_includes_what_was_taken_then() {
+        let at = |text: &str| text.parse::<At>();
+        assert_eq!(at("1970-01-01T00:00:01.500+00:00"), Ok(At::Time(1_500_999_999)));
+        assert_eq!(at("1970-01-01T00:00:01Z"), Ok(At::Time(1_999_999_999)));
+        assert_eq!(at("last"), Ok(At::Last));
+        assert_eq!(at("3"), Ok(At::Number(3)));
+        assert!(at("nonsense").is_err());
     }
 }

@@ -12,6 +12,10 @@ use crate::model::{
     Thread, ThreadState, Tid, Timestamp, WalkEnd,
 };
 
+/// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
+/// referred to, so a small file could otherwise ask for any number.
+const MAX_FRAMES: usize = 10_000_000;
+
 /// Reads the records of one file, in order, and keeps the tables they bring.
 #[derive(Default)]
 pub struct Decoder {
@@ -32,6 +36,13 @@ impl Decoder {
 
     fn snapshot(&mut self, message: pb::Snapshot) -> Result<Snapshot, Error> {
         self.add(message.tables.unwrap_or_default())?;
+        let frames = message
+            .threads
+            .iter()
+            .map(|thread| self.stacks.get(thread.stack as usize).map_or(0, |stack| stack.frames.len()));
+        if frames.sum::<usize>() > MAX_FRAMES {
+            return Err(Error::Unknown("the number of its frames"));
+        }
         let process = message.process.ok_or(Error::Unknown("the process"))?;
         let modules: Vec<Module> = message
             .modules
