@@ -18,6 +18,7 @@ use super::supervise::supervise;
 use super::{CapturedThread, Context, Draft, Planned, StackBytes, plan_hold};
 use crate::model::{Hold, Reason, Tid};
 use crate::proc::ProcDir;
+use crate::sys::alarm::Alarm;
 use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, RawRegisters, RegisterError};
 
@@ -55,13 +56,13 @@ fn trace(
     buffer: &mut [u8],
     wasted: &mut Duration,
 ) {
-    hold::nap_precisely();
+    let alarm = Alarm::new();
     while let Some((tid, attempt)) = remaining.pop_front() {
         let Some(planned) = plan_hold(process, tid, draft) else {
             continue;
         };
         let deadline = if *wasted < WASTE_LIMIT { STOP_DEADLINE } else { LATE_DEADLINE };
-        match hold_and_copy(&planned, planned.owner(process), draft, buffer, deadline) {
+        match hold_and_copy(&planned, planned.owner(process), draft, buffer, deadline, alarm.as_ref()) {
             Ok(copied) => {
                 let released = copied.released;
                 finish(planned, copied, draft, buffer);
@@ -115,6 +116,7 @@ fn hold_and_copy(
     draft: &Draft<'_>,
     buffer: &mut [u8],
     deadline: Duration,
+    alarm: Option<&Alarm>,
 ) -> Result<Copied, Failure> {
     let tid = planned.tid;
     ptrace::seize(tid).map_err(Failure::NotSeized)?;
@@ -123,7 +125,7 @@ fn hold_and_copy(
     if ptrace::interrupt(tid).is_err() {
         return Err(Failure::Gone);
     }
-    let held = hold::wait(tid, begun, deadline).map_err(|not_held| match not_held {
+    let held = hold::wait(tid, begun, deadline, alarm).map_err(|not_held| match not_held {
         NotHeld::Gone => Failure::Gone,
         NotHeld::DidNotStop => Failure::DidNotStop,
     })?;

@@ -4,18 +4,15 @@ use std::mem;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::prctl::set_timerslack;
-use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 
 use crate::model::Tid;
+use crate::sys::alarm::Alarm;
 use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, PendingSignal, Wait};
 
-/// How long to poll without a pause: a thread that sleeps or runs on another CPU stops within this time.
-const EAGER: Duration = Duration::from_micros(25);
-/// How long to sleep between polls after that, when the thread is waiting for a CPU, perhaps for ours.
-const NAP: TimeSpec = TimeSpec::new(0, 10_000);
+/// How long to poll without a pause. A thread that sleeps on another CPU stops within this time; one that has to have ours
+/// does not while we poll.
+const EAGER: Duration = Duration::from_micros(15);
 
 /// A thread that has stopped. It runs on when this is dropped.
 pub(super) struct Held {
@@ -41,33 +38,49 @@ pub(super) enum NotHeld {
     DidNotStop,
 }
 
-/// Waits for a thread that was asked to stop, until `deadline` after `since`.
+/// Waits for a thread that was asked to stop, until `deadline` after `since`. The alarm is one of the calling thread's.
 ///
 /// It never calls sched_yield: Linux 6.18 takes a whole time slice off the caller's account at each call, so that a few
 /// hundred calls in a row keep it from running for seconds, with a thread in its hands.
-pub(super) fn wait(tid: Tid, since: Instant, deadline: Duration) -> Result<Held, NotHeld> {
+pub(super) fn wait(tid: Tid, since: Instant, deadline: Duration, alarm: Option<&Alarm>) -> Result<Held, NotHeld> {
+    let mut alarm = alarm.map(|alarm| Armed { alarm, is_set: false });
     loop {
-        match ptrace::poll(tid) {
+        let waited = since.elapsed();
+        let seen = match &mut alarm {
+            Some(armed) if waited >= EAGER && waited < deadline => armed.sleep(tid, deadline - waited),
+            _ => ptrace::poll(tid),
+        };
+        match seen {
             Wait::Stopped(signal) => return Ok(Held { tid, signal }),
             Wait::Gone => return Err(NotHeld::Gone),
+            Wait::NotYet if since.elapsed() >= deadline => return Err(NotHeld::DidNotStop),
             Wait::NotYet => {}
-        }
-        let waited = since.elapsed();
-        if waited >= deadline {
-            return Err(NotHeld::DidNotStop);
-        }
-        if waited >= EAGER {
-            // It fails only if a signal ends it early, which does no harm.
-            let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::empty(), &NAP);
         }
     }
 }
 
-/// Makes naps of the calling thread as short as they say: by default the kernel adds 50 us to gather timers
-/// (PR_SET_TIMERSLACK). Called by threads that hold others, before they do.
-pub(super) fn nap_precisely() {
-    // It cannot fail for a positive number of nanoseconds; and naps that were longer would be naps still.
-    let _: Result<(), Errno> = set_timerslack(1);
+/// An alarm that is silent again when the wait is over.
+struct Armed<'a> {
+    alarm: &'a Alarm,
+    is_set: bool,
+}
+
+impl Armed<'_> {
+    fn sleep(&mut self, tid: Tid, at_most: Duration) -> Wait {
+        if !self.is_set {
+            self.alarm.set(at_most);
+            self.is_set = true;
+        }
+        ptrace::sleep_until_stopped(tid)
+    }
+}
+
+impl Drop for Armed<'_> {
+    fn drop(&mut self) {
+        if self.is_set {
+            self.alarm.clear();
+        }
+    }
 }
 
 impl Drop for Held {

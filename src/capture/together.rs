@@ -19,6 +19,7 @@ use super::supervise::supervise;
 use super::{CapturedThread, Context, Draft, Planned, StackBytes, plan_hold};
 use crate::model::{Hold, Reason, Tid};
 use crate::proc::ProcDir;
+use crate::sys::alarm::Alarm;
 use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, RawRegisters, RegisterError};
 
@@ -82,7 +83,7 @@ pub(super) fn capture(process: &ProcDir, tids: Vec<Tid>, draft: &mut Draft<'_>, 
 
 /// From the first stop to the last release; nothing in here allocates.
 fn hold_all(slots: &mut [Slot], draft: &Draft<'_>, buffer: &mut [u8]) {
-    hold::nap_precisely();
+    let alarm = Alarm::new();
     for slot in slots.iter_mut() {
         if let Err(errno) = ptrace::seize(slot.planned.tid) {
             slot.progress = Progress::NotSeized(errno);
@@ -98,7 +99,7 @@ fn hold_all(slots: &mut [Slot], draft: &Draft<'_>, buffer: &mut [u8]) {
     for slot in slots.iter_mut().filter(|slot| matches!(slot.progress, Progress::Seized)) {
         let begun = Instant::now();
         let deadline = STOP_DEADLINE.min(WASTE_LIMIT.saturating_sub(wasted));
-        slot.progress = match hold::wait(slot.planned.tid, begun, deadline) {
+        slot.progress = match hold::wait(slot.planned.tid, begun, deadline, alarm.as_ref()) {
             Ok(held) => Progress::Held(held),
             Err(not_held) => {
                 wasted += begun.elapsed();

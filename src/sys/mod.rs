@@ -1,4 +1,4 @@
-//! The kernel's door: ptrace, the memory of another process, clocks, signals. The only room with `unsafe`.
+//! The kernel's door: ptrace, the memory of another process, clocks, alarms, signals. The only room with `unsafe`.
 //!
 //! Promises: nothing here allocates, logs, locks or parses while a thread is held, so all of it may be called between
 //! freeze and release. Errors are the kernel's own errno. It does not decide anything: what to hold, for how long and
@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod alarm;
 pub mod clock;
 pub mod memory;
 pub mod ptrace;

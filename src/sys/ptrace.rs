@@ -59,16 +59,25 @@ pub fn interrupt(tid: Tid) -> Result<(), Errno> {
 /// The stop is looked at and not collected (WNOWAIT): the kernel keeps a signal that was on its way as the stop's status,
 /// and would lose it if it had been collected and hangsnap died before handing it back.
 pub fn poll(tid: Tid) -> Wait {
+    look(tid, libc::WNOHANG)
+}
+
+/// The same, but sleeps until there is something to see or a signal arrives; `NotYet` says that one did.
+pub fn sleep_until_stopped(tid: Tid) -> Wait {
+    look(tid, 0)
+}
+
+fn look(tid: Tid, blocking: libc::c_int) -> Wait {
     let Ok(id) = libc::id_t::try_from(tid.0) else {
         return Wait::Gone;
     };
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let options = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL | blocking;
     // SAFETY: `info` is a valid place for a siginfo_t, and waitid writes nothing else.
     let result = unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), options) };
     if result == -1 {
-        // ECHILD says that the thread is nobody's tracee any more; EINTR cannot happen with WNOHANG.
-        return Wait::Gone;
+        // ECHILD says that the thread is nobody's tracee any more.
+        return if Errno::last() == Errno::EINTR { Wait::NotYet } else { Wait::Gone };
     }
     // SAFETY: it was zeroed, which is valid, and waitid fills it in or leaves it alone.
     let info = unsafe { info.assume_init() };
@@ -78,18 +87,23 @@ pub fn poll(tid: Tid) -> Wait {
         (0, _) => Wait::NotYet,
         (_, libc::CLD_TRAPPED | libc::CLD_STOPPED) => Wait::Stopped(signal_to_hand_back(status)),
         _ => {
-            bury(tid);
+            collect(id);
             Wait::Gone
         }
     }
 }
 
-/// Collects a tracee that has ended, which the kernel tells its tracer before anybody else; a thread that has not ended is
-/// left alone. Any thread of the tracer's process may do it.
+/// Collects a tracee that has ended, which the kernel tells its tracer before anybody else; one that has not ended is left
+/// alone. Any thread of the tracer's process may do it.
+///
+/// It looks before it collects: waitid tells of a tracee's stop whether or not it was asked for stops (waitid(2) does not
+/// say so; kernel/exit.c, wait_task_stopped), and collecting one loses the signal that comes with it.
 pub fn bury(tid: Tid) {
-    let Ok(id) = libc::id_t::try_from(tid.0) else {
-        return;
-    };
+    // For a tracee that has ended this collects it on the way.
+    let _: Wait = poll(tid);
+}
+
+fn collect(id: libc::id_t) {
     let options = libc::WEXITED | libc::WNOHANG | libc::__WALL;
     // SAFETY: a null pointer asks for no information, and nothing else is written (waitid(2)).
     unsafe { libc::waitid(libc::P_PID, id, ptr::null_mut(), options) };
@@ -203,24 +217,30 @@ mod tests {
 
     use super::*;
 
-    /// A tracer that died between the wait and the release took the signal with it.
-    #[test]
-    fn a_tracer_that_dies_with_a_signal_in_its_hands_does_not_lose_it() {
+    /// How a sleeping child ends whose tracer stops it with a signal on its way, does this, and dies without letting go.
+    fn end_of_a_child(after_the_stop: impl FnOnce(Tid) + Send + 'static) -> Option<i32> {
         let mut sleeper = Command::new("sleep").arg("60").spawn().expect("sleep can be started");
         let tid = Tid(i32::try_from(sleeper.id()).expect("a pid"));
         let tracer = thread::spawn(move || {
             seize(tid).expect("a child can be seized");
             nix::sys::signal::kill(raw(tid), nix::sys::signal::Signal::SIGUSR1).expect("a child can be signalled");
-            loop {
-                match poll(tid) {
-                    Wait::NotYet => std::hint::spin_loop(),
-                    stopped => return stopped,
-                }
-            }
+            let stop = sleep_until_stopped(tid);
+            after_the_stop(tid);
+            stop
         });
         assert_eq!(tracer.join().ok(), Some(Wait::Stopped(PendingSignal(libc::SIGUSR1))));
-        // The tracer's thread has ended without letting go; the signal ends the sleeper.
-        let status = sleeper.wait().expect("it is our child");
-        assert_eq!(status.signal(), Some(libc::SIGUSR1));
+        sleeper.wait().expect("it is our child").signal()
+    }
+
+    /// A tracer that died between the wait and the release took the signal with it.
+    #[test]
+    fn a_tracer_that_dies_with_a_signal_in_its_hands_does_not_lose_it() {
+        assert_eq!(end_of_a_child(|_| {}), Some(libc::SIGUSR1));
+    }
+
+    /// Looking for tracees that have ended collected the stop of one that had not, and its signal was lost.
+    #[test]
+    fn looking_for_the_dead_does_not_take_a_signal_from_the_living() {
+        assert_eq!(end_of_a_child(bury), Some(libc::SIGUSR1));
     }
 }

@@ -1,0 +1,71 @@
+//! A deadline for a blocking system call of the calling thread: a timer whose signal does nothing but end the call with EINTR.
+
+use std::mem;
+use std::ptr;
+use std::sync::Once;
+use std::time::Duration;
+
+/// A timer of the thread that made it. Disarmed and removed when it is dropped.
+pub struct Alarm {
+    timer: libc::timer_t,
+}
+
+/// A real-time signal that nothing else of this program uses, so that nobody's meaning of it is changed.
+fn signal() -> libc::c_int {
+    libc::SIGRTMIN() + 3
+}
+
+extern "C" fn nothing(_: libc::c_int) {}
+
+impl Alarm {
+    /// None where the kernel has no timer to spare.
+    pub fn new() -> Option<Self> {
+        static HANDLER: Once = Once::new();
+        HANDLER.call_once(|| {
+            // SAFETY: zeroes are a valid sigaction: no flags (no SA_RESTART above all) and an empty mask.
+            let mut action: libc::sigaction = unsafe { mem::zeroed() };
+            action.sa_sigaction = nothing as *const () as usize;
+            // SAFETY: the handler does nothing at all, which is safe at any moment.
+            unsafe { libc::sigaction(signal(), &raw const action, ptr::null_mut()) };
+        });
+        // SAFETY: zeroes are a valid sigevent; the fields that matter are set below.
+        let mut event: libc::sigevent = unsafe { mem::zeroed() };
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = signal();
+        // SAFETY: gettid has no arguments and cannot fail.
+        event.sigev_notify_thread_id = unsafe { libc::gettid() };
+        let mut timer = ptr::null_mut();
+        // SAFETY: both places are valid; the kernel copies the event and writes the timer's id.
+        let result = unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) };
+        (result == 0).then_some(Self { timer })
+    }
+
+    /// Rings after this time, and then every millisecond: a ring that comes just before the call begins would be missed.
+    pub fn set(&self, after: Duration) {
+        let spec = |time: Duration| libc::timespec {
+            tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        // A time of zero would disarm it.
+        let after = after.max(Duration::from_nanos(1));
+        self.program(libc::itimerspec { it_value: spec(after), it_interval: spec(Duration::from_millis(1)) });
+    }
+
+    /// Rings no more.
+    pub fn clear(&self) {
+        let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        self.program(libc::itimerspec { it_value: zero, it_interval: zero });
+    }
+
+    fn program(&self, spec: libc::itimerspec) {
+        // SAFETY: the timer is ours, the specification is valid, and the old one is not asked for.
+        unsafe { libc::timer_settime(self.timer, 0, &raw const spec, ptr::null_mut()) };
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        // SAFETY: the timer is ours and is not used again.
+        unsafe { libc::timer_delete(self.timer) };
+    }
+}
