@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0 when what was asked for was done (a closed pipe is the reader's right, and counts); 1 when the recording
 //! has no such snapshot or thread; 2 for everything else that went wrong, with one line on standard error that says what
-//! and what would help.
+//! and what would help (clap's few lines where the options themselves make no sense).
 
 mod arguments;
 mod configuration;

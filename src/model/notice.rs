@@ -27,7 +27,8 @@ pub enum Reason {
     ThreadGone,
     /// The thread sleeps uninterruptibly: a stop would not arrive, so none was asked for.
     Uninterruptible,
-    /// The thread had not stopped when the time to wait for it was over. It was let go, never having been held.
+    /// The thread had not stopped when the time to wait for it was over, and was let go. It may have stopped for a moment
+    /// before the kernel had done so.
     DidNotStop { waited_us: u64 },
     /// The thread had not stopped in time to be of the same moment as the others, and was captured after them.
     StoppedLate,
