@@ -5,10 +5,11 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use ::framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use ::framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder};
-use hangsnap::capture::{self, Arena, Context};
+use hangsnap::capture::{Context, Order, Tracer};
 use hangsnap::model::{Pid, Register, StopMode};
 use hangsnap::proc::ProcDir;
 use object::{Object, ObjectSection};
@@ -83,7 +84,11 @@ fn framehop_finds_the_same_return_addresses() {
         serde_json::from_str(&succeed(hangsnap().args(["--pid", &victim.pid(), "--json"]))).expect("JSON");
     let pid = Pid(i32::try_from(victim.child.id()).expect("a pid"));
     let process = ProcDir::open(pid).expect("the victim is alive");
-    let captured = capture::take(&process, StopMode::OneAtATime, &mut Arena::default()).expect("it can be captured");
+    let mut tracer = Tracer::of_program(env!("CARGO_BIN_EXE_hangsnap").into()).expect("shared memory");
+    // All at once, so that each is held and all registers are known.
+    let order =
+        Order { stop: StopMode::All, max_hold: Duration::from_secs(1), floating_point: false, memory: Vec::new() };
+    let captured = tracer.take(&process, &order).expect("it can be captured");
     let mut unwinder = UnwinderX86_64::new();
     for module in modules(&victim.pid()) {
         unwinder.add_module(module);

@@ -23,7 +23,7 @@ fn living(life: &[&str]) -> (Victim, ChildStdin) {
 
 fn recording(pid: &str, file: &Path) -> Command {
     let mut command = hangsnap();
-    command.args(["--pid", pid, "--every", "5ms", "-o"]).arg(file);
+    command.args(["--pid", pid, "--max-duty", "100%", "--every", "5ms", "-o"]).arg(file);
     command
 }
 

@@ -23,11 +23,13 @@ fn more_threads_than_descriptors_are_captured_all_the_same() {
     for stop in ["auto", "all"] {
         let mut limited = Command::new("sh");
         limited.args(["-c", "ulimit -n 32; exec \"$@\"", "sh"]).arg(hangsnap().get_program());
-        limited.args(["--pid", &victim.pid(), "--stop", stop, "--json"]);
+        limited.args(["--pid", &victim.pid(), "--stop", stop, "--max-hold", "1s", "--json"]);
         let snapshot: serde_json::Value = serde_json::from_str(&succeed(&mut limited)).expect("JSON");
         let threads = snapshot["threads"].as_array().expect("threads");
         assert_eq!(threads.len(), 201, "--stop {stop}");
-        assert!(threads.iter().all(|thread| !thread["held_ns"].is_null()), "--stop {stop}: a thread was not held");
+        // On a busy machine a thread may not stop in time; it is then read in place.
+        let captured = threads.iter().filter(|thread| thread["how"] != "not-captured").count();
+        assert_eq!(captured, 201, "--stop {stop}: {snapshot}");
         // On a busy machine a thread may come late to the stop of all; it is captured, and said to be late.
         let notices = snapshot["notices"].as_array().expect("notices");
         let unexpected =

@@ -2,6 +2,7 @@
 //!
 //! Tests that take long have a short form, and their long form when HANGSNAP_LONG=1 is set.
 
+mod doctor;
 mod executes;
 mod framehop;
 mod harmless;
@@ -12,5 +13,6 @@ mod limits;
 mod namespaces;
 mod oracle;
 mod proto;
+mod recover;
 mod sameness;
 mod support;

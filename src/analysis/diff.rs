@@ -40,7 +40,7 @@ pub struct Comparison<'a> {
 pub fn compare<'a>(before: &'a Snapshot, after: &'a Snapshot, history: &History) -> Comparison<'a> {
     let mut signatures = Signatures::default();
     let modules = (signatures.modules(before), signatures.modules(after));
-    let identity = |thread: &Thread| (thread.tid, thread.start);
+    let identity = |thread: &Thread| (thread.tid, thread.status.start);
     let mut earlier: HashMap<(Tid, StartTime), &Thread> =
         before.threads.iter().map(|thread| (identity(thread), thread)).collect();
     let same_process = before.process.id == after.process.id;

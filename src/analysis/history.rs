@@ -56,5 +56,5 @@ impl History {
 }
 
 fn key(snapshot: &Snapshot, thread: &Thread) -> ThreadKey {
-    (snapshot.process.id, thread.tid, thread.start)
+    (snapshot.process.id, thread.tid, thread.status.start)
 }

@@ -1,102 +1,148 @@
 //! One thread at a time: while one is held, all others run.
 //!
-//! All tracing is done by a thread that exists for this purpose only. When a tracee does not stop in time it can be
-//! neither held nor let go (a running tracee cannot be detached), but the kernel lets go of all tracees of a thread that
-//! ends: so the tracing thread ends, and another goes on with the next one.
+//! Threads are held by a thread of the tracer that exists for this purpose only. When a tracee does not stop in time it can
+//! be neither held nor let go (a running tracee cannot be detached), but the kernel lets go of all tracees of a thread that
+//! ends: so the tracing thread ends, the tracee is read in place if it sleeps, and another thread goes on with the next one.
 
 use std::collections::VecDeque;
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::arena::Arena;
-use super::copy::{self, StackCopy};
-use super::extent::Owner;
+use super::copy::{self, STACK_LIMIT, StackCopy};
+use super::fault::{self, Point};
 use super::hold::{self, NotHeld};
-use super::loss;
+use super::ladder::{self, Experience, Plan, Planned};
+use super::protocol::{ContextRecord, StackRecord};
+use super::snapshot::Draft;
 use super::supervise::supervise;
-use super::{CapturedThread, Context, Draft, Planned, StackBytes, plan_hold};
-use crate::model::{Hold, Reason, Tid};
-use crate::proc::ProcDir;
+use super::{calls, loss};
+use crate::model::{Hold, Reason, RuntimeAddress, StopMode, SystemCall, Tid};
 use crate::sys::alarm::Alarm;
+use crate::sys::arena::{Piece, Step};
 use crate::sys::clock::Instant;
-use crate::sys::ptrace::{self, RawRegisters, RegisterError};
+use crate::sys::ptrace::{self, FLOATING_POINT_SIZE, RawRegisters, RegisterError};
+use crate::sys::scheduling::Urgent;
 
-/// How long to wait for one thread to stop. One that runs needs some 30 us, one that waits for a CPU behind another
-/// program a few milliseconds.
-const STOP_DEADLINE: Duration = Duration::from_millis(5);
-/// How long a snapshot may spend waiting in vain, all threads together; after that each gets `LATE_DEADLINE`.
+/// How long to wait for one thread to stop. One that sleeps needs some 10 us and one that runs some 30; one that needs
+/// longer waits for a CPU behind another program, or does not stop at all.
+const STOP_DEADLINE: Duration = Duration::from_micros(400);
+/// The same at the end of the snapshot, for threads that were neither stopped nor asleep: they wait for a CPU.
+const LAST_DEADLINE: Duration = Duration::from_millis(5);
+/// How long a snapshot may spend waiting in vain, all threads together; after that there is only the short deadline.
 const WASTE_LIMIT: Duration = Duration::from_millis(100);
-const LATE_DEADLINE: Duration = Duration::from_micros(200);
 
-/// A thread that waits for a CPU behind others may have had its turn when all others have been captured.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Attempt {
-    First,
-    Last,
+/// How often a thread is asked to stop at the end of the snapshot: one that waits for a CPU behind others may have its turn
+/// the next time.
+const LAST_ATTEMPTS: u32 = 3;
+
+/// For how long a thread is looked at again that waits for a CPU on its way out of a call, and how often.
+const PATIENCE: Duration = Duration::from_millis(20);
+const AGAIN: Duration = Duration::from_micros(200);
+
+/// A thread that is yet to be captured.
+struct Task {
+    tid: Tid,
+    /// How often it was asked to stop and did not.
+    attempt: u32,
+    /// Since when it is looked at again.
+    postponed: Option<Instant>,
 }
 
 /// Captures each of these threads by itself.
-pub(super) fn capture(process: &ProcDir, tids: Vec<Tid>, draft: &mut Draft<'_>, arena: &mut Arena) {
-    let mut remaining: VecDeque<(Tid, Attempt)> = tids.into_iter().map(|tid| (tid, Attempt::First)).collect();
+pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
+    let mut remaining: VecDeque<Task> = tids.into_iter().map(|tid| Task { tid, attempt: 0, postponed: None }).collect();
     let mut wasted = Duration::ZERO;
-    let buffer = arena.one();
     while !remaining.is_empty() {
-        let tids: Vec<Tid> = remaining.iter().map(|(tid, _)| *tid).collect();
-        supervise(&tids, || trace(process, &mut remaining, draft, buffer, &mut wasted));
+        let tids: Vec<Tid> = remaining.iter().map(|task| task.tid).collect();
+        let mut stuck = None;
+        supervise(&tids, draft.kill_timer, || stuck = trace(&mut remaining, draft, &mut wasted));
+        if let Some((planned, attempt, deadline)) = stuck
+            && !ladder::read_instead(&planned, draft)
+        {
+            match attempt < LAST_ATTEMPTS {
+                true => {
+                    let postponed = Some(Instant::now());
+                    remaining.push_back(Task { tid: planned.tid, attempt: attempt + 1, postponed });
+                }
+                false => draft.lost(&planned, loss::did_not_stop(deadline)),
+            }
+        }
     }
 }
 
 /// Captures threads until there are none left, or one of them could not be let go in order: it did not stop, or ended while
 /// we were its tracer. The end of this thread lets go of it, and the next thread is not seized with it in our hands.
 fn trace(
-    process: &ProcDir,
-    remaining: &mut VecDeque<(Tid, Attempt)>,
+    remaining: &mut VecDeque<Task>,
     draft: &mut Draft<'_>,
-    buffer: &mut [u8],
     wasted: &mut Duration,
-) {
+) -> Option<(Planned, u32, Duration)> {
     let alarm = Alarm::new();
-    while let Some((tid, attempt)) = remaining.pop_front() {
-        let Some(planned) = plan_hold(process, tid, draft) else {
-            continue;
+    while let Some(Task { tid, attempt, postponed }) = remaining.pop_front() {
+        if postponed.is_some() {
+            thread::sleep(AGAIN);
+        }
+        let experience = if attempt == 0 { Experience::None } else { Experience::DidNotStop };
+        let planned = match ladder::plan(tid, experience, draft) {
+            Plan::Done => continue,
+            Plan::Hold(planned) => planned,
+            Plan::Later(planned, reason) => {
+                let since = postponed.unwrap_or_else(Instant::now);
+                if since.elapsed() < PATIENCE {
+                    remaining.push_back(Task { tid, attempt, postponed: Some(since) });
+                    continue;
+                }
+                if attempt == 0 || draft.order.stop == StopMode::None {
+                    draft.lost(&planned, reason);
+                    continue;
+                }
+                // It has been running, or waiting for a CPU, all the time.
+                planned
+            }
         };
-        let deadline = if *wasted < WASTE_LIMIT { STOP_DEADLINE } else { LATE_DEADLINE };
-        match hold_and_copy(&planned, planned.owner(process), draft, buffer, deadline, alarm.as_ref()) {
+        let deadline = match attempt {
+            1.. if *wasted < WASTE_LIMIT => LAST_DEADLINE.min(draft.order.max_hold / 2),
+            _ => STOP_DEADLINE.min(draft.order.max_hold / 2),
+        };
+        match hold_and_copy(&planned, draft, deadline, alarm.as_ref()) {
             Ok(copied) => {
                 let released = copied.released;
-                finish(planned, copied, draft, buffer);
+                finish(&planned, copied, draft);
                 if released.is_err() {
-                    return;
+                    return None;
                 }
             }
             Err(Failure::DidNotStop) => {
                 *wasted += deadline;
-                match attempt {
-                    Attempt::First => remaining.push_back((tid, Attempt::Last)),
-                    Attempt::Last => draft.lost(planned, loss::did_not_stop(deadline)),
-                }
-                return;
+                return Some((planned, attempt, deadline));
             }
             Err(Failure::Gone) => {
-                draft.lost(planned, Reason::ThreadGone);
-                return;
+                draft.lost(&planned, Reason::ThreadGone);
+                return None;
             }
             Err(Failure::NotSeized(errno)) => {
-                let reason = loss::not_seized(process, tid, errno);
-                draft.lost(planned, reason);
+                // Whoever may not be traced, or is traced by somebody else, can still be read in place while it sleeps.
+                if !ladder::read_instead(&planned, draft) {
+                    let reason = loss::not_seized(draft.process, tid, errno);
+                    draft.lost(&planned, reason);
+                }
             }
             Err(Failure::Registers(error)) => {
-                draft.lost(planned, loss::registers(error));
-                return;
+                draft.lost(&planned, loss::registers(error));
+                return None;
             }
         }
     }
+    None
 }
 
+/// What was copied of a held thread, by way of the room that the arena gave.
 struct Copied {
     registers: RawRegisters,
-    stack: StackCopy,
+    stack: Option<StackCopy>,
+    floating_point: Option<([u8; FLOATING_POINT_SIZE], usize)>,
     held: Duration,
     /// An error says that the thread was killed while it was held.
     released: Result<(), Errno>,
@@ -112,47 +158,91 @@ enum Failure {
 /// Holds the thread, copies its registers and stack, lets it go. Nothing in here allocates before the release.
 fn hold_and_copy(
     planned: &Planned,
-    owner: Owner,
-    draft: &Draft<'_>,
-    buffer: &mut [u8],
+    draft: &mut Draft<'_>,
     deadline: Duration,
     alarm: Option<&Alarm>,
 ) -> Result<Copied, Failure> {
     let tid = planned.tid;
-    ptrace::seize(tid).map_err(Failure::NotSeized)?;
+    // All pages of it have been written to when this returns.
+    draft.arena.room(STACK_LIMIT);
+    let urgent = Urgent::enter();
+    fault::at(Point::Seize).and_then(|()| ptrace::seize(tid)).map_err(Failure::NotSeized)?;
+    draft.arena.step(Step::Holding, tid.0);
+    draft.kill_timer.arm(draft.order.max_hold);
     let begun = Instant::now();
     // A thread that ends now makes this fail; the wait then finds it gone.
-    if ptrace::interrupt(tid).is_err() {
+    if fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(tid)).is_err() {
         return Err(Failure::Gone);
     }
-    let held = hold::wait(tid, begun, deadline, alarm).map_err(|not_held| match not_held {
-        NotHeld::Gone => Failure::Gone,
-        NotHeld::DidNotStop => Failure::DidNotStop,
-    })?;
-    let registers = ptrace::registers(tid);
-    let copied =
-        registers.map(|registers| (registers, copy::stack(&draft.map, draft.memory, owner, &registers, buffer)));
+    let held = match hold::wait(tid, begun, deadline, alarm) {
+        Ok(held) => held,
+        Err(not_held) => {
+            // It may stop at any moment now, and be held until this thread has ended.
+            urgent.into_iter().for_each(Urgent::for_good);
+            return Err(match not_held {
+                NotHeld::Gone => Failure::Gone,
+                NotHeld::DidNotStop => Failure::DidNotStop,
+            });
+        }
+    };
+    let registers = fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
+    let copied = registers.map(|registers| {
+        let floating_point = draft.order.floating_point.then(|| {
+            let mut buffer = [0; FLOATING_POINT_SIZE];
+            let length = ptrace::floating_point(tid, &mut buffer).unwrap_or(0);
+            (buffer, length)
+        });
+        draft.arena.step(Step::ReadingHeld, tid.0);
+        let room = draft.arena.room(STACK_LIMIT);
+        let stack = draft.memory.map(|memory| copy::stack(&draft.map, memory, planned.owner, &registers, room));
+        (registers, stack, floating_point)
+    });
     let released = held.release();
     let held = begun.elapsed();
+    match released {
+        Ok(()) => {
+            draft.kill_timer.disarm();
+            drop(urgent);
+        }
+        Err(_) => urgent.into_iter().for_each(Urgent::for_good),
+    }
+    draft.arena.held(begun);
+    draft.arena.step(Step::Between, tid.0);
     match copied {
-        Ok((registers, stack)) => Ok(Copied { registers, stack, held, released }),
+        Ok((registers, stack, floating_point)) => Ok(Copied { registers, stack, floating_point, held, released }),
         Err(error) => Err(Failure::Registers(error)),
     }
 }
 
-fn finish(planned: Planned, copied: Copied, draft: &mut Draft<'_>, buffer: &[u8]) {
-    let stack = match copied.stack.keep(buffer) {
-        Ok(stack) => stack,
-        Err(errno) => {
-            draft.notice(planned.tid, loss::memory(errno, &copied.registers));
-            StackBytes::default()
-        }
-    };
-    draft.threads.push(CapturedThread {
-        tid: planned.tid,
-        status: planned.status,
-        hold: Hold::Held(copied.held),
-        context: Context::Full(Box::new(copied.registers)),
-        stack,
+fn finish(planned: &Planned, copied: Copied, draft: &mut Draft<'_>) {
+    let Copied { registers, stack, floating_point, held, .. } = copied;
+    let stack = keep(planned, &registers, stack, draft);
+    let floating_point = floating_point.and_then(|(bytes, length)| {
+        let room = draft.arena.room(length);
+        // Where there is no more room it is not kept.
+        room.get_mut(..length)?.copy_from_slice(&bytes[..length]);
+        Some(draft.arena.keep(length))
     });
+    if let Some(call) = disturbed(&registers) {
+        draft.notice(planned.tid, Reason::Disturbed(call));
+    }
+    draft.captured(planned, Hold::Held(held), ContextRecord::Full(registers.words()), stack, floating_point);
+}
+
+/// Keeps what was copied of a stack, which lies at the beginning of the arena's room.
+fn keep(planned: &Planned, registers: &RawRegisters, stack: Option<StackCopy>, draft: &mut Draft<'_>) -> StackRecord {
+    let Some(stack) = stack else {
+        return StackRecord::default();
+    };
+    let kept: Piece = draft.arena.keep(stack.length());
+    stack.record(kept).unwrap_or_else(|errno| {
+        draft.notice(planned.tid, loss::memory(errno, RuntimeAddress(registers.stack_pointer())));
+        StackRecord::default()
+    })
+}
+
+/// The call that a thread had entered just before it stopped and that will now return early.
+pub(super) fn disturbed(registers: &RawRegisters) -> Option<SystemCall> {
+    let call = SystemCall { number: registers.system_call_number()?, arguments: registers.arguments() };
+    (registers.was_interrupted() && !calls::survives_a_stop(&call)).then_some(call)
 }

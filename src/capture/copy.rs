@@ -4,11 +4,16 @@
 
 use nix::errno::Errno;
 
-use super::StackBytes;
 use super::extent::{self, Extent, Owner};
+use super::fault::{self, Point};
+use super::protocol::StackRecord;
 use crate::proc::MemoryMap;
+use crate::sys::arena::Piece;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::ptrace::RawRegisters;
+
+/// What is copied at most of one stack: 1 MiB holds some 10,000 frames, and takes about 0.3 ms to copy.
+pub(super) const STACK_LIMIT: usize = 1 << 20;
 
 /// Where in a buffer the pieces of a stack lie.
 pub(super) struct StackCopy {
@@ -28,7 +33,7 @@ pub(super) fn stack(
 ) -> StackCopy {
     let (stack_pointer, fs_base) = (registers.stack_pointer(), registers.fs_base());
     let used = extent::used(map, stack_pointer, Some(fs_base), buffer.len());
-    let read = memory.read(used.start, &mut buffer[..used.length]);
+    let read = fault::at(Point::Memory).and_then(|()| memory.read(used.start, &mut buffer[..used.length]));
     let rest = &mut buffer[read.unwrap_or(0)..];
     let own = extent::own_stack(map, owner, stack_pointer, fs_base, rest.len()).map(|own| {
         // Without it the walk ends where the stacks were switched, and says so.
@@ -44,10 +49,13 @@ impl StackCopy {
         self.read.unwrap_or(0) + self.own.map_or(0, |(_, length)| length)
     }
 
-    /// The pieces by themselves; called when nothing is held any more.
-    pub(super) fn keep(&self, buffer: &[u8]) -> Result<StackBytes, Errno> {
-        let length = self.read?;
-        let own = self.own.map(|(own, own_length)| (own.start.0, buffer[length..length + own_length].into()));
-        Ok(StackBytes { start: self.used.start.0, bytes: buffer[..length].into(), left_out: self.used.left_out, own })
+    /// Where the pieces are, given where the beginning of the buffer is.
+    pub(super) fn record(&self, kept: Piece) -> Result<StackRecord, Errno> {
+        let length = self.read? as u64;
+        let own = self
+            .own
+            .map(|(own, own_length)| (own.start.0, Piece { offset: kept.offset + length, length: own_length as u64 }));
+        let bytes = Piece { offset: kept.offset, length };
+        Ok(StackRecord { start: self.used.start.0, bytes, left_out: self.used.left_out, own })
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, li
             let end = match (&mapping.backing, descriptor) {
                 (_, Some(descriptor)) if descriptor < last => descriptor,
                 (Backing::MainStack, _) => last,
+                (Backing::Anonymous, None) if map.is_guarded(mapping.range.start) => last,
                 _ => last.min(stack_pointer.saturating_add(UNKNOWN_EXTENT)),
             };
             (below.max(first), end)
@@ -89,9 +90,45 @@ pub(super) fn own_stack(
     Some(Extent { start, length: usize::try_from(length).ok()?, left_out: 0 })
 }
 
+/// The stack pointer that a signal interrupted, of a thread whose handler runs on a stack of its own.
+///
+/// The kernel has put a `struct ucontext` on that stack (asm-generic/ucontext.h, asm/sigcontext.h), with the bounds of the
+/// signal stack, which the thread's own stack pointer lies in, eighteen words before the interrupted one. That is sought
+/// here instead of unwinding to it.
+pub(super) fn interrupted_stack_pointer(map: &MemoryMap, stack: &[u8], stack_pointer: u64) -> Option<u64> {
+    /// Words from `uc_stack.ss_sp` to `uc_stack.ss_flags`, to `uc_stack.ss_size` and to `uc_mcontext.sp`.
+    const FLAGS: usize = 1;
+    const SIZE: usize = 2;
+    const SP: usize = 18;
+    /// SS_ONSTACK and SS_DISABLE; the bit above them all is SS_AUTODISARM.
+    const KNOWN_FLAGS: u32 = 3 | 1 << 31;
+    /// A signal stack that is larger is hardly one.
+    const LARGEST: u64 = 1 << 30;
+    let (words, _) = stack.as_chunks::<8>();
+    let word = |at: usize| words.get(at).map(|bytes| u64::from_le_bytes(*bytes));
+    (0..words.len()).find_map(|at| {
+        let (start, flags, size, interrupted) = (word(at)?, word(at + FLAGS)?, word(at + SIZE)?, word(at + SP)?);
+        // The flags are half a word; nobody has cleared the other half.
+        let plausible = size <= LARGEST && flags as u32 & !KNOWN_FLAGS == 0 && interrupted % 8 == 0;
+        let bounds = start..start.checked_add(size)?;
+        let is_frame = plausible && bounds.contains(&stack_pointer) && !bounds.contains(&interrupted);
+        (is_frame && map.find(RuntimeAddress(interrupted)).is_some()).then_some(interrupted)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signal_frame_tells_the_stack_that_it_interrupted() {
+        let mut words = [7_u64; 40];
+        (words[12], words[13], words[14], words[30]) = (0x50000, 0, 0x2000, 0x7ff0_0002_0000);
+        let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        assert_eq!(interrupted_stack_pointer(&map(), &stack, 0x51000), Some(0x7ff0_0002_0000));
+        assert_eq!(interrupted_stack_pointer(&map(), &stack, 0x61000), None);
+        assert_eq!(interrupted_stack_pointer(&map(), &stack[..200], 0x51000), None);
+    }
 
     fn extent(start: u64, length: usize, left_out: u64) -> Extent {
         Extent { start: RuntimeAddress(start), length, left_out }
@@ -119,6 +156,16 @@ mod tests {
     #[test]
     fn a_stack_without_known_end_gets_a_fixed_part() {
         assert_eq!(used(&map(), 0x20000, None, 1 << 20), extent(0x1ff80, 0x10080, 0));
+    }
+
+    #[test]
+    fn a_stack_above_a_guard_ends_with_its_mapping() {
+        let map = MemoryMap::parse(
+            b"10000-11000 ---p 00000000 00:00 0 \n\
+              11000-90000 rw-p 00000000 00:00 0 \n",
+        )
+        .expect("well-formed");
+        assert_eq!(used(&map, 0x20000, None, 1 << 20), extent(0x1ff80, 0x70080, 0));
     }
 
     #[test]

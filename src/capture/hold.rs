@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::fault::{self, Point};
 use crate::model::Tid;
 use crate::sys::alarm::Alarm;
 use crate::sys::clock::Instant;
@@ -26,6 +27,7 @@ impl Held {
     pub(super) fn release(self) -> Result<(), Errno> {
         let (tid, signal) = (self.tid, self.signal);
         mem::forget(self);
+        fault::at(Point::Release)?;
         ptrace::release(tid, signal)
     }
 }
@@ -43,6 +45,9 @@ pub(super) enum NotHeld {
 /// It never calls sched_yield: Linux 6.18 takes a whole time slice off the caller's account at each call, so that a few
 /// hundred calls in a row keep it from running for seconds, with a thread in its hands.
 pub(super) fn wait(tid: Tid, since: Instant, deadline: Duration, alarm: Option<&Alarm>) -> Result<Held, NotHeld> {
+    if fault::at(Point::Wait).is_err() || fault::is_late(Point::Wait) {
+        return Err(NotHeld::DidNotStop);
+    }
     let mut alarm = alarm.map(|alarm| Armed { alarm, is_set: false });
     loop {
         let waited = since.elapsed();

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use crate::model::{Reason, RuntimeAddress, ThreadState, Tid};
 use crate::proc::{self, ProcDir};
-use crate::sys::ptrace::{RawRegisters, RegisterError};
+use crate::sys::ptrace::RegisterError;
 
 /// Why a thread could not be seized.
 pub(super) fn not_seized(process: &ProcDir, tid: Tid, errno: Errno) -> Reason {
@@ -23,7 +23,7 @@ pub(super) fn not_seized(process: &ProcDir, tid: Tid, errno: Errno) -> Reason {
         }
         return Reason::AlreadyTraced { tracer: tracer.pid, tracer_name: tracer.name };
     }
-    match thread.status().map(|status| status.state) {
+    match thread.state() {
         Ok(ThreadState::Zombie | ThreadState::Dead) | Err(proc::Error::Gone) => Reason::ThreadGone,
         _ => Reason::Refused { what: "seizing it".into(), errno: errno as i32 },
     }
@@ -44,10 +44,10 @@ pub(super) fn registers(error: RegisterError) -> Reason {
     }
 }
 
-/// Why a held thread's stack could not be read.
-pub(super) fn memory(errno: Errno, registers: &RawRegisters) -> Reason {
+/// Why a thread's stack could not be read.
+pub(super) fn memory(errno: Errno, stack_pointer: RuntimeAddress) -> Reason {
     match errno {
-        Errno::EFAULT | Errno::EIO => Reason::StackPointerWild(RuntimeAddress(registers.stack_pointer())),
+        Errno::EFAULT | Errno::EIO => Reason::StackPointerWild(stack_pointer),
         _ => Reason::Refused { what: "reading its stack".into(), errno: errno as i32 },
     }
 }

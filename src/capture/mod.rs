@@ -1,36 +1,78 @@
-//! One snapshot of a live process: which threads there are, hold them, copy, let them go.
+//! One snapshot of a live process: which threads there are, look at each in the least intrusive way, copy, let go.
 //!
 //! Promises: between freeze and release there are only calls of `sys` on buffers that were touched beforehand; a thread
 //! that is held is let go by a Drop guard whatever happens; a thread that does not stop is not waited for beyond a
-//! deadline and is let go by ending the thread that traces it. The target is never written to and never sent a signal.
-//! It does not unwind, parse ELF or know what a module is: what it hands on is registers and bytes.
+//! deadline; no thread is held for longer than it may be. The target is never written to and never sent a signal. It does
+//! not unwind, parse ELF or know what a module is: what it hands on is registers and bytes.
 //!
-//! The threads of a process are listed again until no new one shows up, because a thread may be born while others are
-//! being looked at.
+//! All of this is done by a process of its own, the tracer (`serve`, `snapshot` and what they use), whom the rest of
+//! hangsnap (`tracer`) asks for a snapshot and watches over: whatever it hangs on, it can be killed, which frees the
+//! target, and another one goes on. What it has copied by then is in memory shared by both (`sys::arena`).
+//!
+//! The ways to look at a thread are in `ladder`; another source of registers, one that stops nothing at all, would be one
+//! more `Way` there and one more file beside `in_place`.
 
 mod alone;
-mod arena;
+mod budget;
+mod calls;
 mod copy;
 mod extent;
+mod fault;
 mod hold;
+mod in_place;
+mod ladder;
 mod loss;
+mod memory;
+mod protocol;
+mod serve;
+mod snapshot;
 mod supervise;
 mod together;
-mod untouched;
+mod tracer;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::{Hold, Notice, Reason, StopMode, Subject, ThreadState, Tid, Timestamp};
-use crate::proc::{self, BlockedCall, MemoryMap, ProcDir, ThreadStatus};
-use crate::sys::clock::{self, Instant};
-use crate::sys::memory::ProcessMemory;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    Hold, MemoryPiece, Notice, Process, Reason, Register, RuntimeAddress, SpecialRegister, StopMode, SystemCall,
+    ThreadStatus, Tid, Timestamp,
+};
+use crate::proc::{BlockedCall, MemoryMap};
 use crate::sys::ptrace::RawRegisters;
 
-pub use arena::Arena;
+pub use budget::Budget;
+pub use serve::{TRACER_ARGUMENT, serve};
+pub use tracer::{Error, Tracer};
 
-/// How often the threads are listed again. A process that still makes new ones then gets a notice.
-const MAX_SCANS: usize = 8;
+/// How a snapshot is to be taken.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Order {
+    pub stop: StopMode,
+    /// The longest time for which a thread may be held.
+    pub max_hold: Duration,
+    /// Whether x87 and SSE registers are wanted.
+    pub floating_point: bool,
+    pub memory: Vec<Wish>,
+}
+
+/// A piece of memory that is to be copied.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Wish {
+    /// As the user typed it.
+    pub text: String,
+    pub base: Base,
+    pub length: u64,
+}
+
+/// Where a piece of memory begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Base {
+    Address(RuntimeAddress),
+    /// Where this register of each thread points to.
+    Register(Register),
+    Special(SpecialRegister),
+}
 
 /// What was copied of a thread's stack.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -48,7 +90,7 @@ pub struct StackBytes {
 pub enum Context {
     /// All of them: the thread was held.
     Full(Box<RawRegisters>),
-    /// Where it entered the kernel: it was not held.
+    /// Where it entered the kernel: it was read in place.
     Blocked(BlockedCall),
     /// Nothing; a notice says why.
     Nothing,
@@ -61,6 +103,30 @@ pub struct CapturedThread {
     pub hold: Hold,
     pub context: Context,
     pub stack: StackBytes,
+    pub memory: Vec<MemoryPiece>,
+    /// The x87 and SSE registers, where they were asked for and could be had.
+    pub floating_point: Option<Box<[u8]>>,
+    /// The instructions before the one at which it is, where they tell which call was begun again.
+    pub code_before: Option<[u8; 7]>,
+}
+
+impl CapturedThread {
+    /// The call the thread was inside of. A sleeping call that was interrupted before shows as restart_syscall; its number is
+    /// then in the instructions that made the call, where they are the usual `mov $number, %eax; syscall`. The kernel
+    /// leaves the arguments in their registers.
+    pub fn system_call(&self) -> Option<SystemCall> {
+        let call = match &self.context {
+            Context::Full(raw) => SystemCall { number: raw.system_call_number()?, arguments: raw.arguments() },
+            Context::Blocked(blocked) => blocked.call?,
+            Context::Nothing => return None,
+        };
+        let number = match (call.number, self.code_before) {
+            // mov $number, %eax; syscall
+            (SystemCall::RESTART, Some([0xb8, a, b, c, d, 0x0f, 0x05])) => u32::from_le_bytes([a, b, c, d]),
+            (number, _) => number,
+        };
+        Some(SystemCall { number, ..call })
+    }
 }
 
 impl CapturedThread {
@@ -73,144 +139,34 @@ impl CapturedThread {
 /// Everything that was copied of a process at one moment.
 pub struct Captured {
     pub taken: Timestamp,
+    pub process: Process,
     pub window: Duration,
+    pub took: Duration,
+    /// How it was taken; less intrusive than what was ordered where a bound was reached.
     pub stop: StopMode,
     pub map: MemoryMap,
     /// In the order of their ids.
     pub threads: Vec<CapturedThread>,
+    pub memory: Vec<MemoryPiece>,
+    /// Whether the process's memory could be read in time.
+    pub memory_is_readable: bool,
     pub notices: Vec<Notice>,
 }
 
-/// A thread that is to be looked at, with what /proc said of it beforehand. It keeps nothing open: there may be more
-/// threads than hangsnap may have descriptors.
-struct Planned {
-    tid: Tid,
-    status: ThreadStatus,
-}
-
-impl Planned {
-    fn owner(&self, process: &ProcDir) -> extent::Owner {
-        match self.tid == process.pid().main_thread() {
-            true => extent::Owner::MainThread,
-            false => extent::Owner::OtherThread,
-        }
-    }
-}
-
-/// A snapshot in the making.
-struct Draft<'a> {
-    memory: &'a ProcessMemory,
-    map: MemoryMap,
-    threads: Vec<CapturedThread>,
-    notices: Vec<Notice>,
-}
-
-impl Draft<'_> {
-    fn notice(&mut self, tid: Tid, reason: Reason) {
-        self.notices.push(Notice { subject: Subject::Thread(tid), reason });
-    }
-
-    /// Records why a thread could not be captured and, unless it is gone, what /proc said of it.
-    fn lost(&mut self, planned: Planned, reason: Reason) {
-        let Planned { tid, status } = planned;
-        let gone = reason == Reason::ThreadGone;
-        self.notice(tid, reason);
-        if gone {
-            return;
-        }
-        self.threads.push(CapturedThread {
-            tid,
-            status,
-            hold: Hold::Untouched,
-            context: Context::Nothing,
-            stack: StackBytes::default(),
-        });
-    }
-}
-
-/// Takes one snapshot.
-///
-/// Errors only if the process cannot be looked at at all; whatever is lost of a process that can is a notice.
-pub fn take(process: &ProcDir, stop: StopMode, arena: &mut Arena) -> Result<Captured, proc::Error> {
-    let mut memory = ProcessMemory::open(process.memory_owner()?);
-    let taken = clock::timestamp();
-    let begun = Instant::now();
-    // While one thread sleeps uninterruptibly it may hold the lock of the memory map, and the faster way of reading memory
-    // would then hang beyond the reach of any signal.
-    if process.any_thread_in(ThreadState::Uninterruptible)? {
-        memory.prefer_killable();
-    }
-    let mut draft = Draft { memory: &memory, map: process.memory_map()?, threads: Vec::new(), notices: Vec::new() };
-    let mut seen = BTreeSet::new();
-    let mut window = Duration::ZERO;
-    for scan in 0.. {
-        let fresh: Vec<Tid> = match process.threads() {
-            Ok(tids) => tids.into_iter().filter(|tid| seen.insert(*tid)).collect(),
-            // It ended while it was being looked at; what was copied before is still true.
-            Err(proc::Error::Gone) if scan > 0 => break,
-            Err(error) => return Err(error),
-        };
-        if fresh.is_empty() {
-            break;
-        }
-        if scan == MAX_SCANS {
-            draft.notices.push(Notice { subject: Subject::Process, reason: Reason::ThreadsStillAppearing });
-            break;
-        }
-        if scan > 0
-            && let Ok(map) = process.memory_map()
-        {
-            // The stack of a thread that was born since lies in a mapping that was not there before.
-            draft.map = map;
-        }
-        if scan > 0 && stop == StopMode::All {
-            draft
-                .notices
-                .extend(fresh.iter().map(|tid| Notice { subject: Subject::Thread(*tid), reason: Reason::StoppedLate }));
-        }
-        match stop {
-            StopMode::OneAtATime => alone::capture(process, fresh, &mut draft, arena),
-            StopMode::All => together::capture(process, fresh, &mut draft, arena),
-        }
-        window = begun.elapsed();
-    }
-    let Draft { map, mut threads, notices, .. } = draft;
-    threads.sort_unstable_by_key(|thread| thread.tid);
-    Ok(Captured { taken, window, stop, map, threads, notices })
-}
-
-fn plan(process: &ProcDir, tid: Tid) -> Result<Planned, proc::Error> {
-    Ok(Planned { tid, status: process.thread(tid)?.status()? })
-}
-
-/// Reads what /proc says of a thread and sorts out those that are not to be held.
-fn plan_hold(process: &ProcDir, tid: Tid, draft: &mut Draft<'_>) -> Option<Planned> {
-    let planned = match plan(process, tid) {
-        Ok(planned) => planned,
-        Err(proc::Error::Gone) => {
-            draft.notice(tid, Reason::ThreadGone);
+impl Captured {
+    /// Whether nothing could be captured because nothing was permitted, and what the kernel said.
+    pub fn refused_everywhere(&self) -> Option<i32> {
+        if self.threads.iter().any(CapturedThread::is_captured) {
             return None;
         }
-        Err(error) => {
-            draft.notice(tid, Reason::Refused { what: format!("reading its status ({error})"), errno: libc::EACCES });
-            return None;
-        }
-    };
-    match planned.status.state {
-        ThreadState::Zombie | ThreadState::Dead => draft.lost(planned, Reason::Exited),
-        ThreadState::Uninterruptible => untouched::capture(process, planned, draft),
-        _ => return Some(planned),
+        self.notices.iter().find_map(|notice| match notice.reason {
+            Reason::Refused { errno, .. } => Some(errno),
+            _ => None,
+        })
     }
-    None
-}
 
-/// Whether nothing could be captured because nothing was permitted, and what the kernel said.
-pub fn refused_everywhere(captured: &Captured) -> Option<i32> {
-    if captured.threads.iter().any(CapturedThread::is_captured) {
-        return None;
+    /// The longest time for which a thread was held.
+    pub fn longest_hold(&self) -> Duration {
+        self.threads.iter().filter_map(|thread| thread.hold.time()).max().unwrap_or_default()
     }
-    captured.notices.iter().find_map(|notice| match notice.reason {
-        Reason::Refused { errno, .. } => Some(errno),
-        _ => None,
-    })
 }

@@ -1,31 +1,40 @@
-//! Every thread at once: one consistent moment, at the price of holding the first while the last is copied.
+//! Every thread at once: one consistent moment, at the price of holding the first while the last is waited for.
 //!
-//! Threads are seized first, which stops nobody; then all are asked to stop, waited for one by one (waitpid on any tracee
-//! looks at all of them each time, 20 times as slow at 10,000 threads), copied, and let go. As in `alone`, this is done
-//! by a thread of its own whose end lets go of those that did not stop in time; these are then captured one at a time.
+//! Threads are seized first, which stops nobody. Those that sleep are asked to stop first and those that run last; once all
+//! have stopped, those that ran are copied and let go first, for they are the ones that lose time. Each is waited for by
+//! its own id (waiting for any tracee looks at all of them each time, 20 times as slow at 10,000 threads). As in `alone`,
+//! this is done by a thread of its own whose end lets go of those that did not stop in time; these are then captured one
+//! at a time. So are all, when the time is up for which a thread may be held.
 
 use std::mem;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::alone;
-use super::arena::Arena;
-use super::copy::{self, StackCopy};
-use super::extent::Owner;
+use super::alone::{self, disturbed};
+use super::copy::{self, STACK_LIMIT, StackCopy};
+use super::fault::{self, Point};
 use super::hold::{self, Held, NotHeld};
+use super::ladder::Planned;
 use super::loss;
+use super::protocol::{ContextRecord, StackRecord};
+use super::snapshot::{Draft, plan_all};
 use super::supervise::supervise;
-use super::{CapturedThread, Context, Draft, Planned, StackBytes, plan_hold};
-use crate::model::{Hold, Reason, Tid};
-use crate::proc::ProcDir;
+use crate::model::{Bound, Hold, Reason, RuntimeAddress, StopMode, ThreadState, Tid};
+use crate::proc::MemoryMap;
 use crate::sys::alarm::Alarm;
+use crate::sys::arena::{Piece, Step};
 use crate::sys::clock::Instant;
-use crate::sys::ptrace::{self, RawRegisters, RegisterError};
+use crate::sys::memory::ProcessMemory;
+use crate::sys::ptrace::{self, FLOATING_POINT_SIZE, RawRegisters, RegisterError};
+use crate::sys::scheduling::Urgent;
 
 /// How long to wait for one thread while others are held already, and how long in vain for all of them.
 const STOP_DEADLINE: Duration = Duration::from_millis(2);
-const WASTE_LIMIT: Duration = Duration::from_millis(6);
+const WASTE_LIMIT: Duration = Duration::from_millis(4);
+/// What is set aside of the arena for each thread. Used stacks are rarely more than a few KiB; a deeper one may use what
+/// shallow ones leave.
+const SHARE_PER_THREAD: usize = 16 << 10;
 
 /// One thread on its way through the stop; all slots exist before the first thread is stopped.
 struct Slot {
@@ -33,8 +42,8 @@ struct Slot {
     interrupted: Instant,
     progress: Progress,
     registers: Option<Result<RawRegisters, RegisterError>>,
-    owner: Owner,
-    /// Where in the arena the copy begins, and what is in it.
+    floating_point: Option<([u8; FLOATING_POINT_SIZE], usize)>,
+    /// Where in the room the copy begins, and what is in it.
     copy: Option<(usize, StackCopy)>,
     held_for: Duration,
 }
@@ -45,114 +54,181 @@ enum Progress {
     Held(Held),
     NotHeld(NotHeld),
     LetGo,
+    /// Let go before it was copied, because the time was up.
+    OutOfTime,
+}
+
+/// What there is to copy with and into.
+struct Workspace<'a> {
+    map: &'a MemoryMap,
+    memory: Option<&'a ProcessMemory>,
+    floating_point: bool,
+    room: &'a mut [u8],
+    used: usize,
 }
 
 /// Captures these threads while all of them are held.
-pub(super) fn capture(process: &ProcDir, tids: Vec<Tid>, draft: &mut Draft<'_>, arena: &mut Arena) {
-    let planned: Vec<Planned> = tids.into_iter().filter_map(|tid| plan_hold(process, tid, draft)).collect();
+pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     let now = Instant::now();
-    let mut slots: Vec<Slot> = planned
+    let mut slots: Vec<Slot> = plan_all(draft, tids)
         .into_iter()
         .map(|planned| Slot {
-            owner: planned.owner(process),
             planned,
             interrupted: now,
             progress: Progress::Seized,
             registers: None,
+            floating_point: None,
             copy: None,
             held_for: Duration::ZERO,
         })
         .collect();
-    let buffer = arena.many(slots.len());
+    // Sleeping threads first, running ones last.
+    slots.sort_by_key(|slot| slot.planned.status.state == ThreadState::Running);
     let tids: Vec<Tid> = slots.iter().map(|slot| slot.planned.tid).collect();
-    supervise(&tids, || hold_all(&mut slots, draft, buffer));
-    let mut late = Vec::new();
+    let size = slots.len().saturating_mul(SHARE_PER_THREAD).saturating_add(STACK_LIMIT);
+    let mut used = 0;
+    draft.arena.room(size);
+    supervise(&tids, draft.kill_timer, || used = hold_all(&mut slots, draft, size));
+    let kept = draft.arena.keep(used);
+    let (mut late, mut out_of_time) = (Vec::new(), Vec::new());
     for slot in slots {
-        if let Progress::NotHeld(NotHeld::DidNotStop) = slot.progress {
-            late.push(slot.planned.tid);
-        } else {
-            finish(process, slot, draft, buffer);
+        match slot.progress {
+            Progress::NotHeld(NotHeld::DidNotStop) => late.push(slot.planned.tid),
+            Progress::OutOfTime => out_of_time.push(slot.planned.tid),
+            _ => finish(slot, kept, draft),
         }
     }
     // Better a moment late than not at all; the notice says that they are not of the same moment as the others.
     for tid in &late {
         draft.notice(*tid, Reason::StoppedLate);
     }
-    alone::capture(process, late, draft, arena);
+    if !out_of_time.is_empty() {
+        draft.notice_process(Reason::Degraded { to: StopMode::OneAtATime, bound: Bound::Hold });
+        late.append(&mut out_of_time);
+    }
+    alone::capture(draft, late);
 }
 
-/// From the first stop to the last release; nothing in here allocates.
-fn hold_all(slots: &mut [Slot], draft: &Draft<'_>, buffer: &mut [u8]) {
+/// From the first stop to the last release; nothing in here allocates. Returns how much of the room is in use.
+fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
     let alarm = Alarm::new();
+    let urgent = Urgent::enter();
     for slot in slots.iter_mut() {
-        if let Err(errno) = ptrace::seize(slot.planned.tid) {
+        if let Err(errno) = fault::at(Point::Seize).and_then(|()| ptrace::seize(slot.planned.tid)) {
             slot.progress = Progress::NotSeized(errno);
         }
     }
-    for slot in slots.iter_mut().filter(|slot| matches!(slot.progress, Progress::Seized)) {
-        slot.interrupted = Instant::now();
-        if ptrace::interrupt(slot.planned.tid).is_err() {
-            slot.progress = Progress::NotHeld(NotHeld::Gone);
-        }
-    }
+    // What is left of the time is for letting go: three microseconds each, and as much again.
+    let threads = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+    let reserve = Duration::from_micros(6).saturating_mul(threads).min(draft.order.max_hold / 2);
+    let limit = draft.order.max_hold - reserve;
+    draft.arena.step(Step::Holding, 0);
+    draft.kill_timer.arm(draft.order.max_hold);
+    let begun = Instant::now();
+    // Each kind is asked and waited for by itself: those that run go on running until all that sleep have stopped.
+    let sleeping = slots.partition_point(|slot| slot.planned.status.state != ThreadState::Running);
+    let (sleeping, running) = slots.split_at_mut(sleeping);
     let mut wasted = Duration::ZERO;
-    for slot in slots.iter_mut().filter(|slot| matches!(slot.progress, Progress::Seized)) {
-        let begun = Instant::now();
-        let deadline = STOP_DEADLINE.min(WASTE_LIMIT.saturating_sub(wasted));
-        slot.progress = match hold::wait(slot.planned.tid, begun, deadline, alarm.as_ref()) {
-            Ok(held) => Progress::Held(held),
-            Err(not_held) => {
-                wasted += begun.elapsed();
-                Progress::NotHeld(not_held)
+    for kind in [&mut *sleeping, &mut *running] {
+        for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::Seized)) {
+            slot.interrupted = Instant::now();
+            if fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(slot.planned.tid)).is_err() {
+                slot.progress = Progress::NotHeld(NotHeld::Gone);
             }
-        };
-    }
-    let mut used = 0;
-    for slot in slots.iter_mut().filter(|slot| matches!(slot.progress, Progress::Held(_))) {
-        let registers = ptrace::registers(slot.planned.tid);
-        if let Ok(registers) = &registers {
-            let copy = copy::stack(&draft.map, draft.memory, slot.owner, registers, &mut buffer[used..]);
-            let length = copy.length();
-            slot.copy = Some((used, copy));
-            used += length;
         }
-        slot.registers = Some(registers);
+        for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::Seized)) {
+            let since = Instant::now();
+            let deadline =
+                STOP_DEADLINE.min(WASTE_LIMIT.saturating_sub(wasted)).min(limit.saturating_sub(begun.elapsed()));
+            slot.progress = match hold::wait(slot.planned.tid, since, deadline, alarm.as_ref()) {
+                Ok(held) => Progress::Held(held),
+                Err(not_held) => {
+                    wasted += since.elapsed();
+                    Progress::NotHeld(not_held)
+                }
+            };
+        }
     }
-    for slot in slots.iter_mut() {
+    draft.arena.step(Step::ReadingHeld, 0);
+    let mut workspace = Workspace {
+        map: &draft.map,
+        memory: draft.memory,
+        floating_point: draft.order.floating_point,
+        room: draft.arena.room(size),
+        used: 0,
+    };
+    for slot in running.iter_mut().chain(sleeping.iter_mut()) {
         slot.progress = match mem::replace(&mut slot.progress, Progress::LetGo) {
-            Progress::Held(held) => {
-                // One that was killed meanwhile is collected when this thread ends.
-                let _: Result<(), Errno> = held.release();
-                slot.held_for = slot.interrupted.elapsed();
-                Progress::LetGo
+            Progress::Held(held) if begun.elapsed() < limit => {
+                slot.copy_into(&mut workspace);
+                let_go(held, Progress::LetGo)
             }
+            Progress::Held(held) => let_go(held, Progress::OutOfTime),
             other => other,
         };
+        slot.held_for = slot.interrupted.elapsed();
+    }
+    let used = workspace.used;
+    // Those that have not stopped are let go of when this thread has ended.
+    urgent.into_iter().for_each(Urgent::for_good);
+    draft.arena.held(begun);
+    draft.arena.step(Step::Between, 0);
+    used
+}
+
+/// One that was killed meanwhile, and cannot be let go of any more, is collected when this thread ends.
+fn let_go(held: Held, then: Progress) -> Progress {
+    let _: Result<(), Errno> = held.release();
+    then
+}
+
+impl Slot {
+    /// Copies registers and stack while the thread is held.
+    fn copy_into(&mut self, workspace: &mut Workspace<'_>) {
+        let tid = self.planned.tid;
+        let registers =
+            fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
+        if let (Ok(registers), Some(memory)) = (&registers, workspace.memory) {
+            let room = &mut workspace.room[workspace.used..];
+            let limit = room.len().min(STACK_LIMIT);
+            let copy = copy::stack(workspace.map, memory, self.planned.owner, registers, &mut room[..limit]);
+            self.copy = Some((workspace.used, copy));
+            workspace.used += self.copy.as_ref().map_or(0, |(_, copy)| copy.length());
+        }
+        if workspace.floating_point {
+            let mut buffer = [0; FLOATING_POINT_SIZE];
+            let length = ptrace::floating_point(tid, &mut buffer).unwrap_or(0);
+            self.floating_point = Some((buffer, length));
+        }
+        self.registers = Some(registers);
     }
 }
 
-fn finish(process: &ProcDir, slot: Slot, draft: &mut Draft<'_>, buffer: &[u8]) {
-    let Slot { planned, progress, registers, copy, held_for, .. } = slot;
-    let tid = planned.tid;
+fn finish(slot: Slot, kept: Piece, draft: &mut Draft<'_>) {
+    let Slot { planned, progress, registers, floating_point, copy, held_for, .. } = slot;
     let lost = match (progress, registers) {
-        (Progress::NotSeized(errno), _) => loss::not_seized(process, tid, errno),
+        (Progress::NotSeized(errno), _) => loss::not_seized(draft.process, planned.tid, errno),
         (_, Some(Ok(registers))) => {
-            let stack = copy.map(|(at, copy)| copy.keep(&buffer[at..]));
-            let stack = stack.unwrap_or(Ok(StackBytes::default())).unwrap_or_else(|errno| {
-                draft.notice(tid, loss::memory(errno, &registers));
-                StackBytes::default()
+            let stack = copy
+                .map(|(at, copy)| copy.record(Piece { offset: kept.offset + at as u64, length: copy.length() as u64 }));
+            let stack = stack.unwrap_or_else(|| Ok(StackRecord::default())).unwrap_or_else(|errno| {
+                let at = RuntimeAddress(registers.stack_pointer());
+                draft.notice(planned.tid, loss::memory(errno, at));
+                StackRecord::default()
             });
-            draft.threads.push(CapturedThread {
-                tid,
-                status: planned.status,
-                hold: Hold::Held(held_for),
-                context: Context::Full(Box::new(registers)),
-                stack,
+            let floating_point = floating_point.and_then(|(bytes, length)| {
+                draft.arena.room(length).get_mut(..length)?.copy_from_slice(&bytes[..length]);
+                Some(draft.arena.keep(length))
             });
+            if let Some(call) = disturbed(&registers) {
+                draft.notice(planned.tid, Reason::Disturbed(call));
+            }
+            let context = ContextRecord::Full(registers.words());
+            draft.captured(&planned, Hold::Held(held_for), context, stack, floating_point);
             return;
         }
         (_, Some(Err(error))) => loss::registers(error),
         (_, None) => Reason::ThreadGone,
     };
-    draft.lost(planned, lost);
+    draft.lost(&planned, lost);
 }

@@ -10,14 +10,18 @@ Examples:
   hangsnap --pid 22780                           print every thread's stack once
   hangsnap --pid redis-server --registers        the same by name, with registers
   hangsnap --pid 22780 -o now.hangsnap           print it and keep it
+  hangsnap --pid 22780 --stop none               the same without stopping any thread
+  hangsnap --pid 22780 --memory rsp:64 --memory queue_length
   hangsnap --pid 22780 --every 5s                record until Ctrl-C
   hangsnap --pid 22780 --pid 22781 --every 5s --for 10m -o recordings/
   hangsnap list recordings/                      what was recorded
   hangsnap show FILE --at 14:05:10               the snapshot of that time
   hangsnap diff FILE                             what moved between the last two, what stands still and since when
+  hangsnap doctor --pid 22780                    what may be seen of it, and what to change to see more
   hangsnap demo                                  see it work on a program that hangs
 
-Exit codes: 0 done; 1 the recording has no such snapshot or thread; 2 anything else, told in one line.";
+Exit codes: 0 done; 1 the recording has no such snapshot or thread, or `doctor`
+finds that a snapshot would lack or disturb something; 2 anything else, told in one line.";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -31,6 +35,15 @@ const DIFF_EXAMPLES: &str = "\
 Examples:
   hangsnap diff FILE           the last two snapshots
   hangsnap diff FILE 1 last    the first and the last";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  hangsnap doctor                 what hangsnap may do on this host
+  hangsnap doctor --pid 22780     and to this process
+  hangsnap doctor --pid 22780 --json | jq '.checks[] | select(.status != \"ok\") | {name, costs, grant}'
+
+Exit codes: 0 a snapshot of the process would be complete and go unnoticed, or none was named; 1 it would not, or there
+would be none; 2 anything else, such as that there is no such process.";
 
 /// Snapshots every thread of a live process while hardly touching it, and explains them later.
 #[derive(Parser, Debug)]
@@ -66,15 +79,28 @@ pub(super) struct SampleArguments {
     /// Where to record: a new file, or a directory in which each process gets a file of its own
     #[arg(long, short, value_name = "FILE|DIR")]
     pub(super) output: Option<PathBuf>,
-    /// Which threads to hold at the same time
+    /// Which threads to hold, and which at the same time
     #[arg(long, value_enum, default_value_t = Stop::Auto)]
     pub(super) stop: Stop,
+    /// The longest time for which a thread may be held
+    #[arg(long, value_name = "TIME", default_value = "10ms")]
+    pub(super) max_hold: String,
+    /// The share of time for which threads may be held while recording
+    #[arg(long, value_name = "PERCENT", default_value = "1%", requires = "every")]
+    pub(super) max_duty: String,
+    /// Copy this memory too: LENGTH bytes at an address, at a variable (all of it without a length), or where a register of
+    /// each thread points to; may be given more than once
+    #[arg(long, value_name = "ADDRESS:LENGTH|SYMBOL[:LENGTH]|REGISTER:LENGTH")]
+    pub(super) memory: Vec<String>,
     /// Print only the thread of this id or name
     #[arg(long, value_name = "TID|NAME", conflicts_with = "every")]
     pub(super) thread: Option<String>,
-    /// Print each thread's registers
-    #[arg(long, conflicts_with = "every")]
-    pub(super) registers: bool,
+    /// Print each thread's registers; with `all`, take and print those for floating point too
+    #[arg(long, value_enum, value_name = "general|all", num_args = 0..=1, default_missing_value = "general")]
+    pub(super) registers: Option<RegisterSet>,
+    /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it, and how frames were found
+    #[arg(long, short, conflicts_with = "every")]
+    pub(super) verbose: bool,
     /// Print JSON
     #[arg(long, conflicts_with = "every")]
     pub(super) json: bool,
@@ -82,9 +108,17 @@ pub(super) struct SampleArguments {
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
-    /// One thread at a time, some 15 us each; the others run on
+    /// One thread at a time, some 15 us each, and none that a stop would disturb; the others run on
     Auto,
     /// All threads at once, for a consistent moment
+    All,
+    /// None; threads that run are not seen
+    None,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum RegisterSet {
+    General,
     All,
 }
 
@@ -104,6 +138,16 @@ pub(super) enum Command {
     /// Compare two snapshots of a recording, thread by thread
     #[command(after_help = DIFF_EXAMPLES)]
     Diff(DiffArguments),
+    /// Tell what this host and a process allow hangsnap to see, what each missing right costs, and what would grant it
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor {
+        /// The process that is to be looked at: its id, or the name of a program that runs once; it is not disturbed
+        #[arg(long, short, value_name = "PID|NAME", allow_negative_numbers = true)]
+        pid: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Start a small program whose threads are stuck on each other, record it, show and compare
     Demo,
     #[command(hide = true)]
@@ -126,6 +170,9 @@ pub(super) struct ShowArguments {
     /// Print each thread's registers
     #[arg(long)]
     pub(super) registers: bool,
+    /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it, and how frames were found
+    #[arg(long, short)]
+    pub(super) verbose: bool,
     /// Look for the recorded process's files below this directory first
     #[arg(long, value_name = "DIR")]
     pub(super) sysroot: Option<PathBuf>,

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use jiff::SignedDuration;
 
-use super::arguments::{DiffArguments, SampleArguments, ShowArguments, Stop};
+use super::arguments::{DiffArguments, RegisterSet, SampleArguments, ShowArguments, Stop};
 use super::{format, is_directory};
-use crate::model::StopMode;
-use crate::record::Output;
+use crate::model::{Register, RuntimeAddress, SpecialRegister, StopMode};
+use crate::record::{Manner, MemoryWish, Output};
 use crate::render::Selection;
 use crate::symbols::Finder;
 use crate::target::Wanted;
@@ -17,23 +17,25 @@ use crate::view::{At, Format};
 
 /// Below this the sampler would do little else.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+/// Below this hardly any thread could be stopped and copied.
+const SHORTEST_HOLD: Duration = Duration::from_millis(1);
+/// The share of time for which threads may be held, unless something else is asked for: 1%, in millionths.
+pub(super) const DEFAULT_DUTY: u32 = 10_000;
 
 /// What to do with live processes.
 pub(super) struct Configuration {
     pub(super) targets: Vec<Wanted>,
-    pub(super) stop: StopMode,
+    pub(super) manner: Manner,
     pub(super) job: Job,
 }
 
 pub(super) enum Job {
     /// One snapshot of each, printed and perhaps kept.
-    Print {
-        selection: Selection,
-        format: Format,
-        keep: Option<Output>,
-    },
+    Print { selection: Selection, format: Format, keep: Option<Output> },
     Record {
         interval: Duration,
+        /// The share of time for which threads may be held, in millionths.
+        max_duty: u32,
         count: Option<u64>,
         length: Option<Duration>,
         output: Output,
@@ -41,16 +43,48 @@ pub(super) enum Job {
 }
 
 pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration> {
-    let SampleArguments { pid, every, count, length, output, stop, thread, registers, json } = arguments;
-    let targets =
-        pid.iter().map(|text| parsed("--pid", text, text.parse())).collect::<anyhow::Result<Vec<Wanted>>>()?;
-    let stop = match stop {
-        Stop::Auto => StopMode::OneAtATime,
-        Stop::All => StopMode::All,
+    let SampleArguments {
+        pid,
+        every,
+        count,
+        length,
+        output,
+        stop,
+        max_hold,
+        max_duty,
+        memory,
+        thread,
+        registers,
+        verbose,
+        json,
+    } = arguments;
+    let targets = pid.iter().map(|text| wanted(text)).collect::<anyhow::Result<Vec<Wanted>>>()?;
+    if every.is_some() && registers == Some(RegisterSet::General) {
+        bail!("--registers with --every: recordings hold them anyway; use `hangsnap show FILE --registers`");
+    }
+    let manner = Manner {
+        stop: match stop {
+            Stop::Auto => StopMode::OneAtATime,
+            Stop::All => StopMode::All,
+            Stop::None => StopMode::None,
+        },
+        max_hold: time("--max-hold", &max_hold)?,
+        floating_point: registers == Some(RegisterSet::All),
+        memory: memory
+            .into_iter()
+            .map(|text| Ok((text.clone(), memory_wish(&text)?)))
+            .collect::<anyhow::Result<_>>()?,
     };
+    if manner.max_hold < SHORTEST_HOLD {
+        bail!("--max-hold {max_hold}: no thread can be captured in that time; use 1ms or more, or --stop none");
+    }
     let keep = output.map(|path| where_to(path, targets.len())).transpose()?;
     let job = match every {
-        None => Job::Print { selection: Selection { thread, registers }, format: format(json), keep },
+        None => Job::Print {
+            selection: Selection { thread, registers: registers.is_some(), verbose },
+            format: format(json),
+            keep,
+        },
         Some(every) => {
             let interval = time("--every", &every)?;
             if interval < SHORTEST_INTERVAL {
@@ -62,10 +96,10 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
             }
             let length = length.map(|text| time("--for", &text)).transpose()?;
             let output = keep.unwrap_or_else(|| Output::Directory(PathBuf::from(".")));
-            Job::Record { interval, count, length, output }
+            Job::Record { interval, max_duty: share(&max_duty)?, count, length, output }
         }
     };
-    Ok(Configuration { targets, stop, job })
+    Ok(Configuration { targets, manner, job })
 }
 
 /// What `show` was asked for.
@@ -77,10 +111,10 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn check(arguments: &ShowArguments) -> anyhow::Result<Self> {
-        let ShowArguments { at, thread, registers, sysroot, .. } = arguments;
+        let ShowArguments { at, thread, registers, verbose, sysroot, .. } = arguments;
         Ok(Self {
             at: parsed("--at", at, at.parse())?,
-            selection: Selection { thread: thread.clone(), registers: *registers },
+            selection: Selection { thread: thread.clone(), registers: *registers, verbose: *verbose },
             finder: finder(sysroot.as_deref())?,
         })
     }
@@ -125,6 +159,48 @@ fn time(option: &str, text: &str) -> anyhow::Result<Duration> {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => bail!("{option} {text}: must be longer than zero; write 500ms, 5s, 10m or 1h"),
     }
+}
+
+/// A share of time: `1%`, `0.5%`. In millionths.
+fn share(text: &str) -> anyhow::Result<u32> {
+    let percent: Option<f64> = text.trim_end_matches('%').trim().parse().ok();
+    match percent {
+        // It is between 0 and a million.
+        Some(percent) if percent > 0.0 && percent <= 100.0 => Ok((percent * 10_000.0).round().max(1.0) as u32),
+        _ => bail!("--max-duty {text}: not a share of time; write 1%, 0.1% or up to 100%"),
+    }
+}
+
+/// `ADDRESS:LENGTH`, `REGISTER:LENGTH` or `SYMBOL[:LENGTH]`; a symbol may have colons of its own, as C++ names do.
+fn memory_wish(text: &str) -> anyhow::Result<MemoryWish> {
+    let wrong = || anyhow!("--memory {text}: write ADDRESS:LENGTH, REGISTER:LENGTH or SYMBOL[:LENGTH]");
+    let number = |digits: &str| match digits.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => digits.parse().ok(),
+    };
+    let (name, length) = match text.rsplit_once(':') {
+        Some((name, digits)) => match number(digits) {
+            Some(0) => bail!("--memory {text}: a length of zero copies nothing"),
+            Some(length) => (name, Some(length)),
+            None => (text, None),
+        },
+        None => (text, None),
+    };
+    let general = Register::ALL.into_iter().find(|register| register.name() == name);
+    let special = SpecialRegister::ALL.into_iter().find(|register| register.name() == name);
+    match (number(name), general, special, length) {
+        _ if name.is_empty() => Err(wrong()),
+        (Some(address), _, _, Some(length)) => Ok(MemoryWish::Address(RuntimeAddress(address), length)),
+        (_, Some(register), _, Some(length)) => Ok(MemoryWish::Register(register, length)),
+        (_, _, Some(register), Some(length)) => Ok(MemoryWish::Special(register, length)),
+        (None, None, None, length) => Ok(MemoryWish::Symbol(name.into(), length)),
+        _ => Err(wrong()),
+    }
+}
+
+/// The process that --pid names.
+pub(super) fn wanted(text: &str) -> anyhow::Result<Wanted> {
+    parsed("--pid", text, text.parse())
 }
 
 fn parsed<T, E: std::fmt::Display>(option: &str, text: &str, result: Result<T, E>) -> anyhow::Result<T> {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::configuration::DEFAULT_DUTY;
 use super::output;
-use crate::model::{Pid, StopMode};
-use crate::record::{self, Output, Plan, Voice};
+use crate::model::Pid;
+use crate::record::{self, Manner, Output, Plan, Voice};
 use crate::render::Selection;
 use crate::symbols::Finder;
 use crate::target::{Target, Wanted};
@@ -57,10 +58,12 @@ pub(super) fn run() -> anyhow::Result<()> {
         out.flush()
     };
     say(&format!("$ hangsnap --pid {pid} --every 500ms --count 4 -o demo.hangsnap"))?;
+    let manner = Manner::default();
     let plan = Plan {
-        targets: vec![Target::open(&Wanted::Pid(Pid(pid)))?],
+        targets: vec![Target::open(&Wanted::Pid(Pid(pid)), manner.stop)?],
         interval: Duration::from_millis(500),
-        stop: StopMode::OneAtATime,
+        manner,
+        max_duty: DEFAULT_DUTY,
         count: Some(4),
         length: None,
         output: Output::File(file.clone()),

@@ -1,15 +1,18 @@
 //! The command line: arguments as typed, checked configuration, work, exit code. The only room that knows clap.
 //!
 //! Exit codes: 0 when what was asked for was done (a closed pipe is the reader's right, and counts); 1 when the recording
-//! has no such snapshot or thread; 2 for everything else that went wrong, with one line on standard error that says what
-//! and what would help (clap's few lines where the options themselves make no sense).
+//! has no such snapshot or thread, or when `doctor` finds something that a snapshot would lack or disturb; 2 for
+//! everything else that went wrong, with one line on standard error that says what and what would help (clap's few lines
+//! where the options themselves make no sense).
 
 mod arguments;
 mod configuration;
 mod demo;
 mod demo_target;
+mod doctor;
 mod patience;
 
+use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,6 +21,7 @@ use std::thread;
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 
+use crate::capture::{self, TRACER_ARGUMENT, Tracer};
 use crate::record::{self, Plan, Voice};
 use crate::render;
 use crate::symbols::Finder;
@@ -29,10 +33,14 @@ use configuration::{Configuration, Job};
 use patience::Patience;
 
 const NOT_THERE: u8 = 1;
+const LIMITED: u8 = 1;
 const FAILED: u8 = 2;
 
 /// Runs hangsnap as it was called.
 pub fn main() -> ExitCode {
+    if env::args_os().nth(1).is_some_and(|argument| argument == TRACER_ARGUMENT) {
+        return capture::serve();
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         // clap writes help and complaints itself, in colour where there is a terminal.
@@ -46,7 +54,7 @@ pub fn main() -> ExitCode {
         }
     };
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // A message may quote what the user typed or what a target calls itself; it stays one line all the same.
@@ -90,7 +98,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
@@ -102,6 +110,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
             Ok(io::stdout().write_all(&page)?)
         }
+        Some(Command::Doctor { pid, json }) => return doctor::run(pid.as_deref(), json),
         Some(Command::Demo) => demo::run(),
         Some(Command::DemoTarget) => demo_target::run(),
         Some(Command::List { path, json }) => {
@@ -134,13 +143,14 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         None => sample(configuration::check(arguments.sample)?),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 fn sample(configuration: Configuration) -> anyhow::Result<()> {
-    let Configuration { targets, stop, job } = configuration;
+    let Configuration { targets, manner, job } = configuration;
     let mut opened: Vec<Target> = Vec::new();
     for wanted in &targets {
-        let target = Target::open(wanted)?;
+        let target = Target::open(wanted, manner.stop)?;
         // Named twice, by its id and its name perhaps, it is still one.
         if opened.iter().all(|other| other.pid() != target.pid()) {
             opened.push(target);
@@ -150,9 +160,10 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
     match job {
         Job::Print { selection, format, keep } => {
             let mut out = output();
+            let mut tracer = Tracer::new()?;
             let _patience = Patience::about("reading debug information");
             for (number, target) in targets.iter().enumerate() {
-                let snapshot = record::once(target, stop)?;
+                let snapshot = record::once(target, &manner, &mut tracer)?;
                 view::check(&snapshot, &selection)?;
                 if let Some(output) = &keep {
                     record::keep(output, &snapshot)?;
@@ -165,7 +176,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             }
             finish(out, [])
         }
-        Job::Record { interval, count, length, output } => {
+        Job::Record { interval, max_duty, count, length, output } => {
             let termination = Termination::block().context("cannot block signals")?;
             let (sender, asked) = crossbeam_channel::bounded(1);
             thread::spawn(move || {
@@ -180,7 +191,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             });
             let is_terminal = io::stdout().is_terminal();
             let voice = Voice { out: Box::new(io::stdout()), is_terminal };
-            let plan = Plan { targets, interval, stop, count, length, output };
+            let plan = Plan { targets, interval, manner, max_duty, count, length, output };
             let ready = || {
                 // Without a service manager there is nobody to tell.
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

@@ -29,6 +29,10 @@ pub enum FoundBy {
     Cfi,
     /// The frame inside it is a signal trampoline, whose call frame information points into the kernel's saved context.
     SignalFrame,
+    /// As `Cfi`, but a register that the information needs was unknown and was recovered: a place on the stack was
+    /// chosen where a return address behind a call of the frame inside it lies. Frames further out were found from
+    /// there, each in the way that it says.
+    Inferred,
     /// A chain of saved frame pointers, where no call frame information was found.
     FramePointer,
     /// The word at the stack pointer was taken for a return address, after a call through a bad pointer.

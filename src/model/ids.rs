@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A process id as seen from hangsnap's own PID namespace.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Pid(pub i32);
 
 /// A thread id as seen from hangsnap's own PID namespace. The main thread's equals the process id.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Tid(pub i32);
 
 impl Pid {
@@ -31,11 +33,11 @@ impl fmt::Display for Tid {
 
 /// When a process or thread was created, in clock ticks since boot: field 22 of `stat` in proc_pid_stat(5). Together
 /// with the id it tells a process from a later one that was given the same number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct StartTime(pub u64);
 
 /// One process and no other: a pid alone is reused.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ProcessId {
     pub pid: Pid,
     pub start: StartTime,

@@ -2,17 +2,19 @@
 
 use std::fmt;
 
-use super::{Pid, RuntimeAddress, Tid};
+use serde::{Deserialize, Serialize};
+
+use super::{Pid, RuntimeAddress, StopMode, SystemCall, Tid};
 
 /// One thing that is missing from a snapshot, or less sure than usual.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Notice {
     pub subject: Subject,
     pub reason: Reason,
 }
 
 /// What a notice is about.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Subject {
     Process,
     Thread(Tid),
@@ -21,11 +23,11 @@ pub enum Subject {
 }
 
 /// Why it could not be seen.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Reason {
     /// The thread ended while the snapshot was being taken.
     ThreadGone,
-    /// The thread sleeps uninterruptibly: a stop would not arrive, so none was asked for.
+    /// The thread sleeps uninterruptibly: a stop would not arrive, so none was asked for; nor could it be read in place.
     Uninterruptible,
     /// The thread had not stopped when the time to wait for it was over, and was let go. It may have stopped for a moment
     /// before the kernel had done so.
@@ -48,6 +50,32 @@ pub enum Reason {
     FileUnreadable { why: String },
     /// Threads were still being created when the snapshot ended; there may be some that it never saw.
     ThreadsStillAppearing,
+    /// The thread was running, and nothing was to be stopped.
+    Running,
+    /// The thread sleeps in a call that a stop would disturb, and woke up each time it was looked at in place.
+    Unsteady,
+    /// The thread was running when it was asked to stop and had entered this call before it did: the call returns EINTR, or
+    /// less than it would have.
+    Disturbed(SystemCall),
+    /// The thread's entries in /proc that tell its system call may not be read, so it was held whatever it was doing.
+    CallUnknown,
+    /// Some thread of the process keeps its memory map locked, or a page of it does not arrive: no memory could be read.
+    MemoryBlocked,
+    /// The bound on how long a thread may be held was reached, or would have been: the snapshot went on in this way.
+    Degraded { to: StopMode, bound: Bound },
+    /// Holding the thread took longer than may be, and the kernel let go of it by killing the tracer.
+    HeldTooLong { limit_us: u64 },
+    /// The process that traces died while it was busy with the thread.
+    TracerDied,
+}
+
+/// What bounds the time for which threads are held.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Bound {
+    /// The longest time for which one thread may be held.
+    Hold,
+    /// The share of time.
+    Duty,
 }
 
 impl fmt::Display for Reason {
@@ -55,7 +83,7 @@ impl fmt::Display for Reason {
         match self {
             Self::ThreadGone => f.write_str("ended during the snapshot"),
             Self::Uninterruptible => {
-                f.write_str("in uninterruptible sleep, where it cannot be stopped; not waited for")
+                f.write_str("in uninterruptible sleep, where it cannot be stopped, and could not be read in place")
             }
             Self::DidNotStop { waited_us } => {
                 write!(f, "did not stop within {waited_us} us and was let go")
@@ -81,6 +109,38 @@ impl fmt::Display for Reason {
             Self::ThreadsStillAppearing => {
                 f.write_str("threads were still being created when the snapshot ended; some may be missing")
             }
+            Self::Running => f.write_str("was running, and --stop none stops nothing"),
+            Self::Unsteady => {
+                f.write_str("kept waking up while it was read in place, and a stop would have disturbed its system call")
+            }
+            Self::Disturbed(call) => write!(
+                f,
+                "entered system call {} just as it was stopped, which made the call return early (EINTR)",
+                call.number
+            ),
+            Self::CallUnknown => f.write_str(
+                "its system call may not be read (CAP_DAC_READ_SEARCH is missing), so it was held whatever it was doing",
+            ),
+            Self::MemoryBlocked => f.write_str(
+                "its memory could not be read in time: a thread in the kernel has the memory map locked, or a page does \
+                 not arrive; stacks and memory are missing",
+            ),
+            Self::Degraded { to, bound } => {
+                let way = match to {
+                    StopMode::All => "all at once",
+                    StopMode::OneAtATime => "one thread at a time",
+                    StopMode::None => "without stopping any thread",
+                };
+                let bound = match bound {
+                    Bound::Hold => "--max-hold",
+                    Bound::Duty => "--max-duty",
+                };
+                write!(f, "taken {way} because of {bound}")
+            }
+            Self::HeldTooLong { limit_us } => {
+                write!(f, "let go after {limit_us} us, before it was captured (--max-hold)")
+            }
+            Self::TracerDied => f.write_str("the process that traces died while it was busy with it; it runs on"),
         }
     }
 }

@@ -4,8 +4,10 @@
 //! (x86-64 psABI, table "DWARF Register Number Mapping"). The others matter to a reader, not to the unwinder, and live
 //! beside them.
 
+use serde::{Deserialize, Serialize};
+
 /// A register that CFI can name. The discriminant is its DWARF number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Register {
     Rax,
@@ -110,7 +112,7 @@ impl RegisterFile {
 }
 
 /// A register that CFI does not speak of.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum SpecialRegister {
     Eflags,
@@ -154,10 +156,33 @@ impl SpecialRegisters {
     }
 }
 
+/// The x87 and SSE registers of one thread as FXSAVE lays them out (Intel SDM volume 1, 10.5.1): 512 bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FloatingPoint(pub Box<[u8]>);
+
+impl FloatingPoint {
+    const SSE: usize = 160;
+
+    /// The SSE registers xmm0 to xmm15.
+    pub fn sse(&self) -> impl Iterator<Item = u128> + '_ {
+        (0..16).filter_map(|number| {
+            let bytes = self.0.get(Self::SSE + 16 * number..)?.first_chunk()?;
+            Some(u128::from_le_bytes(*bytes))
+        })
+    }
+
+    /// The SSE control and status register.
+    pub fn mxcsr(&self) -> Option<u32> {
+        Some(u32::from_le_bytes(*self.0.get(24..)?.first_chunk()?))
+    }
+}
+
 /// What is known of a thread's registers at the moment of the snapshot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Registers {
     pub general: RegisterFile,
-    /// None for a thread that was read without stopping it: the kernel then tells only stack and instruction pointer.
+    /// None for a thread that was read in place: the kernel then tells only where it entered, and the arguments.
     pub special: Option<SpecialRegisters>,
+    /// Only where they were asked for.
+    pub floating: Option<FloatingPoint>,
 }

@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
-use super::{Frame, Hold, Module, Notice, Place, ProcessId, Thread, Tid};
+use serde::{Deserialize, Serialize};
 
-/// Which threads are held at the same time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+use super::{Frame, MemoryPiece, Module, Notice, Place, ProcessId, Thread, Tid};
+
+/// Which threads may be held, and which at the same time. The least intrusive comes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum StopMode {
-    /// One thread at a time, so that the others run on. Stacks are each right, but of slightly different moments.
+    /// None: threads that wait are read in place, those that run are not seen.
+    None,
+    /// One at a time, and only where that does not disturb the thread: one that a stop would wake from its system call is
+    /// read in place. Stacks are each right, but of slightly different moments.
     OneAtATime,
     /// Every thread at once: one moment for all.
     All,
 }
 
 /// A moment on both clocks.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Timestamp {
     /// Nanoseconds since 1970-01-01 UTC; steps when the clock is set.
     pub realtime_ns: i64,
@@ -30,7 +35,7 @@ impl Timestamp {
 }
 
 /// What is told of the whole process.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Process {
     pub id: ProcessId,
     /// Its pid in its own PID namespace; the same as `id.pid` outside containers.
@@ -50,25 +55,22 @@ pub struct Snapshot {
     pub taken: Timestamp,
     pub process: Process,
     pub stop: StopMode,
-    /// From before the first thread was stopped until after the last was let go.
+    /// From before the first thread was asked to stop until after the last was let go. Zero when none was.
     pub window: Duration,
+    /// How long taking the snapshot took in all, what was read of /proc included.
+    pub took: Duration,
     pub modules: Vec<Module>,
     /// In the order of their ids.
     pub threads: Vec<Thread>,
+    /// What was copied of the process's memory for no thread in particular.
+    pub memory: Vec<MemoryPiece>,
     pub notices: Vec<Notice>,
 }
 
 impl Snapshot {
     /// The longest time for which any one thread was held. Zero when none was.
     pub fn longest_hold(&self) -> Duration {
-        self.threads
-            .iter()
-            .filter_map(|thread| match thread.hold {
-                Hold::Held(time) => Some(time),
-                Hold::Untouched => None,
-            })
-            .max()
-            .unwrap_or_default()
+        self.threads.iter().filter_map(|thread| thread.hold.time()).max().unwrap_or_default()
     }
 
     /// The module a frame lies in.
@@ -82,7 +84,7 @@ impl Snapshot {
     /// The threads of this id or of this name.
     pub fn threads_called<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a Thread> {
         let tid = wanted.parse().ok().map(Tid);
-        self.threads.iter().filter(move |thread| Some(thread.tid) == tid || thread.name == wanted)
+        self.threads.iter().filter(move |thread| Some(thread.tid) == tid || thread.status.name == wanted)
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Registers, Stack, StartTime, SystemCall, Tid};
+use serde::{Deserialize, Serialize};
+
+use super::{KernelWait, MemoryPiece, Registers, Scheduling, SignalSets, Stack, StartTime, SystemCall, Tid};
 
 /// The scheduler's state of a thread just before the snapshot touched it: field 3 of `stat` in proc_pid_stat(5).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum ThreadState {
     /// On a CPU or waiting for one (R).
     Running,
@@ -70,30 +72,50 @@ impl ThreadState {
 }
 
 /// How the facts about a thread were obtained.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Hold {
     /// It was stopped: from just before the request to stop until the kernel had let it go again.
     Held(Duration),
-    /// It was never stopped; what the kernel tells of a thread that is off the CPU is all there is.
-    Untouched,
+    /// It was read in place, without stopping it: what the kernel tells of a thread that is off the CPU.
+    InPlace,
+    /// Neither; a notice says why.
+    NotCaptured,
+}
+
+impl Hold {
+    /// The time for which it was held, if it was.
+    pub fn time(self) -> Option<Duration> {
+        match self {
+            Self::Held(time) => Some(time),
+            Self::InPlace | Self::NotCaptured => None,
+        }
+    }
+}
+
+/// What the kernel says of a thread without touching it, read just before the thread was looked at more closely.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ThreadStatus {
+    /// With the tid it tells a thread from a later one of the same number.
+    pub start: StartTime,
+    /// What the thread calls itself (`comm`, 15 bytes at most); bytes that are not UTF-8 are replaced.
+    pub name: String,
+    pub state: ThreadState,
+    pub scheduling: Scheduling,
+    pub signals: Option<SignalSets>,
+    pub wait: KernelWait,
 }
 
 /// One thread as a snapshot saw it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Thread {
     pub tid: Tid,
-    /// With the tid it tells a thread from a later one of the same number.
-    pub start: StartTime,
-    /// What the thread calls itself (`comm`, 15 bytes at most); bytes that are not UTF-8 are replaced.
-    pub name: String,
-    pub state: ThreadState,
-    /// Time spent on CPUs since the thread began, in nanoseconds. None where the kernel keeps no such account.
-    pub cpu_ns: Option<u64>,
+    pub status: ThreadStatus,
     pub hold: Hold,
     /// None when the thread was in user code.
     pub system_call: Option<SystemCall>,
     pub registers: Registers,
     pub stack: Stack,
+    pub memory: Vec<MemoryPiece>,
 }
 
 impl Thread {

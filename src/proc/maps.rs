@@ -29,6 +29,8 @@ pub enum Backing {
 pub struct Mapping {
     pub range: Range<RuntimeAddress>,
     pub executable: bool,
+    /// Whether nothing may be done with the memory: below a thread's stack lies such a mapping, to catch its overflow.
+    pub forbidden: bool,
     /// Where in the file the mapping begins.
     pub offset: u64,
     pub backing: Backing,
@@ -51,6 +53,7 @@ impl MemoryMap {
             .map(|map| Mapping {
                 range: RuntimeAddress(map.address.0)..RuntimeAddress(map.address.1),
                 executable: map.perms.contains(MMPermissions::EXECUTE),
+                forbidden: !map.perms.intersects(MMPermissions::READ | MMPermissions::WRITE | MMPermissions::EXECUTE),
                 offset: map.offset,
                 backing: match map.pathname {
                     MMapPath::Path(path) if map.inode != 0 => {
@@ -69,14 +72,19 @@ impl MemoryMap {
         self.mappings.iter()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.mappings.is_empty()
-    }
-
     /// The mapping that holds this address. Allocates nothing: it is called while a thread is held.
     pub fn find(&self, address: RuntimeAddress) -> Option<&Mapping> {
         let after = self.mappings.partition_point(|mapping| mapping.range.start <= address);
         self.mappings[..after].last().filter(|mapping| mapping.range.contains(&address))
+    }
+
+    /// Whether right below the mapping that holds this address there is one that nothing may be done with.
+    pub fn is_guarded(&self, address: RuntimeAddress) -> bool {
+        let after = self.mappings.partition_point(|mapping| mapping.range.start <= address);
+        match &self.mappings[..after] {
+            [.., below, this] => below.forbidden && below.range.end == this.range.start,
+            _ => false,
+        }
     }
 }
 

@@ -1,23 +1,28 @@
 //! What /proc says of a process, its threads and its memory map, by way of the procfs crate.
 //!
 //! Promises: what identifies a process is read through a directory that was opened once, so that it is about one process
-//! even if the pid is reused; lists, links and the quick look at states go by the pid, and are about whoever has it. Text that is not UTF-8 is replaced, never refused. It interprets nothing: which mappings make a module and
+//! even if the pid is reused; lists and links go by the pid, and are about whoever has it. Text that is not UTF-8 is replaced, never refused. It interprets nothing: which mappings make a module and
 //! which threads to hold is decided elsewhere. (The way a held thread's memory is read is in `sys`.)
 
 mod host;
 mod maps;
 mod process;
+mod rights;
 mod thread;
 
 pub use host::Host;
 pub use maps::{Backing, Mapping, MemoryMap};
 pub use process::{ProcDir, TracerOf, names_matching, thread_name};
-pub use thread::{BlockedCall, ThreadDir, ThreadStatus};
+pub use rights::{
+    Capabilities, Capability, Credentials, Ids, Limits, UserNamespace, counts_runs, has_thread_file, hidden_processes,
+    real_time_budget, security_label, yama_scope,
+};
+pub use thread::{BlockedCall, RunCount, ThreadDir};
 
 use procfs::ProcError;
 
 /// Why something of /proc could not be read.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum Error {
     /// The process or thread has ended.
     #[error("no such process or thread")]
@@ -36,6 +41,12 @@ impl From<ProcError> for Error {
             ProcError::Io(error, _) => error.into(),
             other => Self::Other(other.to_string()),
         }
+    }
+}
+
+impl From<nix::errno::Errno> for Error {
+    fn from(errno: nix::errno::Errno) -> Self {
+        std::io::Error::from(errno).into()
     }
 }
 

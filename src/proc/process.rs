@@ -4,14 +4,15 @@ use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 
-use procfs::process::{Process as Directory, all_processes};
+use procfs::process::{Process as Directory, Status, all_processes};
 
-use super::{Error, MemoryMap, ThreadDir};
+use super::{Error, ThreadDir};
 use crate::model::{Pid, Process, ProcessId, StartTime, ThreadState, Tid};
 
 /// The opened directory of one process. Once the process is gone every read fails, even if the pid is given out again.
 pub struct ProcDir {
     directory: Directory,
+    tasks: fs::File,
     pid: Pid,
 }
 
@@ -34,7 +35,11 @@ impl TracerOf {
 
 impl ProcDir {
     pub fn open(pid: Pid) -> Result<Self, Error> {
-        Ok(Self { directory: Directory::new(pid.0)?, pid })
+        let directory = Directory::new(pid.0)?;
+        let tasks = fs::File::open(format!("/proc/{pid}/task"))?;
+        // Both were opened by the pid; as long as the first is alive the second is of the same process.
+        directory.stat()?;
+        Ok(Self { directory, tasks, pid })
     }
 
     pub fn pid(&self) -> Pid {
@@ -47,7 +52,8 @@ impl ProcDir {
         Ok(ProcessId { pid: self.pid, start: StartTime(stat.starttime) })
     }
 
-    /// What the process calls itself and was started as; these change when it executes another program.
+    /// What the process calls itself and which program it runs; these change when it executes another. Its arguments lie in
+    /// its own memory, and are read by `command`.
     pub fn describe(&self) -> Result<Process, Error> {
         let status = self.directory.status()?;
         let inner_pid = status.nspid.as_ref().and_then(|pids| pids.last().copied()).unwrap_or(self.pid.0);
@@ -56,11 +62,13 @@ impl ProcDir {
         let executable = fs::read_link(format!("/proc/{}/task/{owner}/exe", self.pid))
             .map(|path| path.to_string_lossy().into_owned())
             .unwrap_or_default();
-        let command = self.command(owner)?;
-        Ok(Process { id: self.id()?, inner_pid, name: status.name, executable, command })
+        Ok(Process { id: self.id()?, inner_pid, name: status.name, executable, command: Vec::new() })
     }
 
-    fn command(&self, owner: Tid) -> Result<Vec<String>, Error> {
+    /// The arguments the process was started with. The kernel reads them in the process's memory, and waits for as long as
+    /// somebody keeps the memory map locked.
+    pub fn command(&self) -> Result<Vec<String>, Error> {
+        let owner = self.memory_owner()?;
         let bytes = self.read(&format!("task/{owner}/cmdline"))?;
         let bytes = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
         if bytes.is_empty() {
@@ -69,9 +77,23 @@ impl ProcDir {
         Ok(bytes.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect())
     }
 
-    pub fn memory_map(&self) -> Result<MemoryMap, Error> {
+    /// The text of /proc/PID/maps. Kernels before 6.17 write it with the memory map locked, and wait for that lock.
+    pub fn maps(&self) -> Result<Vec<u8>, Error> {
         let owner = self.memory_owner()?;
-        MemoryMap::parse(&self.read(&format!("task/{owner}/maps"))?)
+        self.read(&format!("task/{owner}/maps"))
+    }
+
+    /// Whether the process may be looked at by ptrace's rules. Nothing is read, so there is nothing to wait for.
+    pub fn permits_access(&self) -> Result<(), Error> {
+        let owner = self.memory_owner()?;
+        self.directory.open_relative(format!("task/{owner}/maps").as_str())?;
+        Ok(())
+    }
+
+    /// Whether it is a thread of the kernel (PF_KTHREAD in field 9 of `stat`; linux/sched.h).
+    pub fn is_kernel_thread(&self) -> Result<bool, Error> {
+        const PF_KTHREAD: u32 = 0x0020_0000;
+        Ok(self.directory.stat()?.flags & PF_KTHREAD != 0)
     }
 
     /// A thread through which the process's memory can be reached: the main thread unless it has exited, which leaves it
@@ -82,9 +104,8 @@ impl ProcDir {
             return Ok(main);
         }
         let alive = |tid: &Tid| {
-            self.thread(*tid)
-                .and_then(|thread| thread.status())
-                .is_ok_and(|status| !matches!(status.state, ThreadState::Zombie | ThreadState::Dead))
+            let state = self.thread(*tid).and_then(|thread| thread.state());
+            state.is_ok_and(|state| !matches!(state, ThreadState::Zombie | ThreadState::Dead))
         };
         Ok(self.threads()?.into_iter().find(alive).unwrap_or(main))
     }
@@ -111,17 +132,6 @@ impl ProcDir {
         Ok(tids)
     }
 
-    /// Whether any thread is in this state now. Reads no more than it takes: it is asked before every snapshot.
-    pub fn any_thread_in(&self, state: ThreadState) -> Result<bool, Error> {
-        let letter = |tid: &Tid| {
-            let stat = fs::read(format!("/proc/{}/task/{tid}/stat", self.pid)).ok()?;
-            // The name before the state may hold anything, a parenthesis too, but what follows it does not.
-            let after_name = stat.iter().rposition(|&byte| byte == b')')?;
-            stat.get(after_name + 2).copied()
-        };
-        Ok(self.threads()?.iter().filter_map(letter).any(|letter| ThreadState::from_letter(letter.into()) == state))
-    }
-
     /// The processes that this one has started and that have not ended, sorted. Empty where the kernel does not tell
     /// (CONFIG_PROC_CHILDREN).
     pub fn children(&self) -> Result<Vec<Pid>, Error> {
@@ -136,7 +146,7 @@ impl ProcDir {
     }
 
     pub fn thread(&self, tid: Tid) -> Result<ThreadDir, Error> {
-        Ok(ThreadDir::new(self.directory.task_from_tid(tid.0)?))
+        ThreadDir::open(&self.tasks, tid)
     }
 
     /// The program that traces this process's main thread, if one does.
@@ -155,6 +165,10 @@ impl ProcDir {
         let owner = self.memory_owner().ok()?;
         fs::File::open(format!("/proc/{}/task/{owner}/exe", self.pid)).ok()?.read_exact(&mut head).ok()?;
         Some(head)
+    }
+
+    pub(super) fn status(&self) -> Result<Status, Error> {
+        Ok(self.directory.status()?)
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, Error> {

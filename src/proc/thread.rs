@@ -1,26 +1,32 @@
 //! A thread's directory below /proc/PID/task.
+//!
+//! Each file is read with one call into a buffer on the stack: before every hold half a dozen of them are read, for each of
+//! perhaps ten thousand threads. What a file does not say, or not in the way it should, is None.
 
-use procfs::process::{Syscall, Task};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::str;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use super::{Error, TracerOf};
-use crate::model::{Pid, RuntimeAddress, StartTime, SystemCall, ThreadState};
+use crate::model::{
+    KernelWait, Pid, Policy, RuntimeAddress, Scheduling, SignalSet, SignalSets, StartTime, SystemCall, ThreadState,
+    ThreadStatus, Tid,
+};
 
-/// The opened directory of one thread.
+/// More than any of these files holds: `status`, the longest, has some 1,500 bytes, and `stack` at most 64 lines.
+const BUFFER: usize = 8192;
+
+/// The opened directory of one thread. Once the thread is gone every read fails, even if its id is given out again.
 pub struct ThreadDir {
-    directory: Task,
-}
-
-/// What `stat` and `schedstat` say of a thread.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ThreadStatus {
-    pub name: String,
-    pub state: ThreadState,
-    pub start: StartTime,
-    pub cpu_ns: Option<u64>,
+    directory: OwnedFd,
 }
 
 /// Where a thread that is off the CPU entered the kernel: `syscall` in proc_pid_syscall(5).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct BlockedCall {
     /// None when it is blocked for another reason, such as a page fault.
     pub call: Option<SystemCall>,
@@ -28,44 +34,222 @@ pub struct BlockedCall {
     pub program_counter: RuntimeAddress,
 }
 
+/// What changes whenever a thread is given a CPU. Two equal counts prove that it was not in between.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RunCount(u64);
+
 impl ThreadDir {
-    pub(super) fn new(directory: Task) -> Self {
-        Self { directory }
+    pub(super) fn open(tasks: &impl AsFd, tid: Tid) -> Result<Self, Error> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = openat(tasks, tid.0.to_string().as_str(), flags, Mode::empty())?;
+        Ok(Self { directory })
     }
 
+    /// What the kernel says of the thread, `wchan` and the kernel's stack aside.
     pub fn status(&self) -> Result<ThreadStatus, Error> {
-        let stat = self.directory.stat()?;
-        Ok(ThreadStatus {
-            name: stat.comm,
-            state: ThreadState::from_letter(stat.state),
-            start: StartTime(stat.starttime),
-            cpu_ns: self.directory.schedstat().ok().map(|schedstat| schedstat.sum_exec_runtime),
-        })
+        let mut buffer = [0; BUFFER];
+        let mut status = parse_stat(self.read("stat", &mut buffer)?)?;
+        if let Ok(schedstat) = self.read("schedstat", &mut buffer) {
+            let mut fields = numbers(schedstat);
+            status.scheduling.cpu_ns = fields.next();
+            status.scheduling.run_queue_wait_ns = fields.next();
+        }
+        if let Ok(text) = self.read("status", &mut buffer) {
+            (status.scheduling.voluntary_switches, status.scheduling.involuntary_switches) =
+                (decimal(text, "voluntary_ctxt_switches:"), decimal(text, "nonvoluntary_ctxt_switches:"));
+            status.signals = signal_sets(text);
+        }
+        Ok(status)
+    }
+
+    /// What the thread waits for in the kernel: `wchan`, and with `stack` the kernel's frames. An error says that the
+    /// second is not permitted; the first comes with it.
+    pub fn kernel_wait(&self, stack: bool) -> (KernelWait, Result<(), Error>) {
+        let mut buffer = [0; BUFFER];
+        let channel = self.read("wchan", &mut buffer).ok().map(lossy).filter(|name| !name.is_empty() && name != "0");
+        let frames = match stack {
+            true => self.read("stack", &mut buffer).map(|text| Some(kernel_frames(text))),
+            false => Ok(None),
+        };
+        match frames {
+            Ok(stack) => (KernelWait { channel, stack }, Ok(())),
+            Err(error) => (KernelWait { channel, stack: None }, Err(error)),
+        }
+    }
+
+    pub fn state(&self) -> Result<ThreadState, Error> {
+        let mut buffer = [0; BUFFER];
+        Ok(parse_stat(self.read("stat", &mut buffer)?)?.state)
     }
 
     /// None while the thread is running.
     pub fn blocked_call(&self) -> Result<Option<BlockedCall>, Error> {
-        Ok(match self.directory.syscall()? {
-            Syscall::Blocked { syscall_number, argument_registers, stack_pointer, program_counter } => {
-                Some(BlockedCall {
-                    call: u32::try_from(syscall_number)
-                        .ok()
-                        .map(|number| SystemCall { number, arguments: argument_registers }),
-                    stack_pointer: RuntimeAddress(stack_pointer),
-                    program_counter: RuntimeAddress(program_counter),
-                })
-            }
-            _ => None,
-        })
+        let mut buffer = [0; BUFFER];
+        Ok(parse_call(self.read("syscall", &mut buffer)?))
+    }
+
+    /// How often the thread has been given a CPU. None where the kernel keeps no such account.
+    pub fn run_count(&self) -> Result<Option<RunCount>, Error> {
+        let mut buffer = [0; BUFFER];
+        if let Ok(schedstat) = self.read("schedstat", &mut buffer)
+            && let Some(slices) = numbers(schedstat).nth(2)
+        {
+            return Ok(Some(RunCount(slices)));
+        }
+        let text = self.read("status", &mut buffer)?;
+        // These count the other way, how often it was taken off, which proves as much of a thread that is off both times.
+        let switches = |name| decimal(text, name);
+        let sum = switches("voluntary_ctxt_switches:").zip(switches("nonvoluntary_ctxt_switches:"));
+        Ok(sum.map(|(voluntary, involuntary)| RunCount(voluntary.wrapping_add(involuntary))))
     }
 
     /// The process that traces this thread, if one does.
     pub fn tracer(&self) -> Result<Option<TracerOf>, Error> {
-        Ok(TracerOf::from_status(self.directory.status()?.tracerpid))
+        let mut buffer = [0; BUFFER];
+        let tracer = decimal(self.read("status", &mut buffer)?, "TracerPid:");
+        Ok(tracer.and_then(|tid| i32::try_from(tid).ok()).and_then(TracerOf::from_status))
     }
 
     /// The processes that this thread has started and that have not ended.
     pub fn children(&self) -> Result<Vec<Pid>, Error> {
-        Ok(self.directory.children()?.into_iter().filter_map(|pid| i32::try_from(pid).ok().map(Pid)).collect())
+        let mut text = Vec::new();
+        self.open_file("children")?.read_to_end(&mut text)?;
+        Ok(numbers(&text).filter_map(|pid| i32::try_from(pid).ok().map(Pid)).collect())
+    }
+
+    fn open_file(&self, name: &str) -> Result<File, Error> {
+        Ok(openat(&self.directory, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?.into())
+    }
+
+    fn read<'b>(&self, name: &str, buffer: &'b mut [u8; BUFFER]) -> Result<&'b [u8], Error> {
+        let length = self.open_file(name)?.read(buffer)?;
+        Ok(&buffer[..length])
+    }
+}
+
+/// The state at which `stat` is about a thread; the name before it may hold anything, a parenthesis too, what follows not.
+fn parse_stat(text: &[u8]) -> Result<ThreadStatus, Error> {
+    let malformed = || Error::Other("its `stat` is not as it should be".into());
+    let (open, close) = (text.iter().position(|&byte| byte == b'('), text.iter().rposition(|&byte| byte == b')'));
+    let (Some(open), Some(close)) = (open, close) else {
+        return Err(malformed());
+    };
+    let name = text.get(open + 1..close).map(lossy).ok_or_else(malformed)?;
+    // The first field behind the name is the third.
+    let fields: Vec<&str> =
+        str::from_utf8(&text[close + 1..]).map_err(|_| malformed())?.split_ascii_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3).copied();
+    let state = field(3).and_then(|word| word.chars().next()).ok_or_else(malformed)?;
+    let start = field(22).and_then(|word| word.parse().ok()).ok_or_else(malformed)?;
+    let scheduling = Scheduling {
+        last_cpu: field(39).and_then(|word| word.parse().ok()),
+        policy: field(41).and_then(|word| word.parse().ok()).map(Policy::from_number),
+        ..Scheduling::default()
+    };
+    Ok(ThreadStatus {
+        start: StartTime(start),
+        name,
+        state: ThreadState::from_letter(state),
+        scheduling,
+        signals: None,
+        wait: KernelWait::default(),
+    })
+}
+
+/// `running`, or `-1 SP PC`, or a call's number, six arguments, SP and PC.
+fn parse_call(text: &[u8]) -> Option<BlockedCall> {
+    let mut words = str::from_utf8(text).ok()?.split_ascii_whitespace();
+    let number: i64 = words.next()?.parse().ok()?;
+    let values: Vec<u64> =
+        words.map(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok()).collect::<Option<_>>()?;
+    let (call, stack_pointer, program_counter) = match values[..] {
+        [a, b, c, d, e, f, sp, pc] => {
+            let number = u32::try_from(number).ok()?;
+            (Some(SystemCall { number, arguments: [a, b, c, d, e, f] }), sp, pc)
+        }
+        [sp, pc] if number == -1 => (None, sp, pc),
+        _ => return None,
+    };
+    Some(BlockedCall {
+        call,
+        stack_pointer: RuntimeAddress(stack_pointer),
+        program_counter: RuntimeAddress(program_counter),
+    })
+}
+
+/// `[<0>] futex_wait_queue+0x60/0x90`: the address is hidden from everybody nowadays.
+fn kernel_frames(text: &[u8]) -> Vec<String> {
+    lossy(text).lines().map(|line| line.rsplit("] ").next().unwrap_or(line).trim().to_owned()).collect()
+}
+
+fn signal_sets(text: &[u8]) -> Option<SignalSets> {
+    let set = |name| u64::from_str_radix(value(text, name)?, 16).ok().map(SignalSet);
+    Some(SignalSets {
+        blocked: set("SigBlk:")?,
+        ignored: set("SigIgn:")?,
+        caught: set("SigCgt:")?,
+        pending: set("SigPnd:")?,
+        process_pending: set("ShdPnd:")?,
+    })
+}
+
+/// What stands behind a name at the beginning of a line of `status`. The thread's own name is on the first line, which
+/// cannot be mistaken: the kernel writes a line break in it as an escape.
+fn value<'t>(text: &'t [u8], name: &str) -> Option<&'t str> {
+    let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
+    Some(str::from_utf8(line).ok()?.trim())
+}
+
+fn decimal(text: &[u8], name: &str) -> Option<u64> {
+    value(text, name)?.parse().ok()
+}
+
+fn numbers(text: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    text.split(u8::is_ascii_whitespace).filter_map(|word| str::from_utf8(word).ok()?.parse().ok())
+}
+
+fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_parentheses_and_blanks() {
+        let text = b"42 (a) R (b c) S 1 1 1 0 -1 4194368 117 0 0 0 0 0 0 0 20 0 1 0 4711 1 1 1 0 0 0 0 0 0 0 0 0 0 0 0 17 3 0 1 0";
+        let status = parse_stat(text).expect("well-formed");
+        assert_eq!((status.name.as_str(), status.state), ("a) R (b c", ThreadState::Sleeping));
+        assert_eq!(status.start, StartTime(4711));
+        assert_eq!(status.scheduling.last_cpu, Some(3));
+        assert_eq!(status.scheduling.policy, Some(Policy::Fifo));
+        assert!(parse_stat(b"42 (a S").is_err());
+        assert!(parse_stat(b") (").is_err());
+    }
+
+    #[test]
+    fn a_call_is_told_in_three_ways() {
+        let blocked = parse_call(b"202 0x7f00 0x80 0x0 0x0 0x0 0xffffffff 0x7ffd10 0x7f8842\n").expect("a call");
+        let call = SystemCall { number: 202, arguments: [0x7f00, 0x80, 0, 0, 0, 0xffff_ffff] };
+        assert_eq!(blocked.call, Some(call));
+        assert_eq!(blocked.stack_pointer, RuntimeAddress(0x7ffd10));
+        let outside = parse_call(b"-1 0x7ffd10 0x7f8842\n").expect("a fault");
+        assert_eq!((outside.call, outside.program_counter), (None, RuntimeAddress(0x7f8842)));
+        assert_eq!(parse_call(b"running\n"), None);
+        assert_eq!(parse_call(b"202 0x1 0x2"), None);
+    }
+
+    #[test]
+    fn this_thread_is_running_and_has_a_run_count() {
+        let tasks = File::open("/proc/thread-self").expect("this thread");
+        let thread = ThreadDir { directory: tasks.into() };
+        let status = thread.status().expect("its status");
+        assert_eq!(status.state, ThreadState::Running);
+        assert!(status.signals.is_some() && status.scheduling.voluntary_switches.is_some());
+        assert!(thread.run_count().expect("readable").is_some());
+        // It is running, and so it is in the call that reads.
+        let call = thread.blocked_call().expect("readable").and_then(|blocked| blocked.call);
+        assert_eq!(call.map(|call| call.number), u32::try_from(libc::SYS_read).ok());
     }
 }

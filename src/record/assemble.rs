@@ -7,13 +7,11 @@ use super::Sample;
 use crate::capture::{Captured, CapturedThread, Context};
 use crate::elf::CfiSections;
 use crate::model::{
-    Bias, ModuleIndex, Notice, Process, Reason, Register, Registers, RuntimeAddress, Snapshot, Subject, SystemCall,
-    Thread, WalkEnd,
+    Bias, FloatingPoint, ModuleIndex, Notice, Process, Reason, Register, Registers, RuntimeAddress, Snapshot, Subject,
+    SystemCall, Thread, WalkEnd,
 };
-use crate::proc::MemoryMap;
-use crate::sys::memory::ProcessMemory;
-use crate::sys::ptrace::RawRegisters;
-use crate::target::{Loader, Source};
+use crate::proc::{BlockedCall, MemoryMap};
+use crate::target::{Errands, Loader, Pages, Reach, Source};
 use crate::unwind::{CodeSpace, StackMemory, Unwinder};
 
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.
@@ -21,24 +19,32 @@ use crate::unwind::{CodeSpace, StackMemory, Unwinder};
 pub struct Assembler {
     loader: Loader,
     unwinder: Unwinder,
+    errands: Errands,
 }
 
 impl Assembler {
     /// The snapshot of what was copied. Nothing of the process is held any more.
     pub(super) fn assemble(&mut self, sample: Sample) -> Snapshot {
-        let Sample { number, process, root, captured, memory } = sample;
-        let Captured { taken, window, stop, map, threads: copies, mut notices } = captured;
-        let mut space =
-            Space { source: self.loader.modules(process.id, root, &map, &memory), map: &map, cfi: HashMap::new() };
+        let Sample { number, root, captured, memory } = sample;
+        let Captured { taken, process, window, took, stop, map, threads: copies, memory: pieces, .. } = captured;
+        let mut notices = captured.notices;
+        let reach = Reach::new(memory, captured.memory_is_readable, self.errands.clone());
+        let mut space = Space {
+            source: self.loader.modules(process.id, root, &map, &reach),
+            map: &map,
+            code: Pages::new(&reach),
+            cfi: HashMap::new(),
+        };
+        self.unwinder.forget_unloaded();
         let mut threads = Vec::with_capacity(copies.len());
         for copy in copies {
-            threads.push(thread(&mut self.unwinder, copy, &memory, &mut space, &mut notices));
+            threads.push(thread(&mut self.unwinder, copy, &mut space, &mut notices));
         }
         let Space { source, .. } = space;
         let Source { modules, notices: lost_modules, .. } = source;
         notices.extend(lost_modules);
         let modules = modules.into_iter().map(|loaded| loaded.module).collect();
-        Snapshot { number, taken, process, stop, window, modules, threads, notices }
+        Snapshot { number, taken, process, stop, window, took, modules, threads, memory: pieces, notices }
     }
 
     /// Forgets the modules of a process that has ended.
@@ -47,23 +53,14 @@ impl Assembler {
     }
 }
 
-fn thread(
-    unwinder: &mut Unwinder,
-    copy: CapturedThread,
-    memory: &ProcessMemory,
-    space: &mut Space<'_>,
-    notices: &mut Vec<Notice>,
-) -> Thread {
-    let (registers, system_call) = match &copy.context {
-        Context::Full(raw) => (raw.interpret(), system_call(raw, memory)),
-        Context::Blocked(blocked) => {
-            let mut registers = Registers::default();
-            registers.general.set(Register::Rsp, blocked.stack_pointer.0);
-            registers.general.set(Register::Rip, blocked.program_counter.0);
-            (registers, blocked.call)
-        }
-        Context::Nothing => (Registers::default(), None),
+fn thread(unwinder: &mut Unwinder, copy: CapturedThread, space: &mut Space<'_>, notices: &mut Vec<Notice>) -> Thread {
+    let system_call = copy.system_call();
+    let mut registers = match &copy.context {
+        Context::Full(raw) => raw.interpret(),
+        Context::Blocked(blocked) => registers_at(blocked),
+        Context::Nothing => Registers::default(),
     };
+    registers.floating = copy.floating_point.map(FloatingPoint);
     let mut stack = StackMemory::new(RuntimeAddress(copy.stack.start), &copy.stack.bytes);
     if let Some((start, bytes)) = &copy.stack.own {
         stack = stack.with_own(RuntimeAddress(*start), bytes);
@@ -73,45 +70,27 @@ fn thread(
         let reason = Reason::StackTruncated { copied: copy.stack.bytes.len() as u64 };
         notices.push(Notice { subject: Subject::Thread(copy.tid), reason });
     }
-    Thread {
-        tid: copy.tid,
-        start: copy.status.start,
-        name: copy.status.name,
-        state: copy.status.state,
-        cpu_ns: copy.status.cpu_ns,
-        hold: copy.hold,
-        system_call,
-        registers,
-        stack,
-    }
+    Thread { tid: copy.tid, status: copy.status, hold: copy.hold, system_call, registers, stack, memory: copy.memory }
 }
 
-/// The call a held thread was inside of. A sleeping call that was interrupted before shows as restart_syscall; its
-/// number is then in the instructions that made the call, where they are the usual `mov $number, %eax; syscall`. The
-/// kernel leaves the arguments in their registers.
-fn system_call(raw: &RawRegisters, memory: &ProcessMemory) -> Option<SystemCall> {
-    const MOV_EAX: u8 = 0xb8;
-    const SYSCALL: [u8; 2] = [0x0f, 0x05];
-    let number = raw.system_call_number()?;
-    let arguments = raw.arguments();
-    let mut code = [0; 7];
-    let number = match number {
-        SystemCall::RESTART
-            if memory.read(RuntimeAddress(raw.instruction_pointer().wrapping_sub(7)), &mut code) == Ok(7)
-                && code[0] == MOV_EAX
-                && code[5..] == SYSCALL =>
-        {
-            u32::from_le_bytes([code[1], code[2], code[3], code[4]])
+/// The registers that are known of a thread read in place: where it entered the kernel, and the arguments it brought.
+fn registers_at(blocked: &BlockedCall) -> Registers {
+    let mut registers = Registers::default();
+    registers.general.set(Register::Rsp, blocked.stack_pointer.0);
+    registers.general.set(Register::Rip, blocked.program_counter.0);
+    if let Some(call) = &blocked.call {
+        for (register, value) in SystemCall::ARGUMENTS.into_iter().zip(call.arguments) {
+            registers.general.set(register, value);
         }
-        number => number,
-    };
-    Some(SystemCall { number, arguments })
+    }
+    registers
 }
 
 /// A process's address space as the unwinder asks about it.
 struct Space<'a> {
     source: Source<'a>,
     map: &'a MemoryMap,
+    code: Pages<'a>,
     /// What was asked for in this snapshot already: by index is quicker than by build-id.
     cfi: HashMap<ModuleIndex, Arc<CfiSections>>,
 }
@@ -127,6 +106,10 @@ impl CodeSpace for Space<'_> {
 
     fn is_executable(&self, address: RuntimeAddress) -> bool {
         self.map.find(address).is_some_and(|mapping| mapping.executable)
+    }
+
+    fn read(&mut self, address: RuntimeAddress, buffer: &mut [u8]) -> usize {
+        self.code.read(address, buffer)
     }
 
     fn cfi(&mut self, module: ModuleIndex) -> Arc<CfiSections> {

@@ -9,11 +9,13 @@ mod pipeline;
 mod progress;
 mod sampler;
 mod watch;
+mod wishes;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::capture::{self, Arena, Captured};
+use crate::capture::{self, Captured, Order, Tracer};
 use crate::model::{Process, Recording, Snapshot, StopMode};
 use crate::proc::{self, Host};
 use crate::store::{self, Writer, file_name};
@@ -23,6 +25,7 @@ use assemble::Assembler;
 
 pub use progress::Voice;
 pub use sampler::{Ended, Plan, run};
+pub use wishes::MemoryWish;
 
 /// Why there is no snapshot, or no more of them.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +36,10 @@ pub enum Error {
     Proc { pid: crate::model::Pid, name: String, source: proc::Error },
     #[error("{pid} ({name}) ended before a snapshot of it was complete")]
     EndedTooSoon { pid: crate::model::Pid, name: String },
+    #[error(transparent)]
+    Capture(#[from] capture::Error),
+    #[error(transparent)]
+    Memory(#[from] wishes::NoSuchSymbol),
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error("cannot write the output: {0}")]
@@ -48,10 +55,45 @@ pub enum Output {
     Directory(PathBuf),
 }
 
+/// How snapshots are to be taken, of whichever process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Manner {
+    pub stop: StopMode,
+    /// The longest time for which a thread may be held.
+    pub max_hold: Duration,
+    /// Whether x87 and SSE registers are wanted.
+    pub floating_point: bool,
+    /// Memory to copy, each piece with what the user typed.
+    pub memory: Vec<(String, MemoryWish)>,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self {
+            stop: StopMode::OneAtATime,
+            max_hold: Duration::from_millis(10),
+            floating_point: false,
+            memory: Vec::new(),
+        }
+    }
+}
+
+impl Manner {
+    /// The order for snapshots of one process.
+    fn order(&self, target: &Target) -> Result<Order, Error> {
+        let Self { stop, max_hold, floating_point, memory } = self;
+        let memory = wishes::locate(memory, target)?;
+        Ok(Order { stop: *stop, max_hold: *max_hold, floating_point: *floating_point, memory })
+    }
+}
+
+/// How long a process that executes another program may seem gone or out of reach: until its other threads have died.
+/// They need a CPU for that, and one attempt to capture them may itself wait for a tenth of a second.
+const EXECUTING: Duration = Duration::from_secs(1);
+
 /// What was copied in one go, with what is needed to make a snapshot of it.
 struct Sample {
     number: u64,
-    process: Process,
     root: PathBuf,
     captured: Captured,
     memory: ProcessMemory,
@@ -59,9 +101,22 @@ struct Sample {
 
 impl Sample {
     /// Captures a process now. None when it has ended.
-    fn take(target: &Target, number: u64, stop: StopMode, arena: &mut Arena) -> Result<Option<Self>, Error> {
-        match Self::try_take(target, number, stop, arena) {
-            Ok(sample) => match capture::refused_everywhere(&sample.captured) {
+    ///
+    /// While it executes another program its threads are dying and its main thread's id changes hands: it may seem gone
+    /// or out of reach. So what fails is tried again before it is believed.
+    fn take(target: &Target, number: u64, order: &Order, tracer: &mut Tracer) -> Result<Option<Self>, Error> {
+        let begun = Instant::now();
+        loop {
+            match Self::take_at_once(target, number, order, tracer) {
+                Err(_) if begun.elapsed() < EXECUTING => thread::sleep(Duration::from_millis(1)),
+                taken => return taken,
+            }
+        }
+    }
+
+    fn take_at_once(target: &Target, number: u64, order: &Order, tracer: &mut Tracer) -> Result<Option<Self>, Error> {
+        match Self::try_take(target, number, order, tracer) {
+            Ok(sample) => match sample.captured.refused_everywhere() {
                 Some(_) => Err(target.refused().into()),
                 None if sample.captured.threads.iter().any(|thread| thread.is_captured()) || target.is_alive() => {
                     Ok(Some(sample))
@@ -69,23 +124,25 @@ impl Sample {
                 None => Ok(None),
             },
             Err(_) if !target.is_alive() => Ok(None),
-            Err(proc::Error::NotPermitted) => Err(target.refused().into()),
-            Err(source) => Err(Error::Proc { pid: target.pid(), name: target.process.name.clone(), source }),
+            Err(capture::Error::Process(proc::Error::NotPermitted)) => Err(target.refused().into()),
+            Err(capture::Error::Process(source)) => {
+                Err(Error::Proc { pid: target.pid(), name: target.process.name.clone(), source })
+            }
+            Err(error @ capture::Error::Start(_)) => Err(error.into()),
         }
     }
 
-    fn try_take(target: &Target, number: u64, stop: StopMode, arena: &mut Arena) -> Result<Self, proc::Error> {
+    fn try_take(target: &Target, number: u64, order: &Order, tracer: &mut Tracer) -> Result<Self, capture::Error> {
         let memory = ProcessMemory::open(target.directory.memory_owner()?);
-        let process = target.directory.describe()?;
         let root = target.directory.root();
-        let captured = capture::take(&target.directory, stop, arena)?;
-        Ok(Self { number, process, root, captured, memory })
+        let captured = tracer.take(&target.directory, order)?;
+        Ok(Self { number, root, captured, memory })
     }
 }
 
 /// Takes one snapshot of a process.
-pub fn once(target: &Target, stop: StopMode) -> Result<Snapshot, Error> {
-    let sample = Sample::take(target, 1, stop, &mut Arena::default())?;
+pub fn once(target: &Target, manner: &Manner, tracer: &mut Tracer) -> Result<Snapshot, Error> {
+    let sample = Sample::take(target, 1, &manner.order(target)?, tracer)?;
     let sample = sample.ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
     Ok(Assembler::default().assemble(sample))
 }

@@ -57,6 +57,7 @@ impl Progress {
     ) -> io::Result<()> {
         let label = format!("{} ({})", target.process.name, target.pid());
         let held = match stop {
+            StopMode::None => "no thread held",
             StopMode::OneAtATime => "one thread held at a time",
             StopMode::All => "all threads held at once",
         };

@@ -9,9 +9,8 @@ use super::assemble::Assembler;
 use super::pipeline::{Job, Pipeline};
 use super::progress::{Progress, Voice};
 use super::watch::{Event, Watch};
-use super::{Error, Output, Sample, recording};
-use crate::capture::Arena;
-use crate::model::StopMode;
+use super::{Error, Manner, Output, Sample, recording};
+use crate::capture::{Budget, Order, Tracer};
 use crate::store::Writer;
 use crate::target::Target;
 
@@ -22,7 +21,9 @@ const QUEUE: usize = 4;
 pub struct Plan {
     pub targets: Vec<Target>,
     pub interval: Duration,
-    pub stop: StopMode,
+    pub manner: Manner,
+    /// The share of time for which threads may be held, in millionths.
+    pub max_duty: u32,
     /// How many samples to take of each target; None for no end.
     pub count: Option<u64>,
     /// How long to go on; None for no end.
@@ -57,7 +58,8 @@ impl Ended {
 struct Sampled {
     target: Target,
     watch: Watch,
-    arena: Arena,
+    order: Order,
+    budget: Budget,
     alive: bool,
     /// Samples left out since the last one that was taken.
     skipped: u64,
@@ -68,16 +70,18 @@ struct Sampled {
 ///
 /// The first sample of each target is taken before any file is made, so that what cannot be recorded leaves nothing behind.
 pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce()) -> Result<Ended, Error> {
-    let Plan { targets, interval, stop, count, length, output } = plan;
+    let Plan { targets, interval, manner, max_duty, count, length, output } = plan;
+    let mut tracer = Tracer::new()?;
     let mut sampled = Vec::new();
     let mut first = Vec::new();
     for target in targets {
-        let mut arena = Arena::default();
-        let sample = Sample::take(&target, 1, stop, &mut arena)?
+        let order = manner.order(&target)?;
+        let mut budget = Budget::new(max_duty, order.max_hold);
+        let sample = within_budget(&target, 1, &order, &mut budget, &mut tracer)?
             .ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
         first.push(sample);
         let watch = Watch::new(&target);
-        sampled.push(Sampled { target, watch, arena, alive: true, skipped: 0 });
+        sampled.push(Sampled { target, watch, order, budget, alive: true, skipped: 0 });
     }
     let mut progress = Progress::new(voice);
     let mut writers: Vec<Writer> = Vec::new();
@@ -92,7 +96,7 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
             }
         };
         let threads = sample.captured.threads.len();
-        told = told.and(progress.begin(&sampled.target, threads, interval, stop, writer.path()));
+        told = told.and(progress.begin(&sampled.target, threads, interval, manner.stop, writer.path()));
         writers.push(writer);
     }
     let mut assembler = Assembler::default();
@@ -116,7 +120,8 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
         let _ = jobs.send(Job::Sample { target, sample: Box::new(sample) });
     }
     ready();
-    let ended = schedule(&mut sampled, &Limits { interval, stop, count, length }, &jobs, asked, &pipeline_ended);
+    let limits = Limits { interval, manner, count, length };
+    let ended = schedule(&mut sampled, &mut tracer, &limits, &jobs, asked, &pipeline_ended);
     for (target, sampled) in sampled.iter_mut().enumerate() {
         tell_skipped(target, sampled, &jobs);
     }
@@ -132,13 +137,14 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
 
 struct Limits {
     interval: Duration,
-    stop: StopMode,
+    manner: Manner,
     count: Option<u64>,
     length: Option<Duration>,
 }
 
 fn schedule(
     sampled: &mut [Sampled],
+    tracer: &mut Tracer,
     limits: &Limits,
     jobs: &Sender<Job>,
     asked: &Receiver<()>,
@@ -159,7 +165,7 @@ fn schedule(
         }
         number += 1;
         for (target, sampled) in sampled.iter_mut().enumerate().filter(|(_, sampled)| sampled.alive) {
-            sample(target, sampled, number, limits.stop, jobs);
+            sample(target, sampled, number, &limits.manner, tracer, jobs);
         }
         if sampled.iter().all(|sampled| !sampled.alive) {
             return Ended::TargetsEnded;
@@ -169,19 +175,26 @@ fn schedule(
 
 /// Takes one sample of one target and hands it over with what has happened since the last. A send fails only if the
 /// pipeline has ended, which the schedule notices.
-fn sample(target: usize, sampled: &mut Sampled, number: u64, stop: StopMode, jobs: &Sender<Job>) {
+fn sample(target: usize, sampled: &mut Sampled, number: u64, manner: &Manner, tracer: &mut Tracer, jobs: &Sender<Job>) {
     if jobs.is_full() {
         sampled.skipped += 1;
         return;
     }
     tell_skipped(target, sampled, jobs);
     let taken = match sampled.target.is_alive() {
-        true => Sample::take(&sampled.target, number, stop, &mut sampled.arena),
+        true => within_budget(&sampled.target, number, &sampled.order, &mut sampled.budget, tracer),
         false => Ok(None),
     };
     match taken {
         Ok(Some(sample)) => {
-            for event in sampled.watch.look(&sampled.target, &sample.process) {
+            for event in sampled.watch.look(&sampled.target, &sample.captured.process) {
+                if matches!(event, Event::Executed { .. }) {
+                    // Its variables are somewhere else now, or nowhere; the rest of the order holds.
+                    match manner.order(&sampled.target) {
+                        Ok(order) => sampled.order = order,
+                        Err(_) => sampled.order.memory.clear(),
+                    }
+                }
                 let _ = jobs.send(Job::Event { target, event });
             }
             let _ = jobs.send(Job::Sample { target, sample: Box::new(sample) });
@@ -196,6 +209,23 @@ fn sample(target: usize, sampled: &mut Sampled, number: u64, stop: StopMode, job
             let _ = jobs.send(Job::Event { target, event: Event::Lost { why: error.to_string() } });
         }
     }
+}
+
+/// Takes a sample in the way that the target's share of time allows.
+fn within_budget(
+    target: &Target,
+    number: u64,
+    order: &Order,
+    budget: &mut Budget,
+    tracer: &mut Tracer,
+) -> Result<Option<Sample>, Error> {
+    let (allowed, notice) = budget.allow(order);
+    let mut sample = Sample::take(target, number, &allowed, tracer)?;
+    if let Some(sample) = &mut sample {
+        budget.spend(&sample.captured);
+        sample.captured.notices.extend(notice);
+    }
+    Ok(sample)
 }
 
 fn tell_skipped(target: usize, sampled: &mut Sampled, jobs: &Sender<Job>) {

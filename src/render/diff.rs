@@ -112,7 +112,7 @@ fn standing_still(
                 lasting(after, first, streak)
             )?;
             for thread in &threads {
-                write!(out, "  {THREAD}thread {} \"{}\"{THREAD:#}", thread.tid, Foreign(&thread.name))?;
+                write!(out, "  {THREAD}thread {} \"{}\"{THREAD:#}", thread.tid, Foreign(&thread.status.name))?;
                 waiting(out, thread)?;
             }
         }
@@ -127,7 +127,7 @@ fn standing_still(
 }
 
 fn begin(out: &mut dyn Write, thread: &Thread, what: &str) -> io::Result<()> {
-    write!(out, "\n{THREAD}thread {} \"{}\"{THREAD:#}  {what}", thread.tid, Foreign(&thread.name))
+    write!(out, "\n{THREAD}thread {} \"{}\"{THREAD:#}  {what}", thread.tid, Foreign(&thread.status.name))
 }
 
 /// For how long a stack has been what it is.
@@ -159,7 +159,7 @@ fn innermost(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &
 
 /// A thread's state and the system call it sits in.
 fn waiting(out: &mut dyn Write, thread: &Thread) -> io::Result<()> {
-    write!(out, "  {}", thread.state.name())?;
+    write!(out, "  {}", thread.status.state.name())?;
     if let Some(call) = thread.system_call {
         write!(out, " in {}", system_call::text(call))?;
     }

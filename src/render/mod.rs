@@ -4,7 +4,9 @@
 //! reach the terminal as control characters. JSON field names and meanings are kept; fields are only added. It computes
 //! nothing that `analysis` or `symbols` should.
 
+mod details;
 mod diff;
+mod doctor;
 pub mod json;
 mod list;
 mod show;
@@ -13,6 +15,7 @@ mod system_call;
 mod value;
 
 pub use diff::diff;
+pub use doctor::{doctor, doctor_json};
 pub use list::{ListedRecording, list};
 pub use show::{Selection, show};
 pub use value::{bytes, duration, printable, time};

@@ -3,12 +3,10 @@
 use std::io::{self, Write};
 
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
-use super::system_call;
 use super::value::{Foreign, duration, source, time};
+use super::{details, system_call};
 use crate::analysis::groups;
-use crate::model::{
-    FoundBy, Frame, Hold, Module, Place, Register, Snapshot, SpecialRegister, StopMode, Thread, WalkEnd,
-};
+use crate::model::{FoundBy, Frame, Hold, Module, Place, Snapshot, StopMode, Thread, ThreadState, WalkEnd};
 use crate::symbols::{Function, Names};
 
 /// Frames at the same instruction, one calling the next, that are all shown.
@@ -20,6 +18,8 @@ pub struct Selection {
     /// Only threads of this id or name.
     pub thread: Option<String>,
     pub registers: bool,
+    /// What is otherwise left out for brevity.
+    pub verbose: bool,
 }
 
 impl Selection {
@@ -36,29 +36,45 @@ impl Selection {
 pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: &Selection) -> io::Result<()> {
     heading(out, snapshot)?;
     let threads = selection.threads(snapshot);
-    if selection.registers {
-        // Registers differ between threads with the same stack, so each is shown by itself.
+    if selection.registers || selection.verbose {
+        // These differ between threads with the same stack, so each is shown by itself.
         for thread in threads {
             writeln!(out)?;
             thread_line(out, thread, "")?;
-            registers(out, thread)?;
-            stack(out, snapshot, thread, names)?;
+            if selection.verbose {
+                details::status(out, thread)?;
+            }
+            if selection.registers {
+                details::registers(out, thread)?;
+            }
+            details::memory(out, &thread.memory, selection.verbose)?;
+            stack(out, snapshot, thread, names, selection.verbose)?;
         }
     } else {
         for group in groups(threads) {
             writeln!(out)?;
             if let [thread] = group.threads[..] {
                 thread_line(out, thread, "")?;
+                if thread.status.state == ThreadState::Uninterruptible {
+                    // Nothing else tells what it waits for.
+                    details::kernel_wait(out, &thread.status.wait)?;
+                }
+                details::memory(out, &thread.memory, false)?;
             } else {
                 writeln!(out, "{HEADING}{} threads with the same stack{HEADING:#}", group.threads.len())?;
                 for thread in &group.threads {
                     thread_line(out, thread, "  ")?;
+                    details::memory(out, &thread.memory, false)?;
                 }
             }
             if let Some(thread) = group.threads.first() {
-                stack(out, snapshot, thread, names)?;
+                stack(out, snapshot, thread, names, false)?;
             }
         }
+    }
+    if !snapshot.memory.is_empty() {
+        writeln!(out, "\n{HEADING}Memory{HEADING:#}")?;
+        details::memory(out, &snapshot.memory, true)?;
     }
     notices(out, snapshot, names)
 }
@@ -74,16 +90,17 @@ fn heading(out: &mut dyn Write, snapshot: &Snapshot) -> io::Result<()> {
     let count = snapshot.threads.len();
     let threads = if count == 1 { "thread" } else { "threads" };
     let held = match snapshot.stop {
-        StopMode::OneAtATime => "held one at a time",
-        StopMode::All => "all held at once",
+        _ if snapshot.longest_hold().is_zero() => "none held".to_owned(),
+        StopMode::None => "none held".to_owned(),
+        StopMode::OneAtATime => format!("held one at a time, none longer than {}", duration(snapshot.longest_hold())),
+        StopMode::All => format!("all held at once, none longer than {}", duration(snapshot.longest_hold())),
     };
     writeln!(
         out,
-        "snapshot {} at {}; {count} {threads}, {held}, none longer than {}; {} in all",
+        "snapshot {} at {}; {count} {threads}, {held}; {} in all",
         snapshot.number,
         time(snapshot.taken.realtime_ns),
-        duration(snapshot.longest_hold()),
-        duration(snapshot.window),
+        duration(snapshot.took),
     )
 }
 
@@ -92,19 +109,19 @@ fn thread_line(out: &mut dyn Write, thread: &Thread, indent: &str) -> io::Result
         out,
         "{indent}{THREAD}thread {} \"{}\"{THREAD:#}  {}",
         thread.tid,
-        Foreign(&thread.name),
-        thread.state.name()
+        Foreign(&thread.status.name),
+        thread.status.state.name()
     )?;
     if let Some(call) = thread.system_call {
         write!(out, " in {}", system_call::text(call))?;
     }
-    if thread.hold == Hold::Untouched && thread.is_captured() {
-        write!(out, " {FAINT}(read without stopping it){FAINT:#}")?;
+    if thread.hold == Hold::InPlace {
+        write!(out, " {FAINT}(read in place){FAINT:#}")?;
     }
     writeln!(out)
 }
 
-fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names) -> io::Result<()> {
+fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names, verbose: bool) -> io::Result<()> {
     let mut number = 0;
     for run in thread.stack.frames.chunk_by(|inner, outer| inner.code == outer.code && inner.found == outer.found) {
         // A recursion that has run away has thousands of frames that tell nothing new.
@@ -113,11 +130,12 @@ fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Name
             let module = snapshot.module_of(frame);
             let functions = names.of(snapshot, frame);
             if functions.is_empty() {
-                frame_line(out, &mut number, frame, module, &Function::default(), true)?;
+                frame_line(out, &mut number, frame, module, &Function::default(), Line { outermost: true, verbose })?;
             }
             for (position, function) in functions.iter().enumerate() {
                 // The last one is the function whose code it is; those before it were inlined into it.
-                frame_line(out, &mut number, frame, module, function, position + 1 == functions.len())?;
+                let outermost = position + 1 == functions.len();
+                frame_line(out, &mut number, frame, module, function, Line { outermost, verbose })?;
             }
         }
         let alike = (run.len() - shown) * names.of(snapshot, &run[0]).len().max(1);
@@ -132,14 +150,23 @@ fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Name
     Ok(())
 }
 
+/// Which line of a frame it is, and how much to say on it.
+#[derive(Clone, Copy)]
+struct Line {
+    /// The function whose code it is, and not one that was inlined into it.
+    outermost: bool,
+    verbose: bool,
+}
+
 fn frame_line(
     out: &mut dyn Write,
     number: &mut usize,
     frame: &Frame,
     module: Option<&Module>,
     function: &Function,
-    outermost: bool,
+    line: Line,
 ) -> io::Result<()> {
+    let Line { outermost, verbose } = line;
     write!(out, "    #{:<3}", *number)?;
     *number += 1;
     match &function.name {
@@ -150,11 +177,14 @@ fn frame_line(
         write!(out, " {FAINT}(inlined){FAINT:#}")?;
     }
     match frame.found {
+        FoundBy::Context if verbose && outermost => write!(out, " {FAINT}(where it is){FAINT:#}")?,
+        FoundBy::Cfi if verbose && outermost => write!(out, " {FAINT}(by call frame information){FAINT:#}")?,
         FoundBy::Context | FoundBy::Cfi => {}
         FoundBy::SignalFrame if outermost => write!(out, " {FAINT}(interrupted by a signal){FAINT:#}")?,
+        FoundBy::Inferred if outermost => write!(out, " {WARNING}(inferred){WARNING:#}")?,
         FoundBy::FramePointer if outermost => write!(out, " {WARNING}(by frame pointer){WARNING:#}")?,
         FoundBy::Guess if outermost => write!(out, " {WARNING}(a guess){WARNING:#}")?,
-        FoundBy::SignalFrame | FoundBy::FramePointer | FoundBy::Guess => {}
+        FoundBy::SignalFrame | FoundBy::Inferred | FoundBy::FramePointer | FoundBy::Guess => {}
     }
     match (&function.file, function.line) {
         (Some(file), Some(line)) => write!(out, " at {}:{line}", source(file))?,
@@ -171,24 +201,6 @@ fn frame_line(
             writeln!(out, " at {address} of an unknown file")
         }
     }
-}
-
-fn registers(out: &mut dyn Write, thread: &Thread) -> io::Result<()> {
-    let general = Register::ALL.map(|register| (register.name(), thread.registers.general.get(register)));
-    let special = SpecialRegister::ALL
-        .map(|register| (register.name(), thread.registers.special.map(|special| special.get(register))));
-    let all: Vec<(&str, Option<u64>)> = general.into_iter().chain(special).collect();
-    for row in all.chunks(4) {
-        write!(out, "   ")?;
-        for (name, value) in row {
-            match value {
-                Some(value) => write!(out, " {name:>7} {value:016x}")?,
-                None => write!(out, " {name:>7} {:16}", "unknown")?,
-            }
-        }
-        writeln!(out)?;
-    }
-    Ok(())
 }
 
 fn notices(out: &mut dyn Write, snapshot: &Snapshot, names: &Names) -> io::Result<()> {

@@ -12,6 +12,7 @@ mod dwarf;
 mod finder;
 mod table;
 mod units;
+mod variable;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -24,6 +25,7 @@ use crate::elf::PositionedFile;
 use crate::model::{BuildId, CodeAddress, FileAddress, Frame, Module, Place, Snapshot};
 
 pub use finder::Finder;
+pub use variable::find_symbol;
 
 /// One function at an address: the one whose code it is, or one that was inlined there.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]

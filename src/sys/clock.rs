@@ -15,6 +15,15 @@ impl Instant {
         Self(nanoseconds(ClockId::CLOCK_MONOTONIC).unsigned_abs())
     }
 
+    /// Nanoseconds since the clock's beginning; what one process of a machine says another understands.
+    pub fn nanoseconds(self) -> u64 {
+        self.0
+    }
+
+    pub fn from_nanoseconds(nanoseconds: u64) -> Self {
+        Self(nanoseconds)
+    }
+
     pub fn elapsed(self) -> Duration {
         Self::now().since(self)
     }

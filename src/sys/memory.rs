@@ -9,15 +9,18 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 
 use crate::model::{RuntimeAddress, Tid};
 
-/// The memory of one process, by whichever of the kernel's two ways is open.
+/// The memory of one process.
 ///
-/// process_vm_readv(2) takes 0.6 times as long as a read of /proc/PID/mem, but some seccomp profiles forbid it, and where
-/// a thread of the target sleeps uninterruptibly with the memory map's lock held it blocks beyond the reach of SIGKILL,
-/// while the file's read can be killed.
+/// It is read through /proc/PID/mem. process_vm_readv(2) would take 0.6 times as long, but where a thread of the target
+/// sleeps in the kernel with the memory map locked it waits beyond the reach of SIGKILL, and whoever is held by its caller
+/// waits with it; a read of the file can be killed. Only where the file may not be opened is there no choice.
 pub struct ProcessMemory {
-    owner: nix::unistd::Pid,
-    file: Option<File>,
-    prefer_file: bool,
+    way: Way,
+}
+
+enum Way {
+    File(File),
+    Call(nix::unistd::Pid),
 }
 
 impl ProcessMemory {
@@ -25,35 +28,26 @@ impl ProcessMemory {
     /// that has not exited will do.
     pub fn open(owner: Tid) -> Self {
         Self {
-            owner: nix::unistd::Pid::from_raw(owner.0),
-            file: File::open(format!("/proc/{owner}/mem")).ok(),
-            prefer_file: false,
+            way: match File::open(format!("/proc/{owner}/mem")) {
+                Ok(file) => Way::File(file),
+                Err(_) => Way::Call(nix::unistd::Pid::from_raw(owner.0)),
+            },
         }
-    }
-
-    /// From now on reads in the way that a signal can end, where that way is open.
-    pub fn prefer_killable(&mut self) {
-        self.prefer_file = true;
     }
 
     /// Copies what lies at `address` into the buffer and tells how many bytes there were: fewer than asked for when the
     /// memory ends before, and an error when there is none.
     pub fn read(&self, address: RuntimeAddress, buffer: &mut [u8]) -> Result<usize, Errno> {
-        match &self.file {
-            Some(file) if self.prefer_file => return read_file(file, address, buffer),
-            _ => {}
-        }
-        let (Ok(base), len) = (usize::try_from(address.0), buffer.len()) else {
-            return Err(Errno::EFAULT);
-        };
-        let remote = [RemoteIoVec { base, len }];
-        match (process_vm_readv(self.owner, &mut [IoSliceMut::new(buffer)], &remote), &self.file) {
-            (Err(Errno::EPERM | Errno::ENOSYS), Some(file)) => read_file(file, address, buffer),
-            (result, _) => result,
+        match &self.way {
+            Way::File(file) => file
+                .read_at(buffer, address.0)
+                .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+            Way::Call(owner) => {
+                let (Ok(base), len) = (usize::try_from(address.0), buffer.len()) else {
+                    return Err(Errno::EFAULT);
+                };
+                process_vm_readv(*owner, &mut [IoSliceMut::new(buffer)], &[RemoteIoVec { base, len }])
+            }
         }
     }
-}
-
-fn read_file(file: &File, address: RuntimeAddress, buffer: &mut [u8]) -> Result<usize, Errno> {
-    file.read_at(buffer, address.0).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }

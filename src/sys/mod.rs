@@ -1,4 +1,5 @@
-//! The kernel's door: ptrace, the memory of another process, clocks, alarms, signals. The only room with `unsafe`.
+//! The kernel's door: ptrace, the memory of another process, shared memory, clocks, alarms, scheduling, signals, trials. The
+//! only room with `unsafe`.
 //!
 //! Promises: nothing here allocates, logs, locks or parses while a thread is held, so all of it may be called between
 //! freeze and release. Errors are the kernel's own errno. It does not decide anything: what to hold, for how long and
@@ -7,7 +8,10 @@
 #![allow(unsafe_code)]
 
 pub mod alarm;
+pub mod arena;
 pub mod clock;
 pub mod memory;
 pub mod ptrace;
+pub mod scheduling;
 pub mod signals;
+pub mod trial;

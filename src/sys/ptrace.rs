@@ -139,6 +139,24 @@ pub fn registers(tid: Tid) -> Result<RawRegisters, RegisterError> {
     Ok(RawRegisters(unsafe { registers.assume_init() }))
 }
 
+/// The size of the x87 and SSE registers as FXSAVE lays them out.
+pub const FLOATING_POINT_SIZE: usize = 512;
+
+/// Copies the x87 and SSE registers of a held thread into a buffer of that size and tells how much of it was filled.
+pub fn floating_point(tid: Tid, buffer: &mut [u8; FLOATING_POINT_SIZE]) -> Result<usize, Errno> {
+    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: the iovec describes the buffer, which outlives the call, and the kernel writes at most iov_len bytes.
+    let result = unsafe {
+        libc::ptrace(
+            libc::PTRACE_GETREGSET,
+            tid.0,
+            ptr::without_provenance_mut::<libc::c_void>(libc::NT_PRFPREG as usize),
+            &raw mut iov,
+        )
+    };
+    Errno::result(result).map(|_| iov.iov_len)
+}
+
 /// Lets a held thread go, with the signal that was on its way to it.
 ///
 /// Errors: ESRCH when the thread is not stopped: a running tracee cannot be let go, only outlived.
@@ -160,6 +178,83 @@ fn raw(tid: Tid) -> nix::unistd::Pid {
 }
 
 impl RawRegisters {
+    /// The value of each register, in the order of the kernel's structure, to hand to another process.
+    pub fn words(&self) -> [u64; 27] {
+        let r = &self.0;
+        [
+            r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9, r.r8, r.rax, r.rcx, r.rdx, r.rsi, r.rdi,
+            r.orig_rax, r.rip, r.cs, r.eflags, r.rsp, r.ss, r.fs_base, r.gs_base, r.ds, r.es, r.fs, r.gs,
+        ]
+    }
+
+    /// What `words` made.
+    pub fn from_words(words: [u64; 27]) -> Self {
+        let [
+            r15,
+            r14,
+            r13,
+            r12,
+            rbp,
+            rbx,
+            r11,
+            r10,
+            r9,
+            r8,
+            rax,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            orig_rax,
+            rip,
+            cs,
+            eflags,
+            rsp,
+            ss,
+            fs_base,
+            gs_base,
+            ds,
+            es,
+            fs,
+            gs,
+        ] = words;
+        Self(libc::user_regs_struct {
+            r15,
+            r14,
+            r13,
+            r12,
+            rbp,
+            rbx,
+            r11,
+            r10,
+            r9,
+            r8,
+            rax,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            orig_rax,
+            rip,
+            cs,
+            eflags,
+            rsp,
+            ss,
+            fs_base,
+            gs_base,
+            ds,
+            es,
+            fs,
+            gs,
+        })
+    }
+
+    /// Whether the thread was taken out of the system call it is in and the call will return EINTR, or be ended by what
+    /// happens next. (A call that the kernel will begin again has another, internal number here.)
+    pub fn was_interrupted(&self) -> bool {
+        self.system_call_number().is_some() && self.0.rax.cast_signed() == -i64::from(libc::EINTR)
+    }
+
     pub fn stack_pointer(&self) -> u64 {
         self.0.rsp
     }
@@ -205,7 +300,7 @@ impl RawRegisters {
             SpecialRegister::Fs => r.fs,
             SpecialRegister::Gs => r.gs,
         });
-        Registers { general, special: Some(SpecialRegisters(special)) }
+        Registers { general, special: Some(SpecialRegisters(special)), floating: None }
     }
 }
 

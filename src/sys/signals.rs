@@ -1,8 +1,10 @@
-//! Asking hangsnap itself to end: SIGINT and SIGTERM, received by a thread that does nothing else.
+//! Signals to hangsnap itself: SIGINT and SIGTERM, received by a thread that does nothing else; and, for the process that
+//! traces, none at all.
 
 use std::io;
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::unistd::setsid;
 
 /// The signals that ask for an orderly end, blocked in the calling thread and in every thread it starts from now on.
 pub struct Termination(SigSet);
@@ -21,5 +23,27 @@ impl Termination {
     pub fn wait(&self) -> io::Result<()> {
         self.0.wait()?;
         Ok(())
+    }
+}
+
+/// Makes the calling process deaf to what a terminal or a service manager sends to all processes of a program: it must not
+/// be stopped, nor end, while it holds a thread of somebody else's. It ends when there is nobody left to ask it for anything.
+pub fn ignore_requests_to_end() {
+    // Fails only for the leader of a process group, which is out of the terminal's reach already if it is one of its own.
+    let _ = setsid();
+    for which in [
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGTSTP,
+        Signal::SIGTTIN,
+        Signal::SIGTTOU,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGPIPE,
+    ] {
+        // SAFETY: to ignore a signal runs no code of ours when it arrives.
+        let _ = unsafe { signal(which, SigHandler::SigIgn) };
     }
 }

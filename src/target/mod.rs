@@ -2,10 +2,15 @@
 //!
 //! `select` turns what the user typed into one live process and refuses what cannot be looked at, saying why and what
 //! would help. `modules` turns the process's memory map into modules with build-ids, and finds the call frame
-//! information of each. Neither holds a thread.
+//! information of each. `rights` tells what hangsnap may do to a process and what it lacks. None of them holds a thread.
 
 mod modules;
+mod pages;
+mod reach;
+pub mod rights;
 mod select;
 
 pub use modules::{LoadedModule, Loader, Source};
+pub use pages::Pages;
+pub use reach::{Errands, Reach};
 pub use select::{Error, Target, Wanted};

@@ -4,19 +4,19 @@
 //! frame information come from the file when the file is provably the same, and from memory when it is not: replaced by
 //! a package upgrade, deleted, a memfd, out of reach. What was once read is kept and shared by all targets and samples.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Reach;
 use crate::elf::{self, CfiSections, Headers, Image, open_below};
 use crate::model::{
     Bias, BuildId, FileAddress, Module, ModuleIndex, Notice, ProcessId, Reason, RuntimeAddress, Subject,
 };
 use crate::proc::{Backing, Mapping, MemoryMap};
-use crate::sys::memory::ProcessMemory;
 
 /// The vdso is two pages; anything that claims to be much larger is not one.
 const MAX_VDSO: u64 = 1 << 20;
@@ -51,7 +51,7 @@ pub struct Loader {
 /// One process's modules, and where more of them can be read.
 pub struct Source<'a> {
     loader: &'a mut Loader,
-    memory: &'a ProcessMemory,
+    reach: &'a Reach,
     process: ProcessId,
     root: PathBuf,
     pub modules: Vec<LoadedModule>,
@@ -74,20 +74,27 @@ impl Loader {
         process: ProcessId,
         root: PathBuf,
         map: &MemoryMap,
-        memory: &'a ProcessMemory,
+        reach: &'a Reach,
     ) -> Source<'a> {
         let mut modules = Vec::new();
+        let mut loaded = HashSet::new();
         for group in groups(map) {
             let Some(identity) = group.identity(process) else {
                 continue;
             };
             let known = self.modules.get(&identity).cloned();
-            if let Some(module) = known.or_else(|| group.read(&root, memory)) {
-                self.modules.insert(identity, module.clone());
+            if let Some(module) = known.or_else(|| group.read(&root, reach)) {
+                self.modules.insert(identity.clone(), module.clone());
+                loaded.insert(identity);
                 modules.push(module);
             }
         }
-        Source { loader: self, memory, process, root, modules, notices: Vec::new() }
+        // A process that executes itself again and again, or loads and unloads plugins, has new ones for ever.
+        self.modules.retain(|identity, _| identity.process != process || loaded.contains(identity));
+        self.by_place.retain(|(owner, start, path), _| {
+            *owner != process || loaded.iter().any(|now| now.range.start == *start && now.path == *path)
+        });
+        Source { loader: self, reach, process, root, modules, notices: Vec::new() }
     }
 
     /// Forgets what was read of a process that has ended or executed another program.
@@ -97,8 +104,8 @@ impl Loader {
     }
 }
 
-/// Mappings of one file in ascending order of offset are one image, whatever anonymous memory lies between them; a lower
-/// offset begins another copy. Only images with code matter.
+/// Mappings of one file in ascending order of offset are one image, whatever anonymous memory lies between them; a
+/// lower offset begins another copy. Only images with code matter.
 fn groups(map: &MemoryMap) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for mapping in map.iter() {
@@ -134,47 +141,60 @@ impl Group<'_> {
         })
     }
 
-    fn read(&self, root: &Path, memory: &ProcessMemory) -> Option<LoadedModule> {
+    fn read(&self, root: &Path, reach: &Reach) -> Option<LoadedModule> {
         let start = self.first.range.start;
         let range = start..self.end;
         if self.first.backing == Backing::Vdso {
-            return read_vdso(range, memory);
+            return read_vdso(range, reach);
         }
         let Backing::File { path, .. } = &self.first.backing else {
             return None;
         };
         let in_memory = (self.first.offset == 0)
-            .then(|| Headers::parse(|offset, buffer| read_all(memory, start.offset(offset.cast_signed()), buffer)).ok())
+            .then(|| Headers::parse(|offset, buffer| reach.read_all(start.offset(offset.cast_signed()), buffer)).ok())
             .flatten();
         let headers = match in_memory {
             Some(headers) => headers,
             // The page with the headers is not mapped; the file has it.
-            None => headers_of(&open_below(root, path).ok()?).ok()?,
+            None => {
+                let (root, path) = (root.to_path_buf(), path.clone());
+                reach.file(move || headers_of(&open_below(&root, &path).ok()?).ok())??
+            }
         };
         let mapping = self.code.unwrap_or(self.first);
         let address = headers.address_of_offset(mapping.offset, mapping.executable)?;
         let bias = Bias(mapping.range.start.0.wrapping_sub(address.0));
-        let build_id = headers.build_id(&MemoryImage { memory, bias });
+        let build_id = headers.build_id(&MemoryImage { reach, bias });
         Some(LoadedModule { module: Module { path: path.clone(), build_id, bias, range, image: None }, headers })
     }
 }
 
-fn read_vdso(range: Range<RuntimeAddress>, memory: &ProcessMemory) -> Option<LoadedModule> {
+fn read_vdso(range: Range<RuntimeAddress>, reach: &Reach) -> Option<LoadedModule> {
     let size = range.end.0.checked_sub(range.start.0).filter(|&size| size <= MAX_VDSO)?;
     let mut image = vec![0; usize::try_from(size).ok()?];
-    if !read_all(memory, range.start, &mut image) {
+    if !reach.read_all(range.start, &mut image) {
         return None;
     }
     let bytes = BytesImage(&image);
     let headers = Headers::parse(|offset, buffer| bytes.read(FileAddress(offset), buffer)).ok()?;
     let first = headers.address_of_offset(0, true)?;
     let bias = Bias(range.start.0.wrapping_sub(first.0));
-    let build_id = headers.build_id(&MemoryImage { memory, bias });
+    let build_id = headers.build_id(&MemoryImage { reach, bias });
     let module = Module { path: "[vdso]".into(), build_id, bias, range, image: Some(image.into()) };
     Some(LoadedModule { module, headers })
 }
 
 impl Source<'_> {
+    /// What comes of looking at the file of a module. None when there is none that is the one that runs.
+    pub fn with_file<T: Send + 'static>(
+        &self,
+        loaded: &LoadedModule,
+        look: impl FnOnce(&File) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (root, loaded) = (self.root.clone(), loaded.clone());
+        self.reach.file(move || open_same(&root, &loaded).ok().map(|file| look(&file)))?
+    }
+
     /// The call frame information of a module, read when it is first asked for.
     pub fn cfi(&mut self, index: ModuleIndex) -> Arc<CfiSections> {
         let Some(loaded) = self.modules.get(index.0 as usize) else {
@@ -188,14 +208,20 @@ impl Source<'_> {
         if let Some(sections) = known {
             return sections.clone();
         }
-        let sections = Arc::new(match open_same(&self.root, loaded) {
-            Ok(file) => CfiSections::from_file(&file).unwrap_or_default(),
+        let from_file = {
+            let (root, loaded) = (self.root.clone(), loaded.clone());
+            self.reach
+                .file(move || open_same(&root, &loaded).map(|file| CfiSections::from_file(&file).unwrap_or_default()))
+        };
+        let no_answer = || Err(Some(Reason::FileUnreadable { why: "its file system does not answer".into() }));
+        let sections = Arc::new(match from_file.unwrap_or_else(no_answer) {
+            Ok(sections) => sections,
             Err(reason) => {
                 if let Some(reason) = reason {
                     let subject = Subject::Module(loaded.module.path.clone());
                     self.notices.push(Notice { subject, reason });
                 }
-                let image = MemoryImage { memory: self.memory, bias: loaded.module.bias };
+                let image = MemoryImage { reach: self.reach, bias: loaded.module.bias };
                 CfiSections::from_image(&loaded.headers, &image)
             }
         });
@@ -208,7 +234,8 @@ impl Source<'_> {
 }
 
 /// Opens a module's file if it is the one that runs: the same program headers and the same build-id. The path is looked
-/// for in the process's own root and then in ours: the kernel tells it as seen from ours where the process was only chrooted.
+/// for in the process's own root and then in ours: the kernel tells it as seen from ours where the process was only
+/// chrooted.
 fn open_same(root: &Path, loaded: &LoadedModule) -> Result<File, Option<Reason>> {
     if loaded.module.image.is_some() {
         return Err(None);
@@ -228,18 +255,14 @@ fn headers_of(file: &File) -> Result<Headers, elf::Error> {
     Headers::parse(|offset, buffer| file.read_exact_at(buffer, offset).is_ok())
 }
 
-fn read_all(memory: &ProcessMemory, address: RuntimeAddress, buffer: &mut [u8]) -> bool {
-    memory.read(address, buffer) == Ok(buffer.len())
-}
-
 struct MemoryImage<'a> {
-    memory: &'a ProcessMemory,
+    reach: &'a Reach,
     bias: Bias,
 }
 
 impl Image for MemoryImage<'_> {
     fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
-        read_all(self.memory, self.bias.to_runtime(address), buffer)
+        self.reach.read_all(self.bias.to_runtime(address), buffer)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::model::{Pid, Process, ProcessId, ThreadState};
+use crate::model::{Pid, Process, ProcessId, StopMode, ThreadState};
 use crate::proc::{self, ProcDir};
 
 /// ELF's class byte for 64-bit programs.
@@ -32,6 +32,16 @@ impl FromStr for Wanted {
     }
 }
 
+impl Wanted {
+    /// The process id that is meant; whether there is such a process is not looked at if it was named by its id.
+    pub(super) fn find(&self) -> Result<Pid, Error> {
+        match self {
+            Self::Pid(pid) => Ok(*pid),
+            Self::Program(name) => find_program(name),
+        }
+    }
+}
+
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -46,6 +56,11 @@ impl fmt::Display for Wanted {
 pub enum Error {
     #[error("no process {0}; `ps -e` lists the ones there are")]
     NoSuchProcess(Pid),
+    #[error(
+        "no process {pid}, or /proc, mounted with hidepid={option}, hides it: run hangsnap as the same user, with \
+         CAP_SYS_PTRACE, or in the group that the mount's gid= names"
+    )]
+    HiddenProcess { pid: Pid, option: String },
     #[error("no program called `{0}` is running; `ps -e` lists the ones that are")]
     NoSuchProgram(String),
     #[error("`{name}` is running more than once (pids {pids}); choose one with --pid PID")]
@@ -62,7 +77,9 @@ pub enum Error {
     Zombie { pid: Pid, name: String },
     #[error("cannot trace {pid} ({name}): it is a 32-bit program, and hangsnap reads 64-bit ones only; use gdb")]
     ThirtyTwoBit { pid: Pid, name: String },
-    #[error("cannot trace {pid} ({name}): already traced by {tracer_name} (pid {tracer}); stop that first")]
+    #[error(
+        "cannot trace {pid} ({name}): already traced by {tracer_name} (pid {tracer}); stop that, or use --stop none"
+    )]
     AlreadyTraced { pid: Pid, name: String, tracer: Pid, tracer_name: String },
     #[error(
         "cannot trace {pid} ({name}): not permitted; run hangsnap as root, as the same user, or with CAP_SYS_PTRACE in \
@@ -71,6 +88,8 @@ pub enum Error {
     NotPermitted { pid: Pid, name: String },
     #[error("cannot read /proc/{pid} ({reason}); is /proc mounted, and for this PID namespace?")]
     Unreadable { pid: Pid, reason: String },
+    #[error("cannot read /proc/self ({reason}); is /proc mounted, and for this PID namespace?")]
+    OwnProcess { reason: String },
 }
 
 /// A process that was there and could be looked at when it was opened.
@@ -80,11 +99,9 @@ pub struct Target {
 }
 
 impl Target {
-    pub fn open(wanted: &Wanted) -> Result<Self, Error> {
-        let pid = match wanted {
-            Wanted::Pid(pid) => *pid,
-            Wanted::Program(name) => find_program(name)?,
-        };
+    /// Opens a process that is to be looked at in this way.
+    pub fn open(wanted: &Wanted, stop: StopMode) -> Result<Self, Error> {
+        let pid = wanted.find()?;
         if u32::try_from(pid.0) == Ok(std::process::id()) {
             return Err(Error::Itself(pid));
         }
@@ -96,23 +113,21 @@ impl Target {
         if group != pid {
             return Err(Error::Thread { tid: pid, process: group });
         }
-        let mut main_thread_exited = false;
-        if directory.state().map_err(gone)? == ThreadState::Zombie {
-            if directory.threads().map_err(gone)?.len() < 2 {
-                return Err(Error::Zombie { pid, name });
-            }
-            main_thread_exited = true;
+        if directory.state().map_err(gone)? == ThreadState::Zombie && directory.threads().map_err(gone)?.len() < 2 {
+            return Err(Error::Zombie { pid, name });
         }
-        if let Some(tracer) = directory.tracer().map_err(gone)? {
+        if directory.is_kernel_thread().map_err(gone)? {
+            return Err(Error::KernelThread { pid, name });
+        }
+        if let Some(tracer) = directory.tracer().map_err(gone)?
+            && stop != StopMode::None
+        {
             return Err(Error::AlreadyTraced { pid, name, tracer: tracer.pid, tracer_name: tracer.name });
         }
-        let map = match directory.memory_map() {
-            Ok(map) => map,
+        match directory.permits_access() {
+            Ok(()) => {}
             Err(proc::Error::NotPermitted) => return Err(Error::NotPermitted { pid, name }),
             Err(error) => return Err(gone(error)),
-        };
-        if map.is_empty() && !main_thread_exited && process.executable.is_empty() {
-            return Err(Error::KernelThread { pid, name });
         }
         if directory.executable_head().is_some_and(|head| head[..4] == *b"\x7fELF" && head[4] != ELF_CLASS_64) {
             return Err(Error::ThirtyTwoBit { pid, name });
@@ -130,7 +145,14 @@ impl Target {
     }
 
     /// Whether the process is still there, as the process it was.
+    ///
+    /// When a thread that is not the main thread executes a program, it takes the main thread's place between one look
+    /// and the next, so what seems to have ended is looked at again.
     pub fn is_alive(&self) -> bool {
+        self.seems_alive() || self.seems_alive()
+    }
+
+    fn seems_alive(&self) -> bool {
         let still: Result<ProcessId, _> = self.directory.id();
         still.is_ok_and(|id| id == self.process.id)
             && self.directory.state().is_ok_and(|state| match state {
@@ -158,7 +180,7 @@ fn find_program(name: &str) -> Result<Pid, Error> {
     }
 }
 
-fn explain(pid: Pid, error: proc::Error) -> Error {
+pub(super) fn explain(pid: Pid, error: proc::Error) -> Error {
     match error {
         proc::Error::Gone => Error::NoSuchProcess(pid),
         proc::Error::NotPermitted => Error::NotPermitted { pid, name: proc::thread_name(pid.main_thread()) },

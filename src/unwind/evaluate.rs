@@ -22,6 +22,10 @@ pub(super) fn caller(
     at: RuntimeAddress,
 ) -> Result<Caller, WalkEnd> {
     let bad = WalkEnd::BadUnwindInfo(at);
+    if row.rules[row.return_address as usize] == Rule::Undefined {
+        // Whether or not the frame's own address can be computed.
+        return Err(WalkEnd::Root);
+    }
     let cfa = match &row.cfa {
         Cfa::Offset(base, offset) => {
             registers.get(*base).ok_or(WalkEnd::UnknownRegister(*base))?.wrapping_add_signed(*offset)
@@ -46,13 +50,10 @@ pub(super) fn caller(
             Rule::Constant(value) => Value::Known(*value),
         })
     };
-    let target = match (&row.rules[row.return_address as usize], value(row.return_address)?) {
-        (Rule::Undefined, _) => return Err(WalkEnd::Root),
-        (_, Value::Known(target)) => target,
-        (_, Value::NotCopied(address)) => {
-            return Err(WalkEnd::MemoryNotCopied(RuntimeAddress(address)));
-        }
-        (_, Value::Unknown) => return Err(WalkEnd::UnknownRegister(row.return_address)),
+    let target = match value(row.return_address)? {
+        Value::Known(target) => target,
+        Value::NotCopied(address) => return Err(WalkEnd::MemoryNotCopied(RuntimeAddress(address))),
+        Value::Unknown => return Err(WalkEnd::UnknownRegister(row.return_address)),
     };
     let mut outer = RegisterFile::default();
     for register in Register::ALL {

@@ -1,26 +1,31 @@
 //! From copied bytes to frames: registers, a piece of stack and call frame information in, a stack out.
 //!
 //! Promises: pure (it reads what it is given, never a process or a file); every frame says how it was found and every
-//! walk why it ended; a register that was not captured or cannot be recovered is unknown, and a walk that would need it
-//! ends there instead of guessing. All sixteen general registers are carried from frame to frame, because a caller's CFA
-//! may depend on any of them: signal frames restore every one. Call frame information is hostile input: evaluation is
-//! bounded and cannot panic.
+//! walk why it ended; a register that was not captured is unknown. Where a walk needs it, it is looked for on the stack
+//! (`recover`), and a walk that cannot tell what it was ends there instead of guessing. All sixteen general registers
+//! are carried from frame to frame, because a caller's CFA may depend on any of them: signal frames restore every one.
+//! Call frame information is hostile input: evaluation is bounded and cannot panic.
 //!
 //! It knows nothing of symbols, and does not follow stack switches into memory that was not copied.
 
+mod call;
 mod evaluate;
 mod expression;
 mod frame_pointer;
+mod prologue;
+mod recover;
 mod rules;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::elf::CfiSections;
 use crate::model::{
     Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack, WalkEnd,
 };
-use rules::{ModuleRules, NoRow};
+use recover::Budget;
+use rules::{ModuleRules, NoRow, Row};
 
 /// More frames than 1 MiB of stack can hold.
 const MAX_FRAMES: usize = 1 << 16;
@@ -33,6 +38,8 @@ pub trait CodeSpace {
     fn is_executable(&self, address: RuntimeAddress) -> bool;
     /// The call frame information of a module.
     fn cfi(&mut self, module: ModuleIndex) -> Arc<CfiSections>;
+    /// Copies what lies there now, code or the tables that code jumps through, and tells how many bytes could be had.
+    fn read(&mut self, address: RuntimeAddress, buffer: &mut [u8]) -> usize;
 }
 
 /// The pieces of a thread's stacks that were copied: of the one it is on and, where that is another, of its own.
@@ -59,6 +66,14 @@ impl<'a> StackMemory<'a> {
         })
     }
 
+    /// From this address to the end of the piece that it lies in.
+    fn from(&self, address: u64) -> Option<Range<u64>> {
+        self.pieces.iter().find_map(|(start, bytes)| {
+            let end = start.saturating_add(bytes.len() as u64);
+            (*start <= address && address < end).then_some(address..end)
+        })
+    }
+
     fn word(&self, address: u64) -> Option<u64> {
         self.read(address).map(u64::from_le_bytes)
     }
@@ -72,6 +87,7 @@ pub struct Unwinder {
 }
 
 /// The caller of a frame.
+#[derive(Clone, Copy)]
 struct Caller {
     registers: RegisterFile,
     found: FoundBy,
@@ -79,19 +95,45 @@ struct Caller {
 }
 
 impl Unwinder {
+    /// Forgets the rules of modules that nobody but this knows any more.
+    pub fn forget_unloaded(&mut self) {
+        self.modules.retain(|_, rules| rules.is_loaded());
+    }
+
     /// The stack of a thread with these registers.
     pub fn walk(&mut self, registers: &RegisterFile, stack: StackMemory<'_>, space: &mut dyn CodeSpace) -> Stack {
+        Walk { unwinder: self, stack, space, budget: Budget::default() }.run(registers)
+    }
+}
+
+/// One walk up a stack.
+struct Walk<'a> {
+    unwinder: &'a mut Unwinder,
+    stack: StackMemory<'a>,
+    space: &'a mut dyn CodeSpace,
+    budget: Budget,
+}
+
+/// The rules in force at an address, with what they refer to.
+struct Rules {
+    row: Arc<Row>,
+    sections: Arc<CfiSections>,
+    bias: Bias,
+}
+
+impl Walk<'_> {
+    fn run(&mut self, registers: &RegisterFile) -> Stack {
         let Some(pc) = registers.get(Register::Rip) else {
             return Stack { frames: Vec::new(), end: WalkEnd::NotCaptured };
         };
         let mut registers = *registers;
         let mut code = CodeAddress::Pc(RuntimeAddress(pc));
-        let mut frames = vec![frame(code, FoundBy::Context, space)];
+        let mut frames = vec![frame(code, FoundBy::Context, self.space)];
         let end = loop {
             if frames.len() == MAX_FRAMES {
                 break WalkEnd::TooManyFrames;
             }
-            match self.caller(code, &registers, stack, space) {
+            match self.caller(code, &registers) {
                 Ok(caller) => {
                     if caller.found == FoundBy::SignalFrame
                         && let Some(trampoline) = frames.last_mut()
@@ -101,7 +143,7 @@ impl Unwinder {
                     }
                     registers = caller.registers;
                     code = caller.code;
-                    frames.push(frame(code, caller.found, space));
+                    frames.push(frame(code, caller.found, self.space));
                 }
                 Err(end) => break end,
             }
@@ -109,34 +151,44 @@ impl Unwinder {
         Stack { frames, end }
     }
 
-    fn caller(
-        &mut self,
-        code: CodeAddress<RuntimeAddress>,
-        registers: &RegisterFile,
-        stack: StackMemory<'_>,
-        space: &mut dyn CodeSpace,
-    ) -> Result<Caller, WalkEnd> {
-        let at = code.lookup();
-        let row = match space.module(at) {
-            Some((module, bias)) => {
-                let sections = space.cfi(module);
-                let rules =
-                    self.modules.entry(Arc::as_ptr(&sections).addr()).or_insert_with(|| ModuleRules::new(sections));
-                rules.row(bias.to_file(at)).map(|row| (row, rules.sections()))
+    /// The caller of a frame, if need be by recovering a register.
+    fn caller(&mut self, code: CodeAddress<RuntimeAddress>, registers: &RegisterFile) -> Result<Caller, WalkEnd> {
+        match self.known_caller(code, registers) {
+            Err(WalkEnd::UnknownRegister(register)) => {
+                self.recovered_caller(code, registers, register).ok_or(WalkEnd::UnknownRegister(register))
             }
-            None => Err(NoRow::None),
-        };
-        let caller = match row {
-            Ok((row, sections)) => evaluate::caller(&row, sections, registers, stack, at)?,
+            known => known,
+        }
+    }
+
+    /// The caller of a frame by what is known.
+    fn known_caller(&mut self, code: CodeAddress<RuntimeAddress>, registers: &RegisterFile) -> Result<Caller, WalkEnd> {
+        let at = code.lookup();
+        let caller = match self.rules(at) {
+            Ok(rules) => evaluate::caller(&rules.row, &rules.sections, registers, self.stack, at)?,
             Err(NoRow::Bad) => return Err(WalkEnd::BadUnwindInfo(at)),
-            Err(NoRow::None) if !space.is_executable(at) => called_through_bad_pointer(code, registers, stack)?,
-            Err(NoRow::None) => frame_pointer::caller(registers, stack, at)?,
+            Err(NoRow::None) if !self.space.is_executable(at) => {
+                called_through_bad_pointer(code, registers, self.stack)?
+            }
+            Err(NoRow::None) => frame_pointer::caller(registers, self.stack, at)?,
         };
-        self.check(caller, registers, space)
+        self.check(caller, code, registers)
+    }
+
+    /// The rules at an address inside the instruction in question.
+    fn rules(&mut self, at: RuntimeAddress) -> Result<Rules, NoRow> {
+        let (module, bias) = self.space.module(at).ok_or(NoRow::None)?;
+        let sections = self.space.cfi(module);
+        let rules = self
+            .unwinder
+            .modules
+            .entry(Arc::as_ptr(&sections).addr())
+            .or_insert_with(|| ModuleRules::new(sections.clone()));
+        Ok(Rules { row: rules.row(bias.to_file(at))?, sections, bias })
     }
 
     /// A caller that cannot be one ends the walk, with the reason.
-    fn check(&self, caller: Caller, callee: &RegisterFile, space: &dyn CodeSpace) -> Result<Caller, WalkEnd> {
+    fn check(&self, caller: Caller, at: CodeAddress<RuntimeAddress>, callee: &RegisterFile) -> Result<Caller, WalkEnd> {
         let CodeAddress::Return(address) = caller.code else {
             // What a signal interrupted may be a call through a bad pointer, a null one too, and may have run on another
             // stack: nothing can be demanded of it.
@@ -145,13 +197,15 @@ impl Unwinder {
         if address.0 == 0 {
             return Err(WalkEnd::Root);
         }
-        if !space.is_executable(caller.code.lookup()) {
+        if !self.space.is_executable(caller.code.lookup()) {
             return Err(match caller.found {
                 FoundBy::Guess => WalkEnd::NoUnwindInfo(RuntimeAddress(callee.get(Register::Rip).unwrap_or(0))),
                 _ => WalkEnd::BadReturnAddress(address),
             });
         }
         match (callee.get(Register::Rsp), caller.registers.get(Register::Rsp)) {
+            // A function that has taken its return address off the stack (vfork keeps it in a register) leaves none of it.
+            (Some(inner), Some(outer)) if outer == inner && matches!(at, CodeAddress::Pc(_)) => Ok(caller),
             (Some(inner), Some(outer)) if outer <= inner => Err(WalkEnd::NoProgress),
             _ => Ok(caller),
         }

@@ -77,6 +77,8 @@ pub(super) struct Row {
     pub(super) rules: [Rule; Register::ALL.len()],
     pub(super) return_address: Register,
     pub(super) signal_frame: bool,
+    /// The code that the entry is for: a function, or a part of one that was moved away from it.
+    pub(super) function: Range<FileAddress>,
 }
 
 /// Why there are no rules for an address.
@@ -126,8 +128,9 @@ impl ModuleRules {
         }
     }
 
-    pub(super) fn sections(&self) -> &CfiSections {
-        &self.sections
+    /// Whether anybody else holds these sections.
+    pub(super) fn is_loaded(&self) -> bool {
+        Arc::strong_count(&self.sections) > 1
     }
 
     /// The rules at an address inside the instruction in question.
@@ -225,6 +228,7 @@ fn stored(row: &UnwindTableRow<usize>, fde: &FrameDescriptionEntry<Bytes<'_>>, s
         rules,
         return_address: register(fde.cie().return_address_register())?,
         signal_frame: fde.is_signal_trampoline(),
+        function: FileAddress(fde.initial_address())..FileAddress(fde.end_address()),
     })
 }
 

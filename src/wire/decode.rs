@@ -7,9 +7,10 @@ use prost::Message;
 
 use super::{Error, Record, notice, pb};
 use crate::model::{
-    Bias, BuildId, CodeAddress, FileAddress, FoundBy, Frame, Hold, Module, ModuleIndex, Pid, Place, Process, ProcessId,
-    Recording, Register, Registers, RuntimeAddress, Snapshot, SpecialRegisters, Stack, StartTime, StopMode, SystemCall,
-    Thread, ThreadState, Tid, Timestamp, WalkEnd,
+    Bias, BuildId, CodeAddress, FileAddress, FloatingPoint, FoundBy, Frame, Hold, KernelWait, MemoryOf, MemoryPiece,
+    Module, ModuleIndex, Pid, Place, Policy, Process, ProcessId, Recording, Register, Registers, RuntimeAddress,
+    Scheduling, SignalSet, SignalSets, Snapshot, SpecialRegisters, Stack, StartTime, StopMode, SystemCall, Thread,
+    ThreadState, ThreadStatus, Tid, Timestamp, WalkEnd,
 };
 
 /// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
@@ -62,18 +63,16 @@ impl Decoder {
                 executable: self.string(process.executable)?,
                 command: process.command.iter().map(|number| self.string(*number)).collect::<Result<_, _>>()?,
             },
-            stop: match pb::StopMode::try_from(message.stop) {
-                Ok(pb::StopMode::OneAtATime) => StopMode::OneAtATime,
-                Ok(pb::StopMode::All) => StopMode::All,
-                _ => return Err(Error::Unknown("the stop mode")),
-            },
+            stop: stop_mode(message.stop)?,
             window: Duration::from_nanos(message.window_ns),
+            took: Duration::from_nanos(message.took_ns),
             modules,
             threads: message
                 .threads
                 .into_iter()
                 .map(|thread| self.thread(thread, &places))
                 .collect::<Result<_, _>>()?,
+            memory: message.memory.into_iter().map(memory).collect::<Result<_, _>>()?,
             notices: message
                 .notices
                 .into_iter()
@@ -83,6 +82,10 @@ impl Decoder {
     }
 
     fn add(&mut self, tables: pb::Tables) -> Result<(), Error> {
+        let rows_before = [tables.strings_before, tables.modules_before, tables.frames_before, tables.stacks_before];
+        if rows_before == [0; 4] && !tables.strings.is_empty() {
+            *self = Self::default();
+        }
         let complete = |before: u32, rows: usize| before as usize == rows;
         if !complete(tables.strings_before, self.strings.len())
             || !complete(tables.modules_before, self.modules.len())
@@ -123,19 +126,45 @@ impl Decoder {
             .collect::<Result<_, _>>()?;
         Ok(Thread {
             tid: Tid(thread.tid),
-            start: StartTime(thread.start_ticks),
-            name: self.string(thread.name)?,
-            state: char::from_u32(thread.state)
-                .map(ThreadState::from_letter)
-                .ok_or(Error::Unknown("the state of a thread"))?,
-            cpu_ns: thread.cpu_ns_plus_one.checked_sub(1),
+            status: self.status(&thread)?,
             hold: match thread.held_ns_plus_one.checked_sub(1) {
                 Some(time) => Hold::Held(Duration::from_nanos(time)),
-                None => Hold::Untouched,
+                None if thread.in_place => Hold::InPlace,
+                None => Hold::NotCaptured,
             },
             system_call: thread.system_call.map(system_call).transpose()?,
             registers: registers(&thread.registers.unwrap_or_default())?,
             stack: Stack { frames, end: walk_end(stack)? },
+            memory: thread.memory.into_iter().map(memory).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn status(&self, thread: &pb::Thread) -> Result<ThreadStatus, Error> {
+        let state = char::from_u32(thread.state).map(ThreadState::from_letter);
+        let channel = thread.wait_channel_plus_one.checked_sub(1).map(|number| self.string(number)).transpose()?;
+        let stack = thread.kernel_stack_known.then(|| {
+            thread.kernel_stack.iter().map(|number| self.string(*number)).collect::<Result<Vec<String>, Error>>()
+        });
+        Ok(ThreadStatus {
+            start: StartTime(thread.start_ticks),
+            name: self.string(thread.name)?,
+            state: state.ok_or(Error::Unknown("the state of a thread"))?,
+            scheduling: Scheduling {
+                cpu_ns: thread.cpu_ns_plus_one.checked_sub(1),
+                run_queue_wait_ns: thread.run_queue_wait_ns_plus_one.checked_sub(1),
+                voluntary_switches: thread.voluntary_switches_plus_one.checked_sub(1),
+                involuntary_switches: thread.involuntary_switches_plus_one.checked_sub(1),
+                last_cpu: thread.last_cpu_plus_one.checked_sub(1),
+                policy: thread.policy_plus_one.checked_sub(1).map(Policy::from_number),
+            },
+            signals: thread.signals.map(|sets| SignalSets {
+                blocked: SignalSet(sets.blocked),
+                ignored: SignalSet(sets.ignored),
+                caught: SignalSet(sets.caught),
+                pending: SignalSet(sets.pending),
+                process_pending: SignalSet(sets.process_pending),
+            }),
+            wait: KernelWait { channel, stack: stack.transpose()? },
         })
     }
 }
@@ -159,6 +188,7 @@ fn decode_frame(frame: &pb::Frame, places: &HashMap<u32, ModuleIndex>) -> Result
         Ok(pb::FoundBy::Cfi) => FoundBy::Cfi,
         Ok(pb::FoundBy::SignalFrame) => FoundBy::SignalFrame,
         Ok(pb::FoundBy::FramePointer) => FoundBy::FramePointer,
+        Ok(pb::FoundBy::Inferred) => FoundBy::Inferred,
         Ok(pb::FoundBy::Guess) => FoundBy::Guess,
         Ok(pb::FoundBy::Unspecified) | Err(_) => {
             return Err(Error::Unknown("how a frame was found"));
@@ -168,7 +198,28 @@ fn decode_frame(frame: &pb::Frame, places: &HashMap<u32, ModuleIndex>) -> Result
     Ok(Frame { code, found })
 }
 
-fn system_call(message: pb::SystemCall) -> Result<SystemCall, Error> {
+pub(super) fn stop_mode(number: i32) -> Result<StopMode, Error> {
+    match pb::StopMode::try_from(number) {
+        Ok(pb::StopMode::None) => Ok(StopMode::None),
+        Ok(pb::StopMode::OneAtATime) => Ok(StopMode::OneAtATime),
+        Ok(pb::StopMode::All) => Ok(StopMode::All),
+        Ok(pb::StopMode::Unspecified) | Err(_) => Err(Error::Unknown("the stop mode")),
+    }
+}
+
+fn memory(message: pb::Memory) -> Result<MemoryPiece, Error> {
+    use pb::memory::What;
+    let argument = |number: u32| u8::try_from(number).map_err(|_| Error::Unknown("an argument of a system call"));
+    let what = match message.what.ok_or(Error::Unknown("why memory was copied"))? {
+        What::Futex(_) => MemoryOf::Futex,
+        What::Argument(number) => MemoryOf::Argument(argument(number)?),
+        What::Path(number) => MemoryOf::Path(argument(number)?),
+        What::Asked(text) => MemoryOf::Asked(text),
+    };
+    Ok(MemoryPiece { address: RuntimeAddress(message.address), bytes: message.bytes.into(), what })
+}
+
+pub(super) fn system_call(message: pb::SystemCall) -> Result<SystemCall, Error> {
     let arguments = message.arguments.try_into().map_err(|_| Error::Unknown("the arguments of a system call"))?;
     Ok(SystemCall { number: message.number, arguments })
 }
@@ -185,6 +236,9 @@ fn registers(message: &pb::Registers) -> Result<Registers, Error> {
     if !message.special.is_empty() {
         let special = message.special.as_slice().try_into().map_err(|_| Error::Unknown("a special register"))?;
         registers.special = Some(SpecialRegisters(special));
+    }
+    if !message.floating_point.is_empty() {
+        registers.floating = Some(FloatingPoint(message.floating_point.as_slice().into()));
     }
     Ok(registers)
 }

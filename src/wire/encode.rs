@@ -7,7 +7,8 @@ use prost::Message;
 
 use super::{notice, pb};
 use crate::model::{
-    CodeAddress, FoundBy, Frame, Hold, Module, Place, Recording, Registers, Snapshot, Stack, StopMode, Thread, WalkEnd,
+    CodeAddress, FoundBy, Frame, Hold, MemoryOf, MemoryPiece, Module, Place, Recording, Registers, Snapshot, Stack,
+    StopMode, SystemCall, Thread, ThreadStatus, WalkEnd,
 };
 
 /// Rows that were given numbers, and those of them that the current record brings.
@@ -37,7 +38,8 @@ impl<K: Eq + Hash, M> Table<K, M> {
     }
 }
 
-/// Turns what is to be stored in one file into records, remembering what the file already has.
+/// Turns what is to be stored in one file into records, remembering what the file already has, until little of it is of
+/// use.
 pub struct Encoder {
     strings: Table<String, String>,
     modules: Table<Module, pb::Module>,
@@ -66,6 +68,12 @@ impl Encoder {
     }
 
     pub fn snapshot(&mut self, snapshot: &Snapshot) -> Vec<u8> {
+        // A process that has executed a program has everything elsewhere: what is remembered would never be used again,
+        // and one that executes for ever would make it grow for ever.
+        let fresh = snapshot.modules.iter().filter(|module| !self.modules.numbers.contains_key(module)).count();
+        if 2 * fresh >= snapshot.modules.len().max(1) {
+            *self = Self::default();
+        }
         let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.module(module)).collect();
         let process = &snapshot.process;
         let process = pb::Process {
@@ -87,11 +95,7 @@ impl Encoder {
             realtime_ns: snapshot.taken.realtime_ns,
             monotonic_ns: snapshot.taken.monotonic_ns,
             process: Some(process),
-            stop: match snapshot.stop {
-                StopMode::OneAtATime => pb::StopMode::OneAtATime,
-                StopMode::All => pb::StopMode::All,
-            }
-            .into(),
+            stop: stop_mode(snapshot.stop).into(),
             window_ns: nanoseconds(snapshot.window),
             tables: Some(pb::Tables {
                 strings_before,
@@ -106,6 +110,8 @@ impl Encoder {
             modules,
             threads,
             notices,
+            took_ns: nanoseconds(snapshot.took),
+            memory: snapshot.memory.iter().map(memory).collect(),
         };
         pb::Record { kind: Some(pb::record::Kind::Snapshot(message)) }.encode_to_vec()
     }
@@ -130,21 +136,35 @@ impl Encoder {
     }
 
     fn thread(&mut self, thread: &Thread, modules: &[u32]) -> pb::Thread {
+        let plus_one = |value: Option<u64>| value.map_or(0, |value| value.saturating_add(1));
+        let ThreadStatus { start, name, state, scheduling, signals, wait } = &thread.status;
         pb::Thread {
             tid: thread.tid.0,
-            start_ticks: thread.start.0,
-            name: self.string(&thread.name),
-            state: thread.state.letter().into(),
-            cpu_ns_plus_one: thread.cpu_ns.map_or(0, |time| time.saturating_add(1)),
-            held_ns_plus_one: match thread.hold {
-                Hold::Held(time) => nanoseconds(time).saturating_add(1),
-                Hold::Untouched => 0,
-            },
-            system_call: thread
-                .system_call
-                .map(|call| pb::SystemCall { number: call.number, arguments: call.arguments.to_vec() }),
+            start_ticks: start.0,
+            name: self.string(name),
+            state: state.letter().into(),
+            cpu_ns_plus_one: plus_one(scheduling.cpu_ns),
+            held_ns_plus_one: plus_one(thread.hold.time().map(nanoseconds)),
+            system_call: thread.system_call.map(system_call),
             registers: Some(registers(&thread.registers)),
             stack: self.stack(&thread.stack, modules),
+            in_place: thread.hold == Hold::InPlace,
+            run_queue_wait_ns_plus_one: plus_one(scheduling.run_queue_wait_ns),
+            voluntary_switches_plus_one: plus_one(scheduling.voluntary_switches),
+            involuntary_switches_plus_one: plus_one(scheduling.involuntary_switches),
+            last_cpu_plus_one: scheduling.last_cpu.map_or(0, |cpu| cpu.saturating_add(1)),
+            policy_plus_one: scheduling.policy.map_or(0, |policy| policy.number().saturating_add(1)),
+            signals: signals.map(|sets| pb::Signals {
+                blocked: sets.blocked.0,
+                ignored: sets.ignored.0,
+                caught: sets.caught.0,
+                pending: sets.pending.0,
+                process_pending: sets.process_pending.0,
+            }),
+            wait_channel_plus_one: wait.channel.as_ref().map_or(0, |name| self.string(name) + 1),
+            kernel_stack: wait.stack.iter().flatten().map(|frame| self.string(frame)).collect(),
+            kernel_stack_known: wait.stack.is_some(),
+            memory: thread.memory.iter().map(memory).collect(),
         }
     }
 
@@ -174,6 +194,7 @@ impl Encoder {
                 FoundBy::Cfi => pb::FoundBy::Cfi,
                 FoundBy::SignalFrame => pb::FoundBy::SignalFrame,
                 FoundBy::FramePointer => pb::FoundBy::FramePointer,
+                FoundBy::Inferred => pb::FoundBy::Inferred,
                 FoundBy::Guess => pb::FoundBy::Guess,
             }
             .into(),
@@ -188,7 +209,34 @@ fn registers(registers: &Registers) -> pb::Registers {
         message.values.push(value);
     }
     message.special = registers.special.map(|special| special.0.to_vec()).unwrap_or_default();
+    message.floating_point = registers.floating.as_ref().map(|floating| floating.0.to_vec()).unwrap_or_default();
     message
+}
+
+pub(super) fn stop_mode(stop: StopMode) -> pb::StopMode {
+    match stop {
+        StopMode::None => pb::StopMode::None,
+        StopMode::OneAtATime => pb::StopMode::OneAtATime,
+        StopMode::All => pb::StopMode::All,
+    }
+}
+
+pub(super) fn system_call(call: SystemCall) -> pb::SystemCall {
+    pb::SystemCall { number: call.number, arguments: call.arguments.to_vec() }
+}
+
+fn memory(piece: &MemoryPiece) -> pb::Memory {
+    use pb::memory::What;
+    pb::Memory {
+        address: piece.address.0,
+        bytes: piece.bytes.to_vec(),
+        what: Some(match &piece.what {
+            MemoryOf::Futex => What::Futex(pb::Nothing {}),
+            MemoryOf::Argument(number) => What::Argument((*number).into()),
+            MemoryOf::Path(number) => What::Path((*number).into()),
+            MemoryOf::Asked(text) => What::Asked(text.clone()),
+        }),
+    }
 }
 
 fn walk_end(end: WalkEnd) -> (pb::WalkEnd, u64, u32) {

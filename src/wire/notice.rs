@@ -1,8 +1,9 @@
 //! Notices, both ways.
 
+use super::encode::{self, system_call};
 use super::pb::notice::Reason as Message;
-use super::{Error, pb};
-use crate::model::{Notice, Pid, Reason, RuntimeAddress, Subject, Tid};
+use super::{Error, decode, pb};
+use crate::model::{Bound, Notice, Pid, Reason, RuntimeAddress, Subject, Tid};
 
 pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::Notice {
     let (tid, module_path_plus_one) = match &notice.subject {
@@ -25,6 +26,16 @@ pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::N
         Reason::FileReplaced => Message::FileReplaced(pb::Nothing {}),
         Reason::FileUnreadable { why } => Message::FileUnreadable(why.clone()),
         Reason::ThreadsStillAppearing => Message::ThreadsStillAppearing(pb::Nothing {}),
+        Reason::Running => Message::Running(pb::Nothing {}),
+        Reason::Unsteady => Message::Unsteady(pb::Nothing {}),
+        Reason::Disturbed(call) => Message::Disturbed(system_call(*call)),
+        Reason::CallUnknown => Message::CallUnknown(pb::Nothing {}),
+        Reason::MemoryBlocked => Message::MemoryBlocked(pb::Nothing {}),
+        Reason::Degraded { to, bound } => {
+            Message::Degraded(pb::Degraded { to: encode::stop_mode(*to).into(), duty: *bound == Bound::Duty })
+        }
+        Reason::HeldTooLong { limit_us } => Message::HeldTooLong(*limit_us),
+        Reason::TracerDied => Message::TracerDied(pb::Nothing {}),
     };
     pb::Notice { tid, module_path_plus_one, reason: Some(reason) }
 }
@@ -50,6 +61,17 @@ pub(super) fn decode(notice: pb::Notice, string: impl FnOnce(u32) -> Result<Stri
         Message::FileReplaced(_) => Reason::FileReplaced,
         Message::FileUnreadable(why) => Reason::FileUnreadable { why },
         Message::ThreadsStillAppearing(_) => Reason::ThreadsStillAppearing,
+        Message::Running(_) => Reason::Running,
+        Message::Unsteady(_) => Reason::Unsteady,
+        Message::Disturbed(call) => Reason::Disturbed(decode::system_call(call)?),
+        Message::CallUnknown(_) => Reason::CallUnknown,
+        Message::MemoryBlocked(_) => Reason::MemoryBlocked,
+        Message::Degraded(message) => Reason::Degraded {
+            to: decode::stop_mode(message.to)?,
+            bound: if message.duty { Bound::Duty } else { Bound::Hold },
+        },
+        Message::HeldTooLong(limit_us) => Reason::HeldTooLong { limit_us },
+        Message::TracerDied(_) => Reason::TracerDied,
     };
     Ok(Notice { subject, reason })
 }

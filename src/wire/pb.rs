@@ -52,7 +52,7 @@ pub struct Snapshot {
     pub process: ::core::option::Option<Process>,
     #[prost(enumeration = "StopMode", tag = "5")]
     pub stop: i32,
-    /// Nanoseconds from before the first thread was stopped until after the last was let go.
+    /// Nanoseconds from before the first thread was asked to stop until after the last was let go.
     #[prost(uint64, tag = "6")]
     pub window_ns: u64,
     /// Rows of the tables that are new with this snapshot.
@@ -67,8 +67,14 @@ pub struct Snapshot {
     /// What could not be seen, and why.
     #[prost(message, repeated, tag = "10")]
     pub notices: ::prost::alloc::vec::Vec<Notice>,
+    /// Nanoseconds that taking the snapshot took in all, what was read of /proc included; 0 when that is not known.
+    #[prost(uint64, tag = "11")]
+    pub took_ns: u64,
+    /// What was copied of the process's memory for no thread in particular.
+    #[prost(message, repeated, tag = "12")]
+    pub memory: ::prost::alloc::vec::Vec<Memory>,
 }
-/// New rows of the four tables, and how many rows came before them in the file.
+/// New rows of the four tables, and how many rows came before them in the file or since the tables began anew.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Tables {
     #[prost(uint32, tag = "1")]
@@ -160,7 +166,7 @@ pub struct Stack {
     #[prost(uint32, tag = "4")]
     pub end_register: u32,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Thread {
     #[prost(int32, tag = "1")]
     pub tid: i32,
@@ -187,6 +193,83 @@ pub struct Thread {
     /// Row number of the stack.
     #[prost(uint32, tag = "9")]
     pub stack: u32,
+    /// Whether it was read in place, without stopping it: of the registers only those are known with which it entered the
+    /// kernel. When it was neither held nor read in place, a notice says why.
+    #[prost(bool, tag = "10")]
+    pub in_place: bool,
+    /// Nanoseconds for which it was runnable and waited for a CPU, plus 1; 0 when the kernel does not say. The same holds for
+    /// the next four.
+    #[prost(uint64, tag = "11")]
+    pub run_queue_wait_ns_plus_one: u64,
+    /// How often it gave up its CPU to wait, and how often the CPU was taken from it.
+    #[prost(uint64, tag = "12")]
+    pub voluntary_switches_plus_one: u64,
+    #[prost(uint64, tag = "13")]
+    pub involuntary_switches_plus_one: u64,
+    /// The CPU it was on last.
+    #[prost(uint32, tag = "14")]
+    pub last_cpu_plus_one: u32,
+    /// Its scheduling class as linux/sched.h numbers them: 0 other, 1 fifo, 2 rr, 3 batch, 5 idle, 6 deadline.
+    #[prost(uint32, tag = "15")]
+    pub policy_plus_one: u32,
+    /// Absent when the kernel does not say.
+    #[prost(message, optional, tag = "16")]
+    pub signals: ::core::option::Option<Signals>,
+    /// Row number of a string plus 1: the kernel's function in which it sleeps; 0 when there is none or that is not known.
+    #[prost(uint32, tag = "17")]
+    pub wait_channel_plus_one: u32,
+    /// Row numbers of strings: the kernel's frames, innermost first, as /proc/PID/task/TID/stack writes them.
+    #[prost(uint32, repeated, tag = "18")]
+    pub kernel_stack: ::prost::alloc::vec::Vec<u32>,
+    /// Whether the kernel's frames were permitted to be read; there are none of a thread that runs.
+    #[prost(bool, tag = "19")]
+    pub kernel_stack_known: bool,
+    /// Memory that was copied because of this thread.
+    #[prost(message, repeated, tag = "20")]
+    pub memory: ::prost::alloc::vec::Vec<Memory>,
+}
+/// Sets of signals: bit n - 1 stands for signal n.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Signals {
+    #[prost(fixed64, tag = "1")]
+    pub blocked: u64,
+    #[prost(fixed64, tag = "2")]
+    pub ignored: u64,
+    #[prost(fixed64, tag = "3")]
+    pub caught: u64,
+    /// On their way to this thread, and to whichever thread of the process takes them.
+    #[prost(fixed64, tag = "4")]
+    pub pending: u64,
+    #[prost(fixed64, tag = "5")]
+    pub process_pending: u64,
+}
+/// Some bytes of the process's memory, and why they were copied.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Memory {
+    #[prost(fixed64, tag = "1")]
+    pub address: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub bytes: ::prost::alloc::vec::Vec<u8>,
+    #[prost(oneof = "memory::What", tags = "3, 4, 5, 6")]
+    pub what: ::core::option::Option<memory::What>,
+}
+/// Nested message and enum types in `Memory`.
+pub mod memory {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum What {
+        /// The word that a futex wait is about, with its neighbours.
+        #[prost(message, tag = "3")]
+        Futex(super::Nothing),
+        /// What the argument of this number, counted from 0, of the system call points to.
+        #[prost(uint32, tag = "4")]
+        Argument(u32),
+        /// The path that it points to.
+        #[prost(uint32, tag = "5")]
+        Path(u32),
+        /// What the user asked for, as it was typed.
+        #[prost(string, tag = "6")]
+        Asked(::prost::alloc::string::String),
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SystemCall {
@@ -208,6 +291,9 @@ pub struct Registers {
     /// eflags, fs_base, gs_base, cs, ss, ds, es, fs, gs; empty when unknown.
     #[prost(fixed64, repeated, tag = "3")]
     pub special: ::prost::alloc::vec::Vec<u64>,
+    /// The x87 and SSE registers as FXSAVE lays them out, 512 bytes; empty when unknown or not asked for.
+    #[prost(bytes = "vec", tag = "4")]
+    pub floating_point: ::prost::alloc::vec::Vec<u8>,
 }
 /// One thing that could not be seen.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -217,7 +303,10 @@ pub struct Notice {
     pub tid: i32,
     #[prost(uint32, tag = "2")]
     pub module_path_plus_one: u32,
-    #[prost(oneof = "notice::Reason", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(
+        oneof = "notice::Reason",
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
+    )]
     pub reason: ::core::option::Option<notice::Reason>,
 }
 /// Nested message and enum types in `Notice`.
@@ -258,6 +347,29 @@ pub mod notice {
         /// It had not stopped in time to be of the same moment as the others, and was captured after them.
         #[prost(message, tag = "14")]
         StoppedLate(super::Nothing),
+        /// It was running, and nothing was to be stopped.
+        #[prost(message, tag = "15")]
+        Running(super::Nothing),
+        /// It woke up each time it was read in place, and a stop would have disturbed its system call.
+        #[prost(message, tag = "16")]
+        Unsteady(super::Nothing),
+        /// It entered this call just as it was stopped, which made the call return early.
+        #[prost(message, tag = "17")]
+        Disturbed(super::SystemCall),
+        /// System calls may not be read, so threads were held whatever they were doing.
+        #[prost(message, tag = "18")]
+        CallUnknown(super::Nothing),
+        /// The process's memory could not be read in time.
+        #[prost(message, tag = "19")]
+        MemoryBlocked(super::Nothing),
+        #[prost(message, tag = "20")]
+        Degraded(super::Degraded),
+        /// It was let go before it was captured, after this many microseconds.
+        #[prost(uint64, tag = "21")]
+        HeldTooLong(u64),
+        /// The process that traces died while it was busy with it.
+        #[prost(message, tag = "22")]
+        TracerDied(super::Nothing),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -267,6 +379,16 @@ pub struct DidNotStop {
     /// Microseconds.
     #[prost(uint64, tag = "1")]
     pub waited_us: u64,
+}
+/// A bound on how long threads may be held was reached, or would have been.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Degraded {
+    /// How the snapshot was taken from then on.
+    #[prost(enumeration = "StopMode", tag = "1")]
+    pub to: i32,
+    /// Whether it was the bound on the share of time, and not the one on a single hold.
+    #[prost(bool, tag = "2")]
+    pub duty: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AlreadyTraced {
@@ -285,15 +407,17 @@ pub struct Refused {
     #[prost(int32, tag = "2")]
     pub errno: i32,
 }
-/// Which threads were held at the same time.
+/// Which threads were held, and which at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum StopMode {
     Unspecified = 0,
-    /// One thread at a time: the stacks are of slightly different moments.
+    /// One thread at a time, and those not at all that a stop would disturb: the stacks are of slightly different moments.
     OneAtATime = 1,
     /// Every thread at once: one moment for all.
     All = 2,
+    /// None.
+    None = 3,
 }
 impl StopMode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -305,6 +429,7 @@ impl StopMode {
             Self::Unspecified => "STOP_MODE_UNSPECIFIED",
             Self::OneAtATime => "STOP_MODE_ONE_AT_A_TIME",
             Self::All => "STOP_MODE_ALL",
+            Self::None => "STOP_MODE_NONE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -313,6 +438,7 @@ impl StopMode {
             "STOP_MODE_UNSPECIFIED" => Some(Self::Unspecified),
             "STOP_MODE_ONE_AT_A_TIME" => Some(Self::OneAtATime),
             "STOP_MODE_ALL" => Some(Self::All),
+            "STOP_MODE_NONE" => Some(Self::None),
             _ => None,
         }
     }
@@ -332,6 +458,9 @@ pub enum FoundBy {
     FramePointer = 4,
     /// The word at the stack pointer was taken for a return address.
     Guess = 5,
+    /// Call frame information of the frame inside it, with a register that was unknown and was recovered from what a caller
+    /// leaves on the stack.
+    Inferred = 6,
 }
 impl FoundBy {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -346,6 +475,7 @@ impl FoundBy {
             Self::SignalFrame => "FOUND_BY_SIGNAL_FRAME",
             Self::FramePointer => "FOUND_BY_FRAME_POINTER",
             Self::Guess => "FOUND_BY_GUESS",
+            Self::Inferred => "FOUND_BY_INFERRED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -357,6 +487,7 @@ impl FoundBy {
             "FOUND_BY_SIGNAL_FRAME" => Some(Self::SignalFrame),
             "FOUND_BY_FRAME_POINTER" => Some(Self::FramePointer),
             "FOUND_BY_GUESS" => Some(Self::Guess),
+            "FOUND_BY_INFERRED" => Some(Self::Inferred),
             _ => None,
         }
     }

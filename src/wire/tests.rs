@@ -5,6 +5,18 @@ use std::time::Duration;
 use super::{Decoder, Encoder, Error, Record};
 use crate::model::*;
 
+/// A piece of memory of each kind.
+fn memory() -> Vec<MemoryPiece> {
+    let piece =
+        |what, bytes: &[u8]| MemoryPiece { address: RuntimeAddress(0x7fff_0000_0000), bytes: bytes.into(), what };
+    vec![
+        piece(MemoryOf::Futex, b"\0\x01\xff"),
+        piece(MemoryOf::Argument(5), b""),
+        piece(MemoryOf::Path(0), b"/a"),
+        piece(MemoryOf::Asked("rsp:64".into()), &[0; 64]),
+    ]
+}
+
 /// A snapshot in which every kind of everything occurs.
 fn everything(number: u64) -> Snapshot {
     let place = |address| Place::InModule { module: ModuleIndex(1), address: FileAddress(address) };
@@ -14,6 +26,7 @@ fn everything(number: u64) -> Snapshot {
         Frame { code: CodeAddress::Return(place(0x20)), found: FoundBy::Cfi },
         Frame { code: CodeAddress::Pc(place(0x20)), found: FoundBy::SignalFrame },
         Frame { code: CodeAddress::Return(Place::Outside(RuntimeAddress(0x30))), found: FoundBy::FramePointer },
+        Frame { code: CodeAddress::Return(place(0x40)), found: FoundBy::Inferred },
     ];
     let at = RuntimeAddress(0x7fff_0000_1234);
     let ends = [
@@ -32,19 +45,42 @@ fn everything(number: u64) -> Snapshot {
     general.set(Register::Rax, 0);
     let thread = |(tid, end): (i32, WalkEnd)| Thread {
         tid: Tid(tid),
-        start: StartTime(u64::MAX),
-        name: "worker \u{fffd}".into(),
-        state: ThreadState::from_letter(['R', 'S', 'D', 'T', 't', 'Z', 'X', 'P'][tid as usize % 8]),
-        cpu_ns: (tid % 2 == 0).then_some(0),
-        hold: if tid % 3 == 0 { Hold::Untouched } else { Hold::Held(Duration::from_nanos(0)) },
+        status: ThreadStatus {
+            start: StartTime(u64::MAX),
+            name: "worker \u{fffd}".into(),
+            state: ThreadState::from_letter(['R', 'S', 'D', 'T', 't', 'Z', 'X', 'P'][tid as usize % 8]),
+            scheduling: Scheduling {
+                cpu_ns: (tid % 2 == 0).then_some(0),
+                run_queue_wait_ns: (tid % 2 == 1).then_some(0),
+                voluntary_switches: (tid % 3 == 0).then_some(7),
+                involuntary_switches: (tid % 3 == 1).then_some(0),
+                last_cpu: (tid % 4 == 0).then_some(0),
+                policy: (tid % 5 > 0).then(|| Policy::from_number(tid as u32 % 8)),
+            },
+            signals: (tid % 2 == 0).then_some(SignalSets {
+                blocked: SignalSet(1),
+                ignored: SignalSet(2),
+                caught: SignalSet(u64::MAX),
+                pending: SignalSet(0),
+                process_pending: SignalSet(1 << 63),
+            }),
+            wait: KernelWait {
+                channel: (tid % 2 == 0).then(|| "futex_wait_queue".into()),
+                stack: [None, Some(Vec::new()), Some(vec!["a+0x1/0x2".into(), "b".into()])][tid as usize % 3].clone(),
+            },
+        },
+        hold: [Hold::InPlace, Hold::Held(Duration::from_nanos(0)), Hold::NotCaptured][tid as usize % 3],
         system_call: (tid % 2 == 1).then_some(SystemCall { number: 0, arguments: [0, 1, u64::MAX, 3, 4, 5] }),
         registers: Registers {
             general,
             special: (tid % 3 != 0).then_some(SpecialRegisters([1, 2, 3, 4, 5, 6, 7, 8, u64::MAX])),
+            floating: (tid % 4 == 1).then(|| FloatingPoint(vec![7; 512].into())),
         },
-        stack: Stack { frames: frames[..tid as usize % 6].to_vec(), end },
+        stack: Stack { frames: frames[..tid as usize % 7].to_vec(), end },
+        memory: if tid % 2 == 0 { Vec::new() } else { memory() },
     };
     let notice = |subject, reason| Notice { subject, reason };
+    let call = SystemCall { number: 232, arguments: [1, 2, 3, 4, 5, u64::MAX] };
     let module = |path: &str, build_id: Option<&[u8]>, image: Option<&[u8]>| Module {
         path: path.into(),
         build_id: build_id.map(|id| BuildId(id.to_vec())),
@@ -62,12 +98,23 @@ fn everything(number: u64) -> Snapshot {
             executable: "/bin/x".into(),
             command: vec!["x".into(), String::new(), "-y".into()],
         },
-        stop: if number.is_multiple_of(2) { StopMode::All } else { StopMode::OneAtATime },
+        stop: [StopMode::All, StopMode::OneAtATime, StopMode::None][number as usize % 3],
         window: Duration::from_micros(12),
+        took: Duration::from_micros(345),
         modules: vec![module("/bin/x", None, None), module("[vdso]", Some(&[1, 2]), Some(b"ELF"))],
         threads: (1..).zip(ends).map(thread).collect(),
+        memory: memory(),
         notices: vec![
             notice(Subject::Process, Reason::ThreadsStillAppearing),
+            notice(Subject::Thread(Tid(5)), Reason::Running),
+            notice(Subject::Thread(Tid(5)), Reason::Unsteady),
+            notice(Subject::Thread(Tid(5)), Reason::Disturbed(call)),
+            notice(Subject::Process, Reason::CallUnknown),
+            notice(Subject::Process, Reason::MemoryBlocked),
+            notice(Subject::Process, Reason::Degraded { to: StopMode::None, bound: Bound::Duty }),
+            notice(Subject::Process, Reason::Degraded { to: StopMode::OneAtATime, bound: Bound::Hold }),
+            notice(Subject::Thread(Tid(5)), Reason::HeldTooLong { limit_us: 10_000 }),
+            notice(Subject::Thread(Tid(5)), Reason::TracerDied),
             notice(Subject::Thread(Tid(5)), Reason::ThreadGone),
             notice(Subject::Thread(Tid(5)), Reason::Uninterruptible),
             notice(Subject::Thread(Tid(5)), Reason::DidNotStop { waited_us: 5000 }),
@@ -120,6 +167,22 @@ fn what_was_seen_before_is_not_stored_again() {
     let first = encoder.snapshot(&everything(1)).len();
     let second = encoder.snapshot(&everything(1)).len();
     assert!(second < first - 200, "{second} bytes after {first}");
+}
+
+#[test]
+fn a_process_that_executes_for_ever_does_not_make_the_tables_grow() {
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    let first = encoder.snapshot(&everything(1)).len();
+    decoder.record(&encoder.snapshot(&everything(1))).expect_err("it has missed the first");
+    for number in 2..5 {
+        let mut elsewhere = everything(number);
+        for module in &mut elsewhere.modules {
+            module.range = RuntimeAddress(number << 20)..RuntimeAddress(number << 21);
+        }
+        let bytes = encoder.snapshot(&elsewhere);
+        assert!(bytes.len().abs_diff(first) < 50, "{} bytes after {first}: everything is stored again", bytes.len());
+        assert_eq!(snapshot_of(decoder.record(&bytes)), elsewhere, "and needs nothing of what came before");
+    }
 }
 
 #[test]

@@ -77,7 +77,9 @@ fn sample(pid: &str, stop: &str, wanted: u64) -> Duration {
         // Recordings are thrown away piece by piece; all together would fill a small disk.
         let count = (wanted - taken).min(1000).to_string();
         let sampler = Sampler::start(
-            hangsnap().args(["--pid", pid, "--every", "1ms", "--stop", stop, "--count", &count, "-o"]).arg(&file),
+            hangsnap()
+                .args(["--pid", pid, "--max-duty", "100%", "--every", "1ms", "--stop", stop, "--count", &count, "-o"])
+                .arg(&file),
         );
         taken += sampler.end().snapshots();
     }

@@ -52,7 +52,9 @@ fn killed_at_random_moments_it_leaves_a_target_that_runs_on() {
         let file = directory.path().join(format!("{round}.hangsnap"));
         let stop = if round % 2 == 0 { "auto" } else { "all" };
         let mut sampler = Sampler::start(
-            hangsnap().args(["--pid", &victim.pid(), "--every", "1ms", "--stop", stop, "-o"]).arg(&file),
+            hangsnap()
+                .args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "--stop", stop, "-o"])
+                .arg(&file),
         );
         sampler.line_with("#1 ");
         // The moment is what is random here; nothing is waited for.

@@ -37,7 +37,9 @@ fn signals_that_arrive_during_holds_are_delivered_once_in_order_and_with_their_o
         let counters = Counters::open(&shared);
         let file = directory.path().join("signals.hangsnap");
         let mut sampler = Sampler::start(
-            hangsnap().args(["--pid", &victim.pid(), "--every", "1ms", "--stop", stop, "-o"]).arg(&file),
+            hangsnap()
+                .args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "--stop", stop, "-o"])
+                .arg(&file),
         );
         sampler.line_with("#1 ");
         let mut sent = 0;
@@ -95,7 +97,19 @@ fn a_target_that_is_stopped_is_sampled_and_stays_stopped_until_it_is_continued()
         let file = directory.path().join(format!("{round}.hangsnap"));
         succeed(
             hangsnap()
-                .args(["--pid", &victim.pid(), "--stop", stop, "--every", "1ms", "--count", "100", "-o"])
+                .args([
+                    "--pid",
+                    &victim.pid(),
+                    "--stop",
+                    stop,
+                    "--max-duty",
+                    "100%",
+                    "--every",
+                    "1ms",
+                    "--count",
+                    "100",
+                    "-o",
+                ])
                 .arg(&file),
         );
         assert!(all_are(&victim, 'T'), "still stopped, by nobody's tracing: {:?}", states_and_tracers(&victim));
@@ -112,7 +126,9 @@ fn a_stop_and_a_continue_that_arrive_while_it_is_sampled_take_effect() {
     for stop in ["auto", "all"] {
         let file = directory.path().join(format!("{stop}.hangsnap"));
         let mut sampler = Sampler::start(
-            hangsnap().args(["--pid", &victim.pid(), "--every", "1ms", "--stop", stop, "-o"]).arg(&file),
+            hangsnap()
+                .args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "--stop", stop, "-o"])
+                .arg(&file),
         );
         sampler.line_with("#1 ");
         for _ in 0..50 {

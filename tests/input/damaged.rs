@@ -23,7 +23,11 @@ impl Recording {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("whole.hangsnap");
         let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
-        succeed(hangsnap().args(["--pid", &victim.pid(), "--every", "1ms", "--count", "3", "-o"]).arg(&file));
+        succeed(
+            hangsnap()
+                .args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "--count", "3", "-o"])
+                .arg(&file),
+        );
         let bytes = fs::read(&file).expect("the recording");
         let mut ends = Vec::new();
         let mut at = MAGIC;

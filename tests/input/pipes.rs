@@ -13,7 +13,18 @@ fn sleeper() -> Victim {
 
 fn record(directory: &Path, victim: &Victim) -> String {
     let file = directory.join("recorded.hangsnap").display().to_string();
-    succeed(hangsnap().args(["--pid", &victim.pid(), "--every", "1ms", "--count", "200", "-o", &file]));
+    succeed(hangsnap().args([
+        "--pid",
+        &victim.pid(),
+        "--max-duty",
+        "100%",
+        "--every",
+        "1ms",
+        "--count",
+        "200",
+        "-o",
+        &file,
+    ]));
     file
 }
 
@@ -111,7 +122,7 @@ fn names_that_a_target_chose_do_not_reach_the_terminal_as_they_are() {
     fs::copy(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"]), &alive).expect("just compiled");
     let victim = Victim::start(&mut Command::new(alive));
     let recorded = directory.path().join("recorded.hangsnap").display().to_string();
-    let every = ["--pid", &victim.pid(), "--every", "1ms", "--count", "2", "-o", &recorded];
+    let every = ["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "--count", "2", "-o", &recorded];
     for arguments in [&["--pid", &victim.pid()][..], &every, &["show", &recorded], &["list", &recorded]] {
         let (code, shown) = on_a_terminal(&[("NO_COLOR", "1")], arguments);
         assert_eq!(code, Some(0), "{arguments:?}: {shown:?}");

@@ -100,8 +100,12 @@ fn an_output_that_is_there_already_is_not_touched() {
     fs::write(&file, "precious").expect("a file of ours");
     let link = directory.path().join("link");
     std::os::unix::fs::symlink(directory.path().join("not-there-yet"), &link).expect("a link of ours");
-    for (path, every) in [(&file, &[][..]), (&file, &["--every", "10ms"]), (&link, &[]), (&link, &["--every", "10ms"])]
-    {
+    for (path, every) in [
+        (&file, &[][..]),
+        (&file, &["--max-duty", "100%", "--every", "10ms"]),
+        (&link, &[]),
+        (&link, &["--every", "10ms"]),
+    ] {
         let mut command = hangsnap();
         command.args(["--pid", &victim.pid()]).args(every).arg("-o").arg(path);
         assert_contains(&complaint(&mut command, FAILED), &["exists already", &path.display().to_string()]);
@@ -124,7 +128,7 @@ fn an_output_that_cannot_be_written() {
     // Root may write anywhere but where the kernel has no files, and below what is no directory.
     let places = ["/proc/none.hangsnap".into(), directory.path().join("file/none.hangsnap"), "/proc/none/".into()];
     for place in places {
-        for every in [&[][..], &["--every", "10ms"]] {
+        for every in [&[][..], &["--max-duty", "100%", "--every", "10ms"]] {
             let mut command = hangsnap();
             command.args(["--pid", &victim.pid()]).args(every).arg("-o").arg(&place);
             let line = complaint(&mut command, FAILED);
@@ -153,7 +157,7 @@ fn a_directory_that_one_may_not_write_to() {
     // One of the same user may be looked at, as far as the system's policy goes; where it goes is what fails.
     let victim = Victim::start(&mut as_nobody(&copied));
     for output in [closed.join("none.hangsnap"), closed.join("deeper/"), closed.clone()] {
-        for every in [&[][..], &["--every", "10ms"]] {
+        for every in [&[][..], &["--max-duty", "100%", "--every", "10ms"]] {
             let mut command = as_nobody(&program);
             command.args(["--pid", &victim.pid()]).args(every).arg("-o").arg(&output);
             let line = complaint(&mut command, FAILED);

@@ -23,7 +23,8 @@ fn sleeper() -> Victim {
 fn refused(pid: &str, parts: &[&str]) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("none.hangsnap");
-    let ways: [&[&str]; 3] = [&["--pid", pid], &["--pid", pid, "-o"], &["--pid", pid, "--every", "10ms", "-o"]];
+    let ways: [&[&str]; 3] =
+        [&["--pid", pid], &["--pid", pid, "-o"], &["--pid", pid, "--max-duty", "100%", "--every", "10ms", "-o"]];
     for way in ways {
         let mut command = hangsnap();
         command.args(way);
@@ -58,7 +59,7 @@ fn what_is_no_process_id() {
 fn one_bad_process_among_good_ones_leaves_nothing_behind() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (good, bad) = (sleeper(), pid_of_the_past());
-    for every in [&[][..], &["--every", "10ms", "--count", "2"]] {
+    for every in [&[][..], &["--max-duty", "100%", "--every", "10ms", "--count", "2"]] {
         let output = directory.path().join("recordings/");
         let mut command = hangsnap();
         command.args(["--pid", &good.pid(), "--pid", &bad]).args(every).arg("-o").arg(&output);
@@ -77,7 +78,7 @@ fn a_process_that_one_may_not_trace() {
     fs::copy(hangsnap().get_program(), &program).expect("the program under test");
     let output = tempfile::tempdir().expect("a temporary directory");
     fs::set_permissions(output.path(), fs::Permissions::from_mode(0o777)).expect("our own directory");
-    for every in [&[][..], &["--every", "10ms", "--count", "2"]] {
+    for every in [&[][..], &["--max-duty", "100%", "--every", "10ms", "--count", "2"]] {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(&program);
         command.args(["--pid", &victim.pid()]).args(every).arg("-o").arg(output.path().join("none.hangsnap"));

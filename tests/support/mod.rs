@@ -28,7 +28,8 @@ pub fn victim_source(name: &str) -> PathBuf {
 
 /// Compiles a victim with this compiler and these flags, once for each set of flags, and returns the program.
 ///
-/// `compiler` is `gcc`, `g++`, `rustc` or whatever takes `FLAGS -o PROGRAM SOURCE`.
+/// `compiler` is `gcc`, `g++`, `rustc` or whatever takes `FLAGS -o PROGRAM SOURCE...`. A victim NAME.c that has a directory
+/// NAME is made of the C files in there, too.
 pub fn compile(compiler: &str, source: &str, flags: &[&str]) -> PathBuf {
     // Two tests may want the same victim at the same time.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -38,19 +39,32 @@ pub fn compile(compiler: &str, source: &str, flags: &[&str]) -> PathBuf {
     let variant: String =
         flags.iter().flat_map(|flag| flag.chars()).filter(|c| c.is_ascii_alphanumeric()).collect::<String>();
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{stem}-{compiler}-{variant}"));
+    let beside = fs::read_dir(source.with_extension(""))
+        .map(|entries| entries.map(|entry| entry.expect("the sources stay where they are").path()).collect::<Vec<_>>());
+    let mut sources = beside.unwrap_or_default();
     let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    if modified(&program) > modified(&source) {
+    let newest = sources.iter().chain(&parts(stem)).filter_map(|part| modified(part)).max();
+    if modified(&program) > newest {
         return program;
     }
+    sources.retain(|source| source.extension() == Some(OsStr::new("c")));
     let output = Command::new(compiler)
         .args(flags)
         .arg("-o")
         .arg(&program)
         .arg(&source)
+        .args(&sources)
         .output()
         .unwrap_or_else(|error| panic!("{compiler} cannot be run ({error}); tests/run installs it"));
     assert!(output.status.success(), "{compiler} {}: {}", source.display(), String::from_utf8_lossy(&output.stderr));
     program
+}
+
+/// The files that a victim of this name may be made of: its source, and the headers called after it.
+fn parts(stem: &str) -> Vec<PathBuf> {
+    let files = fs::read_dir(victim_source("")).expect("the victims are there");
+    let paths = files.map(|file| file.expect("an entry").path());
+    paths.filter(|path| path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(stem))).collect()
 }
 
 /// A running process that is killed when the test ends, however it ends.

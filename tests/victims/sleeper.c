@@ -1,7 +1,10 @@
-// Two threads that sleep for ever, in functions with names to look for.
+// Two threads that sleep for ever, in functions with names to look for. With the argument `undumpable` the process is one
+// that its own user may not look at.
 
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 __attribute__((noinline)) static void *rest(void *argument) {
@@ -13,7 +16,8 @@ __attribute__((noinline)) static void doze(void) {
     for (;;) pause();
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1 && !strcmp(argv[1], "undumpable") && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) return 1;
     pthread_t thread;
     if (pthread_create(&thread, NULL, rest, NULL)) return 1;
     puts("ready");

@@ -3,6 +3,8 @@
 //! Addresses and registers are strings of hexadecimal digits, because most readers of JSON keep 53 bits of a number.
 //! Times are nanoseconds.
 
+mod thread;
+
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -10,12 +12,12 @@ use serde::Serialize;
 
 use super::list::{ListedRecording, ListedSnapshot};
 use super::show::Selection;
-use super::system_call;
 use crate::analysis::{Change, Comparison, Streak};
-use crate::model::{
-    CodeAddress, FoundBy, Frame, Hold, Place, Snapshot, SpecialRegister, StopMode, Subject, SystemCall, Thread,
-};
+use crate::model::{Snapshot, StopMode, Subject};
 use crate::symbols::Names;
+use thread::{
+    CallFields, FrameFields, MemoryFields, ThreadFields, call_fields, frame_fields, memory_fields, thread_fields,
+};
 
 #[derive(Serialize)]
 struct SnapshotDocument<'a> {
@@ -24,8 +26,10 @@ struct SnapshotDocument<'a> {
     snapshot: SnapshotFields<'a>,
     stop: &'static str,
     window_ns: u64,
+    took_ns: u64,
     longest_hold_ns: u64,
     threads: Vec<ThreadFields<'a>>,
+    memory: Vec<MemoryFields<'a>>,
     notices: Vec<NoticeFields>,
     files_not_found: Vec<FileFields<'a>>,
 }
@@ -46,48 +50,6 @@ struct SnapshotFields<'a> {
     program: &'a str,
     executable: &'a str,
     command: &'a [String],
-}
-
-#[derive(Serialize)]
-struct ThreadFields<'a> {
-    tid: i32,
-    name: &'a str,
-    state: &'static str,
-    cpu_ns: Option<u64>,
-    held_ns: Option<u64>,
-    system_call: Option<CallFields>,
-    frames: Vec<FrameFields<'a>>,
-    /// Why there are no more frames; null when the outermost was reached.
-    incomplete: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    registers: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-#[derive(Serialize)]
-struct CallFields {
-    number: u32,
-    name: Option<&'static str>,
-    arguments: [String; 6],
-    text: String,
-}
-
-#[derive(Serialize)]
-struct FrameFields<'a> {
-    address: String,
-    is_return_address: bool,
-    found_by: &'static str,
-    module: Option<&'a str>,
-    build_id: Option<String>,
-    file_address: Option<String>,
-    functions: Vec<FunctionFields<'a>>,
-}
-
-#[derive(Serialize)]
-struct FunctionFields<'a> {
-    name: Option<&'a str>,
-    inlined: bool,
-    file: Option<&'a str>,
-    line: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -155,15 +117,18 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
         format: "hangsnap.snapshot/1",
         snapshot: snapshot_fields(snapshot),
         stop: match snapshot.stop {
+            StopMode::None => "none",
             StopMode::OneAtATime => "one-at-a-time",
             StopMode::All => "all",
         },
         window_ns: nanoseconds(snapshot.window),
+        took_ns: nanoseconds(snapshot.took),
         longest_hold_ns: nanoseconds(snapshot.longest_hold()),
         threads: threads
             .into_iter()
             .map(|thread| thread_fields(snapshot, thread, names, selection.registers))
             .collect(),
+        memory: snapshot.memory.iter().map(memory_fields).collect(),
         notices: snapshot
             .notices
             .iter()
@@ -241,79 +206,6 @@ fn snapshot_fields(snapshot: &Snapshot) -> SnapshotFields<'_> {
     }
 }
 
-fn thread_fields<'a>(
-    snapshot: &'a Snapshot,
-    thread: &'a Thread,
-    names: &'a Names,
-    registers: bool,
-) -> ThreadFields<'a> {
-    ThreadFields {
-        tid: thread.tid.0,
-        name: &thread.name,
-        state: thread.state.name(),
-        cpu_ns: thread.cpu_ns,
-        held_ns: match thread.hold {
-            Hold::Held(time) => Some(nanoseconds(time)),
-            Hold::Untouched => None,
-        },
-        system_call: thread.system_call.map(call_fields),
-        frames: thread.stack.frames.iter().map(|frame| frame_fields(snapshot, frame, names)).collect(),
-        incomplete: (thread.stack.end != crate::model::WalkEnd::Root).then(|| thread.stack.end.describe()),
-        registers: registers.then(|| register_fields(thread)),
-    }
-}
-
-fn register_fields(thread: &Thread) -> serde_json::Map<String, serde_json::Value> {
-    let general = thread.registers.general.iter().map(|(register, value)| (register.name(), value));
-    let special = thread.registers.special.into_iter().flat_map(|special| {
-        SpecialRegister::ALL.into_iter().map(move |register| (register.name(), special.get(register)))
-    });
-    general.chain(special).map(|(name, value)| (name.to_owned(), hexadecimal(value).into())).collect()
-}
-
-fn call_fields(call: SystemCall) -> CallFields {
-    CallFields {
-        number: call.number,
-        name: system_call::name(call),
-        arguments: call.arguments.map(hexadecimal),
-        text: system_call::text(call),
-    }
-}
-
-fn frame_fields<'a>(snapshot: &'a Snapshot, frame: &Frame, names: &'a Names) -> FrameFields<'a> {
-    let module = snapshot.module_of(frame);
-    let (address, file_address) = match (frame.code.exact(), module) {
-        (Place::InModule { address, .. }, Some(module)) => (module.bias.to_runtime(address).0, Some(address.0)),
-        (Place::InModule { address, .. }, None) => (address.0, Some(address.0)),
-        (Place::Outside(address), _) => (address.0, None),
-    };
-    let functions = names.of(snapshot, frame);
-    FrameFields {
-        address: hexadecimal(address),
-        is_return_address: matches!(frame.code, CodeAddress::Return(_)),
-        found_by: match frame.found {
-            FoundBy::Context => "context",
-            FoundBy::Cfi => "cfi",
-            FoundBy::SignalFrame => "signal-frame",
-            FoundBy::FramePointer => "frame-pointer",
-            FoundBy::Guess => "guess",
-        },
-        module: module.map(|module| module.path.as_str()),
-        build_id: module.and_then(|module| module.build_id.as_ref()).map(ToString::to_string),
-        file_address: file_address.map(hexadecimal),
-        functions: functions
-            .iter()
-            .enumerate()
-            .map(|(position, function)| FunctionFields {
-                name: function.name.as_deref(),
-                inlined: position + 1 < functions.len(),
-                file: function.file.as_deref(),
-                line: function.line,
-            })
-            .collect(),
-    }
-}
-
 fn change_fields<'a>(comparison: &Comparison<'a>, change: &Change<'a>, names: &'a Names) -> ChangeFields<'a> {
     let Comparison { before, after, .. } = comparison;
     let (word, thread) = match change {
@@ -330,9 +222,9 @@ fn change_fields<'a>(comparison: &Comparison<'a>, change: &Change<'a>, names: &'
     };
     ChangeFields {
         tid: thread.tid.0,
-        name: &thread.name,
+        name: &thread.status.name,
         change: word,
-        state: thread.state.name(),
+        state: thread.status.state.name(),
         system_call: thread.system_call.map(call_fields),
         same_for_ns: streak.map(|streak| nanoseconds(after.taken.since(streak.since))),
         same_in_snapshots: streak.map(|streak| streak.samples),
@@ -342,10 +234,6 @@ fn change_fields<'a>(comparison: &Comparison<'a>, change: &Change<'a>, names: &'
         is: is.map(|frame| frame_fields(after, frame, names)),
         common_frames,
     }
-}
-
-fn hexadecimal(value: u64) -> String {
-    format!("{value:#x}")
 }
 
 fn nanoseconds(time: Duration) -> u64 {

@@ -1,0 +1,106 @@
+//! A thread read in place: without stopping it.
+//!
+//! /proc/PID/task/TID/syscall tells of a thread that is off the CPU where it entered the kernel and with which arguments;
+//! the bytes of its stack belong to that as long as it has not run in between. The count of its time slices proves it: the
+//! same before and after, it never did. Callee-saved registers remain unknown.
+
+use nix::errno::Errno;
+
+use super::copy::STACK_LIMIT;
+use super::extent::{self, Extent};
+use super::ladder::Planned;
+use super::loss;
+use super::protocol::{ContextRecord, StackRecord};
+use super::snapshot::Draft;
+use crate::model::{Hold, Reason};
+use crate::proc::{BlockedCall, ThreadDir};
+use crate::sys::arena::{Piece, Step};
+
+/// Why a thread could not be read in place at this moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NotRead {
+    /// It was running, or ran while it was being read.
+    Runs,
+    Gone,
+    /// Its call may not be read.
+    Refused,
+}
+
+/// Reads a thread that is asleep. It is recorded if that has worked.
+pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>) -> Result<(), NotRead> {
+    let failed = |error| match error {
+        crate::proc::Error::NotPermitted => NotRead::Refused,
+        _ => NotRead::Gone,
+    };
+    let before = thread.run_count().map_err(failed)?;
+    let blocked = thread.blocked_call().map_err(failed)?.ok_or(NotRead::Runs)?;
+    let copied = copy(planned, &blocked, draft);
+    let still = match (before, thread.run_count().map_err(failed)?) {
+        (Some(before), Some(after)) => before == after,
+        // Without a count there is only this: it is where it was, which a loop would be too.
+        _ => true,
+    };
+    if !still || thread.blocked_call().map_err(failed)? != Some(blocked) {
+        return Err(NotRead::Runs);
+    }
+    let stack = match copied {
+        Ok(copied) => copied.keep(draft),
+        Err(None) => StackRecord::default(),
+        Err(Some(errno)) => {
+            draft.notice(planned.tid, loss::memory(errno, blocked.stack_pointer));
+            StackRecord::default()
+        }
+    };
+    draft.captured(planned, Hold::InPlace, ContextRecord::Blocked(blocked), stack, None);
+    Ok(())
+}
+
+/// What was copied of a stack to the beginning of the arena's room.
+struct Copied {
+    used: Extent,
+    length: usize,
+    /// The stack that a signal interrupted, where the handler has one of its own.
+    interrupted: Option<(Extent, usize)>,
+}
+
+/// Copies the stack. An error of None says that memory is not to be read at all.
+fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Result<Copied, Option<Errno>> {
+    let memory = draft.memory.ok_or(None)?;
+    let stack_pointer = blocked.stack_pointer.0;
+    draft.arena.step(Step::ReadingMemory, planned.tid.0);
+    let used = extent::used(&draft.map, stack_pointer, None, STACK_LIMIT);
+    let room = draft.arena.room(2 * STACK_LIMIT);
+    let limit = used.length.min(room.len());
+    let read = memory.read(used.start, &mut room[..limit]);
+    let interrupted = read.ok().and_then(|length| {
+        let other = extent::interrupted_stack_pointer(&draft.map, &room[..length], stack_pointer)?;
+        let rest = &mut room[length..];
+        let used = extent::used(&draft.map, other, None, STACK_LIMIT.min(rest.len()));
+        Some((used, memory.read(used.start, &mut rest[..used.length]).ok()?))
+    });
+    draft.arena.step(Step::ReadingProc, planned.tid.0);
+    Ok(Copied { used, length: read.map_err(Some)?, interrupted })
+}
+
+impl Copied {
+    fn keep(self, draft: &mut Draft<'_>) -> StackRecord {
+        let Self { used, length, interrupted } = self;
+        let kept = draft.arena.keep(length + interrupted.map_or(0, |(_, length)| length));
+        let bytes = Piece { offset: kept.offset, length: length as u64 };
+        let behind = kept.offset + bytes.length;
+        let own = interrupted.map(|(extent, length)| (extent.start.0, Piece { offset: behind, length: length as u64 }));
+        StackRecord { start: used.start.0, bytes, left_out: used.left_out, own }
+    }
+}
+
+/// What it means that a thread could not be read in place after several attempts.
+pub(super) fn loss(planned: &Planned, not_read: NotRead, may_be_held: bool) -> Reason {
+    use crate::model::ThreadState;
+    match (not_read, planned.status.state) {
+        (NotRead::Gone, _) => Reason::ThreadGone,
+        (NotRead::Refused, _) => Reason::Refused { what: "reading its system call".into(), errno: libc::EACCES },
+        (NotRead::Runs, ThreadState::Uninterruptible) => Reason::Uninterruptible,
+        (NotRead::Runs, _) if may_be_held => Reason::Unsteady,
+        (NotRead::Runs, _) => Reason::Running,
+    }
+}

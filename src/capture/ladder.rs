@@ -1,0 +1,264 @@
+//! The ladder: for each thread the least intrusive way that yields what is asked for.
+//!
+//! A thread that sleeps where a stop would disturb it, or cannot arrive, is read in place. Everything else is held, alone and
+//! for some microseconds. `--stop none` reads everything in place, and `--stop all` holds whatever can be held.
+
+use std::hint;
+use std::time::Duration;
+
+use super::calls;
+use super::extent::Owner;
+use super::in_place::{self, NotRead};
+use super::snapshot::Draft;
+use crate::model::{Reason, StopMode, ThreadState, ThreadStatus, Tid};
+use crate::proc::{self, BlockedCall, RunCount, ThreadDir};
+use crate::sys::arena::Step;
+use crate::sys::clock::Instant;
+
+/// How often a thread is looked at before it is taken for one that runs, or that cannot be read in place.
+const LOOKS: usize = 5;
+/// The time between two looks: a thread that only wakes up to go back to sleep has done so.
+const PAUSE: Duration = Duration::from_micros(20);
+
+/// A thread that is to be looked at, with what /proc said of it beforehand. It keeps nothing open: there may be more
+/// threads than hangsnap may have descriptors.
+pub(super) struct Planned {
+    pub(super) tid: Tid,
+    pub(super) status: ThreadStatus,
+    pub(super) owner: Owner,
+}
+
+/// Where a thread's registers come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// It is stopped, and ptrace tells them.
+    Hold,
+    /// It sleeps, and /proc tells those with which it entered the kernel.
+    InPlace,
+}
+
+/// What is known of how a thread takes being held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Experience {
+    None,
+    /// It was asked to stop and did not in time: it is read in place as soon as it sleeps again.
+    DidNotStop,
+}
+
+/// What is to become of a thread.
+pub(super) enum Plan {
+    /// It has been dealt with: read in place, or found to be out of reach.
+    Done,
+    Hold(Planned),
+    /// It is on its way out of a call that a stop would disturb, or may be, and only waits for a CPU: it is to be looked at
+    /// again later, and if that comes to nothing is lost for this reason.
+    Later(Planned, Reason),
+}
+
+/// Reads what /proc says of a thread, and the thread itself if it is one to be read in place.
+pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> Plan {
+    draft.arena.step(Step::ReadingProc, tid.0);
+    let (thread, planned) = match look(tid, draft) {
+        Ok(found) => found,
+        Err(proc::Error::Gone) => {
+            draft.notice(tid, Reason::ThreadGone);
+            return Plan::Done;
+        }
+        Err(error) => {
+            draft.notice(tid, Reason::Refused { what: format!("reading its status ({error})"), errno: libc::EACCES });
+            return Plan::Done;
+        }
+    };
+    if matches!(planned.status.state, ThreadState::Zombie | ThreadState::Dead) {
+        draft.lost(&planned, Reason::Exited);
+        return Plan::Done;
+    }
+    let cannot_stop = calls::is_deaf(&planned.status);
+    let stop = match experience {
+        Experience::None => draft.order.stop,
+        Experience::DidNotStop => StopMode::None,
+    };
+    if stop == StopMode::All && !cannot_stop {
+        return Plan::Hold(planned);
+    }
+    let mut not_read = NotRead::Runs;
+    let mut run = None;
+    for number in 0..LOOKS {
+        if number > 0 {
+            pause();
+        }
+        let call = match thread.blocked_call() {
+            Ok(call) => call,
+            Err(proc::Error::Gone) => {
+                draft.lost(&planned, Reason::ThreadGone);
+                return Plan::Done;
+            }
+            Err(_) if stop == StopMode::None || cannot_stop => {
+                not_read = NotRead::Refused;
+                break;
+            }
+            Err(_) => {
+                draft.note_unknown_calls();
+                return Plan::Hold(planned);
+            }
+        };
+        match choose(stop, &planned.status, call.as_ref()) {
+            // One that runs right now may be about to sleep where it should not be disturbed.
+            Some(Way::Hold) => return Plan::Hold(planned),
+            None => run = run.or_else(|| Some(Run::look(&thread, draft))),
+            Some(Way::InPlace) => match in_place::read(&planned, &thread, draft) {
+                Ok(()) => return Plan::Done,
+                Err(NotRead::Runs) => {}
+                Err(other) => {
+                    not_read = other;
+                    break;
+                }
+            },
+        }
+    }
+    let reason = in_place::loss(&planned, not_read, draft.order.stop != StopMode::None);
+    match (not_read, stop) {
+        (NotRead::Runs, StopMode::OneAtATime) if run.is_some_and(|run| run.goes_on(&thread, draft)) => {
+            Plan::Hold(planned)
+        }
+        (NotRead::Runs, _) => Plan::Later(planned, reason),
+        _ => {
+            draft.lost(&planned, reason);
+            Plan::Done
+        }
+    }
+}
+
+/// What was seen of a thread that runs, or waits for a CPU.
+struct Run {
+    count: Option<RunCount>,
+    /// Whether, as far as is known, it is not on its way out of a call that a stop would disturb: the kernel has a stack to show
+    /// of a thread that is not on a CPU, and in it the call that it was in when it was woken, or preempted.
+    may_be_stopped: bool,
+}
+
+impl Run {
+    fn look(thread: &ThreadDir, draft: &Draft<'_>) -> Self {
+        let (wait, _) = thread.kernel_wait(draft.kernel_stacks);
+        Self {
+            count: thread.run_count().ok().flatten(),
+            may_be_stopped: !calls::is_leaving_one_that_feels_a_stop(&wait),
+        }
+    }
+
+    /// Whether the thread has been running since, without a pause, and may be stopped. One that has just been given a CPU may
+    /// be about to sleep again.
+    fn goes_on(&self, thread: &ThreadDir, draft: &Draft<'_>) -> bool {
+        let now = Self::look(thread, draft);
+        let runs = matches!(thread.blocked_call(), Ok(None));
+        runs && self.may_be_stopped && now.may_be_stopped && self.count == now.count
+    }
+}
+
+/// The way to look at a thread in this state, which sleeps in this call; None for one that runs where it is too early to say.
+fn choose(stop: StopMode, status: &ThreadStatus, blocked: Option<&BlockedCall>) -> Option<Way> {
+    match (stop, status.state, blocked) {
+        (StopMode::None, _, None) => None,
+        (StopMode::None, ..) => Some(Way::InPlace),
+        _ if calls::is_deaf(status) => Some(Way::InPlace),
+        (StopMode::All, ..) => Some(Way::Hold),
+        (StopMode::OneAtATime, _, None) => None,
+        // Stopped by job control: letting go of it would make it run for a moment, into the same stop again.
+        (StopMode::OneAtATime, ThreadState::Stopped, _) => Some(Way::InPlace),
+        (StopMode::OneAtATime, _, Some(BlockedCall { call: Some(call), .. })) if !calls::survives_a_stop(call) => {
+            Some(Way::InPlace)
+        }
+        // It sleeps where a stop goes unnoticed, or in no call at all: in a page fault.
+        (StopMode::OneAtATime, ..) => Some(Way::Hold),
+    }
+}
+
+fn look(tid: Tid, draft: &mut Draft<'_>) -> Result<(ThreadDir, Planned), proc::Error> {
+    let thread = draft.process.thread(tid)?;
+    let mut status = thread.status()?;
+    let (wait, permitted) = thread.kernel_wait(draft.kernel_stacks);
+    status.wait = wait;
+    // What is not permitted for one is not permitted for any.
+    draft.kernel_stacks &= !matches!(permitted, Err(proc::Error::NotPermitted));
+    let owner = match tid == draft.process.pid().main_thread() {
+        true => Owner::MainThread,
+        false => Owner::OtherThread,
+    };
+    Ok((thread, Planned { tid, status, owner }))
+}
+
+/// A thread that was asked to stop and did not: it is no longer asked, and is read in place if it sleeps. False if that did
+/// not work either.
+pub(super) fn read_instead(planned: &Planned, draft: &mut Draft<'_>) -> bool {
+    let Ok(thread) = draft.process.thread(planned.tid) else {
+        return false;
+    };
+    (0..LOOKS).any(|number| {
+        if number > 0 {
+            pause();
+        }
+        in_place::read(planned, &thread, draft).is_ok()
+    })
+}
+
+fn pause() {
+    let begun = Instant::now();
+    while begun.elapsed() < PAUSE {
+        hint::spin_loop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{KernelWait, RuntimeAddress, Scheduling, StartTime, SystemCall};
+
+    fn status(state: ThreadState, channel: Option<&str>) -> ThreadStatus {
+        ThreadStatus {
+            start: StartTime(0),
+            name: String::new(),
+            state,
+            scheduling: Scheduling::default(),
+            signals: None,
+            wait: KernelWait { channel: channel.map(str::to_owned), stack: None },
+        }
+    }
+
+    fn blocked(number: libc::c_long) -> BlockedCall {
+        let number = u32::try_from(number).expect("a call's number");
+        let call = Some(SystemCall { number, arguments: [0; 6] });
+        BlockedCall { call, stack_pointer: RuntimeAddress(0), program_counter: RuntimeAddress(0) }
+    }
+
+    #[test]
+    fn a_call_that_a_stop_would_end_is_read_in_place() {
+        let epoll = blocked(libc::SYS_epoll_wait);
+        assert_eq!(
+            choose(StopMode::OneAtATime, &status(ThreadState::Sleeping, None), Some(&epoll)),
+            Some(Way::InPlace)
+        );
+        let futex = blocked(libc::SYS_futex);
+        assert_eq!(choose(StopMode::OneAtATime, &status(ThreadState::Sleeping, None), Some(&futex)), Some(Way::Hold));
+        assert_eq!(choose(StopMode::None, &status(ThreadState::Sleeping, None), Some(&futex)), Some(Way::InPlace));
+    }
+
+    #[test]
+    fn uninterruptible_sleep_is_never_stopped() {
+        for stop in [StopMode::None, StopMode::OneAtATime, StopMode::All] {
+            let futex = blocked(libc::SYS_futex);
+            let deaf = status(ThreadState::Uninterruptible, None);
+            assert_eq!(choose(stop, &deaf, Some(&futex)), Some(Way::InPlace));
+            // It shows as sleeping, and stops only once its page has come.
+            let faulting = status(ThreadState::Sleeping, Some("handle_userfault"));
+            assert_eq!(choose(stop, &faulting, Some(&futex)), Some(Way::InPlace));
+        }
+    }
+
+    #[test]
+    fn a_running_thread_is_held_only_once_that_is_sure() {
+        let running = status(ThreadState::Running, None);
+        assert_eq!(choose(StopMode::OneAtATime, &running, None), None);
+        assert_eq!(choose(StopMode::None, &running, None), None);
+        assert_eq!(choose(StopMode::All, &running, None), Some(Way::Hold));
+    }
+}

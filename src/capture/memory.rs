@@ -1,0 +1,201 @@
+//! Memory beyond stacks: what explains a wait, and what the user asked for.
+//!
+//! It is copied right after the thread was looked at, when nothing is held any more: what a sleeping thread waits for lasts
+//! longer than that, and no thread is held a microsecond longer for it.
+
+use super::protocol::{ContextRecord, MemoryRecord, Record};
+use super::snapshot::{Draft, copy_memory};
+use super::{Base, Wish};
+use crate::model::{MemoryOf, Register, RuntimeAddress, SystemCall, Tid};
+use crate::sys::arena::Step;
+use crate::sys::ptrace::RawRegisters;
+
+/// Bytes before and behind a futex word: pthread_mutex_t keeps its owner in them, and so do others.
+const AROUND_FUTEX: u64 = 64;
+/// Descriptors of a poll, and bytes of a path, that are copied at most.
+const MOST_POLLED: u64 = 64;
+const LONGEST_PATH: u64 = 4096;
+const PAGE: u64 = 4096;
+/// What is copied at most of one wish, and of all wishes about one thread.
+const LONGEST_WISH: u64 = 1 << 20;
+
+/// What is to be copied with a thread.
+struct Want {
+    address: u64,
+    length: u64,
+    what: MemoryOf,
+}
+
+/// What the user asked for that belongs to no thread.
+pub(super) fn of_process(draft: &mut Draft<'_>) {
+    let wishes: Vec<Wish> = draft.order.memory.clone();
+    for wish in wishes {
+        let Base::Address(address) = wish.base else {
+            continue;
+        };
+        let what = MemoryOf::Asked(wish.text);
+        if let Some(copied) = copy_memory(draft, address, bounded(wish.length), what) {
+            draft.record(&Record::Memory(copied));
+        }
+    }
+}
+
+/// What belongs to a thread: what its system call is about, and what the user asked for.
+pub(super) fn of_thread(draft: &mut Draft<'_>, tid: Tid, context: &ContextRecord) -> Vec<MemoryRecord> {
+    if draft.memory.is_none() {
+        return Vec::new();
+    }
+    let mut wants = match call(context) {
+        Some(call) => about(&call),
+        None => Vec::new(),
+    };
+    wants.extend(draft.order.memory.iter().filter_map(|wish| {
+        let address = register(context, wish.base)?;
+        Some(Want { address, length: wish.length, what: MemoryOf::Asked(wish.text.clone()) })
+    }));
+    if wants.is_empty() {
+        return Vec::new();
+    }
+    draft.arena.step(Step::ReadingMemory, tid.0);
+    let copied = wants.into_iter().filter_map(|want| {
+        let address = RuntimeAddress(want.address);
+        copy_memory(draft, address, bounded(want.length), want.what)
+    });
+    let copied = copied.collect();
+    draft.arena.step(Step::ReadingProc, tid.0);
+    copied
+}
+
+/// The instructions that made a call which the kernel has begun again under another number: they tell which one it is.
+pub(super) fn code_before(draft: &mut Draft<'_>, tid: Tid, context: &ContextRecord) -> Option<[u8; 7]> {
+    let memory = draft.memory?;
+    call(context).filter(|call| call.number == SystemCall::RESTART)?;
+    let at = register(context, Base::Register(Register::Rip))?.checked_sub(7)?;
+    let mut code = [0; 7];
+    draft.arena.step(Step::ReadingMemory, tid.0);
+    let read = memory.read(RuntimeAddress(at), &mut code);
+    draft.arena.step(Step::ReadingProc, tid.0);
+    (read == Ok(code.len())).then_some(code)
+}
+
+fn bounded(length: u64) -> usize {
+    usize::try_from(length.min(LONGEST_WISH)).unwrap_or(0)
+}
+
+fn call(context: &ContextRecord) -> Option<SystemCall> {
+    match context {
+        ContextRecord::Full(words) => {
+            let registers = RawRegisters::from_words(*words);
+            Some(SystemCall { number: registers.system_call_number()?, arguments: registers.arguments() })
+        }
+        ContextRecord::Blocked(blocked) => blocked.call,
+        ContextRecord::Nothing => None,
+    }
+}
+
+/// The value of a register that a piece of memory begins at; None for one that is unknown, or for an address.
+fn register(context: &ContextRecord, base: Base) -> Option<u64> {
+    match (context, base) {
+        (_, Base::Address(_)) | (ContextRecord::Nothing, _) => None,
+        (ContextRecord::Full(words), Base::Register(register)) => {
+            RawRegisters::from_words(*words).interpret().general.get(register)
+        }
+        (ContextRecord::Full(words), Base::Special(register)) => {
+            RawRegisters::from_words(*words).interpret().special.map(|special| special.get(register))
+        }
+        (ContextRecord::Blocked(blocked), Base::Register(Register::Rsp)) => Some(blocked.stack_pointer.0),
+        (ContextRecord::Blocked(blocked), Base::Register(Register::Rip)) => Some(blocked.program_counter.0),
+        (ContextRecord::Blocked(blocked), Base::Register(register)) => {
+            let number = SystemCall::ARGUMENTS.iter().position(|argument| *argument == register)?;
+            Some(blocked.call?.arguments[number])
+        }
+        (ContextRecord::Blocked(_), Base::Special(_)) => None,
+    }
+}
+
+/// The words that explain a wait in this call.
+fn about(call: &SystemCall) -> Vec<Want> {
+    let argument = |number: u8| call.arguments[usize::from(number)];
+    let at = |number: u8, length: u64| {
+        let address = argument(number);
+        (address != 0).then_some(Want { address, length, what: MemoryOf::Argument(number) })
+    };
+    // Up to the end of the page, behind which there may be nothing; a path that goes on there is cut.
+    let path = |number: u8| {
+        let address = argument(number);
+        let length = (PAGE - address % PAGE).clamp(256, LONGEST_PATH);
+        (address != 0).then_some(Want { address, length, what: MemoryOf::Path(number) })
+    };
+    let wants = match libc::c_long::from(call.number) {
+        libc::SYS_futex => {
+            let word = argument(0);
+            let address = word.saturating_sub(AROUND_FUTEX);
+            return vec![Want { address, length: 2 * AROUND_FUTEX + 4, what: MemoryOf::Futex }];
+        }
+        libc::SYS_poll | libc::SYS_ppoll => vec![at(0, argument(1).min(MOST_POLLED) * 8)],
+        libc::SYS_select | libc::SYS_pselect6 => {
+            let bytes = argument(0).min(1024).div_ceil(64) * 8;
+            vec![at(1, bytes), at(2, bytes), at(3, bytes), at(4, 16)]
+        }
+        libc::SYS_nanosleep => vec![at(0, 16)],
+        libc::SYS_clock_nanosleep => vec![at(2, 16)],
+        libc::SYS_connect => vec![at(1, argument(2).min(128))],
+        libc::SYS_open
+        | libc::SYS_stat
+        | libc::SYS_lstat
+        | libc::SYS_access
+        | libc::SYS_unlink
+        | libc::SYS_rmdir
+        | libc::SYS_mkdir
+        | libc::SYS_chdir
+        | libc::SYS_execve
+        | libc::SYS_readlink
+        | libc::SYS_truncate => {
+            vec![path(0)]
+        }
+        libc::SYS_rename | libc::SYS_link | libc::SYS_symlink => vec![path(0), path(1)],
+        libc::SYS_openat
+        | libc::SYS_newfstatat
+        | libc::SYS_statx
+        | libc::SYS_unlinkat
+        | libc::SYS_mkdirat
+        | libc::SYS_faccessat
+        | libc::SYS_faccessat2
+        | libc::SYS_readlinkat
+        | libc::SYS_openat2 => vec![path(1)],
+        libc::SYS_renameat | libc::SYS_renameat2 => vec![path(1), path(3)],
+        _ => Vec::new(),
+    };
+    wants.into_iter().flatten().filter(|want| want.length > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(number: libc::c_long, arguments: [u64; 6]) -> SystemCall {
+        SystemCall { number: u32::try_from(number).expect("a call's number"), arguments }
+    }
+
+    #[test]
+    fn a_futex_wait_is_explained_by_what_surrounds_its_word() {
+        let wants = about(&call(libc::SYS_futex, [0x5000, 0, 2, 0, 0, 0]));
+        assert_eq!((wants[0].address, wants[0].length), (0x5000 - 64, 132));
+    }
+
+    #[test]
+    fn hostile_arguments_ask_for_little() {
+        for number in [libc::SYS_poll, libc::SYS_select, libc::SYS_connect, libc::SYS_openat, libc::SYS_futex] {
+            let wants = about(&call(number, [u64::MAX; 6]));
+            assert!(wants.iter().all(|want| want.length <= LONGEST_PATH), "call {number}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_read_to_the_end_of_its_page() {
+        let wants = about(&call(libc::SYS_openat, [0, 0x1f80, 0, 0, 0, 0]));
+        assert_eq!((wants[0].address, wants[0].length), (0x1f80, 256));
+        let wants = about(&call(libc::SYS_openat, [0, 0x1100, 0, 0, 0, 0]));
+        assert_eq!(wants[0].length, 0xf00);
+    }
+}

@@ -1,0 +1,236 @@
+//! The tracer's work: one snapshot, recorded piece by piece.
+//!
+//! The threads of the process are listed again until no new one shows up, because a thread may be born while others are
+//! being looked at.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::ladder::{self, Experience, Plan, Planned};
+use super::protocol::{ContextRecord, MemoryRecord, Record, Request, StackRecord, ThreadRecord};
+use super::{Order, alone, memory, together};
+use crate::model::{Bound, Hold, MemoryOf, Notice, Reason, RuntimeAddress, StopMode, Subject, Tid};
+use crate::proc::{self, MemoryMap, ProcDir};
+use crate::sys::alarm::KillTimer;
+use crate::sys::arena::{ArenaWriter, Piece, Step};
+use crate::sys::clock;
+use crate::sys::memory::ProcessMemory;
+
+/// How often the threads are listed again. A process that still makes new ones then gets a notice.
+const MAX_SCANS: usize = 8;
+/// What it takes at least to hold and copy one thread among many: seven system calls.
+const LEAST_PER_THREAD: Duration = Duration::from_micros(8);
+
+/// A snapshot in the making.
+pub(super) struct Draft<'a> {
+    pub(super) process: &'a ProcDir,
+    pub(super) order: &'a Order,
+    /// None when memory is not to be read.
+    pub(super) memory: Option<&'a ProcessMemory>,
+    pub(super) map: MemoryMap,
+    pub(super) arena: &'a mut ArenaWriter,
+    /// Kills this process when it holds a thread for too long.
+    pub(super) kill_timer: &'a KillTimer,
+    /// Whether the kernel's stacks may be read, as far as is known.
+    pub(super) kernel_stacks: bool,
+    calls_are_unknown: bool,
+    full: bool,
+}
+
+impl Draft<'_> {
+    pub(super) fn record(&mut self, record: &Record) {
+        // Everything that is recorded can be encoded; there is no map without a length and no error of our own in it.
+        let encoded = postcard::to_stdvec(record).unwrap_or_default();
+        self.full |= !self.arena.log(&encoded);
+    }
+
+    pub(super) fn notice(&mut self, tid: Tid, reason: Reason) {
+        self.record(&Record::Notice(Notice { subject: Subject::Thread(tid), reason }));
+    }
+
+    pub(super) fn notice_process(&mut self, reason: Reason) {
+        self.record(&Record::Notice(Notice { subject: Subject::Process, reason }));
+    }
+
+    /// That calls may not be read is the same for all threads, and said once.
+    pub(super) fn note_unknown_calls(&mut self) {
+        if !self.calls_are_unknown {
+            self.calls_are_unknown = true;
+            self.notice_process(Reason::CallUnknown);
+        }
+    }
+
+    /// Records a thread that was captured, with the memory that belongs to it.
+    pub(super) fn captured(
+        &mut self,
+        planned: &Planned,
+        hold: Hold,
+        context: ContextRecord,
+        stack: StackRecord,
+        floating_point: Option<Piece>,
+    ) {
+        let memory = memory::of_thread(self, planned.tid, &context);
+        let code_before = memory::code_before(self, planned.tid, &context);
+        self.record(&Record::Thread(Box::new(ThreadRecord {
+            tid: planned.tid,
+            status: planned.status.clone(),
+            hold,
+            context,
+            stack,
+            memory,
+            floating_point,
+            code_before,
+        })));
+    }
+
+    /// Records why a thread could not be captured and, unless it is gone, what /proc said of it.
+    pub(super) fn lost(&mut self, planned: &Planned, reason: Reason) {
+        let gone = reason == Reason::ThreadGone;
+        self.notice(planned.tid, reason);
+        if gone {
+            return;
+        }
+        self.record(&Record::Thread(Box::new(ThreadRecord {
+            tid: planned.tid,
+            status: planned.status.clone(),
+            hold: Hold::NotCaptured,
+            context: ContextRecord::Nothing,
+            stack: StackRecord::default(),
+            memory: Vec::new(),
+            floating_point: None,
+            code_before: None,
+        })));
+    }
+}
+
+/// Takes one snapshot.
+///
+/// Errors only if the process cannot be looked at at all; whatever is lost of a process that can is a notice.
+pub(super) fn take(
+    process: &ProcDir,
+    request: &Request,
+    arena: &mut ArenaWriter,
+    kill_timer: &KillTimer,
+) -> Result<(), proc::Error> {
+    let access = ProcessMemory::open(process.memory_owner()?);
+    let taken = clock::timestamp();
+    let mut draft = Draft {
+        process,
+        order: &request.order,
+        memory: request.read_memory.then_some(&access),
+        map: MemoryMap::default(),
+        arena,
+        kill_timer,
+        kernel_stacks: true,
+        calls_are_unknown: false,
+        full: false,
+    };
+    draft.record(&Record::Begun(taken));
+    let mut description = process.describe()?;
+    draft.record(&Record::Process(description.clone()));
+    if request.read_map {
+        draft.arena.step(Step::ReadingProc, 0);
+        draft.map = read_map(&mut draft)?;
+    }
+    if draft.memory.is_some() {
+        // The first read of its memory is made while no thread is held: if it hangs, this process is killed, and the next
+        // one does without.
+        draft.arena.step(Step::ReadingMemory, 0);
+        description.command = process.command()?;
+        draft.record(&Record::Process(description));
+        memory::of_process(&mut draft);
+    }
+    let mut seen: HashSet<Tid> = request.done.iter().copied().collect();
+    for scan in 0.. {
+        draft.arena.step(Step::ReadingProc, 0);
+        let fresh: Vec<Tid> = match process.threads() {
+            Ok(tids) => tids.into_iter().filter(|tid| seen.insert(*tid)).collect(),
+            // It ended while it was being looked at; what was copied before is still true.
+            Err(proc::Error::Gone) if scan > 0 => break,
+            Err(error) => return Err(error),
+        };
+        if fresh.is_empty() {
+            break;
+        }
+        if scan == MAX_SCANS {
+            draft.notice_process(Reason::ThreadsStillAppearing);
+            break;
+        }
+        if scan > 0
+            && request.read_map
+            && let Ok(map) = read_map(&mut draft)
+        {
+            // The stack of a thread that was born since lies in a mapping that was not there before.
+            draft.map = map;
+        }
+        let together = draft.order.stop == StopMode::All && may_hold_together(&mut draft, fresh.len());
+        if scan > 0 && together {
+            for tid in &fresh {
+                draft.notice(*tid, Reason::StoppedLate);
+            }
+        }
+        match together {
+            true => together::capture(&mut draft, fresh),
+            false => alone::capture(&mut draft, fresh),
+        }
+    }
+    match draft.full {
+        true => Err(proc::Error::Other("it has more threads than fit into a snapshot".into())),
+        false => Ok(()),
+    }
+}
+
+/// Whether so many threads can be held together for no longer than may be.
+fn may_hold_together(draft: &mut Draft<'_>, threads: usize) -> bool {
+    let needed = LEAST_PER_THREAD.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
+    let enough = needed <= draft.order.max_hold;
+    if !enough {
+        draft.notice_process(Reason::Degraded { to: StopMode::OneAtATime, bound: Bound::Hold });
+    }
+    enough
+}
+
+/// Reads the memory map, and hands its text on.
+fn read_map(draft: &mut Draft<'_>) -> Result<MemoryMap, proc::Error> {
+    let text = draft.process.maps()?;
+    let map = MemoryMap::parse(&text)?;
+    let room = draft.arena.room(text.len());
+    // A map of more bytes than the arena holds is cut at a line; hardly any process has a millionth part of that.
+    let length = text.len().min(room.len());
+    room[..length].copy_from_slice(&text[..length]);
+    let piece = draft.arena.keep(length);
+    draft.record(&Record::Map(piece));
+    Ok(map)
+}
+
+/// Copies some memory that is not part of a stack, while no thread is held. None when there is none.
+pub(super) fn copy_memory(
+    draft: &mut Draft<'_>,
+    address: RuntimeAddress,
+    length: usize,
+    what: MemoryOf,
+) -> Option<MemoryRecord> {
+    let memory = draft.memory?;
+    let room = draft.arena.room(length);
+    let wanted = length.min(room.len());
+    let mut read = memory.read(address, &mut room[..wanted]).ok().filter(|read| *read > 0)?;
+    if matches!(what, MemoryOf::Path(_)) {
+        // What follows a path's end is somebody else's.
+        read = room[..read].iter().position(|&byte| byte == 0).unwrap_or(read);
+    }
+    Some(MemoryRecord { address, bytes: draft.arena.keep(read), what })
+}
+
+/// Plans the threads of a snapshot that is to hold them together; those that are not to be held are dealt with at once.
+pub(super) fn plan_all(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Planned> {
+    let mut planned = Vec::with_capacity(tids.len());
+    for tid in tids {
+        match ladder::plan(tid, Experience::None, draft) {
+            Plan::Done => {}
+            Plan::Hold(thread) => planned.push(thread),
+            // It was uninterruptible when it was looked at first, and has woken up since.
+            Plan::Later(thread, reason) => draft.lost(&thread, reason),
+        }
+    }
+    planned
+}

@@ -1,0 +1,128 @@
+//! Reaching into a live process after it was let go: its memory, and its files.
+//!
+//! Either may hang for as long as it likes: memory while somebody has the memory map locked, a file on a file system whose
+//! server does not answer. So a thread that may hang does it, and whoever asked goes on without an answer after a while.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use nix::errno::Errno;
+
+use crate::model::RuntimeAddress;
+use crate::sys::memory::ProcessMemory;
+
+/// Memory comes in microseconds or does not come; a file may have to come from a slow disk.
+const MEMORY_PATIENCE: Duration = Duration::from_millis(250);
+const FILE_PATIENCE: Duration = Duration::from_secs(5);
+
+type Errand = Box<dyn FnOnce() + Send>;
+
+/// The thread that runs errands; when one does not come back another thread takes its place.
+#[derive(Clone, Default)]
+pub struct Errands {
+    runner: Arc<Mutex<Option<Sender<Errand>>>>,
+}
+
+impl Errands {
+    /// What the errand brings; None when it takes too long.
+    fn run<T: Send + 'static>(&self, patience: Duration, errand: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (answer, answered) = bounded(1);
+        let errand: Errand = Box::new(move || {
+            // Fails only when nobody waits any more.
+            let _ = answer.send(errand());
+        });
+        let mut runner = self.runner.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = runner.get_or_insert_with(start).send(errand);
+        let result = sent.ok().and_then(|()| answered.recv_timeout(patience).ok());
+        if result.is_none() {
+            // It ends by itself when it comes back, for its channel has no sender any more.
+            *runner = None;
+        }
+        result
+    }
+}
+
+fn start() -> Sender<Errand> {
+    let (sender, errands): (_, Receiver<Errand>) = bounded(1);
+    thread::spawn(move || {
+        for errand in errands {
+            // An errand that panics brings nothing, which its sender sees.
+            let _ = catch_unwind(AssertUnwindSafe(errand));
+        }
+    });
+    sender
+}
+
+/// One process, as far as it can be reached.
+pub struct Reach {
+    memory: Arc<ProcessMemory>,
+    /// Whether its memory can be read, as far as is known.
+    readable: AtomicBool,
+    errands: Errands,
+}
+
+impl Reach {
+    /// `readable` tells whether its memory could be read a moment ago.
+    pub fn new(memory: ProcessMemory, readable: bool, errands: Errands) -> Self {
+        Self { memory: Arc::new(memory), readable: AtomicBool::new(readable), errands }
+    }
+
+    /// Copies what lies at `address` into the buffer and tells how many bytes there were. ETIMEDOUT says that memory does
+    /// not come.
+    pub fn read(&self, address: RuntimeAddress, buffer: &mut [u8]) -> Result<usize, Errno> {
+        if !self.readable.load(Ordering::Relaxed) {
+            return Err(Errno::ETIMEDOUT);
+        }
+        let (memory, length) = (self.memory.clone(), buffer.len());
+        let read = self.errands.run(MEMORY_PATIENCE, move || {
+            let mut bytes = vec![0; length];
+            memory.read(address, &mut bytes).map(|read| {
+                bytes.truncate(read);
+                bytes
+            })
+        });
+        let Some(read) = read else {
+            self.readable.store(false, Ordering::Relaxed);
+            return Err(Errno::ETIMEDOUT);
+        };
+        let bytes = read?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
+    /// The same, all of it or nothing.
+    pub fn read_all(&self, address: RuntimeAddress, buffer: &mut [u8]) -> bool {
+        self.read(address, buffer) == Ok(buffer.len())
+    }
+
+    /// What comes of looking at a file. None when it does not come.
+    pub fn file<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        self.errands.run(FILE_PATIENCE, look)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errand_that_does_not_come_back_is_not_waited_for_and_the_next_one_is_run() {
+        let errands = Errands::default();
+        let (never, waits) = bounded::<()>(0);
+        let stuck = errands.run(Duration::from_millis(20), move || waits.recv().is_ok());
+        assert_eq!(stuck, None);
+        assert_eq!(errands.run(Duration::from_secs(10), || 42), Some(42));
+        drop(never);
+    }
+
+    #[test]
+    fn an_errand_that_panics_brings_nothing() {
+        let errands = Errands::default();
+        assert_eq!(errands.run(Duration::from_secs(10), || -> u32 { panic!("on purpose") }), None);
+        assert_eq!(errands.run(Duration::from_secs(10), || 42), Some(42));
+    }
+}

@@ -1,0 +1,237 @@
+//! Recovering a register that was never read and that call frame information needs.
+//!
+//! A thread that is read without stopping it tells its stack and instruction pointers, but none of the registers that
+//! functions keep for their callers. Most code never asks for them; code with a frame pointer (-O0, alloca, arrays of
+//! variable length, realigned stacks) finds its caller by %rbp or another of them. The value points into the stack, so
+//! each word of the stack is supposed to be it, the nearest first, and it is believed if what follows from it is a call
+//! of this very function:
+//!
+//! * A word that is believed makes the return address lie in executable memory, behind a call. A direct call must lead
+//!   to the function that the frame is in: to its start, by way of stubs, or to one that jumps into it. Of an indirect
+//!   call nobody knows where it led.
+//! * The walk must then go on to the outermost frame. Where no word does that, the nearest with a direct call is taken:
+//!   the walk may have other reasons to end early. Never one with an indirect call.
+//! * Return addresses of calls long gone lie about in the stack, in the locals of later frames above all. The first
+//!   word to be supposed is therefore the one that the function's own prologue speaks for, and words closer than that
+//!   are the last: such remains have a chance only where the function takes stack as it goes.
+//! * Where the prologue did not decide, a direct call further out goes before an indirect one, unless the walk from the
+//!   indirect one passes the other on its way: then the function calls itself, by way of something else.
+//!
+//! The caller so found is marked as inferred, because nothing proves it. Callers further out are marked as what finds
+//! them from there, mostly call frame information: each mark tells of one step, and every stack is as sure as its least
+//! sure step.
+//!
+//! The work is bounded for each walk, however much the stack was made to cause: see `Budget`. Caller-saved registers
+//! are not looked for, since nothing a thread can block in leaves a frame depending on one.
+
+use std::ops::Range;
+
+use super::call::{self, Stub};
+use super::{Caller, Rules, Walk, evaluate, prologue};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+
+/// A trial that has found so many frames has proved itself: a deep recursion need not be walked to its end.
+const LONG_ENOUGH: usize = 256;
+/// Trials within trials: frames further out may need another register.
+const DEEPEST: usize = 2;
+/// Stubs that lead to stubs.
+const MOST_STUBS: usize = 3;
+/// As much of a function as is searched for a jump.
+const MOST_CODE: u64 = 4096;
+
+/// What may still be spent on recovering registers in one walk.
+pub(super) struct Budget {
+    /// Words of the stack to suppose.
+    words: usize,
+    /// Looks at code.
+    looks: usize,
+    /// Frames in trials.
+    frames: usize,
+    /// Trials that are being made.
+    depth: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { words: 1 << 13, looks: 1 << 8, frames: 1 << 14, depth: 0 }
+    }
+}
+
+fn take(left: &mut usize) -> Option<()> {
+    *left = left.checked_sub(1)?;
+    Some(())
+}
+
+/// What the code before a return address says of the call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Link {
+    /// It calls this function.
+    Direct,
+    /// It calls something.
+    Indirect,
+}
+
+impl Caller {
+    /// Whether a way passes this very frame.
+    fn is_on(&self, passed: &[u64]) -> bool {
+        self.registers.get(Register::Rsp).is_some_and(|sp| passed.contains(&sp))
+    }
+}
+
+impl Walk<'_> {
+    /// The caller of a frame whose rules need a register that is unknown.
+    pub(super) fn recovered_caller(
+        &mut self,
+        code: CodeAddress<RuntimeAddress>,
+        registers: &RegisterFile,
+        register: Register,
+    ) -> Option<Caller> {
+        if !register.is_callee_saved() || self.budget.depth == DEEPEST {
+            return None;
+        }
+        let at = code.lookup();
+        let rules = self.rules(at).ok()?;
+        let function = self.function(&rules);
+        let (first, words) = self.words(registers, register, &function)?;
+        // The nearest that lies behind an indirect call and leads to the root, and behind a direct one that does not.
+        let mut indirect: Option<(Caller, Vec<u64>)> = None;
+        let mut likely = None;
+        for value in words {
+            if take(&mut self.budget.words).is_none() {
+                break;
+            }
+            let mut supposed = *registers;
+            supposed.set(register, value);
+            let Some(caller) = self.supposed_caller(&rules, &supposed, at) else {
+                continue;
+            };
+            let Some(link) = self.link(caller.code.exact(), &function) else {
+                continue;
+            };
+            match (link, self.way_to_the_root(&caller)) {
+                (Link::Direct, None) => likely = likely.or(Some(caller)),
+                (Link::Indirect, None) => {}
+                (Link::Direct, Some(_)) => match &indirect {
+                    Some((nearer, passed)) if caller.is_on(passed) => return Some(*nearer),
+                    _ => return Some(caller),
+                },
+                (Link::Indirect, Some(_)) if Some(value) == first => return Some(caller),
+                (Link::Indirect, Some(passed)) => indirect = indirect.or(Some((caller, passed))),
+            }
+        }
+        indirect.map(|(caller, _)| caller).or(likely)
+    }
+
+    fn function(&self, rules: &Rules) -> Range<RuntimeAddress> {
+        let Range { start, end } = &rules.row.function;
+        rules.bias.to_runtime(*start)..rules.bias.to_runtime(*end)
+    }
+
+    /// The value that the function's prologue speaks for, and all values to suppose, the likeliest first.
+    fn words(
+        &mut self,
+        registers: &RegisterFile,
+        register: Register,
+        function: &Range<RuntimeAddress>,
+    ) -> Option<(Option<u64>, impl Iterator<Item = u64> + use<>)> {
+        let sp = registers.get(Register::Rsp)?.checked_next_multiple_of(8)?;
+        let Range { start, end } = self.stack.from(sp)?;
+        let mut likeliest = None;
+        if register == Register::Rbp {
+            let mut prologue = [0; prologue::LONGEST];
+            let length = self.look(function.start, &mut prologue)?;
+            let reserved = prologue::reserved(&prologue[..length]);
+            likeliest = reserved.and_then(|bytes| start.checked_add(bytes)).filter(|value| *value < end);
+        }
+        let first = likeliest.unwrap_or(start);
+        // Copied stacks are shorter than any address space: 8 further never wraps.
+        Some((likeliest, (first..end).step_by(8).chain((start..first).step_by(8))))
+    }
+
+    /// The caller with a supposed register, if it can be one.
+    fn supposed_caller(&self, rules: &Rules, supposed: &RegisterFile, at: RuntimeAddress) -> Option<Caller> {
+        let caller = evaluate::caller(&rules.row, &rules.sections, supposed, self.stack, at).ok()?;
+        // A frame whose place depends on a register has something on the stack: it is held to that of an outer one.
+        let caller = self.check(caller, CodeAddress::Return(at), supposed).ok()?;
+        let is_call = matches!(caller.code, CodeAddress::Return(_));
+        is_call.then_some(Caller { found: FoundBy::Inferred, ..caller })
+    }
+
+    /// The stack pointers of the frames on the way from this caller to the outermost one, if a walk gets there.
+    fn way_to_the_root(&mut self, caller: &Caller) -> Option<Vec<u64>> {
+        self.budget.depth += 1;
+        let mut caller = *caller;
+        let mut passed = Vec::new();
+        let leads = loop {
+            if passed.len() == LONG_ENOUGH {
+                break true;
+            }
+            if take(&mut self.budget.frames).is_none() {
+                break false;
+            }
+            match self.caller(caller.code, &caller.registers) {
+                Ok(outer) => caller = outer,
+                Err(end) => break end == WalkEnd::Root,
+            }
+            passed.extend(caller.registers.get(Register::Rsp));
+        };
+        self.budget.depth -= 1;
+        leads.then_some(passed)
+    }
+
+    /// What connects this return address to the function whose caller is sought.
+    fn link(&mut self, return_address: RuntimeAddress, function: &Range<RuntimeAddress>) -> Option<Link> {
+        let mut before = [0; call::LONGEST];
+        let from = return_address.offset(-(call::LONGEST as i64));
+        if self.look(from, &mut before)? != call::LONGEST {
+            return None;
+        }
+        let target = match call::direct(return_address, &before) {
+            Some(target) => Some(target),
+            None => call::through_slot(return_address, &before).and_then(|slot| self.slot(slot)),
+        };
+        match target {
+            Some(target) if self.reaches(target, function).is_some() => Some(Link::Direct),
+            // A slot may be a variable that has changed since.
+            _ => call::is_indirect(&before).then_some(Link::Indirect),
+        }
+    }
+
+    /// Whether a call to `target` can bring one into the function.
+    fn reaches(&mut self, mut target: RuntimeAddress, function: &Range<RuntimeAddress>) -> Option<()> {
+        for _ in 0..=MOST_STUBS {
+            if target == function.start {
+                return Some(());
+            }
+            let mut code = [0; call::STUB];
+            let length = self.look(target, &mut code)?;
+            target = match call::stub(target, &code[..length]) {
+                Some(Stub::To(to)) => to,
+                Some(Stub::Through(slot)) => self.slot(slot)?,
+                None => return self.jumps_into(target, function),
+            };
+        }
+        None
+    }
+
+    /// Whether the function that begins here jumps into the other one.
+    fn jumps_into(&mut self, start: RuntimeAddress, function: &Range<RuntimeAddress>) -> Option<()> {
+        let rules = self.rules(start).ok()?;
+        let Range { end, .. } = self.function(&rules);
+        let length = end.0.checked_sub(start.0)?.min(MOST_CODE);
+        let mut code = vec![0; usize::try_from(length).ok()?];
+        let length = self.look(start, &mut code)?;
+        call::jumps_into(start, &code[..length], function).then_some(())
+    }
+
+    /// The address that is stored here, outside the stack.
+    fn slot(&mut self, at: RuntimeAddress) -> Option<RuntimeAddress> {
+        let mut word = [0; 8];
+        (self.look(at, &mut word)? == word.len()).then_some(RuntimeAddress(u64::from_le_bytes(word)))
+    }
+
+    fn look(&mut self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
+        take(&mut self.budget.looks)?;
+        Some(self.space.read(at, buffer).min(buffer.len()))
+    }
+}

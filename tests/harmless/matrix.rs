@@ -1,0 +1,162 @@
+//! The side-effect matrix: every call that a thread can wait in, infinitely or with a timeout, and what it notices of
+//! being looked at. Of hangsnap: no EINTR, no short count, no changed byte, no timeout that is not on time; and the
+//! stack is right in at least 99 of 100 snapshots.
+//!
+//! What the calls are and how they are checked is in tests/victims/matrix.c. That the check can fail is shown by a bare
+//! stop. The table beside what gdb and a bare stop do to the same calls is printed in the long form, as Markdown.
+
+mod rows;
+mod stacks;
+mod table;
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::lifecycle::sampler::{Sampler, start_told};
+use crate::support::{compile, hangsnap, long_form, succeed};
+use rows::{Row, parse};
+use stacks::Shares;
+
+/// Far more than a timeout is late by on a machine that is busy with tests, far less than a stop of gdb's takes.
+const LATE: Duration = Duration::from_millis(50);
+/// Some calls may be missing on some machine; not many.
+const LEAST_ROWS: usize = 100;
+const OPTIMISED: &[&str] = &["-O2", "-g", "-pthread", "-Wall"];
+/// With frame pointers, so that callers' frames are found through a register that a thread read in place does not tell.
+const UNOPTIMISED: &[&str] = &["-O0", "-g", "-pthread", "-Wall"];
+
+fn snapshots() -> u64 {
+    if long_form() { 1_000 } else { 200 }
+}
+
+/// Runs the victim while something is done to it, and returns what its rows noticed.
+fn rows_during(flags: &[&str], meanwhile: impl FnOnce(&str)) -> Vec<Row> {
+    let program = compile("gcc", "matrix.c", flags);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (mut victim, input) = start_told(Command::new(program).arg(directory.path()));
+    meanwhile(&victim.pid());
+    drop(input);
+    let rows = parse(|| victim.line());
+    assert!(rows.len() >= LEAST_ROWS, "only {} rows are there", rows.len());
+    rows
+}
+
+/// Samples until so many snapshots are stored, and adds up in how many of them each thread's stack is right.
+fn sample(pid: &str, wanted: u64) -> Shares {
+    let mut shares = Shares::default();
+    while shares.snapshots() < wanted {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("matrix.hangsnap");
+        // Piece by piece, so that what is read back fits into memory.
+        let count = (wanted - shares.snapshots()).min(200).to_string();
+        let sampler = Sampler::start(
+            hangsnap().args(["--pid", pid, "--max-duty", "100%", "--every", "5ms", "--count", &count, "-o"]).arg(&file),
+        );
+        let stored = sampler.end().snapshots();
+        assert_eq!(shares.add(&file), stored, "every snapshot that was stored can be read");
+    }
+    shares
+}
+
+fn bare_stop(pid: &str, rounds: u64) {
+    let program = compile("gcc", "bare_stop.c", &["-O2", "-Wall"]);
+    let stops = succeed(Command::new(program).args([pid, &rounds.to_string(), "5"]));
+    let stops: u64 = stops.trim().parse().expect("it says how many stops there were");
+    assert!(stops >= rounds * LEAST_ROWS as u64, "only {stops} threads were stopped in {rounds} rounds");
+}
+
+fn gdb(pid: &str, rounds: u64) {
+    for _ in 0..rounds {
+        // A debuginfod would make the length of the stop depend on a network.
+        let mut command = Command::new("timeout");
+        command.args(["60", "gdb", "-batch", "-nx", "-iex", "set debuginfod enabled off", "-p", pid]);
+        let stacks = succeed(command.args(["-ex", "thread apply all bt"]));
+        assert!(stacks.contains("row_epoll_wait"), "gdb has seen the stacks: {stacks}");
+    }
+}
+
+fn undisturbed(flags: &[&str]) {
+    let mut shares = Shares::default();
+    let rows = rows_during(flags, |pid| shares = sample(pid, snapshots()));
+    eprintln!("{}: {} snapshots, {} rows", flags[0], shares.snapshots(), rows.len());
+    let mut faults = Vec::new();
+    for row in &rows {
+        let right = shares.of(row.tid, &row.name);
+        eprintln!("{row}  stack right in {} of {}", right.count, shares.snapshots());
+        faults.extend(row.faults().into_iter().map(|fault| format!("{}: {fault}", row.name)));
+        if right.count * 100 < shares.snapshots() * 99 {
+            let example = right.wrong.unwrap_or_else(|| "no stack at all".into());
+            faults.push(format!("{}: stack right in {} only: {example}", row.name, right.count));
+        }
+    }
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// What is wrong here would be the victim's own doing, or the machine's.
+#[test]
+fn without_anybody_looking_no_row_notices_anything() {
+    let rows = rows_during(OPTIMISED, |_| std::thread::sleep(Duration::from_secs(2)));
+    let faults: Vec<String> =
+        rows.iter().flat_map(|row| row.faults().into_iter().map(move |f| format!("{row}: {f}"))).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// The rows see what a stop does, so that what they do not see of hangsnap is not there.
+#[test]
+fn a_bare_stop_is_noticed_by_the_rows_that_it_must_disturb() {
+    let rounds = 20;
+    let rows = rows_during(OPTIMISED, |pid| bare_stop(pid, rounds));
+    let row = |name: &str| rows.iter().find(|row| row.name == name);
+    // Not every machine has asynchronous input and output.
+    for name in [
+        "epoll_wait",
+        "epoll_wait_timed",
+        "epoll_pwait2_timed",
+        "recv_timed",
+        "accept_timed",
+        "semop",
+        "semtimedop_timed",
+        "sigtimedwait_timed",
+        "sigwaitinfo",
+        "io_getevents",
+        "io_uring_enter",
+    ] {
+        assert!(row(name).is_none_or(|row| row.eintr >= rounds / 2), "EINTR, as every stop makes it: {:?}", row(name));
+    }
+    for name in ["write_pipe_large", "send_large", "recv_waitall_part"] {
+        assert!(row(name).is_some_and(|row| row.short > 0), "a short count: {:?}", row(name));
+    }
+    for name in ["select_long", "select_raw_long", "ppoll_raw_long", "nanosleep_rest"] {
+        assert!(row(name).is_some_and(|row| row.changed > 0), "changed bytes: {:?}", row(name));
+    }
+    let clean = rows.iter().filter(|row| row.faults().is_empty()).count();
+    assert!(clean > rows.len() / 3, "only {clean} of {} rows do not mind a stop", rows.len());
+}
+
+#[test]
+fn of_hangsnap_no_row_notices_anything_and_every_stack_is_right() {
+    undisturbed(OPTIMISED);
+}
+
+#[test]
+fn of_hangsnap_no_row_with_frame_pointers_notices_anything_and_every_stack_is_right() {
+    undisturbed(UNOPTIMISED);
+}
+
+#[test]
+fn the_table_beside_gdb_and_a_bare_stop() {
+    if !long_form() {
+        eprintln!("SKIPPED: it is published, not tested; HANGSNAP_LONG=1 prints it");
+        return;
+    }
+    let stops = snapshots();
+    let own = rows_during(OPTIMISED, |pid| drop(sample(pid, stops)));
+    let gdb = rows_during(OPTIMISED, |pid| gdb(pid, 10));
+    let bare = rows_during(OPTIMISED, |pid| bare_stop(pid, stops));
+    let columns = [
+        (format!("hangsnap, {stops} snapshots"), own),
+        ("gdb, 10 × `thread apply all bt`".into(), gdb),
+        (format!("bare stop, {stops} times"), bare),
+    ];
+    eprintln!("{}", table::markdown(&columns));
+}

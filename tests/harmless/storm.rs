@@ -1,0 +1,213 @@
+//! An hour's worth of snapshots in fast motion, in a storm of births, signals, timers, children and executions: nothing
+//! is lost or comes twice, the target goes on, and the sampler ends with the descriptors and the memory it began with.
+//!
+//! An hour has 720 snapshots at 5 s; the long form takes ten hours' worth. That it was a storm is asserted, too: a
+//! machine that is too busy to make one fails here and not unnoticed.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::{Counters, states_and_tracers};
+use crate::lifecycle::sampler::{PATIENCE, Sampler, start_told};
+use crate::support::{compile, hangsnap, long_form, until};
+
+/// How much more memory the sampler may have at the end than after its first snapshots: room for more threads at once than
+/// it had seen by then. In the long form this is 0.3 KiB for a snapshot.
+const MEMORY_SLACK_KIB: u64 = 2048;
+/// When it is warm: every kind of thread has been seen in every kind of place.
+const WARM: u64 = 240;
+/// How many samples are taken to be an hour, and in the long form ten hours.
+const HOUR: u64 = 720;
+
+/// What the storm counted of one kind, on both sides.
+#[derive(Debug)]
+struct Tally {
+    kind: String,
+    given: u64,
+    taken: u64,
+    wrong: u64,
+}
+
+impl Tally {
+    fn parse(line: &str) -> Self {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [kind, "given", given, "taken", taken, "wrong", wrong] = words[..] else {
+            panic!("the storm said: {line}");
+        };
+        let number = |word: &str| word.parse().expect("a count");
+        Self { kind: kind.to_owned(), given: number(given), taken: number(taken), wrong: number(wrong) }
+    }
+}
+
+/// The sampler and the processes that it started.
+struct Family(i32);
+
+impl Family {
+    fn members(&self) -> Vec<i32> {
+        let mut members = vec![self.0];
+        let mut looked_at = 0;
+        while let Some(parent) = members.get(looked_at).copied() {
+            looked_at += 1;
+            let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+            for children in tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok()) {
+                members.extend(children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+            }
+        }
+        members
+    }
+
+    /// What all of them hold at this moment; None when one ended while it was looked at.
+    fn holdings(&self) -> Option<Holdings> {
+        let members = self.members();
+        let mut holdings = Holdings { processes: members.len(), descriptors: 0, memory_kib: 0 };
+        for pid in members {
+            holdings.descriptors += fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+            holdings.memory_kib += resident.trim().strip_suffix(" kB")?.parse::<u64>().ok()?;
+        }
+        Some(holdings)
+    }
+
+    /// What they hold by many looks: the least number of descriptors, because some are open for the moment of one sample
+    /// only, and the median of the memory. When one of them is being replaced they hold less; such looks do not count.
+    fn keep(&self) -> Holdings {
+        let mut looks: Vec<Holdings> = (0..300)
+            .filter_map(|_| {
+                std::thread::sleep(Duration::from_millis(1));
+                self.holdings()
+            })
+            .collect();
+        let processes = looks.iter().map(|look| look.processes).max().expect("it was there to be looked at");
+        looks.retain(|look| look.processes == processes);
+        looks.sort_unstable_by_key(|look| look.memory_kib);
+        let memory_kib = looks[looks.len() / 2].memory_kib;
+        let descriptors = looks.iter().filter(|look| look.is_complete(memory_kib)).map(|look| look.descriptors).min();
+        Holdings { processes, descriptors: descriptors.expect("the median is one of them"), memory_kib }
+    }
+}
+
+/// Open descriptors and resident memory of the sampler's family.
+#[derive(Debug)]
+struct Holdings {
+    processes: usize,
+    descriptors: usize,
+    memory_kib: u64,
+}
+
+impl Holdings {
+    /// Whether all processes have grown up, when so much memory is usual. One that has just been started has less.
+    fn is_complete(&self, usual_kib: u64) -> bool {
+        self.memory_kib > usual_kib / 20 * 19
+    }
+}
+
+/// Reads what the sampler says until it has taken so many samples.
+fn await_sample(sampler: &mut Sampler, wanted: u64) {
+    loop {
+        let line = sampler.line_with("#");
+        let number = line.strip_prefix('#').and_then(|rest| rest.split(' ').next()).and_then(|word| word.parse().ok());
+        if number.is_some_and(|number: u64| number >= wanted) {
+            return;
+        }
+    }
+}
+
+/// Samples an hour's worth and returns how many snapshots that made.
+fn sample(pid: &str, stop: &str, file: &Path, goes_on: impl Fn()) -> u64 {
+    let samples = if long_form() { 10 * HOUR } else { HOUR };
+    let begun = Instant::now();
+    let mut sampler = Sampler::start(hangsnap().args(["--pid", pid, "--every", "5ms", "--stop", stop, "-o"]).arg(file));
+    let family = Family(sampler.pid().as_raw());
+    await_sample(&mut sampler, WARM);
+    let warm = family.keep();
+    await_sample(&mut sampler, samples);
+    goes_on();
+    // A leaked descriptor never comes back; one that is open for a moment does.
+    until("it has no more descriptors than when it was warm", PATIENCE, || {
+        family.holdings().is_some_and(|now| {
+            now.processes == warm.processes && now.is_complete(warm.memory_kib) && now.descriptors <= warm.descriptors
+        })
+    });
+    let end = family.keep();
+    sampler.signal(Signal::SIGINT);
+    let ended = sampler.end();
+    let summary = ended.in_order();
+    eprintln!("--stop {stop}: {:?}; warm {warm:?}, at the end {end:?}; {summary}", begun.elapsed());
+    let (before, after) = (warm.memory_kib, end.memory_kib);
+    assert!(after <= before + MEMORY_SLACK_KIB, "--stop {stop}: {before} KiB when warm, {after} KiB at the end");
+    ended.snapshots()
+}
+
+/// What the storm tells when it is over, after an hour's worth of samples in each mode.
+fn in_a_storm(how: &[&str], goes_on: impl Fn(&[u64], &[u64]) -> bool) -> (Vec<Tally>, Duration) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let shared = directory.path().join("tallies");
+    let program = compile("gcc", "storm.c", &["-O1", "-g", "-pthread"]);
+    let begun = Instant::now();
+    let (mut victim, input) = start_told(Command::new(program).arg(&shared).args(how));
+    let counters = Counters::open(&shared);
+    for stop in ["auto", "all", "none"] {
+        let file = directory.path().join(format!("{stop}.hangsnap"));
+        let snapshots = sample(&victim.pid(), stop, &file, || {
+            let before = counters.all();
+            until("the storm goes on while it is sampled", PATIENCE, || goes_on(&before, &counters.all()));
+        });
+        assert!(snapshots >= HOUR / 2, "--stop {stop}: of {HOUR} samples or more only {snapshots} were not skipped");
+        until("nobody is left held", PATIENCE, || {
+            states_and_tracers(&victim).iter().all(|&(state, tracer)| !matches!(state, 't' | 'T') && tracer == 0)
+        });
+        let before = counters.all();
+        until("the storm goes on afterwards", PATIENCE, || goes_on(&before, &counters.all()));
+    }
+    let lasted = begun.elapsed();
+    drop(input);
+    let mut tallies = Vec::new();
+    loop {
+        let line = victim.line();
+        assert!(!line.is_empty(), "the storm ended before it had told everything");
+        if line.trim() == "done" {
+            return (tallies, lasted);
+        }
+        tallies.push(Tally::parse(&line));
+    }
+}
+
+fn assert_nothing_lost(tallies: &[Tally]) {
+    for tally in tallies {
+        eprintln!("{tally:?}");
+    }
+    for tally in tallies {
+        assert_eq!(tally.taken, tally.given, "{}: nothing is lost and nothing comes twice", tally.kind);
+        assert_eq!(tally.wrong, 0, "{}: in order, with its value, from where it was sent", tally.kind);
+    }
+}
+
+#[test]
+fn a_storm_of_threads_signals_timers_and_children_loses_nothing_and_costs_nothing() {
+    // Of eleven kinds each is taken; the twelfth is for the other test.
+    let (tallies, lasted) = in_a_storm(&[], |before, now| {
+        before.chunks(3).zip(now.chunks(3)).take(11).all(|(before, now)| now[1] > before[1] + 20)
+    });
+    assert_nothing_lost(&tallies);
+    assert_eq!(tallies.len(), 11, "all kinds tell");
+    let per_second = |kinds: fn(&str) -> bool| {
+        let taken: u64 = tallies.iter().filter(|tally| kinds(&tally.kind)).map(|tally| tally.taken).sum();
+        taken as f64 / lasted.as_secs_f64()
+    };
+    let (births, signals) = (per_second(|kind| kind == "births"), per_second(|kind| kind.starts_with("to-")));
+    eprintln!("{births:.0} births and {signals:.0} queued signals a second for {lasted:?}");
+    assert!(births >= 200.0 && signals >= 10_000.0, "this machine is too busy for a storm");
+}
+
+#[test]
+fn a_target_that_executes_itself_again_and_again_loses_no_signal_and_goes_on() {
+    let executions = 11 * 3;
+    let (tallies, _) = in_a_storm(&["exec"], |before, now| now[executions + 1] > before[executions + 1] + 20);
+    assert_nothing_lost(&tallies);
+    assert!(tallies.len() == 1 && tallies[0].taken > 300, "it executed itself often enough");
+}
