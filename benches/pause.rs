@@ -1,142 +1,116 @@
 //! How long hangsnap holds the threads of a process, beside the same system calls in bare C, in one run.
 //!
-//!     cargo bench --bench pause                    10, 100 and 1,000 threads
-//!     cargo bench --bench pause -- --rounds 50     more rounds
+//!     cargo bench --bench pause                                  100, 1,000 and 10,000 threads
+//!     cargo bench --bench pause -- --rounds 50 --threads 100     more rounds of one size
+//!     cargo bench --bench pause -- --peers                       gdb, eu-stack, py-spy and minidump-writer too
+//!     cargo bench --bench pause -- --load --snapshots 2000       only: under load, against --max-hold
 //!
-//! Rounds of hangsnap and of the floor take turns, so that both see the same weather. `held` is per thread, from before
-//! the request to stop until after the release; `window` is the whole snapshot. The heartbeat is a busy thread inside the
-//! target that reports the longest gap between two beats; it occupies one of the CPUs, so it gets rounds of its own.
+//! Blocks of rounds of hangsnap and of the floor take turns, so that both see the same weather. `held` is per thread,
+//! from before the request to stop until after the release; `window` is from the first stop to the last release. The
+//! heartbeat is a busy thread inside the target that reports the longest gap between two beats; it occupies one of the
+//! CPUs, so it gets rounds of its own. Promised are, of the floor's: for `auto` a p50 and p99 of at most 1.25, for
+//! `all` a window of at most 1.15. Each ratio that is promised says whether it is kept.
 
+#[path = "pause/figures.rs"]
+mod figures;
+#[path = "pause/heartbeat.rs"]
+mod heartbeat;
+#[path = "pause/load.rs"]
+mod load;
+#[path = "pause/peers.rs"]
+mod peers;
+#[path = "pause/takers.rs"]
+mod takers;
 #[path = "programs/target.rs"]
 mod target;
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use hangsnap::capture::{self, Arena};
-use hangsnap::model::{Hold, Pid, StopMode};
-use hangsnap::proc::ProcDir;
+use figures::{Figures, Holds};
+use heartbeat::Heartbeat;
+use takers::{Block, Mode, floor, hangsnap};
 
-const THREADS: [usize; 3] = [10, 100, 1000];
-
-#[derive(Default)]
-struct Holds {
-    held: Vec<u64>,
-    windows: Vec<u64>,
-    losses: usize,
-}
-
-impl Holds {
-    fn percentile(sorted: &[u64], percent: usize) -> f64 {
-        let last = sorted.len().saturating_sub(1);
-        sorted.get((sorted.len() * percent / 100).min(last)).map_or(f64::NAN, |ns| *ns as f64 / 1000.0)
-    }
-
-    /// p50, p99 and maximum of the holds and the median window, in microseconds.
-    fn figures(&mut self) -> [f64; 4] {
-        self.held.sort_unstable();
-        self.windows.sort_unstable();
-        [
-            Self::percentile(&self.held, 50),
-            Self::percentile(&self.held, 99),
-            Self::percentile(&self.held, 100),
-            Self::percentile(&self.windows, 50),
-        ]
-    }
-}
-
-fn ours(pid: Pid, stop: StopMode, arena: &mut Arena, holds: &mut Holds) {
-    let process = ProcDir::open(pid).expect("the target is alive");
-    let captured = capture::take(&process, stop, arena).expect("the target can be captured");
-    holds.held.extend(captured.threads.iter().filter_map(|thread| match thread.hold {
-        Hold::Held(time) => u64::try_from(time.as_nanos()).ok(),
-        Hold::Untouched => None,
-    }));
-    // On a busy machine a thread may not get a CPU in time to stop; it is let go, and counted.
-    holds.losses += captured.notices.len();
-    holds.windows.push(u64::try_from(captured.window.as_nanos()).unwrap_or(u64::MAX));
-}
-
-fn floor(program: &Path, pid: Pid, stop: StopMode, holds: &mut Holds) {
-    let mode = if stop == StopMode::All { "all" } else { "one" };
-    let output = Command::new(program).args([&pid.to_string(), mode, "1"]).output().expect("the floor runs");
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        match line.strip_prefix("window ") {
-            Some(window) => holds.windows.push(window.parse().expect("a number")),
-            None => holds.held.push(line.parse().expect("a number")),
-        }
-    }
-}
-
-/// The longest gap that a heartbeat inside the target saw in each round; the median of the rounds.
-fn gap(shared: &File, rounds: usize, mut round: impl FnMut()) -> f64 {
-    let mut gaps: Vec<u64> = (0..rounds)
-        .map(|_| {
-            shared.write_all_at(&[0; 8], 0).expect("the shared file");
-            round();
-            let mut longest = [0; 8];
-            shared.read_exact_at(&mut longest, 0).expect("the shared file");
-            u64::from_ne_bytes(longest)
-        })
-        .collect();
-    gaps.sort_unstable();
-    Holds::percentile(&gaps, 50)
-}
+const THREADS: [usize; 3] = [100, 1000, 10_000];
+/// Rounds that one program takes before it is the other's turn.
+const BLOCK: usize = 5;
+const AUTO_PROMISE: f64 = 1.25;
+const ALL_PROMISE: f64 = 1.15;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let rounds = arguments
-        .windows(2)
-        .find(|pair| pair[0] == "--rounds")
-        .map_or(20, |pair| pair[1].parse().expect("--rounds takes a number"));
-    let (parked, bare) = (target::compile("parked"), target::compile("floor"));
-    let mut arena = Arena::default();
+    let number = |name: &str| {
+        let given = arguments.windows(2).find(|pair| pair[0] == name);
+        given.map(|pair| pair[1].parse::<usize>().unwrap_or_else(|_| panic!("{name} takes a number")))
+    };
+    let flag = |name: &str| arguments.iter().any(|argument| argument == name);
+    if flag("--load") {
+        load::run(number("--threads").unwrap_or(100), number("--snapshots").unwrap_or(10_000));
+        return;
+    }
+    let rounds = number("--rounds").unwrap_or(20);
+    let sizes = number("--threads").map_or(THREADS.to_vec(), |threads| vec![threads]);
+    let (parked, bare) = (target::compile("parked", &[]), target::compile("floor", &[]));
     println!("microseconds; {rounds} rounds of each; held per thread, window per snapshot");
     println!(
-        "{:>7}  {:<4} {:<9} {:>9} {:>9} {:>9} {:>10}   heartbeat gap",
-        "threads", "stop", "", "held p50", "p99", "max", "window"
+        "{:>7}  {:<4} {:<9} {:>9} {:>9} {:>9} {:>10} {:>15}",
+        "threads", "stop", "", "held p50", "p99", "max", "window", "heartbeat gap"
     );
-    for threads in THREADS {
-        let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("heartbeat");
-        fs::write(&shared, [0; 4096]).expect("the shared file");
-        let shared_file = File::options().read(true).write(true).open(&shared).expect("the shared file");
-        for stop in [StopMode::OneAtATime, StopMode::All] {
-            let word = if stop == StopMode::All { "all" } else { "auto" };
-            let (mut mine, mut bare_holds) = (Holds::default(), Holds::default());
-            {
-                let quiet = target::start(&parked, threads, None);
-                ours(quiet.pid(), stop, &mut arena, &mut Holds::default());
-                for _ in 0..rounds {
-                    floor(&bare, quiet.pid(), stop, &mut bare_holds);
-                    ours(quiet.pid(), stop, &mut arena, &mut mine);
-                }
-            }
-            let beating = target::start(&parked, threads, Some(&shared));
-            let idle = gap(&shared_file, rounds, || std::thread::sleep(Duration::from_millis(20)));
-            let bare_gap = gap(&shared_file, rounds, || floor(&bare, beating.pid(), stop, &mut Holds::default()));
-            let my_gap = gap(&shared_file, rounds, || ours(beating.pid(), stop, &mut arena, &mut Holds::default()));
-            let (floor_figures, my_figures) = (bare_holds.figures(), mine.figures());
-            let row = |name: &str, [p50, p99, max, window]: [f64; 4], gap: f64| {
-                println!(
-                    "{threads:>7}  {word:<4} {name:<9} {p50:>9.1} {p99:>9.1} {max:>9.1} {window:>10.0} {gap:>15.1}"
-                );
-            };
-            row("floor", floor_figures, bare_gap);
-            row("hangsnap", my_figures, my_gap);
-            let ratio = |index: usize| my_figures[index] / floor_figures[index];
-            println!(
-                "{threads:>7}  {word:<4} {:<9} {:>9.2} {:>9.2} {:>9.2} {:>10.2} {:>15.2}   (idle {idle:.1}; {} losses)",
-                "ratio",
-                ratio(0),
-                ratio(1),
-                ratio(2),
-                ratio(3),
-                my_gap / bare_gap,
-                mine.losses
-            );
+    for &threads in &sizes {
+        if let Err(why) = compare(&parked, &bare, threads, rounds) {
+            eprintln!("SKIPPED: {threads} threads: {why}");
         }
     }
+    if flag("--peers") {
+        let sizes: Vec<usize> = sizes.into_iter().filter(|&threads| threads <= 1000).collect();
+        peers::compare(&sizes, rounds.min(3));
+    }
+}
+
+/// The floor and hangsnap on a target of so many threads; errors say why there is none.
+fn compare(parked: &Path, bare: &Path, threads: usize, rounds: usize) -> Result<(), String> {
+    let heartbeat = Heartbeat::new();
+    for mode in [Mode::Auto, Mode::All] {
+        let (mut ours, mut floors) = (Holds::default(), Holds::default());
+        {
+            let quiet = target::start(Command::new(parked).arg(threads.to_string()))?;
+            let pid = quiet.pid().to_string();
+            let block = Block::for_threads(threads, BLOCK.min(rounds));
+            for _ in 0..rounds.div_ceil(BLOCK) {
+                floor(bare, &pid, mode, block, &mut floors);
+                hangsnap(&pid, mode, block, &mut ours);
+            }
+        }
+        let beating = target::start(Command::new(parked).arg(threads.to_string()).arg(heartbeat.path()))?;
+        let pid = beating.pid().to_string();
+        let once = Block { rounds: 0, pause: Duration::from_millis(1) };
+        let idle = heartbeat.gap(rounds, || std::thread::sleep(Duration::from_millis(20)));
+        let floors_gap = heartbeat.gap(rounds, || floor(bare, &pid, mode, once, &mut Holds::default()));
+        let our_gap = heartbeat.gap(rounds, || hangsnap(&pid, mode, once, &mut Holds::default()));
+        let losses = ours.losses;
+        let (floors, ours) = (floors.figures(), ours.figures());
+        let row = |name: &str, Figures { p50, p99, max, window }: Figures, gap: f64| {
+            let word = mode.word();
+            println!("{threads:>7}  {word:<4} {name:<9} {p50:>9.1} {p99:>9.1} {max:>9.1} {window:>10.0} {gap:>15.1}");
+        };
+        row("floor", floors, floors_gap);
+        row("hangsnap", ours, our_gap);
+        let of_floor = |figure: fn(&Figures) -> f64| figure(&ours) / figure(&floors);
+        let (p50, p99, window) = (of_floor(|all| all.p50), of_floor(|all| all.p99), of_floor(|all| all.window));
+        let (promise, kept) = match mode {
+            Mode::Auto => (AUTO_PROMISE, p50 <= AUTO_PROMISE && p99 <= AUTO_PROMISE),
+            Mode::All => (ALL_PROMISE, window <= ALL_PROMISE),
+        };
+        println!(
+            "{threads:>7}  {:<4} {:<9} {p50:>9.2} {p99:>9.2} {:>9.2} {window:>10.2} {:>15.2}   at most {promise}: {}; idle \
+             {idle:.1}; {losses} losses",
+            mode.word(),
+            "ratio",
+            of_floor(|all| all.max),
+            our_gap / floors_gap,
+            if kept { "kept" } else { "NOT KEPT" },
+        );
+    }
+    Ok(())
 }

@@ -30,7 +30,8 @@ fn time(command: &mut Command) -> Duration {
 
 fn main() {
     let (threads, rounds) = (argument("--threads", 100), argument("--rounds", 20));
-    let running = target::start(&target::compile("parked"), threads, None);
+    let parked = target::compile("parked", &[]);
+    let running = target::start(Command::new(parked).arg(threads.to_string())).expect("a target");
     let pid = running.pid().to_string();
     let mut hangsnap = Command::new(env!("CARGO_BIN_EXE_hangsnap"));
     hangsnap.args(["--pid", &pid]);

@@ -1,9 +1,11 @@
 // The floor: nothing but the system calls that holding and copying a thread takes, in C.
 //
-//   floor PID one|all ROUNDS
+//   floor PID one|all ROUNDS PAUSE
 //
-// Prints for each round the hold of each thread in nanoseconds, then "window" and the whole round's. A hold is counted
-// from before PTRACE_INTERRUPT until after PTRACE_DETACH, as hangsnap counts it.
+// Prints for each round the hold of each thread in nanoseconds, then "window" and how long it was from the first
+// PTRACE_INTERRUPT to after the last PTRACE_DETACH. A hold is counted from before PTRACE_INTERRUPT until after
+// PTRACE_DETACH, as hangsnap counts it. PAUSE microseconds pass from one round to the next, so that caches are as cold
+// as a sampler finds them.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <elf.h>
@@ -16,6 +18,7 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { MOST = 20000, LIMIT = 64 * 1024 };
 static pid_t tids[MOST];
@@ -50,7 +53,7 @@ static void copy(pid_t tid, pid_t process, char *to) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 4) return 2;
+    if (argc < 5) return 2;
     pid_t process = atoi(argv[1]);
     int all = !strcmp(argv[2], "all"), rounds = atoi(argv[3]), status;
     size_t size = (size_t)MOST * (all ? 16384 : 0) + LIMIT;
@@ -58,8 +61,8 @@ int main(int argc, char **argv) {
     if (!arena) return 1;
     memset(arena, 1, size);
     for (int round = 0; round < rounds; round++) {
+        if (round) usleep((useconds_t)atoi(argv[4]));
         int count = list(argv[1]);
-        uint64_t first = now();
         if (all) {
             for (int i = 0; i < count; i++) ptrace(PTRACE_SEIZE, tids[i], 0, 0);
             for (int i = 0; i < count; i++) {
@@ -75,15 +78,15 @@ int main(int argc, char **argv) {
         } else {
             for (int i = 0; i < count; i++) {
                 ptrace(PTRACE_SEIZE, tids[i], 0, 0);
-                uint64_t since = now();
+                begun[i] = now();
                 ptrace(PTRACE_INTERRUPT, tids[i], 0, 0);
                 waitpid(tids[i], &status, __WALL);
                 copy(tids[i], process, arena);
                 ptrace(PTRACE_DETACH, tids[i], 0, 0);
-                held[i] = now() - since;
+                held[i] = now() - begun[i];
             }
         }
-        uint64_t window = now() - first;
+        uint64_t window = count ? now() - begun[0] : 0;
         for (int i = 0; i < count; i++) printf("%lu\n", held[i]);
         printf("window %lu\n", window);
     }

@@ -3,14 +3,18 @@
 //   parked THREADS [HEARTBEAT_FILE]
 //
 // Prints "ready" when all threads are parked. With a file, one more thread beats without pause and keeps in the file's
-// first eight bytes the longest gap it saw between two beats, in nanoseconds; whoever measures sets it to zero.
+// first eight bytes the longest gap it saw between two beats, in nanoseconds; whoever measures sets it to zero. A host
+// that does not allow so many threads is told on standard error. As a shared library it lends its heartbeat to
+// parked.py.
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -42,7 +46,8 @@ static uint64_t now(void) {
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-static void *beat(void *file) {
+void *beat(void *file);
+void *beat(void *file) {
     _Atomic uint64_t *longest = file;
     uint64_t last = now();
     for (;;) {
@@ -62,7 +67,10 @@ int main(int argc, char **argv) {
     pthread_attr_setstacksize(&small, 64 * 1024);
     pthread_barrier_init(&parked, NULL, (unsigned)threads + 1);
     for (int i = 0; i < threads; i++)
-        if (pthread_create(&thread, &small, park, NULL)) return 1;
+        if ((errno = pthread_create(&thread, &small, park, NULL))) {
+            fprintf(stderr, "only %d of %d threads can be started: %s\n", i, threads, strerror(errno));
+            return 1;
+        }
     pthread_barrier_wait(&parked);
     // They pass the barrier holding nothing; once this gets the lock after them, each waits on the condition.
     pthread_mutex_lock(&lock);

@@ -1,6 +1,7 @@
 //! The process that benches look at: compiled, started, and ended with them.
 
-use std::io::{BufRead, BufReader};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -22,12 +23,19 @@ impl Drop for Running {
     }
 }
 
-/// Compiles benches/programs/NAME.c.
-pub fn compile(name: &str) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/programs").join(name).with_extension("c");
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+/// benches/programs/NAME.
+pub fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/programs").join(name)
+}
+
+/// Compiles benches/programs/NAME.c; with other flags it is another program.
+pub fn compile(name: &str, flags: &[&str]) -> PathBuf {
+    let source = source(name).with_extension("c");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}{}", flags.concat()));
     let status = Command::new("gcc")
-        .args(["-O2", "-fno-optimize-sibling-calls", "-pthread", "-o"])
+        .args(["-O2", "-fno-optimize-sibling-calls", "-pthread"])
+        .args(flags)
+        .arg("-o")
         .args([&program, &source])
         .status()
         .expect("gcc is needed");
@@ -35,14 +43,23 @@ pub fn compile(name: &str) -> PathBuf {
     program
 }
 
-/// Starts `parked` with so many threads and waits until they are.
-pub fn start(program: &Path, threads: usize, heartbeat: Option<&Path>) -> Running {
-    let mut command = Command::new(program);
-    command.arg(threads.to_string()).args(heartbeat).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("the target starts");
+/// Starts a target and waits until it is ready; if it cannot be, as where the host does not allow so many threads, the
+/// error says why.
+pub fn start(command: &mut Command) -> Result<Running, String> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
     let mut line = String::new();
     let output = child.stdout.take().expect("piped");
+    let mut complaints = child.stderr.take().expect("piped");
+    let running = Running(child);
     BufReader::new(output).read_line(&mut line).expect("it prints a line");
-    assert_eq!(line, "ready\n");
-    Running(child)
+    if line == "ready\n" {
+        return Ok(running);
+    }
+    let mut why = String::new();
+    complaints.read_to_string(&mut why).expect("text");
+    let limit = |name: &str| fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap_or_default();
+    let limits = ["kernel/threads-max", "kernel/pid_max", "vm/max_map_count"]
+        .map(|name| format!("{name} is {}", limit(name).trim()))
+        .join(", ");
+    Err(format!("{} ({limits}, and there may be a cgroup's pids.max)", why.trim()))
 }
