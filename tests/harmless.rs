@@ -5,6 +5,7 @@
 //! stopped keeps nobody waiting; and hours of a storm cost the sampler no descriptor and no memory.
 
 mod calls;
+mod faults;
 mod killed;
 mod matrix;
 mod signals;

@@ -3,6 +3,7 @@
 //! Each time the sampler says so, ends in order or goes on, and leaves a file that is whole.
 
 mod ends;
+mod odd;
 pub mod sampler;
 mod targets;
 

@@ -37,3 +37,30 @@ fn more_threads_than_descriptors_are_captured_all_the_same() {
         assert_eq!(unexpected, None, "--stop {stop}");
     }
 }
+
+/// Held together, the first threads took all the room there was, and nothing was copied of the others' stacks.
+#[test]
+fn deep_stacks_of_threads_held_together_are_all_copied() {
+    let program = "import threading\n\
+                   threading.stack_size(1 << 20)\n\
+                   lock = threading.Lock(); lock.acquire()\n\
+                   def deep(depth): return [deep(depth - 1)] if depth else lock.acquire()\n\
+                   for _ in range(50): threading.Thread(target=deep, args=(150,), daemon=True).start()\n\
+                   print('ready', flush=True)\n\
+                   lock.acquire()";
+    let victim = Victim::start(Command::new("python3").args(["-c", program]));
+    let mut all = hangsnap();
+    let printed = succeed(all.args(["--pid", &victim.pid(), "--stop", "all", "--max-hold", "1s", "--json"]));
+    let snapshot: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+    let threads = snapshot["threads"].as_array().expect("threads");
+    let cut = threads.iter().filter(|thread| !thread["incomplete"].is_null()).count();
+    assert_eq!((threads.len(), cut), (51, 0), "{}", snapshot["notices"]);
+}
+
+/// Memory that was asked for and could not be had was left out without a word.
+#[test]
+fn memory_that_cannot_be_copied_is_told() {
+    let victim = many_threads(2);
+    let printed = succeed(hangsnap().args(["--pid", &victim.pid(), "--memory", "0x10:64", "--json"]));
+    assert!(printed.contains("copying --memory 0x10:64 failed"), "{printed}");
+}

@@ -9,7 +9,7 @@ use std::process::Command;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
 
-use crate::support::{Victim, compile, hangsnap, succeed};
+use crate::support::{Victim, compile, hangsnap, run, succeed};
 
 fn sleeper(flags: &[&str]) -> PathBuf {
     compile("gcc", "sleeper.c", &[&["-O1", "-g", "-pthread"], flags].concat())
@@ -53,6 +53,18 @@ fn assert_both_stops_and_a_recording(pid: &str, check: impl Fn(&str)) {
     let file = directory.path().join("recorded.hangsnap").display().to_string();
     soon(&["--pid", pid, "--every", "20ms", "--count", "3", "-o", &file]);
     assert_eq!(soon(&["list", &file]).lines().count(), 5, "three snapshots below the heading");
+}
+
+/// With /proc of another PID namespace it looked at one process in /proc and held another, which had the same number.
+#[test]
+fn the_proc_of_another_namespace_is_refused() {
+    let victim = Victim::start(&mut Command::new(sleeper(&[])));
+    let mut foreign = Command::new("unshare");
+    foreign.args(["--pid", "--fork"]).arg(hangsnap().get_program()).args(["--pid", &victim.pid()]);
+    let output = run(&mut foreign);
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("/proc is that of another PID namespace"), "{told}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 
 use super::copy::{self, STACK_LIMIT, StackCopy};
 use super::fault::{self, Point};
-use super::hold::{self, NotHeld};
+use super::hold::{self, NotHeld, Ringing};
 use super::ladder::{self, Experience, Plan, Planned};
 use super::protocol::{ContextRecord, StackRecord};
 use super::snapshot::Draft;
@@ -57,7 +57,12 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     while !remaining.is_empty() {
         let tids: Vec<Tid> = remaining.iter().map(|task| task.tid).collect();
         let mut stuck = None;
-        supervise(&tids, draft.kill_timer, || stuck = trace(&mut remaining, draft, &mut wasted));
+        let traced = supervise(&tids, draft.kill_timer, || stuck = trace(&mut remaining, draft, &mut wasted));
+        if let Err(error) = traced {
+            for Task { tid, .. } in remaining.drain(..) {
+                draft.notice(tid, loss::no_thread(&error));
+            }
+        }
         if let Some((planned, attempt, deadline)) = stuck
             && !ladder::read_instead(&planned, draft)
         {
@@ -122,6 +127,10 @@ fn trace(
                 draft.lost(&planned, Reason::ThreadGone);
                 return None;
             }
+            Err(Failure::NotInterrupted(errno)) => {
+                draft.lost(&planned, loss::not_interrupted(errno));
+                return None;
+            }
             Err(Failure::NotSeized(errno)) => {
                 // Whoever may not be traced, or is traced by somebody else, can still be read in place while it sleeps.
                 if !ladder::read_instead(&planned, draft) {
@@ -150,6 +159,7 @@ struct Copied {
 
 enum Failure {
     NotSeized(Errno),
+    NotInterrupted(Errno),
     Gone,
     DidNotStop,
     Registers(RegisterError),
@@ -166,15 +176,17 @@ fn hold_and_copy(
     // All pages of it have been written to when this returns.
     draft.arena.room(STACK_LIMIT);
     let urgent = Urgent::enter();
+    let alarm = alarm.map(|alarm| Ringing::every(alarm, deadline));
     fault::at(Point::Seize).and_then(|()| ptrace::seize(tid)).map_err(Failure::NotSeized)?;
+    if !draft.process.has_thread(tid) {
+        // The id belongs to a stranger by now, who is let go of when this thread ends.
+        return Err(Failure::Gone);
+    }
     draft.arena.step(Step::Holding, tid.0);
     draft.kill_timer.arm(draft.order.max_hold);
     let begun = Instant::now();
-    // A thread that ends now makes this fail; the wait then finds it gone.
-    if fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(tid)).is_err() {
-        return Err(Failure::Gone);
-    }
-    let held = match hold::wait(tid, begun, deadline, alarm) {
+    fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(tid)).map_err(Failure::NotInterrupted)?;
+    let held = match hold::wait(tid, begun, deadline, alarm.as_ref()) {
         Ok(held) => held,
         Err(not_held) => {
             // It may stop at any moment now, and be held until this thread has ended.
@@ -199,6 +211,7 @@ fn hold_and_copy(
     });
     let released = held.release();
     let held = begun.elapsed();
+    drop(alarm);
     match released {
         Ok(()) => {
             draft.kill_timer.disarm();
@@ -236,7 +249,7 @@ fn keep(planned: &Planned, registers: &RawRegisters, stack: Option<StackCopy>, d
     };
     let kept: Piece = draft.arena.keep(stack.length());
     stack.record(kept).unwrap_or_else(|errno| {
-        draft.notice(planned.tid, loss::memory(errno, RuntimeAddress(registers.stack_pointer())));
+        draft.notice(planned.tid, loss::memory(errno, RuntimeAddress(registers.stack_pointer()), &draft.map));
         StackRecord::default()
     })
 }

@@ -11,9 +11,8 @@ use super::{Captured, Order};
 use crate::model::{Bound, Notice, Reason, StopMode, Subject};
 use crate::sys::clock::Instant;
 
-/// The least time that is worth beginning with.
-const LEAST_ALONE: Duration = Duration::from_micros(500);
-const LEAST_TOGETHER: Duration = Duration::from_millis(1);
+/// The least time that is worth beginning with: with less, a tracer that has to wait for its CPU would be killed.
+const LEAST: Duration = Duration::from_millis(2);
 
 /// The account of one target.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +29,7 @@ pub struct Budget {
 impl Budget {
     /// `share` is in millionths; `max_hold` is what may be saved up.
     pub fn new(share: u32, max_hold: Duration) -> Self {
-        Self { share, most: max_hold, credit: max_hold, at: Instant::now(), together: LEAST_TOGETHER }
+        Self { share, most: max_hold, credit: max_hold, at: Instant::now(), together: LEAST.min(max_hold) }
     }
 
     /// What may be ordered now in place of this order, and the notice that says so if it is something else.
@@ -45,7 +44,7 @@ impl Budget {
         self.credit = self.credit.saturating_add(earned).min(self.most);
         let stop = match order.stop {
             StopMode::All if self.credit >= self.together => StopMode::All,
-            StopMode::All | StopMode::OneAtATime if self.credit >= LEAST_ALONE => StopMode::OneAtATime,
+            StopMode::All | StopMode::OneAtATime if self.credit >= LEAST.min(self.most / 2) => StopMode::OneAtATime,
             _ => StopMode::None,
         };
         let allowed = Order { stop, max_hold: order.max_hold.min(self.credit), ..order.clone() };
@@ -61,7 +60,7 @@ impl Budget {
     fn spend_time(&mut self, stop: StopMode, longest: Duration) {
         if stop == StopMode::All {
             // The next may take a little longer, and must find the time for it.
-            self.together = (longest + longest / 4).max(LEAST_TOGETHER).min(self.most);
+            self.together = (longest + longest / 4).max(LEAST).min(self.most);
         }
         self.credit = self.credit.saturating_sub(longest);
     }

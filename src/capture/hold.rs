@@ -11,10 +11,6 @@ use crate::sys::alarm::Alarm;
 use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, PendingSignal, Wait};
 
-/// How long to poll without a pause. A thread that sleeps on another CPU stops within this time; one that has to have ours
-/// does not while we poll.
-const EAGER: Duration = Duration::from_micros(15);
-
 /// A thread that has stopped. It runs on when this is dropped.
 pub(super) struct Held {
     tid: Tid,
@@ -40,51 +36,41 @@ pub(super) enum NotHeld {
     DidNotStop,
 }
 
-/// Waits for a thread that was asked to stop, until `deadline` after `since`. The alarm is one of the calling thread's.
+/// Waits for a thread that was asked to stop, until `deadline` after `since`. It sleeps while an alarm of the calling thread
+/// rings, and without one it polls.
 ///
 /// It never calls sched_yield: Linux 6.18 takes a whole time slice off the caller's account at each call, so that a few
-/// hundred calls in a row keep it from running for seconds, with a thread in its hands.
-pub(super) fn wait(tid: Tid, since: Instant, deadline: Duration, alarm: Option<&Alarm>) -> Result<Held, NotHeld> {
+/// hundred calls in a row keep it from running for seconds, with a thread in its hands. Nor does it poll for a while before
+/// it sleeps: the thread may need this CPU to stop.
+pub(super) fn wait(tid: Tid, since: Instant, deadline: Duration, alarm: Option<&Ringing<'_>>) -> Result<Held, NotHeld> {
     if fault::at(Point::Wait).is_err() || fault::is_late(Point::Wait) {
         return Err(NotHeld::DidNotStop);
     }
-    let mut alarm = alarm.map(|alarm| Armed { alarm, is_set: false });
+    let mut seen = ptrace::poll(tid);
     loop {
-        let waited = since.elapsed();
-        let seen = match &mut alarm {
-            Some(armed) if waited >= EAGER && waited < deadline => armed.sleep(tid, deadline - waited),
-            _ => ptrace::poll(tid),
-        };
         match seen {
             Wait::Stopped(signal) => return Ok(Held { tid, signal }),
             Wait::Gone => return Err(NotHeld::Gone),
             Wait::NotYet if since.elapsed() >= deadline => return Err(NotHeld::DidNotStop),
-            Wait::NotYet => {}
+            Wait::NotYet if alarm.is_some() => seen = ptrace::sleep_until_stopped(tid),
+            Wait::NotYet => seen = ptrace::poll(tid),
         }
     }
 }
 
-/// An alarm that is silent again when the wait is over.
-struct Armed<'a> {
-    alarm: &'a Alarm,
-    is_set: bool,
-}
+/// An alarm that rings again and again until this is dropped.
+pub(super) struct Ringing<'a>(&'a Alarm);
 
-impl Armed<'_> {
-    fn sleep(&mut self, tid: Tid, at_most: Duration) -> Wait {
-        if !self.is_set {
-            self.alarm.set(at_most);
-            self.is_set = true;
-        }
-        ptrace::sleep_until_stopped(tid)
+impl<'a> Ringing<'a> {
+    pub(super) fn every(alarm: &'a Alarm, time: Duration) -> Self {
+        alarm.set(time);
+        Self(alarm)
     }
 }
 
-impl Drop for Armed<'_> {
+impl Drop for Ringing<'_> {
     fn drop(&mut self) {
-        if self.is_set {
-            self.alarm.clear();
-        }
+        self.0.clear();
     }
 }
 

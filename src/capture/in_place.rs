@@ -47,7 +47,7 @@ pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>)
         Ok(copied) => copied.keep(draft),
         Err(None) => StackRecord::default(),
         Err(Some(errno)) => {
-            draft.notice(planned.tid, loss::memory(errno, blocked.stack_pointer));
+            draft.notice(planned.tid, loss::memory(errno, blocked.stack_pointer, &draft.map));
             StackRecord::default()
         }
     };

@@ -6,7 +6,7 @@
 use super::protocol::{ContextRecord, MemoryRecord, Record};
 use super::snapshot::{Draft, copy_memory};
 use super::{Base, Wish};
-use crate::model::{MemoryOf, Register, RuntimeAddress, SystemCall, Tid};
+use crate::model::{MemoryOf, Reason, Register, RuntimeAddress, SystemCall, Tid};
 use crate::sys::arena::Step;
 use crate::sys::ptrace::RawRegisters;
 
@@ -16,8 +16,9 @@ const AROUND_FUTEX: u64 = 64;
 const MOST_POLLED: u64 = 64;
 const LONGEST_PATH: u64 = 4096;
 const PAGE: u64 = 4096;
-/// What is copied at most of one wish, and of all wishes about one thread.
+/// What is copied at most of one wish, and of all wishes in one snapshot.
 const LONGEST_WISH: u64 = 1 << 20;
+pub(super) const ALL_WISHES: usize = 64 << 20;
 
 /// What is to be copied with a thread.
 struct Want {
@@ -33,9 +34,9 @@ pub(super) fn of_process(draft: &mut Draft<'_>) {
         let Base::Address(address) = wish.base else {
             continue;
         };
-        let what = MemoryOf::Asked(wish.text);
-        if let Some(copied) = copy_memory(draft, address, bounded(wish.length), what) {
-            draft.record(&Record::Memory(copied));
+        match asked(draft, address, &wish) {
+            Ok(copied) => draft.record(&Record::Memory(copied)),
+            Err(reason) => draft.notice_process(reason),
         }
     }
 }
@@ -49,21 +50,43 @@ pub(super) fn of_thread(draft: &mut Draft<'_>, tid: Tid, context: &ContextRecord
         Some(call) => about(&call),
         None => Vec::new(),
     };
-    wants.extend(draft.order.memory.iter().filter_map(|wish| {
-        let address = register(context, wish.base)?;
-        Some(Want { address, length: wish.length, what: MemoryOf::Asked(wish.text.clone()) })
-    }));
-    if wants.is_empty() {
+    let wishes: Vec<Wish> = draft.order.memory.clone();
+    if wants.is_empty() && wishes.is_empty() {
         return Vec::new();
     }
     draft.arena.step(Step::ReadingMemory, tid.0);
-    let copied = wants.into_iter().filter_map(|want| {
-        let address = RuntimeAddress(want.address);
-        copy_memory(draft, address, bounded(want.length), want.what)
-    });
-    let copied = copied.collect();
+    let mut copied: Vec<MemoryRecord> = wants
+        .drain(..)
+        .filter_map(|want| copy_memory(draft, RuntimeAddress(want.address), bounded(want.length), want.what))
+        .collect();
+    for wish in wishes.iter().filter(|wish| !matches!(wish.base, Base::Address(_))) {
+        let found = match register(context, wish.base) {
+            Some(address) => asked(draft, RuntimeAddress(address), wish),
+            None => Err(not_copied(wish, libc::ENODATA)),
+        };
+        match found {
+            Ok(record) => copied.push(record),
+            Err(reason) => draft.notice(tid, reason),
+        }
+    }
     draft.arena.step(Step::ReadingProc, tid.0);
     copied
+}
+
+/// Copies what the user asked for, as long as all of it together is not too much.
+fn asked(draft: &mut Draft<'_>, address: RuntimeAddress, wish: &Wish) -> Result<MemoryRecord, Reason> {
+    let length = bounded(wish.length);
+    if length > draft.room_for_wishes {
+        return Err(not_copied(wish, libc::ENOBUFS));
+    }
+    let what = MemoryOf::Asked(wish.text.clone());
+    let copied = copy_memory(draft, address, length, what).ok_or_else(|| not_copied(wish, libc::EFAULT))?;
+    draft.room_for_wishes -= length;
+    Ok(copied)
+}
+
+fn not_copied(wish: &Wish, errno: i32) -> Reason {
+    Reason::Refused { what: format!("copying --memory {}", wish.text), errno }
 }
 
 /// The instructions that made a call which the kernel has begun again under another number: they tell which one it is.

@@ -15,6 +15,7 @@
 mod alone;
 mod budget;
 mod calls;
+mod collected;
 mod copy;
 mod extent;
 mod fault;
@@ -150,6 +151,8 @@ pub struct Captured {
     pub memory: Vec<MemoryPiece>,
     /// Whether the process's memory could be read in time.
     pub memory_is_readable: bool,
+    /// The longest hold that ended with the tracer's death, so that no thread shows it.
+    pub lost_hold: Duration,
     pub notices: Vec<Notice>,
 }
 
@@ -160,13 +163,13 @@ impl Captured {
             return None;
         }
         self.notices.iter().find_map(|notice| match notice.reason {
-            Reason::Refused { errno, .. } => Some(errno),
+            Reason::Refused { errno: errno @ (libc::EPERM | libc::EACCES), .. } => Some(errno),
             _ => None,
         })
     }
 
     /// The longest time for which a thread was held.
     pub fn longest_hold(&self) -> Duration {
-        self.threads.iter().filter_map(|thread| thread.hold.time()).max().unwrap_or_default()
+        self.threads.iter().filter_map(|thread| thread.hold.time()).fold(self.lost_hold, Duration::max)
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Draft<'a> {
     pub(super) kill_timer: &'a KillTimer,
     /// Whether the kernel's stacks may be read, as far as is known.
     pub(super) kernel_stacks: bool,
+    /// How much more memory may be copied because the user asked for it.
+    pub(super) room_for_wishes: usize,
     calls_are_unknown: bool,
     full: bool,
 }
@@ -122,6 +124,7 @@ pub(super) fn take(
         arena,
         kill_timer,
         kernel_stacks: true,
+        room_for_wishes: memory::ALL_WISHES,
         calls_are_unknown: false,
         full: false,
     };

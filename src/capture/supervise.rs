@@ -5,7 +5,9 @@
 //! we to wait for the lock then, both would wait for ever. So another thread of ours collects what has ended, for as long
 //! as the tracing one is not done.
 
+use std::io;
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -19,20 +21,26 @@ const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Does the work, which traces these threads, on a thread of its own, and returns when that has ended: by then the kernel
 /// has let go of whatever it still held, and the timer that would have killed this process is disarmed.
-pub(super) fn supervise(tids: &[Tid], kill_timer: &KillTimer, work: impl FnOnce() + Send) {
+///
+/// An error says that there can be no such thread; nothing has been done then.
+pub(super) fn supervise(tids: &[Tid], kill_timer: &KillTimer, work: impl FnOnce() + Send) -> io::Result<()> {
     let supervisor = thread::current();
+    let done = &AtomicBool::new(false);
     let ended = thread::scope(|scope| {
         // Whatever has not stopped in time stays seized until that thread has ended, and the time that is given to this process
         // runs until this thread is given a CPU.
         let mut urgent = Urgent::enter();
-        let tracer = scope.spawn(move || {
+        let tracer = thread::Builder::new().spawn_scoped(scope, move || {
             Urgent::leave();
             work();
+            done.store(true, Ordering::Release);
             supervisor.unpark();
-        });
-        while !tracer.is_finished() {
+        })?;
+        // When this thread is woken up the other one is still on its way out, and nobody wakes this one again.
+        let has_ended = || done.load(Ordering::Acquire) || tracer.is_finished();
+        while !has_ended() {
             thread::park_timeout(PATIENCE);
-            if !tracer.is_finished() {
+            if !has_ended() {
                 drop(urgent);
                 tids.iter().copied().for_each(ptrace::bury);
                 urgent = Urgent::enter();
@@ -41,9 +49,10 @@ pub(super) fn supervise(tids: &[Tid], kill_timer: &KillTimer, work: impl FnOnce(
         let ended = tracer.join();
         kill_timer.disarm();
         drop(urgent);
-        ended
-    });
+        Ok::<_, io::Error>(ended)
+    })?;
     if let Err(panic) = ended {
         resume_unwind(panic);
     }
+    Ok(())
 }

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use super::alone::{self, disturbed};
 use super::copy::{self, STACK_LIMIT, StackCopy};
 use super::fault::{self, Point};
-use super::hold::{self, Held, NotHeld};
+use super::hold::{self, Held, NotHeld, Ringing};
 use super::ladder::Planned;
 use super::loss;
 use super::protocol::{ContextRecord, StackRecord};
@@ -29,12 +29,16 @@ use crate::sys::memory::ProcessMemory;
 use crate::sys::ptrace::{self, FLOATING_POINT_SIZE, RawRegisters, RegisterError};
 use crate::sys::scheduling::Urgent;
 
-/// How long to wait for one thread while others are held already, and how long in vain for all of them.
-const STOP_DEADLINE: Duration = Duration::from_millis(2);
-const WASTE_LIMIT: Duration = Duration::from_millis(4);
+/// How long to wait for one thread while others are held already, and how often in a row that may be in vain: while one is
+/// waited for, hundreds of others stop.
+const STOP_DEADLINE: Duration = Duration::from_millis(1);
+const VAIN_WAITS: u32 = 3;
+/// How often to look whether a deadline has passed.
+const RING: Duration = Duration::from_micros(500);
 /// What is set aside of the arena for each thread. Used stacks are rarely more than a few KiB; a deeper one may use what
-/// shallow ones leave.
+/// shallow ones before it have left. Where there are few threads each has room for all of its stack.
 const SHARE_PER_THREAD: usize = 16 << 10;
+const ROOM_FOR_FEW: usize = 32 << 20;
 
 /// One thread on its way through the stop; all slots exist before the first thread is stopped.
 struct Slot {
@@ -50,6 +54,7 @@ struct Slot {
 
 enum Progress {
     NotSeized(Errno),
+    NotInterrupted(Errno),
     Seized,
     Held(Held),
     NotHeld(NotHeld),
@@ -65,6 +70,8 @@ struct Workspace<'a> {
     floating_point: bool,
     room: &'a mut [u8],
     used: usize,
+    /// Threads that are yet to be copied, each of which is owed its share of the room.
+    left: usize,
 }
 
 /// Captures these threads while all of them are held.
@@ -85,10 +92,16 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     // Sleeping threads first, running ones last.
     slots.sort_by_key(|slot| slot.planned.status.state == ThreadState::Running);
     let tids: Vec<Tid> = slots.iter().map(|slot| slot.planned.tid).collect();
-    let size = slots.len().saturating_mul(SHARE_PER_THREAD).saturating_add(STACK_LIMIT);
+    let enough = slots.len().saturating_mul(STACK_LIMIT).min(ROOM_FOR_FEW);
+    let size = slots.len().saturating_mul(SHARE_PER_THREAD).saturating_add(STACK_LIMIT).max(enough);
     let mut used = 0;
     draft.arena.room(size);
-    supervise(&tids, draft.kill_timer, || used = hold_all(&mut slots, draft, size));
+    if let Err(error) = supervise(&tids, draft.kill_timer, || used = hold_all(&mut slots, draft, size)) {
+        for slot in &slots {
+            draft.lost(&slot.planned, loss::no_thread(&error));
+        }
+        return;
+    }
     let kept = draft.arena.keep(used);
     let (mut late, mut out_of_time) = (Vec::new(), Vec::new());
     for slot in slots {
@@ -114,9 +127,12 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
     let alarm = Alarm::new();
     let urgent = Urgent::enter();
     for slot in slots.iter_mut() {
-        if let Err(errno) = fault::at(Point::Seize).and_then(|()| ptrace::seize(slot.planned.tid)) {
-            slot.progress = Progress::NotSeized(errno);
-        }
+        slot.progress = match fault::at(Point::Seize).and_then(|()| ptrace::seize(slot.planned.tid)) {
+            Err(errno) => Progress::NotSeized(errno),
+            Ok(()) if draft.process.has_thread(slot.planned.tid) => Progress::Seized,
+            // The id belongs to a stranger by now, who is let go of when this thread ends.
+            Ok(()) => Progress::NotHeld(NotHeld::Gone),
+        };
     }
     // What is left of the time is for letting go: three microseconds each, and as much again.
     let threads = u32::try_from(slots.len()).unwrap_or(u32::MAX);
@@ -128,27 +144,29 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
     // Each kind is asked and waited for by itself: those that run go on running until all that sleep have stopped.
     let sleeping = slots.partition_point(|slot| slot.planned.status.state != ThreadState::Running);
     let (sleeping, running) = slots.split_at_mut(sleeping);
-    let mut wasted = Duration::ZERO;
+    let ringing = alarm.as_ref().map(|alarm| Ringing::every(alarm, RING));
     for kind in [&mut *sleeping, &mut *running] {
         for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::Seized)) {
             slot.interrupted = Instant::now();
-            if fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(slot.planned.tid)).is_err() {
-                slot.progress = Progress::NotHeld(NotHeld::Gone);
+            if let Err(errno) = fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(slot.planned.tid)) {
+                slot.progress = Progress::NotInterrupted(errno);
             }
         }
+        let mut in_vain = 0;
         for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::Seized)) {
-            let since = Instant::now();
-            let deadline =
-                STOP_DEADLINE.min(WASTE_LIMIT.saturating_sub(wasted)).min(limit.saturating_sub(begun.elapsed()));
-            slot.progress = match hold::wait(slot.planned.tid, since, deadline, alarm.as_ref()) {
-                Ok(held) => Progress::Held(held),
-                Err(not_held) => {
-                    wasted += since.elapsed();
-                    Progress::NotHeld(not_held)
-                }
-            };
+            let patience = if in_vain < VAIN_WAITS { STOP_DEADLINE } else { Duration::ZERO };
+            slot.progress = slot.wait(patience.min(limit.saturating_sub(begun.elapsed())), ringing.as_ref());
+            match slot.progress {
+                Progress::Held(_) => in_vain = 0,
+                _ => in_vain += 1,
+            }
+        }
+        // Those that were not waited for to the end have had time since.
+        for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::NotHeld(NotHeld::DidNotStop))) {
+            slot.progress = slot.wait(Duration::ZERO, None);
         }
     }
+    drop(ringing);
     draft.arena.step(Step::ReadingHeld, 0);
     let mut workspace = Workspace {
         map: &draft.map,
@@ -156,8 +174,10 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         floating_point: draft.order.floating_point,
         room: draft.arena.room(size),
         used: 0,
+        left: running.len() + sleeping.len(),
     };
     for slot in running.iter_mut().chain(sleeping.iter_mut()) {
+        workspace.left -= 1;
         slot.progress = match mem::replace(&mut slot.progress, Progress::LetGo) {
             Progress::Held(held) if begun.elapsed() < limit => {
                 slot.copy_into(&mut workspace);
@@ -183,6 +203,13 @@ fn let_go(held: Held, then: Progress) -> Progress {
 }
 
 impl Slot {
+    fn wait(&self, deadline: Duration, alarm: Option<&Ringing<'_>>) -> Progress {
+        match hold::wait(self.planned.tid, Instant::now(), deadline, alarm) {
+            Ok(held) => Progress::Held(held),
+            Err(not_held) => Progress::NotHeld(not_held),
+        }
+    }
+
     /// Copies registers and stack while the thread is held.
     fn copy_into(&mut self, workspace: &mut Workspace<'_>) {
         let tid = self.planned.tid;
@@ -190,7 +217,7 @@ impl Slot {
             fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
         if let (Ok(registers), Some(memory)) = (&registers, workspace.memory) {
             let room = &mut workspace.room[workspace.used..];
-            let limit = room.len().min(STACK_LIMIT);
+            let limit = room.len().saturating_sub(workspace.left * SHARE_PER_THREAD).min(STACK_LIMIT);
             let copy = copy::stack(workspace.map, memory, self.planned.owner, registers, &mut room[..limit]);
             self.copy = Some((workspace.used, copy));
             workspace.used += self.copy.as_ref().map_or(0, |(_, copy)| copy.length());
@@ -208,12 +235,13 @@ fn finish(slot: Slot, kept: Piece, draft: &mut Draft<'_>) {
     let Slot { planned, progress, registers, floating_point, copy, held_for, .. } = slot;
     let lost = match (progress, registers) {
         (Progress::NotSeized(errno), _) => loss::not_seized(draft.process, planned.tid, errno),
+        (Progress::NotInterrupted(errno), _) => loss::not_interrupted(errno),
         (_, Some(Ok(registers))) => {
             let stack = copy
                 .map(|(at, copy)| copy.record(Piece { offset: kept.offset + at as u64, length: copy.length() as u64 }));
             let stack = stack.unwrap_or_else(|| Ok(StackRecord::default())).unwrap_or_else(|errno| {
                 let at = RuntimeAddress(registers.stack_pointer());
-                draft.notice(planned.tid, loss::memory(errno, at));
+                draft.notice(planned.tid, loss::memory(errno, at, &draft.map));
                 StackRecord::default()
             });
             let floating_point = floating_point.and_then(|(bytes, length)| {

@@ -4,28 +4,30 @@
 //! anything else. Either way the target runs on, what had been copied is in the shared memory, and another tracer goes on
 //! with what is left, without what the first one hung on.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::protocol::{self, ContextRecord, MemoryRecord, Outcome, Record, Request, StackRecord, ThreadRecord};
+use super::collected::Collected;
+use super::protocol::{self, Outcome, Request};
 use super::serve::TRACER_ARGUMENT;
-use super::{Captured, CapturedThread, Context, Order, StackBytes};
-use crate::model::{Bound, Hold, MemoryPiece, Notice, Process, Reason, StopMode, Subject, Tid, Timestamp};
-use crate::proc::{self, MemoryMap, ProcDir};
-use crate::sys::arena::{ArenaReader, Piece, Progress, Step};
-use crate::sys::clock::{self, Instant};
-use crate::sys::ptrace::RawRegisters;
+use super::{Captured, Order};
+use crate::model::{Pid, ThreadState};
+use crate::proc::{self, ProcDir};
+use crate::sys::arena::{ArenaReader, Progress, Step};
+use crate::sys::clock::Instant;
 
 /// How many tracers may be lost in one snapshot.
 const MOST_TRACERS: usize = 8;
+/// How long a snapshot may have taken for another tracer to be begun with.
+const LONGEST_SNAPSHOT: Duration = Duration::from_secs(5);
 /// How often to look whether the tracer hangs.
 const LOOK: u16 = 5;
 /// How long a step may take before the tracer is taken for one that hangs. Memory comes in microseconds or does not come;
@@ -34,6 +36,8 @@ const LOOK: u16 = 5;
 const MEMORY_LIMIT: Duration = Duration::from_millis(100);
 const PROC_LIMIT: Duration = Duration::from_secs(2);
 const AFTER_HOLD: Duration = Duration::from_millis(20);
+/// How long one that has only been waiting for a CPU may take.
+const GIVE_UP: Duration = Duration::from_secs(10);
 /// How long a tracer that was killed may take to be gone.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -61,8 +65,16 @@ struct Running {
 /// How a request ended.
 enum End {
     Done(Outcome),
-    /// The tracer was killed, or died.
-    Died,
+    Died(Death),
+}
+
+/// How a tracer came to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Death {
+    /// It hung in what it was doing, and was killed.
+    Hung,
+    /// The kernel killed it because it held a thread for too long, or somebody else did.
+    Killed,
 }
 
 impl Tracer {
@@ -89,7 +101,10 @@ impl Tracer {
             read_map: true,
         };
         let mut collected = Collected::new(order.stop);
-        for _ in 0..MOST_TRACERS {
+        for number in 0..MOST_TRACERS {
+            if number > 0 && begun.elapsed() > LONGEST_SNAPSHOT {
+                break;
+            }
             self.arena.clear();
             let end = self.ask(&request)?;
             collected.add(&self.arena);
@@ -102,7 +117,7 @@ impl Tracer {
                         (error, _) => Err(error.into()),
                     };
                 }
-                End::Died => collected.go_on_without(self.arena.progress(), &mut request),
+                End::Died(death) => collected.go_on_without(self.arena.progress(), death, &mut request),
             }
             request.done = collected.done();
         }
@@ -117,26 +132,23 @@ impl Tracer {
             None => Running::start(&self.program, &self.arena).map_err(Error::Start)?,
         };
         if protocol::send(&running.socket, request).is_err() {
-            running.end();
-            return Ok(End::Died);
+            return running.end().map(|()| End::Died(Death::Killed));
         }
         loop {
             let answered = running.wait();
-            if !answered && is_overdue(self.arena.progress(), request.order.max_hold) {
-                running.end();
-                return Ok(End::Died);
+            let progress = self.arena.progress();
+            let hangs = || progress.since.elapsed() > GIVE_UP || !running.waits_for_a_cpu();
+            if !answered && is_overdue(progress, request.order.max_hold) && hangs() {
+                return running.end().map(|()| End::Died(Death::Hung));
             }
             if answered {
-                return Ok(match protocol::receive(&running.socket) {
+                return match protocol::receive(&running.socket) {
                     Ok(Some(outcome)) => {
                         self.running = Some(running);
-                        End::Done(outcome)
+                        Ok(End::Done(outcome))
                     }
-                    _ => {
-                        running.end();
-                        End::Died
-                    }
-                });
+                    _ => running.end().map(|()| End::Died(Death::Killed)),
+                };
             }
         }
     }
@@ -156,6 +168,7 @@ impl Running {
         let (socket, theirs) = UnixStream::pair()?;
         let memory = arena.as_fd().try_clone_to_owned()?;
         let child = Command::new(program)
+            .arg0("hangsnap")
             .arg(TRACER_ARGUMENT)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(memory))
@@ -174,199 +187,50 @@ impl Running {
         }
     }
 
-    /// Kills the process, which lets go of all that it traces, and collects it.
-    fn end(mut self) {
+    /// Whether the tracer only waits for its turn on a machine that is busy with others: then nothing hangs.
+    fn waits_for_a_cpu(&self) -> bool {
+        let runs = |process: &ProcDir| {
+            let tids = process.threads().unwrap_or_default();
+            tids.into_iter().any(|tid| {
+                process.thread(tid).and_then(|thread| thread.state()).is_ok_and(|state| state == ThreadState::Running)
+            })
+        };
+        let pid = i32::try_from(self.child.id()).map(Pid);
+        pid.is_ok_and(|pid| ProcDir::open(pid).is_ok_and(|process| runs(&process)))
+    }
+
+    /// Kills the process, which lets go of all that it traces, and collects it. An error says that it had ended by itself,
+    /// because it could not work.
+    fn end(mut self) -> Result<(), Error> {
         // It fails only if the process has ended.
         let _ = self.child.kill();
-        let begun = Instant::now();
-        while begun.elapsed() < LAST_WORDS && matches!(self.child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_micros(200));
+        match self.collect() {
+            Some(status) if status.code().is_some_and(|code| code != 0) => {
+                Err(Error::Start(io::Error::other("it cannot work, as it says above")))
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Waits for the process's end, but not for ever.
+    fn collect(&mut self) -> Option<ExitStatus> {
+        let begun = Instant::now();
+        while begun.elapsed() < LAST_WORDS {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_micros(200)),
+                Ok(status) => return status,
+                Err(_) => return None,
+            }
+        }
+        None
     }
 }
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        if let Some(Running { mut child, socket }) = self.running.take() {
-            // Without its socket it ends by itself, and holds nothing now.
-            drop(socket);
-            let _ = child.wait();
+        if let Some(running) = self.running.take() {
+            // It holds nothing now, and nothing is left to be said.
+            let _ = running.end();
         }
     }
-}
-
-/// What has been heard of a snapshot so far, from one tracer or several.
-struct Collected {
-    stop: StopMode,
-    taken: Option<Timestamp>,
-    process: Option<Process>,
-    map: MemoryMap,
-    threads: BTreeMap<Tid, CapturedThread>,
-    memory: Vec<MemoryPiece>,
-    memory_is_readable: bool,
-    notices: Vec<Notice>,
-    window: Duration,
-    /// The thread that the last tracer died over.
-    suspect: Option<Tid>,
-    /// Threads that are given up although nothing is known of them.
-    given_up: Vec<Tid>,
-}
-
-impl Collected {
-    fn new(stop: StopMode) -> Self {
-        Self {
-            stop,
-            taken: None,
-            process: None,
-            map: MemoryMap::default(),
-            threads: BTreeMap::new(),
-            memory: Vec::new(),
-            memory_is_readable: true,
-            notices: Vec::new(),
-            window: Duration::ZERO,
-            suspect: None,
-            given_up: Vec::new(),
-        }
-    }
-
-    /// Takes what a tracer has logged out of the shared memory.
-    fn add(&mut self, arena: &ArenaReader) {
-        for record in arena.log() {
-            match postcard::from_bytes(&record) {
-                Ok(Record::Begun(taken)) => self.taken = self.taken.or(Some(taken)),
-                Ok(Record::Process(process)) => self.process = Some(process),
-                Ok(Record::Map(text)) => {
-                    // A map that could not be parsed would have ended the snapshot in the tracer.
-                    self.map = MemoryMap::parse(&arena.bytes(text).unwrap_or_default()).unwrap_or_default();
-                }
-                Ok(Record::Thread(thread)) => {
-                    self.threads.insert(thread.tid, captured(*thread, arena));
-                }
-                Ok(Record::Memory(record)) => self.memory.extend(piece(record, arena)),
-                Ok(Record::Notice(notice)) => self.notices.push(notice),
-                // A tracer of this very program logs nothing else.
-                Err(_) => {}
-            }
-        }
-        self.window += arena.window();
-    }
-
-    fn done(&self) -> Vec<Tid> {
-        let gone = self.notices.iter().filter_map(|notice| match notice {
-            Notice { subject: Subject::Thread(tid), reason: Reason::ThreadGone } => Some(*tid),
-            _ => None,
-        });
-        self.threads.keys().copied().chain(gone).chain(self.given_up.iter().copied()).collect()
-    }
-
-    /// The tracer is dead: changes the request so that the next one does not die of the same.
-    fn go_on_without(&mut self, progress: Progress, request: &mut Request) {
-        let tid = Tid(progress.tid);
-        match progress.step {
-            Step::ReadingMemory | Step::ReadingHeld if request.read_memory => {
-                request.read_memory = false;
-                self.memory_is_readable = false;
-                self.notice(Subject::Process, Reason::MemoryBlocked);
-            }
-            Step::Holding if request.order.stop == StopMode::All => {
-                request.order.stop = StopMode::OneAtATime;
-                self.notice(Subject::Process, Reason::Degraded { to: StopMode::OneAtATime, bound: Bound::Hold });
-            }
-            Step::ReadingProc if tid.0 == 0 => request.read_map = false,
-            // It may have been the tracer's own bad luck: the thread gets a second chance.
-            _ if tid.0 != 0 && self.suspect.replace(tid) != Some(tid) => {}
-            Step::Holding | Step::ReadingHeld if tid.0 != 0 => {
-                let limit_us = u64::try_from(request.order.max_hold.as_micros()).unwrap_or(u64::MAX);
-                self.notice(Subject::Thread(tid), Reason::HeldTooLong { limit_us });
-                self.given_up.push(tid);
-            }
-            _ if tid.0 != 0 => {
-                self.notice(Subject::Thread(tid), Reason::TracerDied);
-                self.given_up.push(tid);
-            }
-            _ => {}
-        }
-    }
-
-    /// So many tracers have died that no other is asked: what is left is lost.
-    fn give_up(&mut self, process: &ProcDir, done: Vec<Tid>) {
-        for tid in process.threads().unwrap_or_default() {
-            if !done.contains(&tid) {
-                self.notice(Subject::Thread(tid), Reason::TracerDied);
-                self.given_up.push(tid);
-            }
-        }
-    }
-
-    fn notice(&mut self, subject: Subject, reason: Reason) {
-        self.notices.push(Notice { subject, reason });
-    }
-
-    fn finish(mut self, begun: Instant, process: &ProcDir) -> Result<Captured, proc::Error> {
-        for tid in std::mem::take(&mut self.given_up) {
-            // What is lost is shown with what /proc says of it, unless it is gone.
-            if let Ok(status) = process.thread(tid).and_then(|thread| thread.status()) {
-                self.threads.entry(tid).or_insert_with(|| CapturedThread {
-                    tid,
-                    status,
-                    hold: Hold::NotCaptured,
-                    context: Context::Nothing,
-                    stack: StackBytes::default(),
-                    memory: Vec::new(),
-                    floating_point: None,
-                    code_before: None,
-                });
-            }
-        }
-        let process = match self.process {
-            Some(process) => process,
-            None => process.describe()?,
-        };
-        let degraded = self.notices.iter().find_map(|notice| match notice.reason {
-            Reason::Degraded { to, .. } => Some(to),
-            _ => None,
-        });
-        Ok(Captured {
-            taken: self.taken.unwrap_or_else(clock::timestamp),
-            process,
-            window: self.window,
-            took: begun.elapsed(),
-            stop: degraded.unwrap_or(self.stop),
-            map: self.map,
-            threads: self.threads.into_values().collect(),
-            memory: self.memory,
-            memory_is_readable: self.memory_is_readable,
-            notices: self.notices,
-        })
-    }
-}
-
-fn captured(record: ThreadRecord, arena: &ArenaReader) -> CapturedThread {
-    let ThreadRecord { tid, status, hold, context, stack, memory, floating_point, code_before } = record;
-    let StackRecord { start, bytes, left_out, own } = stack;
-    let bytes_of = |piece: Piece| arena.bytes(piece).unwrap_or_default();
-    CapturedThread {
-        tid,
-        status,
-        hold,
-        context: match context {
-            ContextRecord::Full(words) => Context::Full(Box::new(RawRegisters::from_words(words))),
-            ContextRecord::Blocked(blocked) => Context::Blocked(blocked),
-            ContextRecord::Nothing => Context::Nothing,
-        },
-        stack: StackBytes {
-            start,
-            bytes: bytes_of(bytes),
-            left_out,
-            own: own.map(|(start, piece)| (start, bytes_of(piece))),
-        },
-        memory: memory.into_iter().filter_map(|record| piece(record, arena)).collect(),
-        floating_point: floating_point.map(bytes_of),
-        code_before,
-    }
-}
-
-fn piece(record: MemoryRecord, arena: &ArenaReader) -> Option<MemoryPiece> {
-    let MemoryRecord { address, bytes, what } = record;
-    Some(MemoryPiece { address, bytes: arena.bytes(bytes)?, what })
 }

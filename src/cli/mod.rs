@@ -25,7 +25,7 @@ use crate::capture::{self, TRACER_ARGUMENT, Tracer};
 use crate::record::{self, Plan, Voice};
 use crate::render;
 use crate::symbols::Finder;
-use crate::sys::signals::Termination;
+use crate::sys::signals::{Termination, survive_file_size_limit};
 use crate::target::Target;
 use crate::view::{self, Format};
 use arguments::{Arguments, Command};
@@ -41,6 +41,7 @@ pub fn main() -> ExitCode {
     if env::args_os().nth(1).is_some_and(|argument| argument == TRACER_ARGUMENT) {
         return capture::serve();
     }
+    survive_file_size_limit();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         // clap writes help and complaints itself, in colour where there is a terminal.

@@ -22,3 +22,10 @@ impl Host {
         }
     }
 }
+
+/// Whether /proc tells of the processes that this one can see: it may have been mounted for another PID namespace, where the
+/// same number is another process.
+pub fn is_our_own() -> bool {
+    let ourselves = fs::read_link("/proc/self").ok().and_then(|path| path.to_str()?.parse().ok());
+    ourselves == Some(std::process::id())
+}

@@ -10,7 +10,7 @@ mod process;
 mod rights;
 mod thread;
 
-pub use host::Host;
+pub use host::{Host, is_our_own};
 pub use maps::{Backing, Mapping, MemoryMap};
 pub use process::{ProcDir, TracerOf, names_matching, thread_name};
 pub use rights::{

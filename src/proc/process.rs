@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 
+use nix::fcntl::AtFlags;
+use nix::unistd::{AccessFlags, faccessat};
 use procfs::process::{Process as Directory, Status, all_processes};
 
 use super::{Error, ThreadDir};
@@ -143,6 +145,11 @@ impl ProcDir {
             .collect();
         children.sort_unstable();
         Ok(children)
+    }
+
+    /// Whether the thread is, now, one of this process.
+    pub fn has_thread(&self, tid: Tid) -> bool {
+        faccessat(&self.tasks, tid.0.to_string().as_str(), AccessFlags::F_OK, AtFlags::empty()).is_ok()
     }
 
     pub fn thread(&self, tid: Tid) -> Result<ThreadDir, Error> {

@@ -62,19 +62,22 @@ impl ThreadDir {
         Ok(status)
     }
 
-    /// What the thread waits for in the kernel: `wchan`, and with `stack` the kernel's frames. An error says that the
-    /// second is not permitted; the first comes with it.
+    /// What the thread waits for in the kernel: with `stack` the kernel's frames, and the function it sleeps in, which is the
+    /// innermost of them or else what `wchan` says. An error says that the frames are not permitted.
     pub fn kernel_wait(&self, stack: bool) -> (KernelWait, Result<(), Error>) {
         let mut buffer = [0; BUFFER];
-        let channel = self.read("wchan", &mut buffer).ok().map(lossy).filter(|name| !name.is_empty() && name != "0");
-        let frames = match stack {
-            true => self.read("stack", &mut buffer).map(|text| Some(kernel_frames(text))),
-            false => Ok(None),
+        let refused = match stack.then(|| self.read("stack", &mut buffer)) {
+            Some(Ok(text)) => {
+                let frames = kernel_frames(text);
+                // The scheduler's own functions are left out of both.
+                let channel = frames.first().and_then(|frame| frame.split('+').next()).map(str::to_owned);
+                return (KernelWait { channel, stack: Some(frames) }, Ok(()));
+            }
+            Some(Err(error)) => Err(error),
+            None => Ok(()),
         };
-        match frames {
-            Ok(stack) => (KernelWait { channel, stack }, Ok(())),
-            Err(error) => (KernelWait { channel, stack: None }, Err(error)),
-        }
+        let channel = self.read("wchan", &mut buffer).ok().map(lossy).filter(|name| !name.is_empty() && name != "0");
+        (KernelWait { channel, stack: None }, refused)
     }
 
     pub fn state(&self) -> Result<ThreadState, Error> {

@@ -43,6 +43,9 @@ impl Assembler {
         let Space { source, .. } = space;
         let Source { modules, notices: lost_modules, .. } = source;
         notices.extend(lost_modules);
+        if captured.memory_is_readable && !reach.is_readable() {
+            notices.push(Notice { subject: Subject::Process, reason: Reason::MemoryBlocked });
+        }
         let modules = modules.into_iter().map(|loaded| loaded.module).collect();
         Snapshot { number, taken, process, stop, window, took, modules, threads, memory: pieces, notices }
     }

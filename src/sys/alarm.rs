@@ -43,9 +43,9 @@ impl Alarm {
         Timer::new(libc::SIGEV_THREAD_ID, signal(), this_thread).map(Self)
     }
 
-    /// Rings after this time, and then every millisecond: a ring that comes just before the call begins would be missed.
+    /// Rings after this time, and then every half of a millisecond: a ring that comes just before the call begins would be missed.
     pub fn set(&self, after: Duration) {
-        self.0.set(after, Duration::from_millis(1));
+        self.0.set(after, Duration::from_micros(500));
     }
 
     /// Rings no more.

@@ -26,6 +26,12 @@ impl Termination {
     }
 }
 
+/// A file that may not grow any further is an error like any other, and not the end of the process.
+pub fn survive_file_size_limit() {
+    // SAFETY: to ignore a signal runs no code of ours when it arrives.
+    let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
+}
+
 /// Makes the calling process deaf to what a terminal or a service manager sends to all processes of a program: it must not
 /// be stopped, nor end, while it holds a thread of somebody else's. It ends when there is nobody left to ask it for anything.
 pub fn ignore_requests_to_end() {

@@ -164,7 +164,17 @@ impl Group<'_> {
         let mapping = self.code.unwrap_or(self.first);
         let address = headers.address_of_offset(mapping.offset, mapping.executable)?;
         let bias = Bias(mapping.range.start.0.wrapping_sub(address.0));
-        let build_id = headers.build_id(&MemoryImage { reach, bias });
+        let build_id = match reach.is_readable() {
+            true => headers.build_id(&MemoryImage { reach, bias }),
+            // What runs cannot be asked; the file at its path is most likely the one.
+            false => {
+                let (root, path, headers) = (root.to_path_buf(), path.clone(), headers.clone());
+                reach.file(move || {
+                    let file = open_below(&root, &path).ok()?;
+                    headers.build_id(&FileImage { file: &file, headers: &headers })
+                })?
+            }
+        };
         Some(LoadedModule { module: Module { path: path.clone(), build_id, bias, range, image: None }, headers })
     }
 }

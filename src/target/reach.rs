@@ -15,8 +15,8 @@ use nix::errno::Errno;
 use crate::model::RuntimeAddress;
 use crate::sys::memory::ProcessMemory;
 
-/// Memory comes in microseconds or does not come; a file may have to come from a slow disk.
-const MEMORY_PATIENCE: Duration = Duration::from_millis(250);
+/// Memory comes in microseconds or does not come, but whoever reads it may have to wait for a CPU; a file may have to come from a slow disk.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(1);
 const FILE_PATIENCE: Duration = Duration::from_secs(5);
 
 type Errand = Box<dyn FnOnce() + Send>;
@@ -92,6 +92,11 @@ impl Reach {
         let bytes = read?;
         buffer[..bytes.len()].copy_from_slice(&bytes);
         Ok(bytes.len())
+    }
+
+    /// Whether the memory has come so far.
+    pub fn is_readable(&self) -> bool {
+        self.readable.load(Ordering::Relaxed)
     }
 
     /// The same, all of it or nothing.

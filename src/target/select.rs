@@ -86,6 +86,11 @@ pub enum Error {
          the user namespace of the process (in a sidecar: share its PID namespace too)"
     )]
     NotPermitted { pid: Pid, name: String },
+    #[error(
+        "/proc is that of another PID namespace, in which process ids mean other processes; mount one of this namespace \
+         (`mount -t proc proc /proc`)"
+    )]
+    ForeignProc,
     #[error("cannot read /proc/{pid} ({reason}); is /proc mounted, and for this PID namespace?")]
     Unreadable { pid: Pid, reason: String },
     #[error("cannot read /proc/self ({reason}); is /proc mounted, and for this PID namespace?")]
@@ -101,6 +106,9 @@ pub struct Target {
 impl Target {
     /// Opens a process that is to be looked at in this way.
     pub fn open(wanted: &Wanted, stop: StopMode) -> Result<Self, Error> {
+        if !proc::is_our_own() {
+            return Err(Error::ForeignProc);
+        }
         let pid = wanted.find()?;
         if u32::try_from(pid.0) == Ok(std::process::id()) {
             return Err(Error::Itself(pid));

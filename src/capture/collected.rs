@@ -1,0 +1,208 @@
+//! What has been heard of a snapshot, from one tracer or from several that took each other's place.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::protocol::{ContextRecord, MemoryRecord, Record, Request, StackRecord, ThreadRecord};
+use super::tracer::Death;
+use super::{Captured, CapturedThread, Context, StackBytes};
+use crate::model::{Bound, Hold, MemoryPiece, Notice, Process, Reason, StopMode, Subject, Tid, Timestamp};
+use crate::proc::{self, MemoryMap, ProcDir};
+use crate::sys::arena::{ArenaReader, Piece, Progress, Step};
+use crate::sys::clock::{self, Instant};
+use crate::sys::ptrace::RawRegisters;
+
+/// What has been heard of a snapshot so far, from one tracer or several.
+pub(super) struct Collected {
+    stop: StopMode,
+    taken: Option<Timestamp>,
+    process: Option<Process>,
+    map: MemoryMap,
+    pub(super) threads: BTreeMap<Tid, CapturedThread>,
+    memory: Vec<MemoryPiece>,
+    memory_is_readable: bool,
+    notices: Vec<Notice>,
+    window: Duration,
+    /// Whether a tracer died while it read memory.
+    died_reading: bool,
+    /// The longest hold that ended with a tracer's death.
+    lost_hold: Duration,
+    /// The thread that the last tracer died over.
+    suspect: Option<Tid>,
+    /// Threads that are given up although nothing is known of them.
+    given_up: Vec<Tid>,
+}
+
+impl Collected {
+    pub(super) fn new(stop: StopMode) -> Self {
+        Self {
+            stop,
+            taken: None,
+            process: None,
+            map: MemoryMap::default(),
+            threads: BTreeMap::new(),
+            memory: Vec::new(),
+            memory_is_readable: true,
+            notices: Vec::new(),
+            window: Duration::ZERO,
+            died_reading: false,
+            lost_hold: Duration::ZERO,
+            suspect: None,
+            given_up: Vec::new(),
+        }
+    }
+
+    /// Takes what a tracer has logged out of the shared memory.
+    pub(super) fn add(&mut self, arena: &ArenaReader) {
+        for record in arena.log() {
+            match postcard::from_bytes(&record) {
+                Ok(Record::Begun(taken)) => self.taken = self.taken.or(Some(taken)),
+                Ok(Record::Process(process)) => self.process = Some(process),
+                Ok(Record::Map(text)) => {
+                    // A map that could not be parsed would have ended the snapshot in the tracer.
+                    self.map = MemoryMap::parse(&arena.bytes(text).unwrap_or_default()).unwrap_or_default();
+                }
+                Ok(Record::Thread(thread)) => {
+                    self.threads.insert(thread.tid, captured(*thread, arena));
+                }
+                Ok(Record::Memory(record)) => {
+                    // A tracer that took the place of another has copied it again.
+                    self.memory.extend(piece(record, arena).filter(|piece| !self.memory.contains(piece)));
+                }
+                Ok(Record::Notice(notice)) if !self.notices.contains(&notice) => self.notices.push(notice),
+                Ok(Record::Notice(_)) => {}
+                // A tracer of this very program logs nothing else.
+                Err(_) => {}
+            }
+        }
+        self.window += arena.window();
+    }
+
+    pub(super) fn done(&self) -> Vec<Tid> {
+        let gone = self.notices.iter().filter_map(|notice| match notice {
+            Notice { subject: Subject::Thread(tid), reason: Reason::ThreadGone } => Some(*tid),
+            _ => None,
+        });
+        self.threads.keys().copied().chain(gone).chain(self.given_up.iter().copied()).collect()
+    }
+
+    /// The tracer is dead: changes the request so that the next one does not die of the same.
+    pub(super) fn go_on_without(&mut self, progress: Progress, death: Death, request: &mut Request) {
+        let tid = Tid(progress.tid);
+        let max_hold = request.order.max_hold;
+        if let Step::Holding | Step::ReadingHeld = progress.step {
+            // Nobody knows how long it really was; it was not longer.
+            self.lost_hold = self.lost_hold.max(progress.since.elapsed().min(max_hold));
+        }
+        match progress.step {
+            // It hung there, or died there once before: what it did not survive is left out.
+            Step::ReadingMemory if request.read_memory && (death == Death::Hung || self.died_reading) => {
+                request.read_memory = false;
+                self.memory_is_readable = false;
+                self.notice(Subject::Process, Reason::MemoryBlocked);
+            }
+            Step::ReadingMemory => self.died_reading = true,
+            Step::Holding | Step::ReadingHeld if request.order.stop == StopMode::All => {
+                request.order.stop = StopMode::OneAtATime;
+                self.notice(Subject::Process, Reason::Degraded { to: StopMode::OneAtATime, bound: Bound::Hold });
+            }
+            Step::ReadingProc if tid.0 == 0 => request.read_map = false,
+            // It may have been the tracer's own bad luck: the thread gets a second chance.
+            _ if tid.0 != 0 && self.suspect.replace(tid) != Some(tid) => {}
+            // The kernel kills it when the time is up, and not before; somebody else may.
+            Step::Holding | Step::ReadingHeld if tid.0 != 0 && progress.since.elapsed() >= request.order.max_hold => {
+                let limit_us = u64::try_from(request.order.max_hold.as_micros()).unwrap_or(u64::MAX);
+                self.notice(Subject::Thread(tid), Reason::HeldTooLong { limit_us });
+                self.given_up.push(tid);
+            }
+            _ if tid.0 != 0 => {
+                self.notice(Subject::Thread(tid), Reason::TracerDied);
+                self.given_up.push(tid);
+            }
+            _ => {}
+        }
+    }
+
+    /// So many tracers have died that no other is asked: what is left is lost.
+    pub(super) fn give_up(&mut self, process: &ProcDir, done: Vec<Tid>) {
+        for tid in process.threads().unwrap_or_default() {
+            if !done.contains(&tid) {
+                self.notice(Subject::Thread(tid), Reason::TracerDied);
+                self.given_up.push(tid);
+            }
+        }
+    }
+
+    fn notice(&mut self, subject: Subject, reason: Reason) {
+        self.notices.push(Notice { subject, reason });
+    }
+
+    pub(super) fn finish(mut self, begun: Instant, process: &ProcDir) -> Result<Captured, proc::Error> {
+        for tid in std::mem::take(&mut self.given_up) {
+            // What is lost is shown with what /proc says of it, unless it is gone.
+            if let Ok(status) = process.thread(tid).and_then(|thread| thread.status()) {
+                self.threads.entry(tid).or_insert_with(|| CapturedThread {
+                    tid,
+                    status,
+                    hold: Hold::NotCaptured,
+                    context: Context::Nothing,
+                    stack: StackBytes::default(),
+                    memory: Vec::new(),
+                    floating_point: None,
+                    code_before: None,
+                });
+            }
+        }
+        let process = match self.process {
+            Some(process) => process,
+            None => process.describe()?,
+        };
+        let degraded = self.notices.iter().find_map(|notice| match notice.reason {
+            Reason::Degraded { to, .. } => Some(to),
+            _ => None,
+        });
+        Ok(Captured {
+            taken: self.taken.unwrap_or_else(clock::timestamp),
+            process,
+            window: self.window,
+            took: begun.elapsed(),
+            stop: degraded.unwrap_or(self.stop),
+            map: self.map,
+            threads: self.threads.into_values().collect(),
+            memory: self.memory,
+            memory_is_readable: self.memory_is_readable,
+            lost_hold: self.lost_hold,
+            notices: self.notices,
+        })
+    }
+}
+
+fn captured(record: ThreadRecord, arena: &ArenaReader) -> CapturedThread {
+    let ThreadRecord { tid, status, hold, context, stack, memory, floating_point, code_before } = record;
+    let StackRecord { start, bytes, left_out, own } = stack;
+    let bytes_of = |piece: Piece| arena.bytes(piece).unwrap_or_default();
+    CapturedThread {
+        tid,
+        status,
+        hold,
+        context: match context {
+            ContextRecord::Full(words) => Context::Full(Box::new(RawRegisters::from_words(words))),
+            ContextRecord::Blocked(blocked) => Context::Blocked(blocked),
+            ContextRecord::Nothing => Context::Nothing,
+        },
+        stack: StackBytes {
+            start,
+            bytes: bytes_of(bytes),
+            left_out,
+            own: own.map(|(start, piece)| (start, bytes_of(piece))),
+        },
+        memory: memory.into_iter().filter_map(|record| piece(record, arena)).collect(),
+        floating_point: floating_point.map(bytes_of),
+        code_before,
+    }
+}
+
+fn piece(record: MemoryRecord, arena: &ArenaReader) -> Option<MemoryPiece> {
+    let MemoryRecord { address, bytes, what } = record;
+    Some(MemoryPiece { address, bytes: arena.bytes(bytes)?, what })
+}
