@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 
 use super::{Counters, states_and_tracers};
 use crate::lifecycle::sampler::{PATIENCE, Sampler};
@@ -60,11 +60,17 @@ fn killed_at_random_moments_it_leaves_a_target_that_runs_on() {
         // The moment is what is random here; nothing is waited for.
         std::thread::sleep(Duration::from_micros(random.below(15_000)));
         if round % 4 >= 2 {
-            // Frozen first, it tells whether it holds a thread at this moment; then it is killed as it is.
-            sampler.signal(Signal::SIGSTOP);
-            let own = |letter| frozen(&sampler).iter().all(|state| *state == letter);
-            until("the sampler is frozen", PATIENCE, || own('T'));
-            inside_a_hold += u32::from(is_held(&victim));
+            // The process that traces is frozen first, which tells whether it holds a thread at this moment; then it is killed as
+            // it is. Held for too long, it is killed by the kernel before that, and its successor is not frozen.
+            for tracer in children(sampler.pid().as_raw()) {
+                let tracer = nix::unistd::Pid::from_raw(tracer);
+                if kill(tracer, Signal::SIGSTOP).is_ok() {
+                    until("the tracer is frozen", PATIENCE, || frozen(tracer).iter().all(|state| *state == 'T'));
+                    inside_a_hold += u32::from(is_held(&victim));
+                    // It fails if the kernel was first.
+                    let _ = kill(tracer, Signal::SIGKILL);
+                }
+            }
         }
         sampler.signal(Signal::SIGKILL);
         let before = counters.all();
@@ -84,9 +90,16 @@ fn killed_at_random_moments_it_leaves_a_target_that_runs_on() {
     assert!(inside_a_hold > 0, "no kill came inside a hold; this has tested nothing");
 }
 
-/// The state letter of each thread of the sampler.
-fn frozen(sampler: &Sampler) -> Vec<char> {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", sampler.pid())).expect("the sampler is there");
+/// The processes that this one has started.
+fn children(pid: i32) -> Vec<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()).collect()
+}
+
+/// The state letter of each thread of a process; none when it has ended.
+fn frozen(process: nix::unistd::Pid) -> Vec<char> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
     tasks
         .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok())
         .filter_map(|stat| stat.rsplit(')').next()?.trim_start().chars().next())
