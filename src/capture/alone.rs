@@ -52,7 +52,10 @@ struct Task {
 
 /// Captures each of these threads by itself.
 pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
-    let mut remaining: VecDeque<Task> = tids.into_iter().map(|tid| Task { tid, attempt: 0, postponed: None }).collect();
+    // Holding a thread over which a tracer died counts as an attempt that has failed.
+    let attempt = |tid| u32::from(draft.suspects.contains(&tid));
+    let mut remaining: VecDeque<Task> =
+        tids.into_iter().map(|tid| Task { tid, attempt: attempt(tid), postponed: None }).collect();
     let mut wasted = Duration::ZERO;
     while !remaining.is_empty() {
         let tids: Vec<Tid> = remaining.iter().map(|task| task.tid).collect();

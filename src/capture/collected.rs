@@ -27,8 +27,6 @@ pub(super) struct Collected {
     died_reading: bool,
     /// The longest hold that ended with a tracer's death.
     lost_hold: Duration,
-    /// The thread that the last tracer died over.
-    suspect: Option<Tid>,
     /// Threads that are given up although nothing is known of them.
     given_up: Vec<Tid>,
 }
@@ -47,7 +45,6 @@ impl Collected {
             window: Duration::ZERO,
             died_reading: false,
             lost_hold: Duration::ZERO,
-            suspect: None,
             given_up: Vec::new(),
         }
     }
@@ -108,7 +105,7 @@ impl Collected {
             }
             Step::ReadingProc if tid.0 == 0 => request.read_map = false,
             // It may have been the tracer's own bad luck: the thread gets a second chance.
-            _ if tid.0 != 0 && self.suspect.replace(tid) != Some(tid) => {}
+            _ if tid.0 != 0 && !request.suspects.contains(&tid) => request.suspects.push(tid),
             // The kernel kills it when the time is up, and not before; somebody else may.
             Step::Holding | Step::ReadingHeld if tid.0 != 0 && progress.since.elapsed() >= request.order.max_hold => {
                 let limit_us = u64::try_from(request.order.max_hold.as_micros()).unwrap_or(u64::MAX);

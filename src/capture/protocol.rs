@@ -21,6 +21,8 @@ pub(super) struct Request {
     pub(super) order: Order,
     /// Threads that have been dealt with: by a tracer that had to be killed before it was done.
     pub(super) done: Vec<Tid>,
+    /// Threads over which a tracer died: they are read in place, and held only if they never sleep.
+    pub(super) suspects: Vec<Tid>,
     /// Whether memory may be read, and the memory map; a tracer before this one may have found that they cannot.
     pub(super) read_memory: bool,
     pub(super) read_map: bool,

@@ -25,6 +25,8 @@ const LEAST_PER_THREAD: Duration = Duration::from_micros(8);
 pub(super) struct Draft<'a> {
     pub(super) process: &'a ProcDir,
     pub(super) order: &'a Order,
+    /// Threads over which a tracer died.
+    pub(super) suspects: &'a [Tid],
     /// None when memory is not to be read.
     pub(super) memory: Option<&'a ProcessMemory>,
     pub(super) map: MemoryMap,
@@ -119,6 +121,7 @@ pub(super) fn take(
     let mut draft = Draft {
         process,
         order: &request.order,
+        suspects: &request.suspects,
         memory: request.read_memory.then_some(&access),
         map: MemoryMap::default(),
         arena,

@@ -97,6 +97,7 @@ impl Tracer {
             process: process.id()?,
             order: order.clone(),
             done: Vec::new(),
+            suspects: Vec::new(),
             read_memory: true,
             read_map: true,
         };

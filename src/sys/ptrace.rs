@@ -119,20 +119,9 @@ fn signal_to_hand_back(status: i32) -> PendingSignal {
 pub fn registers(tid: Tid) -> Result<RawRegisters, RegisterError> {
     let mut registers = MaybeUninit::<libc::user_regs_struct>::zeroed();
     let size = mem::size_of::<libc::user_regs_struct>();
-    let mut iov = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size };
-    // SAFETY: the iovec describes `registers`, which outlives the call, and the kernel writes at most iov_len bytes.
-    let result = unsafe {
-        libc::ptrace(
-            libc::PTRACE_GETREGSET,
-            tid.0,
-            ptr::without_provenance_mut::<libc::c_void>(libc::NT_PRSTATUS as usize),
-            &raw mut iov,
-        )
-    };
-    if result == -1 {
-        return Err(RegisterError::Kernel(Errno::last()));
-    }
-    if iov.iov_len != size {
+    // SAFETY: it is a valid place for as many bytes.
+    let length = unsafe { register_set(tid, libc::NT_PRSTATUS, registers.as_mut_ptr().cast(), size) };
+    if length.map_err(RegisterError::Kernel)? != size {
         return Err(RegisterError::ThirtyTwoBit);
     }
     // SAFETY: the kernel filled in all of it, as the length says; and zeroes would be valid integers too.
@@ -144,13 +133,22 @@ pub const FLOATING_POINT_SIZE: usize = 512;
 
 /// Copies the x87 and SSE registers of a held thread into a buffer of that size and tells how much of it was filled.
 pub fn floating_point(tid: Tid, buffer: &mut [u8; FLOATING_POINT_SIZE]) -> Result<usize, Errno> {
-    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    // SAFETY: the iovec describes the buffer, which outlives the call, and the kernel writes at most iov_len bytes.
+    // SAFETY: the buffer is a valid place for as many bytes.
+    unsafe { register_set(tid, libc::NT_PRFPREG, buffer.as_mut_ptr().cast(), buffer.len()) }
+}
+
+/// Copies a set of registers of a held thread and tells how many bytes the kernel filled.
+///
+/// # Safety
+/// `to` is a valid place for `size` bytes, any of which may be written.
+unsafe fn register_set(tid: Tid, set: libc::c_int, to: *mut libc::c_void, size: usize) -> Result<usize, Errno> {
+    let mut iov = libc::iovec { iov_base: to, iov_len: size };
+    // SAFETY: the iovec describes a valid place, as the caller promises, and the kernel writes at most iov_len bytes.
     let result = unsafe {
         libc::ptrace(
             libc::PTRACE_GETREGSET,
             tid.0,
-            ptr::without_provenance_mut::<libc::c_void>(libc::NT_PRFPREG as usize),
+            ptr::without_provenance_mut::<libc::c_void>(set as usize),
             &raw mut iov,
         )
     };

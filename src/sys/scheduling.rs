@@ -11,9 +11,7 @@ impl Urgent {
     pub fn enter() -> Option<Self> {
         set(libc::SCHED_FIFO, 1).then_some(Self(()))
     }
-}
 
-impl Urgent {
     /// Takes the calling thread out of the class that it has from the thread that started it.
     pub fn leave() {
         set(libc::SCHED_OTHER, 0);

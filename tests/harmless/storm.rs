@@ -129,7 +129,9 @@ fn sample(pid: &str, stop: &str, file: &Path, goes_on: impl Fn()) -> u64 {
     goes_on();
     // A leaked descriptor never comes back; one that is open for a moment does.
     until("it has no more descriptors than when it was warm", PATIENCE, || {
-        family.holdings().is_some_and(|now| now.processes == warm.processes && now.descriptors <= warm.descriptors)
+        family.holdings().is_some_and(|now| {
+            now.processes == warm.processes && now.is_complete(warm.memory_kib) && now.descriptors <= warm.descriptors
+        })
     });
     let end = family.keep();
     sampler.signal(Signal::SIGINT);
