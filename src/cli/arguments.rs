@@ -108,7 +108,7 @@ pub(super) struct SampleArguments {
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
-    /// One thread at a time, some 15 us each, and none that a stop would disturb; the others run on
+    /// One thread at a time, some tens of microseconds each, and none that a stop would disturb; the others run on
     Auto,
     /// All threads at once, for a consistent moment
     All,
