@@ -20,7 +20,7 @@ use super::supervise::supervise;
 use super::{calls, loss};
 use crate::model::{Hold, Reason, RuntimeAddress, StopMode, SystemCall, Tid};
 use crate::sys::alarm::Alarm;
-use crate::sys::arena::{Piece, Step};
+use crate::sys::arena::Step;
 use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, FLOATING_POINT_SIZE, RawRegisters, RegisterError};
 use crate::sys::scheduling::Urgent;
@@ -60,7 +60,17 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     while !remaining.is_empty() {
         let tids: Vec<Tid> = remaining.iter().map(|task| task.tid).collect();
         let mut stuck = None;
-        let traced = supervise(&tids, draft.kill_timer, || stuck = trace(&mut remaining, draft, &mut wasted));
+        let kill_timer = draft.kill_timer;
+        let stop = draft.order.stop;
+        let mut work = || stuck = trace(&mut remaining, draft, &mut wasted);
+        let traced = match stop {
+            // Nothing will be held, and what only holding needs may be forbidden.
+            StopMode::None => {
+                work();
+                Ok(())
+            }
+            StopMode::OneAtATime | StopMode::All => supervise(&tids, kill_timer, work),
+        };
         if let Err(error) = traced {
             for Task { tid, .. } in remaining.drain(..) {
                 draft.notice(tid, loss::no_thread(&error));
@@ -150,11 +160,14 @@ fn trace(
     None
 }
 
+/// Registers as FXSAVE lays them out, and how many bytes of them there are.
+pub(super) type FloatingPoint = ([u8; FLOATING_POINT_SIZE], usize);
+
 /// What was copied of a held thread, by way of the room that the arena gave.
 struct Copied {
     registers: RawRegisters,
     stack: Option<StackCopy>,
-    floating_point: Option<([u8; FLOATING_POINT_SIZE], usize)>,
+    floating_point: Option<FloatingPoint>,
     held: Duration,
     /// An error says that the thread was killed while it was held.
     released: Result<(), Errno>,
@@ -202,11 +215,7 @@ fn hold_and_copy(
     };
     let registers = fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
     let copied = registers.map(|registers| {
-        let floating_point = draft.order.floating_point.then(|| {
-            let mut buffer = [0; FLOATING_POINT_SIZE];
-            let length = ptrace::floating_point(tid, &mut buffer).unwrap_or(0);
-            (buffer, length)
-        });
+        let floating_point = floating_point(tid, draft.order.floating_point);
         draft.arena.step(Step::ReadingHeld, tid.0);
         let room = draft.arena.room(STACK_LIMIT);
         let stack = draft.memory.map(|memory| copy::stack(&draft.map, memory, planned.owner, &registers, room));
@@ -232,33 +241,50 @@ fn hold_and_copy(
 
 fn finish(planned: &Planned, copied: Copied, draft: &mut Draft<'_>) {
     let Copied { registers, stack, floating_point, held, .. } = copied;
-    let stack = keep(planned, &registers, stack, draft);
+    let stack = stack.map(|stack| {
+        // It lies at the beginning of the arena's room.
+        let kept = draft.arena.keep(stack.length());
+        stack.record(kept)
+    });
+    record_held(planned, held, &registers, stack, floating_point, draft);
+}
+
+/// Records a thread that was held, whichever way, with what was copied of it. Nothing is held any more.
+pub(super) fn record_held(
+    planned: &Planned,
+    held: Duration,
+    registers: &RawRegisters,
+    stack: Option<Result<StackRecord, Errno>>,
+    floating_point: Option<FloatingPoint>,
+    draft: &mut Draft<'_>,
+) {
+    let stack = stack.unwrap_or_else(|| Ok(StackRecord::default())).unwrap_or_else(|errno| {
+        let at = RuntimeAddress(registers.stack_pointer());
+        draft.notice(planned.tid, loss::memory(errno, at, &draft.map));
+        StackRecord::default()
+    });
     let floating_point = floating_point.and_then(|(bytes, length)| {
-        let room = draft.arena.room(length);
         // Where there is no more room it is not kept.
-        room.get_mut(..length)?.copy_from_slice(&bytes[..length]);
+        draft.arena.room(length).get_mut(..length)?.copy_from_slice(&bytes[..length]);
         Some(draft.arena.keep(length))
     });
-    if let Some(call) = disturbed(&registers) {
+    if let Some(call) = disturbed(registers) {
         draft.notice(planned.tid, Reason::Disturbed(call));
     }
     draft.captured(planned, Hold::Held(held), ContextRecord::Full(registers.words()), stack, floating_point);
 }
 
-/// Keeps what was copied of a stack, which lies at the beginning of the arena's room.
-fn keep(planned: &Planned, registers: &RawRegisters, stack: Option<StackCopy>, draft: &mut Draft<'_>) -> StackRecord {
-    let Some(stack) = stack else {
-        return StackRecord::default();
-    };
-    let kept: Piece = draft.arena.keep(stack.length());
-    stack.record(kept).unwrap_or_else(|errno| {
-        draft.notice(planned.tid, loss::memory(errno, RuntimeAddress(registers.stack_pointer()), &draft.map));
-        StackRecord::default()
+/// The x87 and SSE registers of a held thread, where they are wanted. Allocates nothing.
+pub(super) fn floating_point(tid: Tid, wanted: bool) -> Option<FloatingPoint> {
+    wanted.then(|| {
+        let mut buffer = [0; FLOATING_POINT_SIZE];
+        let length = ptrace::floating_point(tid, &mut buffer).unwrap_or(0);
+        (buffer, length)
     })
 }
 
 /// The call that a thread had entered just before it stopped and that will now return early.
-pub(super) fn disturbed(registers: &RawRegisters) -> Option<SystemCall> {
+fn disturbed(registers: &RawRegisters) -> Option<SystemCall> {
     let call = SystemCall { number: registers.system_call_number()?, arguments: registers.arguments() };
     (registers.was_interrupted() && !calls::survives_a_stop(&call)).then_some(call)
 }

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::{Captured, Order};
-use crate::model::{Bound, Notice, Reason, StopMode, Subject};
+use crate::model::{Cause, Notice, Reason, StopMode, Subject};
 use crate::sys::clock::Instant;
 
 /// The least time that is worth beginning with: with less, a tracer that has to wait for its CPU would be killed.
@@ -48,7 +48,7 @@ impl Budget {
             _ => StopMode::None,
         };
         let allowed = Order { stop, max_hold: order.max_hold.min(self.credit), ..order.clone() };
-        let degraded = Notice { subject: Subject::Process, reason: Reason::Degraded { to: stop, bound: Bound::Duty } };
+        let degraded = Notice { subject: Subject::Process, reason: Reason::Degraded { to: stop, cause: Cause::Duty } };
         (allowed, (stop != order.stop).then_some(degraded))
     }
 

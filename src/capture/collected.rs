@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::protocol::{ContextRecord, MemoryRecord, Record, Request, StackRecord, ThreadRecord};
 use super::tracer::Death;
 use super::{Captured, CapturedThread, Context, StackBytes};
-use crate::model::{Bound, Hold, MemoryPiece, Notice, Process, Reason, StopMode, Subject, Tid, Timestamp};
+use crate::model::{Cause, Hold, MemoryPiece, Notice, Process, Reason, StopMode, Subject, Tid, Timestamp};
 use crate::proc::{self, MemoryMap, ProcDir};
 use crate::sys::arena::{ArenaReader, Piece, Progress, Step};
 use crate::sys::clock::{self, Instant};
@@ -92,6 +92,11 @@ impl Collected {
             self.lost_hold = self.lost_hold.max(progress.since.elapsed().min(max_hold));
         }
         match progress.step {
+            // Whatever a tracer may have been killed for that hangsnap may do, it is for the sake of stopping.
+            _ if death == Death::Filtered && request.order.stop != StopMode::None => {
+                request.order.stop = StopMode::None;
+                self.notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause: Cause::Filter });
+            }
             // It hung there, or died there once before: what it did not survive is left out.
             Step::ReadingMemory if request.read_memory && (death == Death::Hung || self.died_reading) => {
                 request.read_memory = false;
@@ -101,7 +106,7 @@ impl Collected {
             Step::ReadingMemory => self.died_reading = true,
             Step::Holding | Step::ReadingHeld if request.order.stop == StopMode::All => {
                 request.order.stop = StopMode::OneAtATime;
-                self.notice(Subject::Process, Reason::Degraded { to: StopMode::OneAtATime, bound: Bound::Hold });
+                self.notice(Subject::Process, Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold });
             }
             Step::ReadingProc if tid.0 == 0 => request.read_map = false,
             // It may have been the tracer's own bad luck: the thread gets a second chance.

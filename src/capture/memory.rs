@@ -46,7 +46,7 @@ pub(super) fn of_thread(draft: &mut Draft<'_>, tid: Tid, context: &ContextRecord
     if draft.memory.is_none() {
         return Vec::new();
     }
-    let mut wants = match call(context) {
+    let wants = match call(context) {
         Some(call) => about(&call),
         None => Vec::new(),
     };
@@ -56,7 +56,7 @@ pub(super) fn of_thread(draft: &mut Draft<'_>, tid: Tid, context: &ContextRecord
     }
     draft.arena.step(Step::ReadingMemory, tid.0);
     let mut copied: Vec<MemoryRecord> = wants
-        .drain(..)
+        .into_iter()
         .filter_map(|want| copy_memory(draft, RuntimeAddress(want.address), bounded(want.length), want.what))
         .collect();
     for wish in wishes.iter().filter(|wish| !matches!(wish.base, Base::Address(_))) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::ladder::{self, Experience, Plan, Planned};
 use super::protocol::{ContextRecord, MemoryRecord, Record, Request, StackRecord, ThreadRecord};
 use super::{Order, alone, memory, together};
-use crate::model::{Bound, Hold, MemoryOf, Notice, Reason, RuntimeAddress, StopMode, Subject, Tid};
+use crate::model::{Cause, Hold, MemoryOf, Notice, Reason, RuntimeAddress, StopMode, Subject, Tid};
 use crate::proc::{self, MemoryMap, ProcDir};
 use crate::sys::alarm::KillTimer;
 use crate::sys::arena::{ArenaWriter, Piece, Step};
@@ -191,7 +191,7 @@ fn may_hold_together(draft: &mut Draft<'_>, threads: usize) -> bool {
     let needed = LEAST_PER_THREAD.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
     let enough = needed <= draft.order.max_hold;
     if !enough {
-        draft.notice_process(Reason::Degraded { to: StopMode::OneAtATime, bound: Bound::Hold });
+        draft.notice_process(Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold });
     }
     enough
 }

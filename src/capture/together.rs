@@ -11,22 +11,21 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::alone::{self, disturbed};
+use super::alone::{self, FloatingPoint};
 use super::copy::{self, STACK_LIMIT, StackCopy};
 use super::fault::{self, Point};
 use super::hold::{self, Held, NotHeld, Ringing};
 use super::ladder::Planned;
 use super::loss;
-use super::protocol::{ContextRecord, StackRecord};
 use super::snapshot::{Draft, plan_all};
 use super::supervise::supervise;
-use crate::model::{Bound, Hold, Reason, RuntimeAddress, StopMode, ThreadState, Tid};
+use crate::model::{Cause, Reason, StopMode, ThreadState, Tid};
 use crate::proc::MemoryMap;
 use crate::sys::alarm::Alarm;
 use crate::sys::arena::{Piece, Step};
 use crate::sys::clock::Instant;
 use crate::sys::memory::ProcessMemory;
-use crate::sys::ptrace::{self, FLOATING_POINT_SIZE, RawRegisters, RegisterError};
+use crate::sys::ptrace::{self, RawRegisters, RegisterError};
 use crate::sys::scheduling::Urgent;
 
 /// How long to wait for one thread while others are held already, and how often in a row that may be in vain: while one is
@@ -46,7 +45,7 @@ struct Slot {
     interrupted: Instant,
     progress: Progress,
     registers: Option<Result<RawRegisters, RegisterError>>,
-    floating_point: Option<([u8; FLOATING_POINT_SIZE], usize)>,
+    floating_point: Option<FloatingPoint>,
     /// Where in the room the copy begins, and what is in it.
     copy: Option<(usize, StackCopy)>,
     held_for: Duration,
@@ -116,7 +115,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
         draft.notice(*tid, Reason::StoppedLate);
     }
     if !out_of_time.is_empty() {
-        draft.notice_process(Reason::Degraded { to: StopMode::OneAtATime, bound: Bound::Hold });
+        draft.notice_process(Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold });
         late.append(&mut out_of_time);
     }
     alone::capture(draft, late);
@@ -222,11 +221,7 @@ impl Slot {
             self.copy = Some((workspace.used, copy));
             workspace.used += self.copy.as_ref().map_or(0, |(_, copy)| copy.length());
         }
-        if workspace.floating_point {
-            let mut buffer = [0; FLOATING_POINT_SIZE];
-            let length = ptrace::floating_point(tid, &mut buffer).unwrap_or(0);
-            self.floating_point = Some((buffer, length));
-        }
+        self.floating_point = alone::floating_point(tid, workspace.floating_point);
         self.registers = Some(registers);
     }
 }
@@ -239,20 +234,7 @@ fn finish(slot: Slot, kept: Piece, draft: &mut Draft<'_>) {
         (_, Some(Ok(registers))) => {
             let stack = copy
                 .map(|(at, copy)| copy.record(Piece { offset: kept.offset + at as u64, length: copy.length() as u64 }));
-            let stack = stack.unwrap_or_else(|| Ok(StackRecord::default())).unwrap_or_else(|errno| {
-                let at = RuntimeAddress(registers.stack_pointer());
-                draft.notice(planned.tid, loss::memory(errno, at, &draft.map));
-                StackRecord::default()
-            });
-            let floating_point = floating_point.and_then(|(bytes, length)| {
-                draft.arena.room(length).get_mut(..length)?.copy_from_slice(&bytes[..length]);
-                Some(draft.arena.keep(length))
-            });
-            if let Some(call) = disturbed(&registers) {
-                draft.notice(planned.tid, Reason::Disturbed(call));
-            }
-            let context = ContextRecord::Full(registers.words());
-            draft.captured(&planned, Hold::Held(held_for), context, stack, floating_point);
+            alone::record_held(&planned, held_for, &registers, stack, floating_point, draft);
             return;
         }
         (_, Some(Err(error))) => loss::registers(error),

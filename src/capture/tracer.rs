@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -75,6 +75,8 @@ pub(super) enum Death {
     Hung,
     /// The kernel killed it because it held a thread for too long, or somebody else did.
     Killed,
+    /// A seccomp filter killed it for a system call that it made.
+    Filtered,
 }
 
 impl Tracer {
@@ -133,14 +135,14 @@ impl Tracer {
             None => Running::start(&self.program, &self.arena).map_err(Error::Start)?,
         };
         if protocol::send(&running.socket, request).is_err() {
-            return running.end().map(|()| End::Died(Death::Killed));
+            return running.end().map(End::Died);
         }
         loop {
             let answered = running.wait();
             let progress = self.arena.progress();
             let hangs = || progress.since.elapsed() > GIVE_UP || !running.waits_for_a_cpu();
             if !answered && is_overdue(progress, request.order.max_hold) && hangs() {
-                return running.end().map(|()| End::Died(Death::Hung));
+                return running.end().map(|_| End::Died(Death::Hung));
             }
             if answered {
                 return match protocol::receive(&running.socket) {
@@ -148,7 +150,7 @@ impl Tracer {
                         self.running = Some(running);
                         Ok(End::Done(outcome))
                     }
-                    _ => running.end().map(|()| End::Died(Death::Killed)),
+                    _ => running.end().map(End::Died),
                 };
             }
         }
@@ -202,14 +204,15 @@ impl Running {
 
     /// Kills the process, which lets go of all that it traces, and collects it. An error says that it had ended by itself,
     /// because it could not work.
-    fn end(mut self) -> Result<(), Error> {
+    fn end(mut self) -> Result<Death, Error> {
         // It fails only if the process has ended.
         let _ = self.child.kill();
         match self.collect() {
             Some(status) if status.code().is_some_and(|code| code != 0) => {
                 Err(Error::Start(io::Error::other("it cannot work, as it says above")))
             }
-            _ => Ok(()),
+            Some(status) if status.signal() == Some(libc::SIGSYS) => Ok(Death::Filtered),
+            _ => Ok(Death::Killed),
         }
     }
 

@@ -20,7 +20,7 @@ pub use address::{Bias, CodeAddress, FileAddress, RuntimeAddress};
 pub use frame::{FoundBy, Frame, Place, Stack, WalkEnd};
 pub use ids::{BuildId, Pid, ProcessId, StartTime, Tid};
 pub use module::{Module, ModuleIndex};
-pub use notice::{Bound, Notice, Reason, Subject};
+pub use notice::{Cause, Notice, Reason, Subject};
 pub use registers::{FloatingPoint, Register, RegisterFile, Registers, SpecialRegister, SpecialRegisters};
 pub use snapshot::{Process, Recording, Snapshot, StopMode, Timestamp};
 pub use status::{KernelWait, MemoryOf, MemoryPiece, Policy, Scheduling, SignalSet, SignalSets};

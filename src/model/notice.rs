@@ -61,21 +61,24 @@ pub enum Reason {
     CallUnknown,
     /// Some thread of the process keeps its memory map locked, or a page of it does not arrive: no memory could be read.
     MemoryBlocked,
-    /// The bound on how long a thread may be held was reached, or would have been: the snapshot went on in this way.
-    Degraded { to: StopMode, bound: Bound },
+    /// A bound on how long threads may be held was reached, or would have been, or none may be held at all: the snapshot went
+    /// on in this way.
+    Degraded { to: StopMode, cause: Cause },
     /// Holding the thread took longer than may be, and the kernel let go of it by killing the tracer.
     HeldTooLong { limit_us: u64 },
     /// The process that traces died while it was busy with the thread.
     TracerDied,
 }
 
-/// What bounds the time for which threads are held.
+/// Why less is stopped than was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub enum Bound {
-    /// The longest time for which one thread may be held.
+pub enum Cause {
+    /// The bound on the longest time for which one thread may be held.
     Hold,
-    /// The share of time.
+    /// The bound on the share of time for which threads may be held.
     Duty,
+    /// A seccomp filter of hangsnap's own host that kills whoever holds a thread.
+    Filter,
 }
 
 impl fmt::Display for Reason {
@@ -125,17 +128,18 @@ impl fmt::Display for Reason {
                 "its memory could not be read in time: a thread in the kernel has the memory map locked, or a page does \
                  not arrive; stacks and memory are missing",
             ),
-            Self::Degraded { to, bound } => {
+            Self::Degraded { to, cause } => {
                 let way = match to {
                     StopMode::All => "all at once",
                     StopMode::OneAtATime => "one thread at a time",
                     StopMode::None => "without stopping any thread",
                 };
-                let bound = match bound {
-                    Bound::Hold => "--max-hold",
-                    Bound::Duty => "--max-duty",
+                let cause = match cause {
+                    Cause::Hold => "--max-hold",
+                    Cause::Duty => "--max-duty",
+                    Cause::Filter => "a seccomp filter that kills whoever stops one",
                 };
-                write!(f, "taken {way} because of {bound}")
+                write!(f, "taken {way} because of {cause}")
             }
             Self::HeldTooLong { limit_us } => {
                 write!(f, "let go after {limit_us} us, before it was captured (--max-hold)")

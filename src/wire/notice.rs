@@ -3,7 +3,7 @@
 use super::encode::{self, system_call};
 use super::pb::notice::Reason as Message;
 use super::{Error, decode, pb};
-use crate::model::{Bound, Notice, Pid, Reason, RuntimeAddress, Subject, Tid};
+use crate::model::{Cause, Notice, Pid, Reason, RuntimeAddress, Subject, Tid};
 
 pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::Notice {
     let (tid, module_path_plus_one) = match &notice.subject {
@@ -31,8 +31,13 @@ pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::N
         Reason::Disturbed(call) => Message::Disturbed(system_call(*call)),
         Reason::CallUnknown => Message::CallUnknown(pb::Nothing {}),
         Reason::MemoryBlocked => Message::MemoryBlocked(pb::Nothing {}),
-        Reason::Degraded { to, bound } => {
-            Message::Degraded(pb::Degraded { to: encode::stop_mode(*to).into(), duty: *bound == Bound::Duty })
+        Reason::Degraded { to, cause } => {
+            let cause = match cause {
+                Cause::Hold => pb::degraded::Cause::Hold,
+                Cause::Duty => pb::degraded::Cause::Duty,
+                Cause::Filter => pb::degraded::Cause::Filter,
+            };
+            Message::Degraded(pb::Degraded { to: encode::stop_mode(*to).into(), cause: cause.into() })
         }
         Reason::HeldTooLong { limit_us } => Message::HeldTooLong(*limit_us),
         Reason::TracerDied => Message::TracerDied(pb::Nothing {}),
@@ -68,7 +73,12 @@ pub(super) fn decode(notice: pb::Notice, string: impl FnOnce(u32) -> Result<Stri
         Message::MemoryBlocked(_) => Reason::MemoryBlocked,
         Message::Degraded(message) => Reason::Degraded {
             to: decode::stop_mode(message.to)?,
-            bound: if message.duty { Bound::Duty } else { Bound::Hold },
+            cause: match pb::degraded::Cause::try_from(message.cause) {
+                Ok(pb::degraded::Cause::Hold) => Cause::Hold,
+                Ok(pb::degraded::Cause::Duty) => Cause::Duty,
+                Ok(pb::degraded::Cause::Filter) => Cause::Filter,
+                Err(_) => return Err(Error::Unknown("why less was stopped")),
+            },
         },
         Message::HeldTooLong(limit_us) => Reason::HeldTooLong { limit_us },
         Message::TracerDied(_) => Reason::TracerDied,

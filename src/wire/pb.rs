@@ -380,15 +380,59 @@ pub struct DidNotStop {
     #[prost(uint64, tag = "1")]
     pub waited_us: u64,
 }
-/// A bound on how long threads may be held was reached, or would have been.
+/// Less was stopped than was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Degraded {
     /// How the snapshot was taken from then on.
     #[prost(enumeration = "StopMode", tag = "1")]
     pub to: i32,
-    /// Whether it was the bound on the share of time, and not the one on a single hold.
-    #[prost(bool, tag = "2")]
-    pub duty: bool,
+    #[prost(enumeration = "degraded::Cause", tag = "2")]
+    pub cause: i32,
+}
+/// Nested message and enum types in `Degraded`.
+pub mod degraded {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Cause {
+        /// The bound on how long one thread may be held was reached, or would have been.
+        Hold = 0,
+        /// The bound on the share of time for which threads may be held.
+        Duty = 1,
+        /// Who stops a thread is killed by a seccomp filter.
+        Filter = 2,
+    }
+    impl Cause {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Hold => "CAUSE_HOLD",
+                Self::Duty => "CAUSE_DUTY",
+                Self::Filter => "CAUSE_FILTER",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "CAUSE_HOLD" => Some(Self::Hold),
+                "CAUSE_DUTY" => Some(Self::Duty),
+                "CAUSE_FILTER" => Some(Self::Filter),
+                _ => None,
+            }
+        }
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AlreadyTraced {

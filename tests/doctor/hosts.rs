@@ -33,9 +33,15 @@ fn a_seccomp_filter() {
             if (answer, snapshot) == (KILL, "limited") {
                 let output = run(with(&before, &programs.hangsnap()).args(["--pid", &victim.pid(), "--json"]));
                 let notices = notices(&output);
-                assert_eq!(notices.len(), 2, "both threads are left out: {notices:?}");
+                assert_eq!(notices.len(), 1, "no thread is left out: {notices:?}");
+                assert!(
+                    notices[0].contains("taken without stopping any thread because of a seccomp filter"),
+                    "{notices:?}"
+                );
                 assert!(said.limits().concat().contains("use --stop none"), "{}", said.document);
-                succeed(with(&before, &programs.hangsnap()).args(["--pid", &victim.pid(), "--stop", "none"]));
+                let mut without = with(&before, &programs.hangsnap());
+                let output = run(without.args(["--pid", &victim.pid(), "--stop", "none", "--json"]));
+                assert_eq!(super::notices(&output), [""; 0], "nothing is missing: {name}");
             } else {
                 assert_true(&said, &before, &programs, &victim.pid());
             }

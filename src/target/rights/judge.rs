@@ -6,7 +6,8 @@ use super::{Diagnosis, Facts, ProcessFacts, Verdict, host, own, process};
 use crate::sys::trial::Outcome;
 
 /// What a filter costs that kills instead of refusing.
-const KILLED: &str = "a seccomp filter kills whoever would hold a thread: such threads are left out; use --stop none";
+const KILLED: &str = "a seccomp filter kills whoever would hold a thread: its threads are read in place, and those that run are \
+                      left out; use --stop none";
 
 /// Everything that follows from these facts.
 pub fn diagnose(facts: &Facts) -> Diagnosis {

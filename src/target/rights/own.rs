@@ -162,7 +162,7 @@ fn real_time(own: &OwnFacts) -> Finding {
             About::Host,
             name,
             format!("setting SCHED_FIFO {}", told(own.real_time)),
-            "threads that would be held are left out: who tries to hold one is killed",
+            "no thread is held, and those that run are left out: who tries to hold one is killed",
             Some(Grant::real_time_allowed()),
         ),
         Outcome::Failed(_) => Finding::missing(
