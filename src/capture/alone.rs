@@ -202,7 +202,7 @@ fn hold_and_copy(
     draft.kill_timer.arm(draft.order.max_hold);
     let begun = Instant::now();
     fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(tid)).map_err(Failure::NotInterrupted)?;
-    let held = match hold::wait(tid, begun, deadline, alarm.as_ref()) {
+    let held = match hold::wait(tid, begun, deadline, alarm.as_ref(), &mut draft.polling) {
         Ok(held) => held,
         Err(not_held) => {
             // It may stop at any moment now, and be held until this thread has ended.

@@ -36,17 +36,65 @@ pub(super) enum NotHeld {
     DidNotStop,
 }
 
-/// Waits for a thread that was asked to stop, until `deadline` after `since`. It sleeps while an alarm of the calling thread
-/// rings, and without one it polls.
+/// For how long to poll before sleeping. Hardly a thread that stops on another CPU needs longer.
+const POLL: Duration = Duration::from_micros(100);
+/// How many waits do without polling after it was in vain for the first time in a row, and at most.
+const FIRST_PAUSE: u32 = 8;
+const LONGEST_PAUSE: u32 = 1024;
+
+/// Whether polling pays.
+///
+/// Whoever sleeps until a thread has stopped has to be woken up, on a CPU that has gone idle meanwhile: some 25 us on a
+/// virtual machine, with the thread in hand. Whoever polls sees at once that it has stopped, if it does so on another CPU; one
+/// that needs the poller's own CPU for it does not get that before the polling is over, for nobody preempts a poller in
+/// SCHED_FIFO. So polling that was in vain is not tried again for a while, for twice as long each time.
+#[derive(Default)]
+pub(super) struct Polling {
+    /// How many waits are yet to do without.
+    skip: u32,
+    /// How many did after it was last in vain; zero when it has worked since.
+    pause: u32,
+}
+
+impl Polling {
+    /// Polls for a thread that was asked to stop at `since`, if that is likely to be worth it.
+    fn poll(&mut self, tid: Tid, since: Instant, deadline: Duration) -> Wait {
+        let mut seen = ptrace::poll(tid);
+        if seen != Wait::NotYet || deadline < POLL {
+            return seen;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return seen;
+        }
+        while seen == Wait::NotYet && since.elapsed() < POLL {
+            seen = ptrace::poll(tid);
+        }
+        self.pause = match seen {
+            Wait::NotYet => (2 * self.pause).clamp(FIRST_PAUSE, LONGEST_PAUSE),
+            _ => 0,
+        };
+        self.skip = self.pause;
+        seen
+    }
+}
+
+/// Waits for a thread that was asked to stop, until `deadline` after `since`: polls for a little while if that has been worth
+/// it, then sleeps while an alarm of the calling thread rings. Without an alarm it polls to the end.
 ///
 /// It never calls sched_yield: Linux 6.18 takes a whole time slice off the caller's account at each call, so that a few
-/// hundred calls in a row keep it from running for seconds, with a thread in its hands. Nor does it poll for a while before
-/// it sleeps: the thread may need this CPU to stop.
-pub(super) fn wait(tid: Tid, since: Instant, deadline: Duration, alarm: Option<&Ringing<'_>>) -> Result<Held, NotHeld> {
+/// hundred calls in a row keep it from running for seconds, with a thread in its hands.
+pub(super) fn wait(
+    tid: Tid,
+    since: Instant,
+    deadline: Duration,
+    alarm: Option<&Ringing<'_>>,
+    polling: &mut Polling,
+) -> Result<Held, NotHeld> {
     if fault::at(Point::Wait).is_err() || fault::is_late(Point::Wait) {
         return Err(NotHeld::DidNotStop);
     }
-    let mut seen = ptrace::poll(tid);
+    let mut seen = polling.poll(tid, since, deadline);
     loop {
         match seen {
             Wait::Stopped(signal) => return Ok(Held { tid, signal }),

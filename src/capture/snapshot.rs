@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::hold::Polling;
 use super::ladder::{self, Experience, Plan, Planned};
 use super::protocol::{ContextRecord, MemoryRecord, Record, Request, StackRecord, ThreadRecord};
 use super::{Order, alone, memory, together};
@@ -33,6 +34,7 @@ pub(super) struct Draft<'a> {
     pub(super) arena: &'a mut ArenaWriter,
     /// Kills this process when it holds a thread for too long.
     pub(super) kill_timer: &'a KillTimer,
+    pub(super) polling: Polling,
     /// Whether the kernel's stacks may be read, as far as is known.
     pub(super) kernel_stacks: bool,
     /// How much more memory may be copied because the user asked for it.
@@ -126,6 +128,7 @@ pub(super) fn take(
         map: MemoryMap::default(),
         arena,
         kill_timer,
+        polling: Polling::default(),
         kernel_stacks: true,
         room_for_wishes: memory::ALL_WISHES,
         calls_are_unknown: false,

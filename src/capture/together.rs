@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use super::alone::{self, FloatingPoint};
 use super::copy::{self, STACK_LIMIT, StackCopy};
 use super::fault::{self, Point};
-use super::hold::{self, Held, NotHeld, Ringing};
+use super::hold::{self, Held, NotHeld, Polling, Ringing};
 use super::ladder::Planned;
 use super::loss;
 use super::snapshot::{Draft, plan_all};
@@ -35,9 +35,10 @@ const VAIN_WAITS: u32 = 3;
 /// How often to look whether a deadline has passed.
 const RING: Duration = Duration::from_micros(500);
 /// What is set aside of the arena for each thread. Used stacks are rarely more than a few KiB; a deeper one may use what
-/// shallow ones before it have left. Where there are few threads each has room for all of its stack.
+/// shallow ones before it have left. Where there are few threads each has room for all of its stack. Both stay below what
+/// the arena keeps from one snapshot to the next: writing to fresh pages just before the stop leaves cold caches for it.
 const SHARE_PER_THREAD: usize = 16 << 10;
-const ROOM_FOR_FEW: usize = 32 << 20;
+const ROOM_FOR_FEW: usize = 12 << 20;
 
 /// One thread on its way through the stop; all slots exist before the first thread is stopped.
 struct Slot {
@@ -154,7 +155,8 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         let mut in_vain = 0;
         for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::Seized)) {
             let patience = if in_vain < VAIN_WAITS { STOP_DEADLINE } else { Duration::ZERO };
-            slot.progress = slot.wait(patience.min(limit.saturating_sub(begun.elapsed())), ringing.as_ref());
+            let deadline = patience.min(limit.saturating_sub(begun.elapsed()));
+            slot.progress = slot.wait(deadline, ringing.as_ref(), &mut draft.polling);
             match slot.progress {
                 Progress::Held(_) => in_vain = 0,
                 _ => in_vain += 1,
@@ -162,7 +164,7 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         }
         // Those that were not waited for to the end have had time since.
         for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::NotHeld(NotHeld::DidNotStop))) {
-            slot.progress = slot.wait(Duration::ZERO, None);
+            slot.progress = slot.wait(Duration::ZERO, None, &mut draft.polling);
         }
     }
     drop(ringing);
@@ -202,8 +204,8 @@ fn let_go(held: Held, then: Progress) -> Progress {
 }
 
 impl Slot {
-    fn wait(&self, deadline: Duration, alarm: Option<&Ringing<'_>>) -> Progress {
-        match hold::wait(self.planned.tid, Instant::now(), deadline, alarm) {
+    fn wait(&self, deadline: Duration, alarm: Option<&Ringing<'_>>, polling: &mut Polling) -> Progress {
+        match hold::wait(self.planned.tid, Instant::now(), deadline, alarm, polling) {
             Ok(held) => Progress::Held(held),
             Err(not_held) => Progress::NotHeld(not_held),
         }
