@@ -64,7 +64,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
         let stop = draft.order.stop;
         let mut work = || stuck = trace(&mut remaining, draft, &mut wasted);
         let traced = match stop {
-            // Nothing will be held, and what only holding needs may be forbidden.
+            // Nothing will be held, and what holding needs may be forbidden.
             StopMode::None => {
                 work();
                 Ok(())

@@ -92,10 +92,9 @@ impl Collected {
             self.lost_hold = self.lost_hold.max(progress.since.elapsed().min(max_hold));
         }
         match progress.step {
-            // Whatever a tracer may have been killed for that hangsnap may do, it is for the sake of stopping.
-            _ if death == Death::Filtered && request.order.stop != StopMode::None => {
-                request.order.stop = StopMode::None;
-                self.notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause: Cause::Filter });
+            // What else it calls when it has begun, hangsnap calls too.
+            step if death == Death::Filtered && step != Step::Between && request.order.stop != StopMode::None => {
+                self.stop_nothing(request);
             }
             // It hung there, or died there once before: what it did not survive is left out.
             Step::ReadingMemory if request.read_memory && (death == Death::Hung || self.died_reading) => {
@@ -123,6 +122,12 @@ impl Collected {
             }
             _ => {}
         }
+    }
+
+    /// A seccomp filter kills whoever stops a thread: any other thread would cost a tracer too.
+    pub(super) fn stop_nothing(&mut self, request: &mut Request) {
+        request.order.stop = StopMode::None;
+        self.notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause: Cause::Filter });
     }
 
     /// So many tracers have died that no other is asked: what is left is lost.
@@ -159,7 +164,7 @@ impl Collected {
             Some(process) => process,
             None => process.describe()?,
         };
-        let degraded = self.notices.iter().find_map(|notice| match notice.reason {
+        let degraded = self.notices.iter().rev().find_map(|notice| match notice.reason {
             Reason::Degraded { to, .. } => Some(to),
             _ => None,
         });

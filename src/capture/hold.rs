@@ -50,7 +50,7 @@ const LONGEST_PAUSE: u32 = 1024;
 /// SCHED_FIFO. So polling that was in vain is not tried again for a while, for twice as long each time.
 #[derive(Default)]
 pub(super) struct Polling {
-    /// How many waits are yet to do without.
+    /// How many waits are yet to do without, of those that do not find the thread stopped at once.
     skip: u32,
     /// How many did after it was last in vain; zero when it has worked since.
     pause: u32,

@@ -12,7 +12,7 @@ use super::ladder::Planned;
 use super::loss;
 use super::protocol::{ContextRecord, StackRecord};
 use super::snapshot::Draft;
-use crate::model::{Hold, Reason};
+use crate::model::{Hold, Reason, StopMode, ThreadState};
 use crate::proc::{BlockedCall, ThreadDir};
 use crate::sys::arena::{Piece, Step};
 
@@ -94,13 +94,12 @@ impl Copied {
 }
 
 /// What it means that a thread could not be read in place after several attempts.
-pub(super) fn loss(planned: &Planned, not_read: NotRead, may_be_held: bool) -> Reason {
-    use crate::model::ThreadState;
+pub(super) fn loss(planned: &Planned, not_read: NotRead, stop: StopMode) -> Reason {
     match (not_read, planned.status.state) {
         (NotRead::Gone, _) => Reason::ThreadGone,
         (NotRead::Refused, _) => Reason::Refused { what: "reading its system call".into(), errno: libc::EACCES },
         (NotRead::Runs, ThreadState::Uninterruptible) => Reason::Uninterruptible,
-        (NotRead::Runs, _) if may_be_held => Reason::Unsteady,
-        (NotRead::Runs, _) => Reason::Running,
+        (NotRead::Runs, _) if stop == StopMode::None => Reason::Running,
+        (NotRead::Runs, _) => Reason::Unsteady,
     }
 }

@@ -116,7 +116,7 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
             },
         }
     }
-    let reason = in_place::loss(&planned, not_read, draft.order.stop != StopMode::None);
+    let reason = in_place::loss(&planned, not_read, draft.order.stop);
     match (not_read, stop) {
         (NotRead::Runs, StopMode::OneAtATime) if run.is_some_and(|run| run.goes_on(&thread, draft)) => {
             Plan::Hold(planned)

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::model::Tid;
 use crate::sys::alarm::KillTimer;
 use crate::sys::ptrace;
 use crate::sys::scheduling::Urgent;
+use crate::sys::signals;
 
 /// How long the tracing may take before dead tracees are looked for, and how often after that.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -26,11 +27,13 @@ const PATIENCE: Duration = Duration::from_millis(20);
 pub(super) fn supervise(tids: &[Tid], kill_timer: &KillTimer, work: impl FnOnce() + Send) -> io::Result<()> {
     let supervisor = thread::current();
     let done = &AtomicBool::new(false);
+    let tid = &AtomicI32::new(0);
     let ended = thread::scope(|scope| {
         // Whatever has not stopped in time stays seized until that thread has ended, and the time that is given to this process
         // runs until this thread is given a CPU.
         let mut urgent = Urgent::enter();
         let tracer = thread::Builder::new().spawn_scoped(scope, move || {
+            tid.store(signals::this_thread(), Ordering::Release);
             Urgent::leave();
             work();
             done.store(true, Ordering::Release);
@@ -43,6 +46,11 @@ pub(super) fn supervise(tids: &[Tid], kill_timer: &KillTimer, work: impl FnOnce(
             if !has_ended() {
                 drop(urgent);
                 tids.iter().copied().for_each(ptrace::bury);
+                let tid = tid.load(Ordering::Acquire);
+                if tid != 0 && !signals::is_thread_alive(tid) && !has_ended() {
+                    // A seccomp filter has killed it without a word, and alone.
+                    signals::end_as_filtered();
+                }
                 urgent = Urgent::enter();
             }
         }

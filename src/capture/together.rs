@@ -35,8 +35,9 @@ const VAIN_WAITS: u32 = 3;
 /// How often to look whether a deadline has passed.
 const RING: Duration = Duration::from_micros(500);
 /// What is set aside of the arena for each thread. Used stacks are rarely more than a few KiB; a deeper one may use what
-/// shallow ones before it have left. Where there are few threads each has room for all of its stack. Both stay below what
-/// the arena keeps from one snapshot to the next: writing to fresh pages just before the stop leaves cold caches for it.
+/// shallow ones before it have left. Where there are few threads each has room for all of its stack. That room
+/// stays below what the arena keeps from one snapshot to the next: writing to fresh pages just before the stop leaves cold
+/// caches for it.
 const SHARE_PER_THREAD: usize = 16 << 10;
 const ROOM_FOR_FEW: usize = 12 << 20;
 

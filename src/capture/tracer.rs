@@ -19,7 +19,7 @@ use super::collected::Collected;
 use super::protocol::{self, Outcome, Request};
 use super::serve::TRACER_ARGUMENT;
 use super::{Captured, Order};
-use crate::model::{Pid, ThreadState};
+use crate::model::{Pid, StopMode, ThreadState};
 use crate::proc::{self, ProcDir};
 use crate::sys::arena::{ArenaReader, Progress, Step};
 use crate::sys::clock::Instant;
@@ -55,6 +55,8 @@ pub struct Tracer {
     program: PathBuf,
     arena: ArenaReader,
     running: Option<Running>,
+    /// Whether a tracer was killed by a seccomp filter, as every other one would be that stops a thread.
+    filtered: bool,
 }
 
 struct Running {
@@ -87,7 +89,7 @@ impl Tracer {
 
     /// A tracer that is another program of this crate: a test's is not one itself.
     pub fn of_program(program: PathBuf) -> Result<Self, Error> {
-        Ok(Self { program, arena: ArenaReader::create().map_err(Error::Start)?, running: None })
+        Ok(Self { program, arena: ArenaReader::create().map_err(Error::Start)?, running: None, filtered: false })
     }
 
     /// Takes one snapshot.
@@ -104,6 +106,9 @@ impl Tracer {
             read_map: true,
         };
         let mut collected = Collected::new(order.stop);
+        if self.filtered && order.stop != StopMode::None {
+            collected.stop_nothing(&mut request);
+        }
         for number in 0..MOST_TRACERS {
             if number > 0 && begun.elapsed() > LONGEST_SNAPSHOT {
                 break;
@@ -120,7 +125,10 @@ impl Tracer {
                         (error, _) => Err(error.into()),
                     };
                 }
-                End::Died(death) => collected.go_on_without(self.arena.progress(), death, &mut request),
+                End::Died(death) => {
+                    collected.go_on_without(self.arena.progress(), death, &mut request);
+                    self.filtered |= death == Death::Filtered && request.order.stop == StopMode::None;
+                }
             }
             request.done = collected.done();
         }

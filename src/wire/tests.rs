@@ -112,6 +112,7 @@ fn everything(number: u64) -> Snapshot {
             notice(Subject::Process, Reason::CallUnknown),
             notice(Subject::Process, Reason::MemoryBlocked),
             notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause: Cause::Duty }),
+            notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause: Cause::Filter }),
             notice(Subject::Process, Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold }),
             notice(Subject::Thread(Tid(5)), Reason::HeldTooLong { limit_us: 10_000 }),
             notice(Subject::Thread(Tid(5)), Reason::TracerDied),

@@ -1,5 +1,5 @@
 // Runs a program under a seccomp filter that forbids one system call: `filtered NUMBER ERRNO PROGRAM ...`, where an ERRNO
-// of 0 means that whoever makes the call is killed.
+// of 0 means that whoever makes the call is killed, and one of -1 that only the thread is which makes it.
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -13,6 +13,7 @@ int main(int argc, char **argv) {
     if (argc < 4) return 2;
     unsigned number = atoi(argv[1]), error = atoi(argv[2]);
     unsigned answer = error ? SECCOMP_RET_ERRNO | error : SECCOMP_RET_KILL_PROCESS;
+    if (atoi(argv[2]) == -1) answer = SECCOMP_RET_KILL_THREAD;
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),

@@ -41,6 +41,11 @@ fn verdict(facts: &Facts, process: &ProcessFacts) -> Verdict {
                 "a seccomp filter forbids ptrace, and its threads cannot be read in place".into(),
             );
         }
+        _ if facts.own.real_time == Outcome::Killed && !process.call_file.worked() => {
+            return Verdict::Impossible(
+                "a seccomp filter kills whoever would hold a thread, and its threads cannot be read in place".into(),
+            );
+        }
         Outcome::Failed(_) => limits.push(
             "a seccomp filter forbids ptrace: its threads are read in place, and those that run are left out".into(),
         ),
