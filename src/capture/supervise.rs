@@ -3,13 +3,16 @@
 //! A target that executes another program waits, with a lock in its hands, until its other threads have ended and been
 //! collected. Seizing a thread needs that lock. If one of our tracees ends in the meantime, only we can collect it: were
 //! we to wait for the lock then, both would wait for ever. So another thread of ours collects what has ended, for as long
-//! as the tracing one is not done.
+//! as the tracing one is not done. It also ends this process when a seccomp filter has killed the tracing thread alone, of
+//! which nobody else would ever hear.
 
 use std::io;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
+
+use nix::unistd::gettid;
 
 use crate::model::Tid;
 use crate::sys::alarm::KillTimer;
@@ -33,7 +36,7 @@ pub(super) fn supervise(tids: &[Tid], kill_timer: &KillTimer, work: impl FnOnce(
         // runs until this thread is given a CPU.
         let mut urgent = Urgent::enter();
         let tracer = thread::Builder::new().spawn_scoped(scope, move || {
-            tid.store(signals::this_thread(), Ordering::Release);
+            tid.store(gettid().as_raw(), Ordering::Release);
             Urgent::leave();
             work();
             done.store(true, Ordering::Release);

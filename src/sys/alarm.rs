@@ -6,6 +6,8 @@ use std::ptr;
 use std::sync::Once;
 use std::time::Duration;
 
+use nix::unistd::gettid;
+
 /// A timer of the thread that made it. Disarmed and removed when it is dropped.
 pub struct Alarm(Timer);
 
@@ -38,9 +40,7 @@ impl Alarm {
             // SAFETY: the handler does nothing at all, which is safe at any moment.
             unsafe { libc::sigaction(signal(), &raw const action, ptr::null_mut()) };
         });
-        // SAFETY: gettid has no arguments and cannot fail.
-        let this_thread = unsafe { libc::gettid() };
-        Timer::new(libc::SIGEV_THREAD_ID, signal(), this_thread).map(Self)
+        Timer::new(libc::SIGEV_THREAD_ID, signal(), gettid().as_raw()).map(Self)
     }
 
     /// Rings after this time, and then every half of a millisecond: a ring that comes just before the call begins would be missed.

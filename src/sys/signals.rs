@@ -54,12 +54,6 @@ pub fn ignore_requests_to_end() {
     }
 }
 
-/// The calling thread's id.
-pub fn this_thread() -> i32 {
-    // SAFETY: gettid has no arguments and cannot fail.
-    unsafe { libc::gettid() }
-}
-
 /// Whether the calling process has a thread of this id.
 pub fn is_thread_alive(tid: i32) -> bool {
     // SAFETY: signal 0 is sent to nobody; the call only looks whether it could be.

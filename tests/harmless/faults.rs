@@ -15,8 +15,7 @@ use serde_json::Value;
 
 use super::{Counters, states_and_tracers};
 use crate::lifecycle::sampler::{PATIENCE, Sampler};
-use crate::support::until;
-use crate::support::{Victim, compile, hangsnap, long_form, run, succeed};
+use crate::support::{Victim, compile, hangsnap, long_form, run, succeed, until};
 
 const POINTS: [&str; 6] = ["seize", "interrupt", "wait", "registers", "memory", "release"];
 
