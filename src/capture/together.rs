@@ -1,10 +1,10 @@
 //! Every thread at once: one consistent moment, at the price of holding the first while the last is waited for.
 //!
 //! Threads are seized first, which stops nobody. Those that sleep are asked to stop first and those that run last; once all
-//! have stopped, those that ran are copied and let go first, for they are the ones that lose time. Each is waited for by
-//! its own id (waiting for any tracee looks at all of them each time, 20 times as slow at 10,000 threads). As in `alone`,
-//! this is done by a thread of its own whose end lets go of those that did not stop in time; these are then captured one
-//! at a time. So are all, when the time is up for which a thread may be held.
+//! have stopped, those that ran are copied and let go first, for they are the ones that lose time, and then those that
+//! slept. Each is waited for by its own id (waiting for any tracee looks at all of them each time, 20 times as slow at
+//! 10,000 threads). As in `alone`, this is done by a thread of its own whose end lets go of those that did not stop in
+//! time; these are then captured one at a time. So are all, when the time is up for which a thread may be held.
 
 use std::mem;
 use std::time::Duration;
@@ -178,17 +178,18 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         used: 0,
         left: running.len() + sleeping.len(),
     };
-    for slot in running.iter_mut().chain(sleeping.iter_mut()) {
-        workspace.left -= 1;
-        slot.progress = match mem::replace(&mut slot.progress, Progress::LetGo) {
-            Progress::Held(held) if begun.elapsed() < limit => {
+    // Nobody is let go of before the last of its kind has been copied: one that wakes up takes a share of the machine, and of
+    // the lock of its memory, from the copying of those that are still held.
+    for kind in [running, sleeping] {
+        for slot in kind.iter_mut() {
+            workspace.left -= 1;
+            if matches!(slot.progress, Progress::Held(_)) && begun.elapsed() < limit {
                 slot.copy_into(&mut workspace);
-                let_go(held, Progress::LetGo)
             }
-            Progress::Held(held) => let_go(held, Progress::OutOfTime),
-            other => other,
-        };
-        slot.held_for = slot.interrupted.elapsed();
+        }
+        for slot in kind {
+            slot.let_go();
+        }
     }
     let used = workspace.used;
     // Those that have not stopped are let go of when this thread has ended.
@@ -198,17 +199,23 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
     used
 }
 
-/// One that was killed meanwhile, and cannot be let go of any more, is collected when this thread ends.
-fn let_go(held: Held, then: Progress) -> Progress {
-    let _: Result<(), Errno> = held.release();
-    then
-}
-
 impl Slot {
     fn wait(&self, deadline: Duration, alarm: Option<&Ringing<'_>>, polling: &mut Polling) -> Progress {
         match hold::wait(self.planned.tid, Instant::now(), deadline, alarm, polling) {
             Ok(held) => Progress::Held(held),
             Err(not_held) => Progress::NotHeld(not_held),
+        }
+    }
+
+    /// Lets the thread run on, if it is held. One that was killed meanwhile is collected when this thread ends.
+    fn let_go(&mut self) {
+        let then = if self.registers.is_some() { Progress::LetGo } else { Progress::OutOfTime };
+        match mem::replace(&mut self.progress, then) {
+            Progress::Held(held) => {
+                let _: Result<(), Errno> = held.release();
+                self.held_for = self.interrupted.elapsed();
+            }
+            other => self.progress = other,
         }
     }
 
