@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::copy::{self, STACK_LIMIT, StackCopy};
+use super::copy::{STACK_LIMIT, StackCopy, StackPlan};
 use super::fault::{self, Point};
 use super::hold::{self, NotHeld, Ringing};
 use super::ladder::{self, Experience, Plan, Planned};
@@ -198,7 +198,7 @@ fn hold_and_copy(
         // The id belongs to a stranger by now, who is let go of when this thread ends.
         return Err(Failure::Gone);
     }
-    draft.arena.step(Step::Holding, tid.0);
+    draft.arena.marks().step(Step::Holding, tid.0);
     draft.kill_timer.arm(draft.order.max_hold);
     let begun = Instant::now();
     fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(tid)).map_err(Failure::NotInterrupted)?;
@@ -216,9 +216,10 @@ fn hold_and_copy(
     let registers = fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
     let copied = registers.map(|registers| {
         let floating_point = floating_point(tid, draft.order.floating_point);
-        draft.arena.step(Step::ReadingHeld, tid.0);
+        draft.arena.marks().step(Step::ReadingHeld, tid.0);
         let room = draft.arena.room(STACK_LIMIT);
-        let stack = draft.memory.map(|memory| copy::stack(&draft.map, memory, planned.owner, &registers, room));
+        let plan = StackPlan::new(&draft.map, planned.owner, &registers, room.len());
+        let stack = draft.memory.map(|memory| plan.copy(memory, room));
         (registers, stack, floating_point)
     });
     let released = held.release();
@@ -231,8 +232,8 @@ fn hold_and_copy(
         }
         Err(_) => urgent.into_iter().for_each(Urgent::for_good),
     }
-    draft.arena.held(begun);
-    draft.arena.step(Step::Between, tid.0);
+    draft.arena.marks().held(begun);
+    draft.arena.marks().step(Step::Between, tid.0);
     match copied {
         Ok((registers, stack, floating_point)) => Ok(Copied { registers, stack, floating_point, held, released }),
         Err(error) => Err(Failure::Registers(error)),

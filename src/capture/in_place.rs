@@ -67,7 +67,7 @@ struct Copied {
 fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Result<Copied, Option<Errno>> {
     let memory = draft.memory.ok_or(None)?;
     let stack_pointer = blocked.stack_pointer.0;
-    draft.arena.step(Step::ReadingMemory, planned.tid.0);
+    draft.arena.marks().step(Step::ReadingMemory, planned.tid.0);
     let used = extent::used(&draft.map, stack_pointer, None, STACK_LIMIT);
     let room = draft.arena.room(2 * STACK_LIMIT);
     let limit = used.length.min(room.len());
@@ -78,7 +78,7 @@ fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Resu
         let used = extent::used(&draft.map, other, None, STACK_LIMIT.min(rest.len()));
         Some((used, memory.read(used.start, &mut rest[..used.length]).ok()?))
     });
-    draft.arena.step(Step::ReadingProc, planned.tid.0);
+    draft.arena.marks().step(Step::ReadingProc, planned.tid.0);
     Ok(Copied { used, length: read.map_err(Some)?, interrupted })
 }
 

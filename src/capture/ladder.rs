@@ -57,7 +57,7 @@ pub(super) enum Plan {
 
 /// Reads what /proc says of a thread, and the thread itself if it is one to be read in place.
 pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> Plan {
-    draft.arena.step(Step::ReadingProc, tid.0);
+    draft.arena.marks().step(Step::ReadingProc, tid.0);
     let (thread, planned) = match look(tid, draft) {
         Ok(found) => found,
         Err(proc::Error::Gone) => {

@@ -54,7 +54,7 @@ pub(super) fn of_thread(draft: &mut Draft<'_>, tid: Tid, context: &ContextRecord
     if wants.is_empty() && wishes.is_empty() {
         return Vec::new();
     }
-    draft.arena.step(Step::ReadingMemory, tid.0);
+    draft.arena.marks().step(Step::ReadingMemory, tid.0);
     let mut copied: Vec<MemoryRecord> = wants
         .into_iter()
         .filter_map(|want| copy_memory(draft, RuntimeAddress(want.address), bounded(want.length), want.what))
@@ -69,7 +69,7 @@ pub(super) fn of_thread(draft: &mut Draft<'_>, tid: Tid, context: &ContextRecord
             Err(reason) => draft.notice(tid, reason),
         }
     }
-    draft.arena.step(Step::ReadingProc, tid.0);
+    draft.arena.marks().step(Step::ReadingProc, tid.0);
     copied
 }
 
@@ -95,9 +95,9 @@ pub(super) fn code_before(draft: &mut Draft<'_>, tid: Tid, context: &ContextReco
     call(context).filter(|call| call.number == SystemCall::RESTART)?;
     let at = register(context, Base::Register(Register::Rip))?.checked_sub(7)?;
     let mut code = [0; 7];
-    draft.arena.step(Step::ReadingMemory, tid.0);
+    draft.arena.marks().step(Step::ReadingMemory, tid.0);
     let read = memory.read(RuntimeAddress(at), &mut code);
-    draft.arena.step(Step::ReadingProc, tid.0);
+    draft.arena.marks().step(Step::ReadingProc, tid.0);
     (read == Ok(code.len())).then_some(code)
 }
 

@@ -30,6 +30,7 @@ mod snapshot;
 mod supervise;
 mod together;
 mod tracer;
+mod two_hands;
 
 use std::time::Duration;
 

@@ -138,20 +138,20 @@ pub(super) fn take(
     let mut description = process.describe()?;
     draft.record(&Record::Process(description.clone()));
     if request.read_map {
-        draft.arena.step(Step::ReadingProc, 0);
+        draft.arena.marks().step(Step::ReadingProc, 0);
         draft.map = read_map(&mut draft)?;
     }
     if draft.memory.is_some() {
         // The first read of its memory is made while no thread is held: if it hangs, this process is killed, and the next
         // one does without.
-        draft.arena.step(Step::ReadingMemory, 0);
+        draft.arena.marks().step(Step::ReadingMemory, 0);
         description.command = process.command()?;
         draft.record(&Record::Process(description));
         memory::of_process(&mut draft);
     }
     let mut seen: HashSet<Tid> = request.done.iter().copied().collect();
     for scan in 0.. {
-        draft.arena.step(Step::ReadingProc, 0);
+        draft.arena.marks().step(Step::ReadingProc, 0);
         let fresh: Vec<Tid> = match process.threads() {
             Ok(tids) => tids.into_iter().filter(|tid| seen.insert(*tid)).collect(),
             // It ended while it was being looked at; what was copied before is still true.

@@ -7,24 +7,25 @@
 //! time; these are then captured one at a time. So are all, when the time is up for which a thread may be held.
 
 use std::mem;
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::alone::{self, FloatingPoint};
-use super::copy::{self, STACK_LIMIT, StackCopy};
+use super::copy::{STACK_LIMIT, StackCopy, StackPlan};
 use super::fault::{self, Point};
 use super::hold::{self, Held, NotHeld, Polling, Ringing};
 use super::ladder::Planned;
 use super::loss;
 use super::snapshot::{Draft, plan_all};
 use super::supervise::supervise;
+use super::two_hands::Tasks;
 use crate::model::{Cause, Reason, StopMode, ThreadState, Tid};
-use crate::proc::MemoryMap;
+use crate::proc::{MemoryMap, ProcDir};
 use crate::sys::alarm::Alarm;
 use crate::sys::arena::{Piece, Step};
 use crate::sys::clock::Instant;
-use crate::sys::memory::ProcessMemory;
 use crate::sys::ptrace::{self, RawRegisters, RegisterError};
 use crate::sys::scheduling::Urgent;
 
@@ -48,8 +49,11 @@ struct Slot {
     progress: Progress,
     registers: Option<Result<RawRegisters, RegisterError>>,
     floating_point: Option<FloatingPoint>,
-    /// Where in the room the copy begins, and what is in it.
-    copy: Option<(usize, StackCopy)>,
+    /// Where in the room the copy of its stack begins.
+    at: usize,
+    /// Its stack has been copied before the time was up.
+    in_time: bool,
+    copy: Option<StackCopy>,
     held_for: Duration,
 }
 
@@ -64,17 +68,6 @@ enum Progress {
     OutOfTime,
 }
 
-/// What there is to copy with and into.
-struct Workspace<'a> {
-    map: &'a MemoryMap,
-    memory: Option<&'a ProcessMemory>,
-    floating_point: bool,
-    room: &'a mut [u8],
-    used: usize,
-    /// Threads that are yet to be copied, each of which is owed its share of the room.
-    left: usize,
-}
-
 /// Captures these threads while all of them are held.
 pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     let now = Instant::now();
@@ -86,12 +79,14 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
             progress: Progress::Seized,
             registers: None,
             floating_point: None,
+            at: 0,
+            in_time: false,
             copy: None,
             held_for: Duration::ZERO,
         })
         .collect();
-    // Sleeping threads first, running ones last.
-    slots.sort_by_key(|slot| slot.planned.status.state == ThreadState::Running);
+    // In the order in which they are let go.
+    slots.sort_by_key(|slot| slot.planned.status.state != ThreadState::Running);
     let tids: Vec<Tid> = slots.iter().map(|slot| slot.planned.tid).collect();
     let enough = slots.len().saturating_mul(STACK_LIMIT).min(ROOM_FOR_FEW);
     let size = slots.len().saturating_mul(SHARE_PER_THREAD).saturating_add(STACK_LIMIT).max(enough);
@@ -123,30 +118,72 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     alone::capture(draft, late);
 }
 
-/// From the first stop to the last release; nothing in here allocates. Returns how much of the room is in use.
+/// From the first stop to the last release; nothing in here allocates once the first is seized. Returns how much of the
+/// room is in use.
 fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
-    let alarm = Alarm::new();
-    let urgent = Urgent::enter();
-    for slot in slots.iter_mut() {
+    let (room, marks) = draft.arena.room_and_marks(size);
+    let tasks = draft.memory.map(|memory| Tasks::new(slots.len(), memory));
+    let used = thread::scope(|scope| {
+        let helper = tasks.as_ref().and_then(|tasks| tasks.helper(scope));
+        let alarm = Alarm::new();
+        let urgent = Urgent::enter();
+        seize_all(slots, draft.process);
+        marks.step(Step::Holding, 0);
+        draft.kill_timer.arm(draft.order.max_hold);
+        let begun = Instant::now();
+        // What is left of the time is for letting go: three microseconds each, and as much again.
+        let threads = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+        let reserve = Duration::from_micros(6).saturating_mul(threads).min(draft.order.max_hold / 2);
+        let limit = Limit { begun, time: draft.order.max_hold - reserve };
+        stop_all(slots, &limit, alarm.as_ref(), &mut draft.polling);
+        marks.step(Step::ReadingHeld, 0);
+        let used = read_registers(slots, &limit, &draft.map, draft.order.floating_point, tasks.as_ref(), room);
+        drop(helper);
+        copy_and_let_go(slots, &limit, tasks.as_ref());
+        // Those that have not stopped are let go of when this thread has ended.
+        urgent.into_iter().for_each(Urgent::for_good);
+        marks.held(begun);
+        marks.step(Step::Between, 0);
+        used
+    });
+    for (slot, copy) in slots.iter_mut().zip(tasks.into_iter().flat_map(Tasks::copies)) {
+        slot.copy = copy;
+    }
+    used
+}
+
+/// Until when threads may be held, less what letting go takes.
+struct Limit {
+    begun: Instant,
+    time: Duration,
+}
+
+impl Limit {
+    fn left(&self) -> Duration {
+        self.time.saturating_sub(self.begun.elapsed())
+    }
+
+    fn is_ahead(&self) -> bool {
+        self.left() > Duration::ZERO
+    }
+}
+
+fn seize_all(slots: &mut [Slot], process: &ProcDir) {
+    for slot in slots {
         slot.progress = match fault::at(Point::Seize).and_then(|()| ptrace::seize(slot.planned.tid)) {
             Err(errno) => Progress::NotSeized(errno),
-            Ok(()) if draft.process.has_thread(slot.planned.tid) => Progress::Seized,
+            Ok(()) if process.has_thread(slot.planned.tid) => Progress::Seized,
             // The id belongs to a stranger by now, who is let go of when this thread ends.
             Ok(()) => Progress::NotHeld(NotHeld::Gone),
         };
     }
-    // What is left of the time is for letting go: three microseconds each, and as much again.
-    let threads = u32::try_from(slots.len()).unwrap_or(u32::MAX);
-    let reserve = Duration::from_micros(6).saturating_mul(threads).min(draft.order.max_hold / 2);
-    let limit = draft.order.max_hold - reserve;
-    draft.arena.step(Step::Holding, 0);
-    draft.kill_timer.arm(draft.order.max_hold);
-    let begun = Instant::now();
-    // Each kind is asked and waited for by itself: those that run go on running until all that sleep have stopped.
-    let sleeping = slots.partition_point(|slot| slot.planned.status.state != ThreadState::Running);
-    let (sleeping, running) = slots.split_at_mut(sleeping);
-    let ringing = alarm.as_ref().map(|alarm| Ringing::every(alarm, RING));
-    for kind in [&mut *sleeping, &mut *running] {
+}
+
+/// Stops each kind by itself: those that run go on running until all that sleep have stopped.
+fn stop_all(slots: &mut [Slot], limit: &Limit, alarm: Option<&Alarm>, polling: &mut Polling) {
+    let (running, sleeping) = slots.split_at_mut(running(slots));
+    let ringing = alarm.map(|alarm| Ringing::every(alarm, RING));
+    for kind in [sleeping, running] {
         for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::Seized)) {
             slot.interrupted = Instant::now();
             if let Err(errno) = fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(slot.planned.tid)) {
@@ -156,8 +193,7 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         let mut in_vain = 0;
         for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::Seized)) {
             let patience = if in_vain < VAIN_WAITS { STOP_DEADLINE } else { Duration::ZERO };
-            let deadline = patience.min(limit.saturating_sub(begun.elapsed()));
-            slot.progress = slot.wait(deadline, ringing.as_ref(), &mut draft.polling);
+            slot.progress = slot.wait(patience.min(limit.left()), ringing.as_ref(), polling);
             match slot.progress {
                 Progress::Held(_) => in_vain = 0,
                 _ => in_vain += 1,
@@ -165,38 +201,64 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         }
         // Those that were not waited for to the end have had time since.
         for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::NotHeld(NotHeld::DidNotStop))) {
-            slot.progress = slot.wait(Duration::ZERO, None, &mut draft.polling);
+            slot.progress = slot.wait(Duration::ZERO, None, polling);
         }
     }
-    drop(ringing);
-    draft.arena.step(Step::ReadingHeld, 0);
-    let mut workspace = Workspace {
-        map: &draft.map,
-        memory: draft.memory,
-        floating_point: draft.order.floating_point,
-        room: draft.arena.room(size),
-        used: 0,
-        left: running.len() + sleeping.len(),
-    };
-    // Nobody is let go of before the last of its kind has been copied: one that wakes up takes a share of the machine, and of
-    // the lock of its memory, from the copying of those that are still held.
-    for kind in [running, sleeping] {
-        for slot in kind.iter_mut() {
-            workspace.left -= 1;
-            if matches!(slot.progress, Progress::Held(_)) && begun.elapsed() < limit {
-                slot.copy_into(&mut workspace);
-            }
+}
+
+/// How many of them run. They come first.
+fn running(slots: &[Slot]) -> usize {
+    slots.partition_point(|slot| slot.planned.status.state == ThreadState::Running)
+}
+
+/// Reads the registers of those that are held, and plans with them where in the room each stack is to be copied. Returns
+/// how much of the room that takes.
+fn read_registers<'room>(
+    slots: &mut [Slot],
+    limit: &Limit,
+    map: &MemoryMap,
+    floating_point: bool,
+    tasks: Option<&Tasks<'room>>,
+    mut room: &'room mut [u8],
+) -> usize {
+    let mut used = 0;
+    let mut left = slots.len();
+    for (index, slot) in slots.iter_mut().enumerate() {
+        left -= 1;
+        if !matches!(slot.progress, Progress::Held(_)) || !limit.is_ahead() {
+            continue;
         }
-        for slot in kind {
-            slot.let_go();
+        let tid = slot.planned.tid;
+        let registers =
+            fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
+        if let (Ok(registers), Some(tasks)) = (&registers, tasks) {
+            // Threads that are yet to come are owed their share.
+            let most = room.len().saturating_sub(left * SHARE_PER_THREAD).min(STACK_LIMIT);
+            let plan = StackPlan::new(map, slot.planned.owner, registers, most);
+            let (piece, rest) = mem::take(&mut room).split_at_mut(plan.length());
+            room = rest;
+            slot.at = used;
+            used += plan.length();
+            tasks.plan(index, plan, piece);
         }
+        slot.floating_point = alone::floating_point(tid, floating_point);
+        slot.registers = Some(registers);
     }
-    let used = workspace.used;
-    // Those that have not stopped are let go of when this thread has ended.
-    urgent.into_iter().for_each(Urgent::for_good);
-    draft.arena.held(begun);
-    draft.arena.step(Step::Between, 0);
     used
+}
+
+/// Copies the stacks of those that ran, lets go of them, and then does the same with those that slept.
+///
+/// Nobody is let go of before the last of its kind has been copied: one that wakes up takes a share of the machine, and of the
+/// lock of its memory, from the copying of those that are still held.
+fn copy_and_let_go(slots: &mut [Slot], limit: &Limit, tasks: Option<&Tasks<'_>>) {
+    let running = running(slots);
+    for kind in [0..running, running..slots.len()] {
+        for index in kind.clone() {
+            slots[index].in_time = tasks.is_none_or(|tasks| tasks.copy(index, || limit.is_ahead()));
+        }
+        slots[kind].iter_mut().for_each(Slot::let_go);
+    }
 }
 
 impl Slot {
@@ -209,7 +271,7 @@ impl Slot {
 
     /// Lets the thread run on, if it is held. One that was killed meanwhile is collected when this thread ends.
     fn let_go(&mut self) {
-        let then = if self.registers.is_some() { Progress::LetGo } else { Progress::OutOfTime };
+        let then = if self.registers.is_some() && self.in_time { Progress::LetGo } else { Progress::OutOfTime };
         match mem::replace(&mut self.progress, then) {
             Progress::Held(held) => {
                 let _: Result<(), Errno> = held.release();
@@ -218,32 +280,16 @@ impl Slot {
             other => self.progress = other,
         }
     }
-
-    /// Copies registers and stack while the thread is held.
-    fn copy_into(&mut self, workspace: &mut Workspace<'_>) {
-        let tid = self.planned.tid;
-        let registers =
-            fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
-        if let (Ok(registers), Some(memory)) = (&registers, workspace.memory) {
-            let room = &mut workspace.room[workspace.used..];
-            let limit = room.len().saturating_sub(workspace.left * SHARE_PER_THREAD).min(STACK_LIMIT);
-            let copy = copy::stack(workspace.map, memory, self.planned.owner, registers, &mut room[..limit]);
-            self.copy = Some((workspace.used, copy));
-            workspace.used += self.copy.as_ref().map_or(0, |(_, copy)| copy.length());
-        }
-        self.floating_point = alone::floating_point(tid, workspace.floating_point);
-        self.registers = Some(registers);
-    }
 }
 
 fn finish(slot: Slot, kept: Piece, draft: &mut Draft<'_>) {
-    let Slot { planned, progress, registers, floating_point, copy, held_for, .. } = slot;
+    let Slot { planned, progress, registers, floating_point, at, copy, held_for, .. } = slot;
     let lost = match (progress, registers) {
         (Progress::NotSeized(errno), _) => loss::not_seized(draft.process, planned.tid, errno),
         (Progress::NotInterrupted(errno), _) => loss::not_interrupted(errno),
         (_, Some(Ok(registers))) => {
-            let stack = copy
-                .map(|(at, copy)| copy.record(Piece { offset: kept.offset + at as u64, length: copy.length() as u64 }));
+            let stack =
+                copy.map(|copy| copy.record(Piece { offset: kept.offset + at as u64, length: copy.length() as u64 }));
             alone::record_held(&planned, held_for, &registers, stack, floating_point, draft);
             return;
         }

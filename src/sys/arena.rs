@@ -234,26 +234,18 @@ impl ArenaWriter {
         }
     }
 
-    /// Says what is being done from now on. One store or two: it may be called while a thread is held.
-    pub fn step(&self, step: Step, tid: i32) {
-        let header = self.shared.header();
-        header.since_ns.store(Instant::now().nanoseconds(), Ordering::Relaxed);
-        header.tid.store(tid.cast_unsigned(), Ordering::Relaxed);
-        header.step.store(step as u32, Ordering::Release);
-    }
-
-    /// Says that a thread was held from then until now.
-    pub fn held(&self, from: Instant) {
-        let header = self.shared.header();
-        // Nobody else writes these, so that looking and storing need not be one step.
-        if header.first_freeze_ns.load(Ordering::Relaxed) == 0 {
-            header.first_freeze_ns.store(from.nanoseconds(), Ordering::Relaxed);
-        }
-        header.last_release_ns.store(Instant::now().nanoseconds(), Ordering::Relaxed);
+    /// The page that says what is being done.
+    pub fn marks(&self) -> Marks<'_> {
+        Marks(self.shared.header())
     }
 
     /// Up to so many bytes to copy into, all of which have been written to. What is to stay must be kept with `keep`.
     pub fn room(&mut self, size: usize) -> &mut [u8] {
+        self.room_and_marks(size).0
+    }
+
+    /// The same, and the page to mark what is being done while the room is in use.
+    pub fn room_and_marks(&mut self, size: usize) -> (&mut [u8], Marks<'_>) {
         let start = self.taken;
         let end = start.saturating_add(size).min(BYTES);
         let mut page = self.touched.next_multiple_of(PAGE);
@@ -265,7 +257,8 @@ impl ArenaWriter {
         self.touched = self.touched.max(page.min(BYTES));
         // SAFETY: the range lies within the mapping, nothing else refers to it (`&mut self`), and the reader only copies
         // what was kept.
-        unsafe { std::slice::from_raw_parts_mut(self.shared.at(HEADER + LOG + start), end - start) }
+        let room = unsafe { std::slice::from_raw_parts_mut(self.shared.at(HEADER + LOG + start), end - start) };
+        (room, self.marks())
     }
 
     /// Keeps the first bytes of what `room` gave last, and tells where they are.
@@ -299,6 +292,30 @@ impl ArenaWriter {
     }
 }
 
+/// What the one who watches the tracer sees. Marking is a few stores: it may be done while a thread is held.
+#[derive(Clone, Copy)]
+pub struct Marks<'a>(&'a Header);
+
+impl Marks<'_> {
+    /// Says what is being done from now on.
+    pub fn step(&self, step: Step, tid: i32) {
+        let Self(header) = self;
+        header.since_ns.store(Instant::now().nanoseconds(), Ordering::Relaxed);
+        header.tid.store(tid.cast_unsigned(), Ordering::Relaxed);
+        header.step.store(step as u32, Ordering::Release);
+    }
+
+    /// Says that a thread was held from then until now.
+    pub fn held(&self, from: Instant) {
+        let Self(header) = self;
+        // Nobody else writes these, so that looking and storing need not be one step.
+        if header.first_freeze_ns.load(Ordering::Relaxed) == 0 {
+            header.first_freeze_ns.store(from.nanoseconds(), Ordering::Relaxed);
+        }
+        header.last_release_ns.store(Instant::now().nanoseconds(), Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,7 +329,7 @@ mod tests {
         writer.room(10)[..5].copy_from_slice(b"stack");
         let piece = writer.keep(5);
         assert!(writer.log(b"one") && writer.log(b"") && writer.log(b"three"));
-        writer.step(Step::Holding, 42);
+        writer.marks().step(Step::Holding, 42);
         assert_eq!(reader.log(), [b"one".to_vec(), b"".to_vec(), b"three".to_vec()]);
         assert_eq!(reader.bytes(piece).as_deref(), Some(&b"stack"[..]));
         assert_eq!((reader.progress().step, reader.progress().tid), (Step::Holding, 42));
