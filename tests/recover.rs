@@ -20,7 +20,7 @@ use hangsnap::model::{
 use hangsnap::proc::{MemoryMap, ProcDir};
 use hangsnap::sys::memory::ProcessMemory;
 use hangsnap::target::{Errands, Loader, Pages, Reach, Source};
-use hangsnap::unwind::{CodeSpace, StackMemory, Unwinder};
+use hangsnap::unwind::{CodeSpace, SpaceId, StackMemory, Unwinder};
 
 use crate::support::{Victim, compile, hangsnap, succeed, until};
 
@@ -48,6 +48,10 @@ struct Space<'a> {
 }
 
 impl CodeSpace for Space<'_> {
+    fn id(&self) -> SpaceId {
+        SpaceId(0)
+    }
+
     fn module(&self, address: RuntimeAddress) -> Option<(ModuleIndex, Bias)> {
         self.questions.set(self.questions.get() + 1);
         let index = self.source.modules.iter().position(|loaded| loaded.module.range.contains(&address))?;
@@ -137,8 +141,8 @@ impl Walker<'_> {
 
 fn memory_of(thread: &CapturedThread) -> StackMemory<'_> {
     let stack = StackMemory::new(RuntimeAddress(thread.stack.start), &thread.stack.bytes);
-    match &thread.stack.own {
-        Some((start, bytes)) => stack.with_own(RuntimeAddress(*start), bytes),
+    match &thread.stack.other {
+        Some((start, bytes)) => stack.with_other(RuntimeAddress(*start), bytes),
         None => stack,
     }
 }

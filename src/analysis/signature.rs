@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::model::{BuildId, CodeAddress, Frame, Place, Snapshot, Stack};
+use crate::model::{BuildId, CodeAddress, Frame, Gap, Place, Snapshot, Stack};
 
 /// One frame's instruction, without anything that differs between two loadings of the same files. Comparable within one
 /// `Signatures`.
@@ -22,7 +22,7 @@ pub(super) struct StackNumber(u32);
 #[derive(Default)]
 pub(super) struct Signatures {
     modules: HashMap<(String, Option<BuildId>), u32>,
-    stacks: HashMap<Vec<FrameSignature>, StackNumber>,
+    stacks: HashMap<(Vec<FrameSignature>, Option<Gap>), StackNumber>,
 }
 
 impl Signatures {
@@ -38,7 +38,7 @@ impl Signatures {
     pub(super) fn stack(&mut self, modules: &[u32], stack: &Stack) -> StackNumber {
         let next = StackNumber(u32::try_from(self.stacks.len()).unwrap_or(u32::MAX));
         let frames = stack.frames.iter().map(|frame| of_frame(modules, frame)).collect();
-        *self.stacks.entry(frames).or_insert(next)
+        *self.stacks.entry((frames, stack.gap)).or_insert(next)
     }
 }
 

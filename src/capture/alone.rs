@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::copy::{STACK_LIMIT, StackCopy, StackPlan};
+use super::copy::{STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use super::fault::{self, Point};
 use super::hold::{self, NotHeld, Ringing};
 use super::ladder::{self, Experience, Plan, Planned};
@@ -190,7 +190,7 @@ fn hold_and_copy(
 ) -> Result<Copied, Failure> {
     let tid = planned.tid;
     // All pages of it have been written to when this returns.
-    draft.arena.room(STACK_LIMIT);
+    draft.arena.room(STACK_ROOM);
     let urgent = Urgent::enter();
     let alarm = alarm.map(|alarm| Ringing::every(alarm, deadline));
     fault::at(Point::Seize).and_then(|()| ptrace::seize(tid)).map_err(Failure::NotSeized)?;
@@ -216,10 +216,12 @@ fn hold_and_copy(
     let registers = fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
     let copied = registers.map(|registers| {
         let floating_point = floating_point(tid, draft.order.floating_point);
-        draft.arena.marks().step(Step::ReadingHeld, tid.0);
-        let room = draft.arena.room(STACK_LIMIT);
-        let plan = StackPlan::new(&draft.map, planned.owner, &registers, room.len());
-        let stack = draft.memory.map(|memory| plan.copy(memory, room));
+        draft.arena.marks().go_on(Step::ReadingHeld);
+        let room = draft.arena.room(STACK_ROOM);
+        let (stack_pointer, fs_base) = (registers.stack_pointer(), registers.fs_base());
+        let plan = StackPlan::new(&draft.map, planned.owner, stack_pointer, Some(fs_base), STACK_LIMIT);
+        let in_time = || begun.elapsed() < draft.order.max_hold / 2;
+        let stack = draft.memory.map(|memory| plan.copy(&draft.map, memory, room, in_time));
         (registers, stack, floating_point)
     });
     let released = held.release();

@@ -186,7 +186,7 @@ impl Collected {
 
 fn captured(record: ThreadRecord, arena: &ArenaReader) -> CapturedThread {
     let ThreadRecord { tid, status, hold, context, stack, memory, floating_point, code_before } = record;
-    let StackRecord { start, bytes, left_out, own } = stack;
+    let StackRecord { start, bytes, left_out, other } = stack;
     let bytes_of = |piece: Piece| arena.bytes(piece).unwrap_or_default();
     CapturedThread {
         tid,
@@ -201,7 +201,7 @@ fn captured(record: ThreadRecord, arena: &ArenaReader) -> CapturedThread {
             start,
             bytes: bytes_of(bytes),
             left_out,
-            own: own.map(|(start, piece)| (start, bytes_of(piece))),
+            other: other.map(|(start, piece)| (start, bytes_of(piece))),
         },
         memory: memory.into_iter().filter_map(|record| piece(record, arena)).collect(),
         floating_point: floating_point.map(bytes_of),

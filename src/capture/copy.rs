@@ -1,74 +1,139 @@
-//! Copying the stack of a held thread.
+//! Copying the stack of a thread: what is in use of it, and of a second one where there is one.
 //!
 //! Allocates nothing: it is called while the thread is held.
 
 use nix::errno::Errno;
 
-use super::extent::{self, Extent, Owner};
+use super::extent::{self, Extent, Owner, UNKNOWN_EXTENT};
 use super::fault::{self, Point};
 use super::protocol::StackRecord;
 use crate::proc::MemoryMap;
 use crate::sys::arena::Piece;
 use crate::sys::memory::ProcessMemory;
-use crate::sys::ptrace::RawRegisters;
 
-/// What is copied at most of one stack: 1 MiB holds some 10,000 frames, and takes about 0.3 ms to copy.
-pub(super) const STACK_LIMIT: usize = 1 << 20;
+/// What is copied at most of one stack: 100,000 frames of a recursion, and all that a main thread has by default. It takes
+/// some 2.5 ms to copy so much; nearly every stack in use is a thousandth of it.
+pub(super) const STACK_LIMIT: usize = 8 << 20;
+/// The room that a tracer always has, for one stack and what is copied of another, or for those of a few threads. It is
+/// written to when the tracer begins, and below what the arena keeps from one snapshot to the next: writing to fresh pages
+/// just before a stop leaves cold caches for it.
+pub(super) const STACK_ROOM: usize = 12 << 20;
+/// What is copied of another stack than the one in use, where nobody knows how much of it is.
+const OTHER_STACK: usize = UNKNOWN_EXTENT as usize;
+/// A longer stack is copied piece by piece, for as long as there is time.
+const PIECE: usize = 1 << 20;
 
-/// What is to be copied of a stack.
+/// What is to be copied of a thread's stacks.
 #[derive(Clone, Copy)]
 pub(super) struct StackPlan {
+    stack_pointer: u64,
+    fs_base: Option<u64>,
     used: Extent,
-    /// The thread's own stack, where the stack pointer is on another one.
-    own: Option<Extent>,
+    /// The oldest part of the thread's own stack, and how long all of it is, where the stack pointer is on another one.
+    own: Option<(Extent, u64)>,
 }
 
 /// Where in a buffer the pieces of a stack lie.
 pub(super) struct StackCopy {
-    plan: StackPlan,
+    used: Extent,
     read: Result<usize, Errno>,
-    own_read: usize,
+    /// The stack that a signal interrupted, the thread's own one, or the oldest part of the first.
+    other: Option<(Extent, usize)>,
 }
 
 impl StackPlan {
-    /// What is in use of the stack, in at most so many bytes.
-    pub(super) fn new(map: &MemoryMap, owner: Owner, registers: &RawRegisters, limit: usize) -> Self {
-        let (stack_pointer, fs_base) = (registers.stack_pointer(), registers.fs_base());
-        let used = extent::used(map, stack_pointer, Some(fs_base), limit);
-        let own = extent::own_stack(map, owner, stack_pointer, fs_base, limit - used.length);
-        Self { used, own }
+    /// What is in use of the stack, in at most so many bytes. Without `fs_base` nobody knows which is the thread's own.
+    pub(super) fn new(map: &MemoryMap, owner: Owner, stack_pointer: u64, fs_base: Option<u64>, limit: usize) -> Self {
+        let used = extent::used(map, stack_pointer, fs_base, limit);
+        let own = fs_base.and_then(|fs_base| extent::own_stack(map, owner, stack_pointer, fs_base, OTHER_STACK));
+        Self { stack_pointer, fs_base, used, own }
     }
 
-    /// How large a buffer it takes.
+    /// How large a buffer it takes at most. With a smaller one less is copied.
     pub(super) fn length(&self) -> usize {
-        self.used.length + self.own.map_or(0, |own| own.length)
+        let is_long = self.used.left_out > 0 || self.used.length > PIECE;
+        let oldest = if is_long { OTHER_STACK } else { 0 };
+        // How much of its own stack is in use will be known when the other one has been copied.
+        self.used.length
+            + self.own.map_or(oldest, |(_, whole)| STACK_LIMIT.min(usize::try_from(whole).unwrap_or(STACK_LIMIT)))
     }
 
-    /// Copies it to the beginning of a buffer that is large enough.
-    pub(super) fn copy(self, memory: &ProcessMemory, buffer: &mut [u8]) -> StackCopy {
-        let read =
-            fault::at(Point::Memory).and_then(|()| memory.read(self.used.start, &mut buffer[..self.used.length]));
-        let rest = &mut buffer[read.unwrap_or(0)..];
-        // Without it the walk ends where the stacks were switched, and says so.
-        let own_read = self.own.map_or(0, |own| memory.read(own.start, &mut rest[..own.length]).unwrap_or(0));
-        StackCopy { plan: self, read, own_read }
+    /// Copies it to the beginning of a buffer, for as long as there is time.
+    pub(super) fn copy(
+        self,
+        map: &MemoryMap,
+        memory: &ProcessMemory,
+        buffer: &mut [u8],
+        in_time: impl Fn() -> bool,
+    ) -> StackCopy {
+        let mut used = self.used;
+        used.shorten(buffer.len());
+        let copied = fault::at(Point::Memory).and_then(|()| read(memory, &mut used, buffer, &in_time));
+        let (first, rest) = buffer.split_at_mut(copied.unwrap_or(0));
+        let other = self.other(map, first, &used, rest.len()).map(|mut other| {
+            // Without it the walk ends where the stacks were switched or the piece does, and says so.
+            let length = read(memory, &mut other, rest, &in_time).unwrap_or(0);
+            (other, length)
+        });
+        StackCopy { used, read: copied, other }
     }
+
+    fn other(&self, map: &MemoryMap, copied: &[u8], used: &Extent, limit: usize) -> Option<Extent> {
+        let elsewhere = self.fs_base.is_none() || self.own.is_some();
+        let interrupted = match elsewhere {
+            true => extent::interrupted_stack_pointer(map, copied, self.stack_pointer),
+            false => None,
+        };
+        let own = self.own.map(|(oldest, _)| oldest).filter(|oldest| oldest.length <= limit);
+        let interrupted = interrupted.map(|stack_pointer| extent::used(map, stack_pointer, self.fs_base, limit));
+        interrupted.or(own).or_else(|| extent::oldest(used, limit))
+    }
+}
+
+/// Reads what is in use, as much of it as there is time for; `used` is shortened to that.
+fn read(
+    memory: &ProcessMemory,
+    used: &mut Extent,
+    buffer: &mut [u8],
+    in_time: &impl Fn() -> bool,
+) -> Result<usize, Errno> {
+    let mut copied = 0;
+    while copied < used.length {
+        if copied > 0 && !in_time() {
+            used.shorten(copied);
+            break;
+        }
+        let piece = PIECE.min(used.length - copied);
+        let here = used.start.offset(copied.cast_signed() as i64);
+        match memory.read(here, &mut buffer[copied..copied + piece]) {
+            Ok(length) => {
+                copied += length;
+                // There is no more, or none at all: the process has executed another program.
+                if length < piece {
+                    break;
+                }
+            }
+            Err(errno) if copied == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(copied)
 }
 
 impl StackCopy {
     /// How much of the buffer it takes.
     pub(super) fn length(&self) -> usize {
-        self.read.unwrap_or(0) + self.own_read
+        self.read.unwrap_or(0) + self.other.map_or(0, |(_, read)| read)
     }
 
     /// Where the pieces are, given where the beginning of the buffer is.
     pub(super) fn record(&self, kept: Piece) -> Result<StackRecord, Errno> {
         let length = self.read? as u64;
-        let own = self
-            .plan
-            .own
-            .map(|own| (own.start.0, Piece { offset: kept.offset + length, length: self.own_read as u64 }));
+        let other = self
+            .other
+            .map(|(other, read)| (other.start.0, Piece { offset: kept.offset + length, length: read as u64 }));
         let bytes = Piece { offset: kept.offset, length };
-        Ok(StackRecord { start: self.plan.used.start.0, bytes, left_out: self.plan.used.left_out, own })
+        let left_out = self.used.left_out + self.other.map_or(0, |(other, _)| other.left_out);
+        Ok(StackRecord { start: self.used.start.0, bytes, left_out, other })
     }
 }

@@ -11,12 +11,12 @@
 //! Allocates nothing: it is called while the thread is held.
 
 use crate::model::RuntimeAddress;
-use crate::proc::{Backing, MemoryMap};
+use crate::proc::{Backing, Mapping, MemoryMap};
 
 /// Bytes below the stack pointer that a function without calls of its own may use (psABI 3.2.2).
 const RED_ZONE: u64 = 128;
 /// What is copied where nothing tells the end of the stack.
-const UNKNOWN_EXTENT: u64 = 64 << 10;
+pub(super) const UNKNOWN_EXTENT: u64 = 64 << 10;
 
 /// The part of a stack to copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,19 +27,29 @@ pub(super) struct Extent {
     pub(super) left_out: u64,
 }
 
+impl Extent {
+    /// Leaves out what goes beyond so many bytes.
+    pub(super) fn shorten(&mut self, length: usize) {
+        if length < self.length {
+            self.left_out += (self.length - length) as u64;
+            self.length = length;
+        }
+    }
+}
+
 /// What to copy of the stack that this stack pointer points into, at most so many bytes.
 pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, limit: usize) -> Extent {
     let limit = limit as u64;
     let below = stack_pointer.saturating_sub(RED_ZONE);
     let descriptor = fs_base.filter(|&fs_base| fs_base > stack_pointer);
-    let (start, end) = match map.find(RuntimeAddress(stack_pointer)) {
+    let (start, end) = match stack_mapping(map, stack_pointer) {
         Some(mapping) => {
             let (first, last) = (mapping.range.start.0, mapping.range.end.0);
             let end = match (&mapping.backing, descriptor) {
                 (_, Some(descriptor)) if descriptor < last => descriptor,
                 (Backing::MainStack, _) => last,
                 (Backing::Anonymous, None) if map.is_guarded(mapping.range.start) => last,
-                _ => last.min(stack_pointer.saturating_add(UNKNOWN_EXTENT)),
+                _ => last.min(stack_pointer.max(first).saturating_add(UNKNOWN_EXTENT)),
             };
             (below.max(first), end)
         }
@@ -60,6 +70,30 @@ pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, li
     }
 }
 
+/// The mapping of the stack that a stack pointer belongs to: the one it points into or, where it has run over, the one
+/// above the guard that it ran into.
+fn stack_mapping(map: &MemoryMap, stack_pointer: u64) -> Option<&Mapping> {
+    /// The kernel keeps as many bytes free below the main thread's stack (`stack_guard_gap`, mm/mmap.c).
+    const GUARD_GAP: u64 = 1 << 20;
+    match map.find(RuntimeAddress(stack_pointer)) {
+        Some(guard) if guard.forbidden => map.find(guard.range.end).filter(|above| !above.forbidden),
+        Some(mapping) => Some(mapping),
+        None => {
+            let above = map.iter().find(|mapping| mapping.range.start.0 > stack_pointer)?;
+            let near = above.range.start.0 - stack_pointer <= GUARD_GAP;
+            (above.backing == Backing::MainStack && near).then_some(above)
+        }
+    }
+}
+
+/// The oldest part of a stack of which this much was left out.
+pub(super) fn oldest(used: &Extent, limit: usize) -> Option<Extent> {
+    let end = used.start.0.checked_add(used.length as u64)?.checked_add(used.left_out)?;
+    let length = UNKNOWN_EXTENT.min(limit as u64).min(used.left_out);
+    let start = RuntimeAddress(end - length);
+    (length > 0).then_some(Extent { start, length: usize::try_from(length).ok()?, left_out: 0 })
+}
+
 /// Whose stack it is: the kernel made the main thread's, libc every other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Owner {
@@ -67,14 +101,14 @@ pub(super) enum Owner {
     OtherThread,
 }
 
-/// The oldest part of the thread's own stack, if its stack pointer points somewhere else.
+/// The thread's own stack, if its stack pointer points somewhere else: its oldest part, and how long all of it is.
 pub(super) fn own_stack(
     map: &MemoryMap,
     owner: Owner,
     stack_pointer: u64,
     fs_base: u64,
     limit: usize,
-) -> Option<Extent> {
+) -> Option<(Extent, u64)> {
     let (mapping, end) = match owner {
         Owner::MainThread => {
             let mapping = map.iter().rfind(|mapping| mapping.backing == Backing::MainStack)?;
@@ -85,9 +119,10 @@ pub(super) fn own_stack(
     if mapping.range.contains(&RuntimeAddress(stack_pointer)) {
         return None;
     }
-    let length = UNKNOWN_EXTENT.min(limit as u64).min(end.checked_sub(mapping.range.start.0)?);
+    let whole = end.checked_sub(mapping.range.start.0)?;
+    let length = UNKNOWN_EXTENT.min(limit as u64).min(whole);
     let start = RuntimeAddress(end - length);
-    Some(Extent { start, length: usize::try_from(length).ok()?, left_out: 0 })
+    Some((Extent { start, length: usize::try_from(length).ok()?, left_out: 0 }, whole))
 }
 
 /// The stack pointer that a signal interrupted, of a thread whose handler runs on a stack of its own.
@@ -112,7 +147,7 @@ pub(super) fn interrupted_stack_pointer(map: &MemoryMap, stack: &[u8], stack_poi
         let plausible = size <= LARGEST && flags as u32 & !KNOWN_FLAGS == 0 && interrupted % 8 == 0;
         let bounds = start..start.checked_add(size)?;
         let is_frame = plausible && bounds.contains(&stack_pointer) && !bounds.contains(&interrupted);
-        (is_frame && map.find(RuntimeAddress(interrupted)).is_some()).then_some(interrupted)
+        (is_frame && stack_mapping(map, interrupted).is_some()).then_some(interrupted)
     })
 }
 
@@ -174,8 +209,23 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_the_limit() {
-        assert_eq!(used(&map(), 0x20000, Some(0x80000), 4096), extent(0x1ff80, 4096, 0x5f080));
+    fn no_more_than_the_limit_and_the_oldest_part() {
+        let cut = used(&map(), 0x20000, Some(0x80000), 4096);
+        assert_eq!(cut, extent(0x1ff80, 4096, 0x5f080));
+        assert_eq!(oldest(&cut, 1 << 20), Some(extent(0x70000, 0x10000, 0)));
+        assert_eq!(oldest(&used(&map(), 0x20000, Some(0x21000), 1 << 20), 1 << 20), None);
+    }
+
+    #[test]
+    fn a_stack_that_ran_over_begins_above_its_guard() {
+        let map = MemoryMap::parse(
+            b"10000-11000 ---p 00000000 00:00 0 \n\
+              11000-90000 rw-p 00000000 00:00 0 \n\
+              7ff000000000-7ff000021000 rw-p 00000000 00:00 0                          [stack]\n",
+        )
+        .expect("well-formed");
+        assert_eq!(used(&map, 0x10ff8, Some(0x80000), 1 << 20), extent(0x11000, 0x6f000, 0));
+        assert_eq!(used(&map, 0x7fef_ffff_fff0, Some(0x80000), 1 << 20), extent(0x7ff0_0000_0000, 0x21000, 0));
     }
 
     #[test]
@@ -188,8 +238,8 @@ mod tests {
     fn a_thread_on_a_signal_stack_has_its_own_too() {
         let signal_stack = 0x7ff0_0000_1000;
         let own = own_stack(&map(), Owner::OtherThread, signal_stack, 0x80000, 1 << 20);
-        assert_eq!(own, Some(extent(0x70000, 0x10000, 0)));
+        assert_eq!(own, Some((extent(0x70000, 0x10000, 0), 0x70000)));
         let own = own_stack(&map(), Owner::MainThread, 0x20000, 0x80000, 4096);
-        assert_eq!(own, Some(extent(0x7ff0_0002_0000, 4096, 0)));
+        assert_eq!(own, Some((extent(0x7ff0_0002_0000, 4096, 0), 0x21000)));
     }
 }

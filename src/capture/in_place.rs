@@ -6,15 +6,14 @@
 
 use nix::errno::Errno;
 
-use super::copy::STACK_LIMIT;
-use super::extent::{self, Extent};
+use super::copy::{STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use super::ladder::Planned;
 use super::loss;
 use super::protocol::{ContextRecord, StackRecord};
 use super::snapshot::Draft;
 use crate::model::{Hold, Reason, StopMode, ThreadState};
 use crate::proc::{BlockedCall, ThreadDir};
-use crate::sys::arena::{Piece, Step};
+use crate::sys::arena::Step;
 
 /// Why a thread could not be read in place at this moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,8 +42,8 @@ pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>)
     if !still || thread.blocked_call().map_err(failed)? != Some(blocked) {
         return Err(NotRead::Runs);
     }
-    let stack = match copied {
-        Ok(copied) => copied.keep(draft),
+    let stack = match copied.and_then(|copied| copied.record(draft.arena.keep(copied.length())).map_err(Some)) {
+        Ok(stack) => stack,
         Err(None) => StackRecord::default(),
         Err(Some(errno)) => {
             draft.notice(planned.tid, loss::memory(errno, blocked.stack_pointer, &draft.map));
@@ -55,42 +54,15 @@ pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>)
     Ok(())
 }
 
-/// What was copied of a stack to the beginning of the arena's room.
-struct Copied {
-    used: Extent,
-    length: usize,
-    /// The stack that a signal interrupted, where the handler has one of its own.
-    interrupted: Option<(Extent, usize)>,
-}
-
-/// Copies the stack. An error of None says that memory is not to be read at all.
-fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Result<Copied, Option<Errno>> {
+/// Copies the stack to the beginning of the arena's room. An error of None says that memory is not to be read at all.
+fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Result<StackCopy, Option<Errno>> {
     let memory = draft.memory.ok_or(None)?;
-    let stack_pointer = blocked.stack_pointer.0;
     draft.arena.marks().step(Step::ReadingMemory, planned.tid.0);
-    let used = extent::used(&draft.map, stack_pointer, None, STACK_LIMIT);
-    let room = draft.arena.room(2 * STACK_LIMIT);
-    let limit = used.length.min(room.len());
-    let read = memory.read(used.start, &mut room[..limit]);
-    let interrupted = read.ok().and_then(|length| {
-        let other = extent::interrupted_stack_pointer(&draft.map, &room[..length], stack_pointer)?;
-        let rest = &mut room[length..];
-        let used = extent::used(&draft.map, other, None, STACK_LIMIT.min(rest.len()));
-        Some((used, memory.read(used.start, &mut rest[..used.length]).ok()?))
-    });
+    let plan = StackPlan::new(&draft.map, planned.owner, blocked.stack_pointer.0, None, STACK_LIMIT);
+    let room = draft.arena.room(STACK_ROOM);
+    let copied = plan.copy(&draft.map, memory, room, || true);
     draft.arena.marks().step(Step::ReadingProc, planned.tid.0);
-    Ok(Copied { used, length: read.map_err(Some)?, interrupted })
-}
-
-impl Copied {
-    fn keep(self, draft: &mut Draft<'_>) -> StackRecord {
-        let Self { used, length, interrupted } = self;
-        let kept = draft.arena.keep(length + interrupted.map_or(0, |(_, length)| length));
-        let bytes = Piece { offset: kept.offset, length: length as u64 };
-        let behind = kept.offset + bytes.length;
-        let own = interrupted.map(|(extent, length)| (extent.start.0, Piece { offset: behind, length: length as u64 }));
-        StackRecord { start: used.start.0, bytes, left_out: used.left_out, own }
-    }
+    Ok(copied)
 }
 
 /// What it means that a thread could not be read in place after several attempts.

@@ -83,8 +83,9 @@ pub struct StackBytes {
     pub bytes: Box<[u8]>,
     /// How many bytes of the stack in use were left out, because they are more than is copied of one.
     pub left_out: u64,
-    /// Where the thread's own stack begins to be known and what is known of it, if the above is another one.
-    pub own: Option<(u64, Box<[u8]>)>,
+    /// Where another piece begins, and its bytes: of the thread's own stack, if the above is another one, or the oldest part
+    /// of the same, if something was left out.
+    pub other: Option<(u64, Box<[u8]>)>,
 }
 
 /// What is known of a thread's registers.

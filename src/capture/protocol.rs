@@ -66,7 +66,7 @@ pub(super) struct StackRecord {
     pub(super) start: u64,
     pub(super) bytes: Piece,
     pub(super) left_out: u64,
-    pub(super) own: Option<(u64, Piece)>,
+    pub(super) other: Option<(u64, Piece)>,
 }
 
 #[derive(Serialize, Deserialize)]

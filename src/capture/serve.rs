@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
+use super::copy::STACK_ROOM;
 use super::protocol::{self, Outcome, Request};
 use super::{fault, snapshot};
 use crate::proc::{self, ProcDir};
@@ -36,6 +37,7 @@ fn try_serve() -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut arena = ArenaWriter::open(io::stdout().as_fd().try_clone_to_owned()?)?;
     let kill_timer = KillTimer::new().ok_or_else(io::Error::last_os_error)?;
+    arena.room(STACK_ROOM);
     while let Some(request) = protocol::receive(&socket)? {
         arena.begin();
         let outcome = answer(&request, &mut arena, &kill_timer);

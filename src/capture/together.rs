@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::alone::{self, FloatingPoint};
-use super::copy::{STACK_LIMIT, StackCopy, StackPlan};
+use super::copy::{STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use super::fault::{self, Point};
 use super::hold::{self, Held, NotHeld, Polling, Ringing};
 use super::ladder::Planned;
@@ -36,11 +36,8 @@ const VAIN_WAITS: u32 = 3;
 /// How often to look whether a deadline has passed.
 const RING: Duration = Duration::from_micros(500);
 /// What is set aside of the arena for each thread. Used stacks are rarely more than a few KiB; a deeper one may use what
-/// shallow ones before it have left. Where there are few threads each has room for all of its stack. That room
-/// stays below what the arena keeps from one snapshot to the next: writing to fresh pages just before the stop leaves cold
-/// caches for it.
+/// shallow ones before it have left.
 const SHARE_PER_THREAD: usize = 16 << 10;
-const ROOM_FOR_FEW: usize = 12 << 20;
 
 /// One thread on its way through the stop; all slots exist before the first thread is stopped.
 struct Slot {
@@ -88,8 +85,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     // In the order in which they are let go.
     slots.sort_by_key(|slot| slot.planned.status.state != ThreadState::Running);
     let tids: Vec<Tid> = slots.iter().map(|slot| slot.planned.tid).collect();
-    let enough = slots.len().saturating_mul(STACK_LIMIT).min(ROOM_FOR_FEW);
-    let size = slots.len().saturating_mul(SHARE_PER_THREAD).saturating_add(STACK_LIMIT).max(enough);
+    let size = slots.len().saturating_mul(SHARE_PER_THREAD).saturating_add(STACK_LIMIT).max(STACK_ROOM);
     let mut used = 0;
     draft.arena.room(size);
     if let Err(error) = supervise(&tids, draft.kill_timer, || used = hold_all(&mut slots, draft, size)) {
@@ -98,6 +94,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
         }
         return;
     }
+    draft.arena.marks().step(Step::Between, 0);
     let kept = draft.arena.keep(used);
     let (mut late, mut out_of_time) = (Vec::new(), Vec::new());
     for slot in slots {
@@ -122,7 +119,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
 /// room is in use.
 fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
     let (room, marks) = draft.arena.room_and_marks(size);
-    let tasks = draft.memory.map(|memory| Tasks::new(slots.len(), memory));
+    let tasks = draft.memory.map(|memory| Tasks::new(slots.len(), memory, &draft.map));
     let used = thread::scope(|scope| {
         let helper = tasks.as_ref().and_then(|tasks| tasks.helper(scope));
         let alarm = Alarm::new();
@@ -134,38 +131,31 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         // What is left of the time is for letting go: three microseconds each, and as much again.
         let threads = u32::try_from(slots.len()).unwrap_or(u32::MAX);
         let reserve = Duration::from_micros(6).saturating_mul(threads).min(draft.order.max_hold / 2);
-        let limit = Limit { begun, time: draft.order.max_hold - reserve };
-        stop_all(slots, &limit, alarm.as_ref(), &mut draft.polling);
-        marks.step(Step::ReadingHeld, 0);
-        let used = read_registers(slots, &limit, &draft.map, draft.order.floating_point, tasks.as_ref(), room);
+        let until = begun.after(draft.order.max_hold - reserve);
+        stop_all(slots, until, alarm.as_ref(), &mut draft.polling);
+        marks.go_on(Step::ReadingHeld);
+        let used = read_registers(slots, until, &draft.map, draft.order.floating_point, tasks.as_ref(), room);
+        if let Some(tasks) = &tasks {
+            tasks.begin(until);
+        }
         drop(helper);
-        copy_and_let_go(slots, &limit, tasks.as_ref());
+        copy_and_let_go(slots, tasks.as_ref());
+        if let Some(tasks) = &tasks {
+            tasks.end();
+        }
+        marks.held(begun);
+        if slots.iter().all(Slot::is_free) {
+            // The helper may yet wait for its turn, or for memory, which harms nobody now.
+            draft.kill_timer.disarm();
+        }
         // Those that have not stopped are let go of when this thread has ended.
         urgent.into_iter().for_each(Urgent::for_good);
-        marks.held(begun);
-        marks.step(Step::Between, 0);
         used
     });
     for (slot, copy) in slots.iter_mut().zip(tasks.into_iter().flat_map(Tasks::copies)) {
         slot.copy = copy;
     }
     used
-}
-
-/// Until when threads may be held, less what letting go takes.
-struct Limit {
-    begun: Instant,
-    time: Duration,
-}
-
-impl Limit {
-    fn left(&self) -> Duration {
-        self.time.saturating_sub(self.begun.elapsed())
-    }
-
-    fn is_ahead(&self) -> bool {
-        self.left() > Duration::ZERO
-    }
 }
 
 fn seize_all(slots: &mut [Slot], process: &ProcDir) {
@@ -180,7 +170,7 @@ fn seize_all(slots: &mut [Slot], process: &ProcDir) {
 }
 
 /// Stops each kind by itself: those that run go on running until all that sleep have stopped.
-fn stop_all(slots: &mut [Slot], limit: &Limit, alarm: Option<&Alarm>, polling: &mut Polling) {
+fn stop_all(slots: &mut [Slot], until: Instant, alarm: Option<&Alarm>, polling: &mut Polling) {
     let (running, sleeping) = slots.split_at_mut(running(slots));
     let ringing = alarm.map(|alarm| Ringing::every(alarm, RING));
     for kind in [sleeping, running] {
@@ -193,7 +183,7 @@ fn stop_all(slots: &mut [Slot], limit: &Limit, alarm: Option<&Alarm>, polling: &
         let mut in_vain = 0;
         for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::Seized)) {
             let patience = if in_vain < VAIN_WAITS { STOP_DEADLINE } else { Duration::ZERO };
-            slot.progress = slot.wait(patience.min(limit.left()), ringing.as_ref(), polling);
+            slot.progress = slot.wait(patience.min(until.since(Instant::now())), ringing.as_ref(), polling);
             match slot.progress {
                 Progress::Held(_) => in_vain = 0,
                 _ => in_vain += 1,
@@ -215,7 +205,7 @@ fn running(slots: &[Slot]) -> usize {
 /// how much of the room that takes.
 fn read_registers<'room>(
     slots: &mut [Slot],
-    limit: &Limit,
+    until: Instant,
     map: &MemoryMap,
     floating_point: bool,
     tasks: Option<&Tasks<'room>>,
@@ -225,7 +215,7 @@ fn read_registers<'room>(
     let mut left = slots.len();
     for (index, slot) in slots.iter_mut().enumerate() {
         left -= 1;
-        if !matches!(slot.progress, Progress::Held(_)) || !limit.is_ahead() {
+        if !matches!(slot.progress, Progress::Held(_)) || Instant::now() >= until {
             continue;
         }
         let tid = slot.planned.tid;
@@ -233,12 +223,14 @@ fn read_registers<'room>(
             fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
         if let (Ok(registers), Some(tasks)) = (&registers, tasks) {
             // Threads that are yet to come are owed their share.
-            let most = room.len().saturating_sub(left * SHARE_PER_THREAD).min(STACK_LIMIT);
-            let plan = StackPlan::new(map, slot.planned.owner, registers, most);
-            let (piece, rest) = mem::take(&mut room).split_at_mut(plan.length());
+            let most = room.len().saturating_sub(left * SHARE_PER_THREAD);
+            let (stack_pointer, fs_base) = (registers.stack_pointer(), registers.fs_base());
+            let plan = StackPlan::new(map, slot.planned.owner, stack_pointer, Some(fs_base), most.min(STACK_LIMIT));
+            let length = plan.length().min(most);
+            let (piece, rest) = mem::take(&mut room).split_at_mut(length);
             room = rest;
             slot.at = used;
-            used += plan.length();
+            used += length;
             tasks.plan(index, plan, piece);
         }
         slot.floating_point = alone::floating_point(tid, floating_point);
@@ -251,11 +243,11 @@ fn read_registers<'room>(
 ///
 /// Nobody is let go of before the last of its kind has been copied: one that wakes up takes a share of the machine, and of the
 /// lock of its memory, from the copying of those that are still held.
-fn copy_and_let_go(slots: &mut [Slot], limit: &Limit, tasks: Option<&Tasks<'_>>) {
+fn copy_and_let_go(slots: &mut [Slot], tasks: Option<&Tasks<'_>>) {
     let running = running(slots);
     for kind in [0..running, running..slots.len()] {
         for index in kind.clone() {
-            slots[index].in_time = tasks.is_none_or(|tasks| tasks.copy(index, || limit.is_ahead()));
+            slots[index].in_time = tasks.is_none_or(|tasks| tasks.copy(index));
         }
         slots[kind].iter_mut().for_each(Slot::let_go);
     }
@@ -267,6 +259,11 @@ impl Slot {
             Ok(held) => Progress::Held(held),
             Err(not_held) => Progress::NotHeld(not_held),
         }
+    }
+
+    /// Whether it is certain that the thread runs on.
+    fn is_free(&self) -> bool {
+        matches!(self.progress, Progress::LetGo | Progress::OutOfTime | Progress::NotSeized(_))
     }
 
     /// Lets the thread run on, if it is held. One that was killed meanwhile is collected when this thread ends.

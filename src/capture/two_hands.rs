@@ -8,16 +8,21 @@
 //! the helper has, until it is out of time. The helper helps only if nothing can preempt it with a stack in its hands.
 
 use std::hint;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, Scope, Thread};
 
 use super::copy::{StackCopy, StackPlan};
+use crate::proc::MemoryMap;
+use crate::sys::clock::Instant;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::scheduling::Urgent;
 
 /// With fewer stacks than this, waking up the helper takes longer than it saves.
 const WORTH_HELP: usize = 32;
+
+/// A moment that passed long ago.
+const NEVER: u64 = 1;
 
 /// A stack to copy, where to, and what has been copied.
 #[derive(Default)]
@@ -30,13 +35,14 @@ struct Task<'room> {
 pub(super) struct Tasks<'room> {
     tasks: Vec<Mutex<Task<'room>>>,
     memory: &'room ProcessMemory,
-    /// All is planned that will be.
-    ready: AtomicBool,
+    map: &'room MemoryMap,
+    /// Until when copying may go on, in nanoseconds of the clock. Zero before all is planned that will be.
+    until: AtomicU64,
 }
 
 impl<'room> Tasks<'room> {
-    pub(super) fn new(count: usize, memory: &'room ProcessMemory) -> Self {
-        Self { tasks: (0..count).map(|_| Mutex::default()).collect(), memory, ready: AtomicBool::new(false) }
+    pub(super) fn new(count: usize, memory: &'room ProcessMemory, map: &'room MemoryMap) -> Self {
+        Self { tasks: (0..count).map(|_| Mutex::default()).collect(), memory, map, until: AtomicU64::new(0) }
     }
 
     /// Starts the helper, which sleeps until what this returns is dropped. None if there is none; then the work is done
@@ -47,21 +53,20 @@ impl<'room> Tasks<'room> {
             return None;
         }
         let thread = thread::Builder::new().spawn_scoped(scope, || self.help()).ok()?;
-        Some(Helper { thread: thread.thread().clone(), ready: &self.ready })
+        Some(Helper { thread: thread.thread().clone(), until: &self.until })
     }
 
     fn help(&self) {
         let Some(urgent) = Urgent::enter() else {
             return;
         };
-        while !self.ready.load(Ordering::Acquire) {
+        while self.until.load(Ordering::Acquire) == 0 {
             thread::park();
         }
         for task in self.tasks.iter().rev() {
             match task.try_lock() {
-                Ok(task) if task.copy.is_some() => break,
-                Ok(mut task) => task.run(self.memory),
-                Err(_) => break,
+                Ok(mut task) if task.copy.is_none() && self.in_time() => self.run(&mut task),
+                _ => break,
             }
         }
         urgent.for_good();
@@ -69,30 +74,45 @@ impl<'room> Tasks<'room> {
 
     /// Plans one, before the helper is woken up.
     pub(super) fn plan(&self, index: usize, plan: StackPlan, room: &'room mut [u8]) {
-        if let Some(mut task) = self.lock(index, || true) {
+        // Nobody else has it yet.
+        if let Ok(mut task) = self.tasks[index].try_lock() {
             task.planned = Some((plan, room));
         }
     }
 
-    /// Copies one, or waits until the helper has. False if it has not been copied in time.
-    pub(super) fn copy(&self, index: usize, in_time: impl Fn() -> bool) -> bool {
-        let Some(mut task) = self.lock(index, in_time) else {
-            return false;
-        };
-        if task.copy.is_none() {
-            task.run(self.memory);
-        }
-        true
+    /// All is planned: copying may begin, and go on until then.
+    pub(super) fn begin(&self, until: Instant) {
+        self.until.store(until.nanoseconds(), Ordering::Release);
     }
 
-    fn lock(&self, index: usize, in_time: impl Fn() -> bool) -> Option<MutexGuard<'_, Task<'room>>> {
-        while in_time() {
-            if let Ok(task) = self.tasks[index].try_lock() {
-                return Some(task);
+    fn in_time(&self) -> bool {
+        Instant::now().nanoseconds() < self.until.load(Ordering::Relaxed)
+    }
+
+    /// Copies one, or waits until the helper has. False if it has not been copied in time.
+    pub(super) fn copy(&self, index: usize) -> bool {
+        loop {
+            match self.tasks[index].try_lock() {
+                Ok(task) if task.copy.is_some() => return true,
+                Ok(mut task) if self.in_time() => {
+                    self.run(&mut task);
+                    return true;
+                }
+                Err(_) if self.in_time() => hint::spin_loop(),
+                _ => return false,
             }
-            hint::spin_loop();
         }
-        None
+    }
+
+    /// Everybody has been let go of: the helper is to copy nothing more.
+    pub(super) fn end(&self) {
+        self.until.store(NEVER, Ordering::Release);
+    }
+
+    fn run(&self, task: &mut Task<'room>) {
+        if let Some((plan, room)) = &mut task.planned {
+            task.copy = Some(plan.copy(self.map, self.memory, room, || self.in_time()));
+        }
     }
 
     /// What has been copied, once the helper has ended.
@@ -101,23 +121,16 @@ impl<'room> Tasks<'room> {
     }
 }
 
-impl Task<'_> {
-    fn run(&mut self, memory: &ProcessMemory) {
-        if let Some((plan, room)) = &mut self.planned {
-            self.copy = Some(plan.copy(memory, room));
-        }
-    }
-}
-
 /// Wakes the helper up when it is dropped, whatever happens until then.
 pub(super) struct Helper<'a> {
     thread: Thread,
-    ready: &'a AtomicBool,
+    until: &'a AtomicU64,
 }
 
 impl Drop for Helper<'_> {
     fn drop(&mut self) {
-        self.ready.store(true, Ordering::Release);
+        // Where copying has not begun, it never will.
+        self.until.fetch_max(NEVER, Ordering::Release);
         self.thread.unpark();
     }
 }

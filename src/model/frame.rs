@@ -43,7 +43,31 @@ pub enum FoundBy {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Stack {
     pub frames: Vec<Frame>,
+    /// Where frames of a very long stack were left out.
+    pub gap: Option<Gap>,
     pub end: WalkEnd,
+}
+
+/// The middle of a stack that is too long to be kept whole.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Gap {
+    /// How many of the frames lie before it.
+    pub after: usize,
+    /// How many frames were walked and are not kept.
+    pub frames: u64,
+    /// How many bytes of the stack were not copied, with frames in them that nobody has counted.
+    pub bytes: u64,
+}
+
+impl Gap {
+    /// What is missing, in words.
+    pub fn describe(self) -> String {
+        match (self.frames, self.bytes) {
+            (frames, 0) => format!("{frames} more frames, which are not kept"),
+            (0, bytes) => format!("{bytes} bytes of stack were not copied, with more frames in them"),
+            (frames, bytes) => format!("{frames} more frames, and {bytes} bytes of stack that were not copied"),
+        }
+    }
 }
 
 /// Why a walk ended. Anything but `Root` means that callers may be missing.

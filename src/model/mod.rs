@@ -17,7 +17,7 @@ mod system_call;
 mod thread;
 
 pub use address::{Bias, CodeAddress, FileAddress, RuntimeAddress};
-pub use frame::{FoundBy, Frame, Place, Stack, WalkEnd};
+pub use frame::{FoundBy, Frame, Gap, Place, Stack, WalkEnd};
 pub use ids::{BuildId, Pid, ProcessId, StartTime, Tid};
 pub use module::{Module, ModuleIndex};
 pub use notice::{Cause, Notice, Reason, Subject};

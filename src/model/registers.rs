@@ -88,7 +88,7 @@ impl Register {
 }
 
 /// The seventeen registers CFI speaks of. What was never read, or could not be recovered, stays unknown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct RegisterFile {
     known: u32,
     values: [u64; Register::ALL.len()],
@@ -105,11 +105,28 @@ impl RegisterFile {
         self.values[register as usize] = value;
     }
 
+    pub fn forget(&mut self, register: Register) {
+        self.known &= !(1 << register as u8);
+    }
+
+    pub fn forget_all_but(&mut self, registers: &[Register]) {
+        self.known &= registers.iter().fold(0, |kept, register| kept | 1 << *register as u8);
+    }
+
     /// The known registers with their values, in DWARF order.
     pub fn iter(&self) -> impl Iterator<Item = (Register, u64)> + '_ {
         Register::ALL.into_iter().filter_map(|register| Some((register, self.get(register)?)))
     }
 }
+
+/// What an unknown register was before is of no consequence.
+impl PartialEq for RegisterFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for RegisterFile {}
 
 /// A register that CFI does not speak of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use crate::model::{
 };
 use crate::proc::{BlockedCall, MemoryMap};
 use crate::target::{Errands, Loader, Pages, Reach, Source};
-use crate::unwind::{CodeSpace, StackMemory, Unwinder};
+use crate::unwind::{CodeSpace, SpaceId, StackMemory, Unwinder};
 
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.
 #[derive(Default)]
@@ -65,8 +65,8 @@ fn thread(unwinder: &mut Unwinder, copy: CapturedThread, space: &mut Space<'_>, 
     };
     registers.floating = copy.floating_point.map(FloatingPoint);
     let mut stack = StackMemory::new(RuntimeAddress(copy.stack.start), &copy.stack.bytes);
-    if let Some((start, bytes)) = &copy.stack.own {
-        stack = stack.with_own(RuntimeAddress(*start), bytes);
+    if let Some((start, bytes)) = &copy.stack.other {
+        stack = stack.with_other(RuntimeAddress(*start), bytes).without(copy.stack.left_out);
     }
     let stack = unwinder.walk(&registers.general, stack, space);
     if matches!(stack.end, WalkEnd::MemoryNotCopied(_)) && copy.stack.left_out > 0 {
@@ -99,6 +99,10 @@ struct Space<'a> {
 }
 
 impl CodeSpace for Space<'_> {
+    fn id(&self) -> SpaceId {
+        SpaceId(self.source.layout)
+    }
+
     fn module(&self, address: RuntimeAddress) -> Option<(ModuleIndex, Bias)> {
         let modules = &self.source.modules;
         let after = modules.partition_point(|loaded| loaded.module.range.start <= address);

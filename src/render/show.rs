@@ -6,7 +6,7 @@ use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::value::{Foreign, duration, source, time};
 use super::{details, system_call};
 use crate::analysis::groups;
-use crate::model::{FoundBy, Frame, Hold, Module, Place, Snapshot, StopMode, Thread, ThreadState, WalkEnd};
+use crate::model::{FoundBy, Frame, Hold, Module, Place, Snapshot, Stack, StopMode, Thread, ThreadState, WalkEnd};
 use crate::symbols::{Function, Names};
 
 /// Frames at the same instruction, one calling the next, that are all shown.
@@ -122,30 +122,49 @@ fn thread_line(out: &mut dyn Write, thread: &Thread, indent: &str) -> io::Result
 }
 
 fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names, verbose: bool) -> io::Result<()> {
+    let Stack { frames, gap, end } = &thread.stack;
+    let (newest, oldest) = frames.split_at(gap.map_or(frames.len(), |gap| gap.after.min(frames.len())));
     let mut number = 0;
-    for run in thread.stack.frames.chunk_by(|inner, outer| inner.code == outer.code && inner.found == outer.found) {
+    frame_lines(out, snapshot, newest, names, verbose, &mut number)?;
+    if let Some(gap) = gap {
+        writeln!(out, "    {FAINT}... {}{FAINT:#}", gap.describe())?;
+        number += usize::try_from(gap.frames).unwrap_or(0);
+    }
+    frame_lines(out, snapshot, oldest, names, verbose, &mut number)?;
+    if *end != WalkEnd::Root {
+        writeln!(out, "    {WARNING}no further: {}{WARNING:#}", end.describe())?;
+    }
+    Ok(())
+}
+
+fn frame_lines(
+    out: &mut dyn Write,
+    snapshot: &Snapshot,
+    frames: &[Frame],
+    names: &Names,
+    verbose: bool,
+    number: &mut usize,
+) -> io::Result<()> {
+    for run in frames.chunk_by(|inner, outer| inner.code == outer.code && inner.found == outer.found) {
         // A recursion that has run away has thousands of frames that tell nothing new.
         let shown = if run.len() > MOST_ALIKE { 1 } else { run.len() };
         for frame in &run[..shown] {
             let module = snapshot.module_of(frame);
             let functions = names.of(snapshot, frame);
             if functions.is_empty() {
-                frame_line(out, &mut number, frame, module, &Function::default(), Line { outermost: true, verbose })?;
+                frame_line(out, number, frame, module, &Function::default(), Line { outermost: true, verbose })?;
             }
             for (position, function) in functions.iter().enumerate() {
                 // The last one is the function whose code it is; those before it were inlined into it.
                 let outermost = position + 1 == functions.len();
-                frame_line(out, &mut number, frame, module, function, Line { outermost, verbose })?;
+                frame_line(out, number, frame, module, function, Line { outermost, verbose })?;
             }
         }
         let alike = (run.len() - shown) * names.of(snapshot, &run[0]).len().max(1);
         if alike > 0 {
             writeln!(out, "    {FAINT}... {alike} more frames like this{FAINT:#}")?;
-            number += alike;
+            *number += alike;
         }
-    }
-    if thread.stack.end != WalkEnd::Root {
-        writeln!(out, "    {WARNING}no further: {}{WARNING:#}", thread.stack.end.describe())?;
     }
     Ok(())
 }
@@ -167,7 +186,7 @@ fn frame_line(
     line: Line,
 ) -> io::Result<()> {
     let Line { outermost, verbose } = line;
-    write!(out, "    #{:<3}", *number)?;
+    write!(out, "    #{:<2} ", *number)?;
     *number += 1;
     match &function.name {
         Some(name) => write!(out, "{FUNCTION}{}{FUNCTION:#}", Foreign(name))?,

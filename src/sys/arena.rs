@@ -305,6 +305,11 @@ impl Marks<'_> {
         header.step.store(step as u32, Ordering::Release);
     }
 
+    /// The next step of the same: with the same thread, and since when that was begun.
+    pub fn go_on(&self, step: Step) {
+        self.0.step.store(step as u32, Ordering::Release);
+    }
+
     /// Says that a thread was held from then until now.
     pub fn held(&self, from: Instant) {
         let Self(header) = self;

@@ -24,6 +24,11 @@ impl Instant {
         Self(nanoseconds)
     }
 
+    /// The point that lies this much later.
+    pub fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     pub fn elapsed(self) -> Duration {
         Self::now().since(self)
     }

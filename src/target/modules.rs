@@ -42,6 +42,9 @@ pub struct LoadedModule {
 #[derive(Default)]
 pub struct Loader {
     modules: HashMap<Identity, LoadedModule>,
+    /// What each process had loaded last, in the order of addresses, and the number of that.
+    layouts: HashMap<ProcessId, (Vec<Identity>, u64)>,
+    last_layout: u64,
     /// Call frame information by build-id: one copy, however many targets load the file.
     by_build_id: HashMap<BuildId, Arc<CfiSections>>,
     /// The same for images without a build-id, by where they were seen.
@@ -55,6 +58,8 @@ pub struct Source<'a> {
     process: ProcessId,
     root: PathBuf,
     pub modules: Vec<LoadedModule>,
+    /// The same number for the same modules at the same addresses of the same process.
+    pub layout: u64,
     pub notices: Vec<Notice>,
 }
 
@@ -77,7 +82,7 @@ impl Loader {
         reach: &'a Reach,
     ) -> Source<'a> {
         let mut modules = Vec::new();
-        let mut loaded = HashSet::new();
+        let mut loaded = Vec::new();
         for group in groups(map) {
             let Some(identity) = group.identity(process) else {
                 continue;
@@ -85,21 +90,35 @@ impl Loader {
             let known = self.modules.get(&identity).cloned();
             if let Some(module) = known.or_else(|| group.read(&root, reach)) {
                 self.modules.insert(identity.clone(), module.clone());
-                loaded.insert(identity);
+                loaded.push(identity);
                 modules.push(module);
             }
         }
         // A process that executes itself again and again, or loads and unloads plugins, has new ones for ever.
-        self.modules.retain(|identity, _| identity.process != process || loaded.contains(identity));
+        let now: HashSet<&Identity> = loaded.iter().collect();
+        self.modules.retain(|identity, _| identity.process != process || now.contains(identity));
         self.by_place.retain(|(owner, start, path), _| {
             *owner != process || loaded.iter().any(|now| now.range.start == *start && now.path == *path)
         });
-        Source { loader: self, reach, process, root, modules, notices: Vec::new() }
+        let layout = self.layout(process, loaded);
+        Source { loader: self, reach, process, root, modules, layout, notices: Vec::new() }
+    }
+
+    fn layout(&mut self, process: ProcessId, loaded: Vec<Identity>) -> u64 {
+        match self.layouts.get(&process) {
+            Some((known, number)) if *known == loaded => *number,
+            _ => {
+                self.last_layout += 1;
+                self.layouts.insert(process, (loaded, self.last_layout));
+                self.last_layout
+            }
+        }
     }
 
     /// Forgets what was read of a process that has ended or executed another program.
     pub fn forget(&mut self, process: ProcessId) {
         self.modules.retain(|identity, _| identity.process != process);
+        self.layouts.remove(&process);
         self.by_place.retain(|(owner, ..), _| *owner != process);
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn caller(
     at: RuntimeAddress,
 ) -> Result<Caller, WalkEnd> {
     let bad = WalkEnd::BadUnwindInfo(at);
-    if row.rules[row.return_address as usize] == Rule::Undefined {
+    if row.is_root() {
         // Whether or not the frame's own address can be computed.
         return Err(WalkEnd::Root);
     }

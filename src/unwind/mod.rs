@@ -12,11 +12,15 @@ mod call;
 mod evaluate;
 mod expression;
 mod frame_pointer;
+mod kept;
 mod prologue;
+mod quick;
 mod recover;
+mod resume;
 mod rules;
 
 use std::collections::HashMap;
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -24,14 +28,24 @@ use crate::elf::CfiSections;
 use crate::model::{
     Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack, WalkEnd,
 };
+use kept::Kept;
+use quick::{Known, Table};
 use recover::Budget;
 use rules::{ModuleRules, NoRow, Row};
 
-/// More frames than 1 MiB of stack can hold.
-const MAX_FRAMES: usize = 1 << 16;
+/// More frames than are copied of any stack.
+const MAX_FRAMES: usize = 1 << 20;
+/// How many of them may have to be found in the general way, which is slower and which only hostile stacks take often.
+const MAX_GENERAL: usize = 1 << 16;
+
+/// What tells the modules of one address space from those of another, or of the same one when it has changed since: spaces
+/// of the same number have the same modules at the same addresses.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SpaceId(pub u64);
 
 /// What the unwinder asks of the process's address space.
 pub trait CodeSpace {
+    fn id(&self) -> SpaceId;
     /// The module that this address lies in.
     fn module(&self, address: RuntimeAddress) -> Option<(ModuleIndex, Bias)>;
     /// Whether code can be executed there.
@@ -42,20 +56,36 @@ pub trait CodeSpace {
     fn read(&mut self, address: RuntimeAddress, buffer: &mut [u8]) -> usize;
 }
 
-/// The pieces of a thread's stacks that were copied: of the one it is on and, where that is another, of its own.
+/// The pieces of a thread's stacks that were copied: of the one it is on and, where that is another, of its own, or the
+/// oldest part of a stack that is too long to be copied whole.
 #[derive(Clone, Copy)]
 pub struct StackMemory<'a> {
     pieces: [(u64, &'a [u8]); 2],
+    /// How many bytes of the stack were left out between the two.
+    left_out: u64,
 }
 
 impl<'a> StackMemory<'a> {
     pub fn new(start: RuntimeAddress, bytes: &'a [u8]) -> Self {
-        Self { pieces: [(start.0, bytes), (0, &[])] }
+        Self { pieces: [(start.0, bytes), (0, &[])], left_out: 0 }
     }
 
-    /// The same with a piece of the thread's own stack.
-    pub fn with_own(self, start: RuntimeAddress, bytes: &'a [u8]) -> Self {
-        Self { pieces: [self.pieces[0], (start.0, bytes)] }
+    /// The same with another piece.
+    pub fn with_other(self, start: RuntimeAddress, bytes: &'a [u8]) -> Self {
+        Self { pieces: [self.pieces[0], (start.0, bytes)], ..self }
+    }
+
+    /// The same, where so many bytes before the second piece were left out.
+    pub fn without(self, left_out: u64) -> Self {
+        Self { left_out, ..self }
+    }
+
+    /// The words of the oldest part, if this address lies in what was left out before it.
+    fn oldest_behind(&self, missing: u64) -> Option<Range<u64>> {
+        let [_, (start, bytes)] = self.pieces;
+        let left_out = start.checked_sub(missing)? <= self.left_out;
+        let aligned = start.checked_next_multiple_of(8)?;
+        (left_out && !bytes.is_empty()).then(|| aligned..start.saturating_add(bytes.len() as u64))
     }
 
     /// The `N` bytes at this address, if they were copied.
@@ -84,6 +114,7 @@ impl<'a> StackMemory<'a> {
 pub struct Unwinder {
     /// By the address of the sections, which the rules keep alive, so that it is not given out again.
     modules: HashMap<usize, ModuleRules>,
+    table: Table,
 }
 
 /// The caller of a frame.
@@ -124,16 +155,44 @@ struct Rules {
 impl Walk<'_> {
     fn run(&mut self, registers: &RegisterFile) -> Stack {
         let Some(pc) = registers.get(Register::Rip) else {
-            return Stack { frames: Vec::new(), end: WalkEnd::NotCaptured };
+            return Stack { frames: Vec::new(), gap: None, end: WalkEnd::NotCaptured };
         };
         let mut registers = *registers;
         let mut code = CodeAddress::Pc(RuntimeAddress(pc));
-        let mut frames = vec![frame(code, FoundBy::Context, self.space)];
+        let mut frames = Kept::new(frame(code, FoundBy::Context, self.space));
+        let mut known = self.known(code.lookup());
+        let mut general = 0;
+        let mut resumed = false;
+        let mut walked = 0;
         let end = loop {
-            if frames.len() == MAX_FRAMES {
+            walked += 1;
+            if walked == MAX_FRAMES || general == MAX_GENERAL {
                 break WalkEnd::TooManyFrames;
             }
-            match self.caller(code, &registers) {
+            if let Some(here) = &known {
+                if here.is_root() {
+                    break WalkEnd::Root;
+                }
+                if let Some(caller) = here.caller(&registers, self.stack)
+                    && let Some(outer) = self.known(caller.code().lookup())
+                {
+                    code = caller.code();
+                    caller.restore(&mut registers, self.stack);
+                    frames.push(outer.frame(code, FoundBy::Cfi));
+                    known = Some(outer);
+                    continue;
+                }
+            }
+            general += 1;
+            let mut caller = self.caller(code, &registers);
+            if let Err(WalkEnd::MemoryNotCopied(missing)) = caller
+                && !mem::replace(&mut resumed, true)
+                && let Some((behind, bytes)) = self.behind_the_hole(missing)
+            {
+                frames.skip(bytes);
+                caller = Ok(behind);
+            }
+            match caller {
                 Ok(caller) => {
                     if caller.found == FoundBy::SignalFrame
                         && let Some(trampoline) = frames.last_mut()
@@ -144,11 +203,24 @@ impl Walk<'_> {
                     registers = caller.registers;
                     code = caller.code;
                     frames.push(frame(code, caller.found, self.space));
+                    known = self.known(code.lookup());
                 }
                 Err(end) => break end,
             }
         };
-        Stack { frames, end }
+        frames.into_stack(end)
+    }
+
+    /// What the table has of an address, or has from now on. None if no module has code there.
+    fn known(&mut self, at: RuntimeAddress) -> Option<Known> {
+        let space = self.space.id();
+        if let Some(known) = self.unwinder.table.find(space, at) {
+            return Some(*known);
+        }
+        let (module, bias) = self.space.module(at).filter(|_| self.space.is_executable(at))?;
+        let known = Known::new(module, bias, self.rules(at).ok().as_ref().map(|rules| &*rules.row));
+        self.unwinder.table.insert(space, at, known);
+        Some(known)
     }
 
     /// The caller of a frame, if need be by recovering a register.

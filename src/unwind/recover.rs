@@ -8,7 +8,7 @@
 //!
 //! * A word that is believed makes the return address lie in executable memory, behind a call. A direct call must lead
 //!   to the function that the frame is in: to its start, by way of stubs, or to one that jumps into it. Of an indirect
-//!   call nobody knows where it led.
+//!   call nobody knows where it led. A signal's handler returns to a trampoline, which has called nothing.
 //! * The walk must then go on to the outermost frame. Where no word does that, the nearest with a direct call is taken:
 //!   the walk may have other reasons to end early. Never one with an indirect call.
 //! * Return addresses of calls long gone lie about in the stack, in the locals of later frames above all. The first
@@ -181,6 +181,10 @@ impl Walk<'_> {
 
     /// What connects this return address to the function whose caller is sought.
     fn link(&mut self, return_address: RuntimeAddress, function: &Range<RuntimeAddress>) -> Option<Link> {
+        if self.rules(return_address).is_ok_and(|rules| rules.row.signal_frame) {
+            // The kernel has made it so; any function may handle a signal.
+            return Some(Link::Direct);
+        }
         let mut before = [0; call::LONGEST];
         let from = return_address.offset(-(call::LONGEST as i64));
         if self.look(from, &mut before)? != call::LONGEST {

@@ -81,6 +81,13 @@ pub(super) struct Row {
     pub(super) function: Range<FileAddress>,
 }
 
+impl Row {
+    /// Whether it says that nothing called this code.
+    pub(super) fn is_root(&self) -> bool {
+        self.rules[self.return_address as usize] == Rule::Undefined
+    }
+}
+
 /// Why there are no rules for an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum NoRow {

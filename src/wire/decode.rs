@@ -7,10 +7,10 @@ use prost::Message;
 
 use super::{Error, Record, notice, pb};
 use crate::model::{
-    Bias, BuildId, CodeAddress, FileAddress, FloatingPoint, FoundBy, Frame, Hold, KernelWait, MemoryOf, MemoryPiece,
-    Module, ModuleIndex, Pid, Place, Policy, Process, ProcessId, Recording, Register, Registers, RuntimeAddress,
-    Scheduling, SignalSet, SignalSets, Snapshot, SpecialRegisters, Stack, StartTime, StopMode, SystemCall, Thread,
-    ThreadState, ThreadStatus, Tid, Timestamp, WalkEnd,
+    Bias, BuildId, CodeAddress, FileAddress, FloatingPoint, FoundBy, Frame, Gap, Hold, KernelWait, MemoryOf,
+    MemoryPiece, Module, ModuleIndex, Pid, Place, Policy, Process, ProcessId, Recording, Register, Registers,
+    RuntimeAddress, Scheduling, SignalSet, SignalSets, Snapshot, SpecialRegisters, Stack, StartTime, StopMode,
+    SystemCall, Thread, ThreadState, ThreadStatus, Tid, Timestamp, WalkEnd,
 };
 
 /// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
@@ -123,7 +123,7 @@ impl Decoder {
                 let frame = self.frames.get(*number as usize).ok_or(Error::Dangling("a frame"))?;
                 decode_frame(frame, places)
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Thread {
             tid: Tid(thread.tid),
             status: self.status(&thread)?,
@@ -134,7 +134,7 @@ impl Decoder {
             },
             system_call: thread.system_call.map(system_call).transpose()?,
             registers: registers(&thread.registers.unwrap_or_default())?,
-            stack: Stack { frames, end: walk_end(stack)? },
+            stack: Stack { gap: gap(stack, &frames), frames, end: walk_end(stack)? },
             memory: thread.memory.into_iter().map(memory).collect::<Result<_, _>>()?,
         })
     }
@@ -241,6 +241,16 @@ fn registers(message: &pb::Registers) -> Result<Registers, Error> {
         registers.floating = Some(FloatingPoint(message.floating_point.as_slice().into()));
     }
     Ok(registers)
+}
+
+/// A gap behind more frames than there are lies behind the last one.
+fn gap(stack: &pb::Stack, frames: &[Frame]) -> Option<Gap> {
+    let after = frames.len().min(stack.gap_after as usize);
+    (stack.gap_frames > 0 || stack.gap_bytes > 0).then_some(Gap {
+        after,
+        frames: stack.gap_frames,
+        bytes: stack.gap_bytes,
+    })
 }
 
 fn walk_end(stack: &pb::Stack) -> Result<WalkEnd, Error> {

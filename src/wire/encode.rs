@@ -7,8 +7,8 @@ use prost::Message;
 
 use super::{notice, pb};
 use crate::model::{
-    CodeAddress, FoundBy, Frame, Hold, MemoryOf, MemoryPiece, Module, Place, Recording, Registers, Snapshot, Stack,
-    StopMode, SystemCall, Thread, ThreadStatus, WalkEnd,
+    CodeAddress, FoundBy, Frame, Gap, Hold, MemoryOf, MemoryPiece, Module, Place, Recording, Registers, Snapshot,
+    Stack, StopMode, SystemCall, Thread, ThreadStatus, WalkEnd,
 };
 
 /// Rows that were given numbers, and those of them that the current record brings.
@@ -44,7 +44,7 @@ pub struct Encoder {
     strings: Table<String, String>,
     modules: Table<Module, pb::Module>,
     frames: Table<(u32, u64, bool, FoundBy), pb::Frame>,
-    stacks: Table<(Vec<u32>, WalkEnd), pb::Stack>,
+    stacks: Table<(Vec<u32>, Option<Gap>, WalkEnd), pb::Stack>,
 }
 
 impl Default for Encoder {
@@ -170,9 +170,11 @@ impl Encoder {
 
     fn stack(&mut self, stack: &Stack, modules: &[u32]) -> u32 {
         let frames: Vec<u32> = stack.frames.iter().map(|frame| self.frame(frame, modules)).collect();
-        self.stacks.number((frames.clone(), stack.end), || {
+        self.stacks.number((frames.clone(), stack.gap, stack.end), || {
             let (end, end_address, end_register) = walk_end(stack.end);
-            pb::Stack { frames, end: end.into(), end_address, end_register }
+            let Gap { after, frames: gap_frames, bytes: gap_bytes } = stack.gap.unwrap_or_default();
+            let gap_after = u32::try_from(after).unwrap_or(u32::MAX);
+            pb::Stack { frames, end: end.into(), end_address, end_register, gap_after, gap_frames, gap_bytes }
         })
     }
 

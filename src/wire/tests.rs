@@ -76,7 +76,11 @@ fn everything(number: u64) -> Snapshot {
             special: (tid % 3 != 0).then_some(SpecialRegisters([1, 2, 3, 4, 5, 6, 7, 8, u64::MAX])),
             floating: (tid % 4 == 1).then(|| FloatingPoint(vec![7; 512].into())),
         },
-        stack: Stack { frames: frames[..tid as usize % 7].to_vec(), end },
+        stack: Stack {
+            frames: frames[..tid as usize % 7].to_vec(),
+            gap: (tid % 5 == 1).then_some(Gap { after: tid as usize % 2, frames: tid as u64, bytes: 1 << 40 }),
+            end,
+        },
         memory: if tid % 2 == 0 { Vec::new() } else { memory() },
     };
     let notice = |subject, reason| Notice { subject, reason };

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::nanoseconds;
 use crate::model::{
-    CodeAddress, FoundBy, Frame, Hold, MemoryOf, MemoryPiece, Place, Policy, Snapshot, SpecialRegister, SystemCall,
-    Thread, ThreadStatus, WalkEnd,
+    CodeAddress, FoundBy, Frame, Gap, Hold, MemoryOf, MemoryPiece, Place, Policy, Snapshot, SpecialRegister,
+    SystemCall, Thread, ThreadStatus, WalkEnd,
 };
 use crate::render::system_call;
 use crate::symbols::Names;
@@ -29,6 +29,7 @@ pub(super) struct ThreadFields<'a> {
     signals: Option<SignalFields>,
     system_call: Option<CallFields>,
     frames: Vec<FrameFields<'a>>,
+    gap: Option<GapFields>,
     /// Why there are no more frames; null when the outermost was reached.
     incomplete: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +64,14 @@ pub(super) struct CallFields {
     name: Option<&'static str>,
     arguments: [String; 6],
     text: String,
+}
+
+/// What was left out of a stack that is too long, behind so many of its frames.
+#[derive(Serialize)]
+pub(super) struct GapFields {
+    after: usize,
+    frames: u64,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -118,6 +127,7 @@ pub(super) fn thread_fields<'a>(
         }),
         system_call: thread.system_call.map(call_fields),
         frames: thread.stack.frames.iter().map(|frame| frame_fields(snapshot, frame, names)).collect(),
+        gap: thread.stack.gap.map(|Gap { after, frames, bytes }| GapFields { after, frames, bytes }),
         incomplete: (thread.stack.end != WalkEnd::Root).then(|| thread.stack.end.describe()),
         registers: registers.then(|| register_fields(thread)),
         memory: thread.memory.iter().map(memory_fields).collect(),
