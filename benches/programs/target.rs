@@ -43,6 +43,18 @@ pub fn compile(name: &str, flags: &[&str]) -> PathBuf {
     program
 }
 
+/// Assembles benches/programs/NAME.S, which needs no library.
+#[allow(dead_code, reason = "each bench uses a part of this")]
+pub fn assemble(name: &str) -> PathBuf {
+    let source = source(name).with_extension("S");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-nostdlib", "-static-pie", "-Wl,--build-id", "-o"]).args([&program, &source]);
+    let status = gcc.status().expect("gcc is needed");
+    assert!(status.success(), "{} does not assemble", source.display());
+    program
+}
+
 /// Starts a target and waits until it is ready; if it cannot be, as where the host does not allow so many threads, the
 /// error says why.
 pub fn start(command: &mut Command) -> Result<Running, String> {

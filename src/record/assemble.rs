@@ -1,18 +1,14 @@
 //! From what was copied to a snapshot: unwinding, and the facts that need a look at the process after it was let go.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use super::Sample;
+use super::{AddressSpace, Sample};
 use crate::capture::{Captured, CapturedThread, Context};
-use crate::elf::CfiSections;
 use crate::model::{
-    Bias, FloatingPoint, ModuleIndex, Notice, Process, Reason, Register, Registers, RuntimeAddress, Snapshot, Subject,
-    SystemCall, Thread, WalkEnd,
+    FloatingPoint, Notice, Process, Reason, Register, Registers, RuntimeAddress, Snapshot, Subject, SystemCall, Thread,
+    WalkEnd,
 };
-use crate::proc::{BlockedCall, MemoryMap};
-use crate::target::{Errands, Loader, Pages, Reach, Source};
-use crate::unwind::{CodeSpace, SpaceId, StackMemory, Unwinder};
+use crate::proc::BlockedCall;
+use crate::target::{Errands, Loader, Reach};
+use crate::unwind::{StackMemory, Unwinder};
 
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.
 #[derive(Default)]
@@ -29,24 +25,18 @@ impl Assembler {
         let Captured { taken, process, window, took, stop, map, threads: copies, memory: pieces, .. } = captured;
         let mut notices = captured.notices;
         let reach = Reach::new(memory, captured.memory_is_readable, self.errands.clone());
-        let mut space = Space {
-            source: self.loader.modules(process.id, root, &map, &reach),
-            map: &map,
-            code: Pages::new(&reach),
-            cfi: HashMap::new(),
-        };
+        let source = self.loader.modules(process.id, root, &map, &reach);
+        let mut space = AddressSpace::new(source, &map, &reach);
         self.unwinder.forget_unloaded();
         let mut threads = Vec::with_capacity(copies.len());
         for copy in copies {
             threads.push(thread(&mut self.unwinder, copy, &mut space, &mut notices));
         }
-        let Space { source, .. } = space;
-        let Source { modules, notices: lost_modules, .. } = source;
+        let (modules, lost_modules) = space.into_modules();
         notices.extend(lost_modules);
         if captured.memory_is_readable && !reach.is_readable() {
             notices.push(Notice { subject: Subject::Process, reason: Reason::MemoryBlocked });
         }
-        let modules = modules.into_iter().map(|loaded| loaded.module).collect();
         Snapshot { number, taken, process, stop, window, took, modules, threads, memory: pieces, notices }
     }
 
@@ -56,7 +46,12 @@ impl Assembler {
     }
 }
 
-fn thread(unwinder: &mut Unwinder, copy: CapturedThread, space: &mut Space<'_>, notices: &mut Vec<Notice>) -> Thread {
+fn thread(
+    unwinder: &mut Unwinder,
+    copy: CapturedThread,
+    space: &mut AddressSpace<'_>,
+    notices: &mut Vec<Notice>,
+) -> Thread {
     let system_call = copy.system_call();
     let mut registers = match &copy.context {
         Context::Full(raw) => raw.interpret(),
@@ -87,39 +82,4 @@ fn registers_at(blocked: &BlockedCall) -> Registers {
         }
     }
     registers
-}
-
-/// A process's address space as the unwinder asks about it.
-struct Space<'a> {
-    source: Source<'a>,
-    map: &'a MemoryMap,
-    code: Pages<'a>,
-    /// What was asked for in this snapshot already: by index is quicker than by build-id.
-    cfi: HashMap<ModuleIndex, Arc<CfiSections>>,
-}
-
-impl CodeSpace for Space<'_> {
-    fn id(&self) -> SpaceId {
-        SpaceId(self.source.layout)
-    }
-
-    fn module(&self, address: RuntimeAddress) -> Option<(ModuleIndex, Bias)> {
-        let modules = &self.source.modules;
-        let after = modules.partition_point(|loaded| loaded.module.range.start <= address);
-        let index = after.checked_sub(1)?;
-        let module = &modules[index].module;
-        module.range.contains(&address).then_some((ModuleIndex(u32::try_from(index).ok()?), module.bias))
-    }
-
-    fn is_executable(&self, address: RuntimeAddress) -> bool {
-        self.map.find(address).is_some_and(|mapping| mapping.executable)
-    }
-
-    fn read(&mut self, address: RuntimeAddress, buffer: &mut [u8]) -> usize {
-        self.code.read(address, buffer)
-    }
-
-    fn cfi(&mut self, module: ModuleIndex) -> Arc<CfiSections> {
-        self.cfi.entry(module).or_insert_with(|| self.source.cfi(module)).clone()
-    }
 }

@@ -8,6 +8,7 @@ mod assemble;
 mod pipeline;
 mod progress;
 mod sampler;
+mod space;
 mod watch;
 mod wishes;
 
@@ -25,6 +26,7 @@ use assemble::Assembler;
 
 pub use progress::Voice;
 pub use sampler::{Ended, Plan, run};
+pub use space::AddressSpace;
 pub use wishes::MemoryWish;
 
 /// Why there is no snapshot, or no more of them.

@@ -25,6 +25,7 @@ impl Kept {
         Self { frames, newest: NEWEST, left_out: 0, bytes: 0 }
     }
 
+    #[inline]
     pub(super) fn push(&mut self, frame: Frame) {
         // Twice as many are kept for a while, so that moving them costs each frame no more than one move.
         if self.frames.len() == self.newest + 2 * OLDEST {
@@ -32,6 +33,11 @@ impl Kept {
             self.left_out += OLDEST as u64;
         }
         self.frames.push(frame);
+    }
+
+    /// How many frames were walked so far.
+    pub(super) fn count(&self) -> u64 {
+        self.frames.len() as u64 + self.left_out
     }
 
     pub(super) fn last_mut(&mut self) -> Option<&mut Frame> {

@@ -34,7 +34,7 @@ use recover::Budget;
 use rules::{ModuleRules, NoRow, Row};
 
 /// More frames than are copied of any stack.
-const MAX_FRAMES: usize = 1 << 20;
+const MAX_FRAMES: u64 = 1 << 20;
 /// How many of them may have to be found in the general way, which is slower and which only hostile stacks take often.
 const MAX_GENERAL: usize = 1 << 16;
 
@@ -133,7 +133,8 @@ impl Unwinder {
 
     /// The stack of a thread with these registers.
     pub fn walk(&mut self, registers: &RegisterFile, stack: StackMemory<'_>, space: &mut dyn CodeSpace) -> Stack {
-        Walk { unwinder: self, stack, space, budget: Budget::default() }.run(registers)
+        let id = space.id();
+        Walk { unwinder: self, stack, space, id, budget: Budget::default() }.run(registers)
     }
 }
 
@@ -142,6 +143,7 @@ struct Walk<'a> {
     unwinder: &'a mut Unwinder,
     stack: StackMemory<'a>,
     space: &'a mut dyn CodeSpace,
+    id: SpaceId,
     budget: Budget,
 }
 
@@ -163,25 +165,26 @@ impl Walk<'_> {
         let mut known = self.known(code.lookup());
         let mut general = 0;
         let mut resumed = false;
-        let mut walked = 0;
         let end = loop {
-            walked += 1;
-            if walked == MAX_FRAMES || general == MAX_GENERAL {
-                break WalkEnd::TooManyFrames;
-            }
-            if let Some(here) = &known {
+            if let Some(from) = known {
+                let table = &self.unwinder.table;
+                let here = table.walk(self.id, &from, &mut code, &mut registers, &self.stack, &mut frames);
                 if here.is_root() {
                     break WalkEnd::Root;
                 }
-                if let Some(caller) = here.caller(&registers, self.stack)
+                if let Some(caller) = here.caller(&registers, &self.stack)
                     && let Some(outer) = self.known(caller.code().lookup())
+                    && frames.count() < MAX_FRAMES
                 {
                     code = caller.code();
-                    caller.restore(&mut registers, self.stack);
+                    caller.restore(&mut registers, &self.stack);
                     frames.push(outer.frame(code, FoundBy::Cfi));
                     known = Some(outer);
                     continue;
                 }
+            }
+            if general == MAX_GENERAL || frames.count() >= MAX_FRAMES {
+                break WalkEnd::TooManyFrames;
             }
             general += 1;
             let mut caller = self.caller(code, &registers);
@@ -213,13 +216,12 @@ impl Walk<'_> {
 
     /// What the table has of an address, or has from now on. None if no module has code there.
     fn known(&mut self, at: RuntimeAddress) -> Option<Known> {
-        let space = self.space.id();
-        if let Some(known) = self.unwinder.table.find(space, at) {
+        if let Some(known) = self.unwinder.table.find(self.id, at) {
             return Some(*known);
         }
         let (module, bias) = self.space.module(at).filter(|_| self.space.is_executable(at))?;
         let known = Known::new(module, bias, self.rules(at).ok().as_ref().map(|rules| &*rules.row));
-        self.unwinder.table.insert(space, at, known);
+        self.unwinder.table.insert(self.id, at, known);
         Some(known)
     }
 

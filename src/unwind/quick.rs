@@ -6,6 +6,7 @@
 //! signal frames, registers in other registers, memory that was not copied, a caller that cannot be one) is not decided
 //! here: `caller` returns None, and the general way is taken, which tells why a walk ends.
 
+use super::kept::Kept;
 use super::rules::{Cfa, Row, Rule};
 use super::{SpaceId, StackMemory};
 use crate::model::{Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress};
@@ -91,7 +92,7 @@ impl Known {
 
     /// The caller, unless that needs a closer look.
     #[inline]
-    pub(super) fn caller(&self, registers: &RegisterFile, stack: StackMemory<'_>) -> Option<UsualCaller<'_>> {
+    pub(super) fn caller(&self, registers: &RegisterFile, stack: &StackMemory<'_>) -> Option<UsualCaller<'_>> {
         let Way::Usual(step) = &self.way else {
             return None;
         };
@@ -115,12 +116,15 @@ impl UsualCaller<'_> {
 
     /// Makes the frame's registers its caller's.
     #[inline]
-    pub(super) fn restore(self, registers: &mut RegisterFile, stack: StackMemory<'_>) {
+    pub(super) fn restore(self, registers: &mut RegisterFile, stack: &StackMemory<'_>) {
         registers.forget_all_but(&KEPT);
-        for (index, register) in KEPT.into_iter().enumerate().filter(|(index, _)| self.step.saved & 1 << index != 0) {
+        let mut saved = self.step.saved;
+        while saved != 0 {
+            let index = saved.trailing_zeros() as usize;
+            saved &= saved - 1;
             match stack.word(self.cfa.wrapping_add_signed(self.step.slots[index].into())) {
-                Some(value) => registers.set(register, value),
-                None => registers.forget(register),
+                Some(value) => registers.set(KEPT[index], value),
+                None => registers.forget(KEPT[index]),
             }
         }
         registers.set(Register::Rsp, self.cfa);
@@ -147,10 +151,40 @@ impl Default for Table {
 }
 
 impl Table {
+    /// What is known of an address.
     #[inline]
     pub(super) fn find(&self, space: SpaceId, at: RuntimeAddress) -> Option<&Known> {
         let entry = self.places[place(space, at)].as_ref()?;
         (entry.at == at && entry.space == space).then_some(&entry.known)
+    }
+
+    /// Walks on from a frame of which everything is known, for as long as the table has all that is needed: usually to the
+    /// root. Code and registers become those of the last frame so found; returns what is known of that.
+    #[inline]
+    pub(super) fn walk(
+        &self,
+        space: SpaceId,
+        from: &Known,
+        code: &mut CodeAddress<RuntimeAddress>,
+        registers: &mut RegisterFile,
+        stack: &StackMemory<'_>,
+        frames: &mut Kept,
+    ) -> Known {
+        let mut here = from;
+        // Each frame lies further up the stack than the last: it ends.
+        loop {
+            let Some(caller) = here.caller(registers, stack) else {
+                break;
+            };
+            let Some(outer) = self.find(space, caller.code().lookup()) else {
+                break;
+            };
+            *code = caller.code();
+            frames.push(outer.frame(*code, FoundBy::Cfi));
+            caller.restore(registers, stack);
+            here = outer;
+        }
+        *here
     }
 
     pub(super) fn insert(&mut self, space: SpaceId, at: RuntimeAddress, known: Known) {

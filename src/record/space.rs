@@ -1,0 +1,57 @@
+//! A process's address space as the unwinder asks about it: its modules, its memory map, and what can be read of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::elf::CfiSections;
+use crate::model::{Bias, Module, ModuleIndex, Notice, RuntimeAddress};
+use crate::proc::MemoryMap;
+use crate::target::{Pages, Reach, Source};
+use crate::unwind::{CodeSpace, SpaceId};
+
+/// One process at one moment.
+pub struct AddressSpace<'a> {
+    source: Source<'a>,
+    map: &'a MemoryMap,
+    code: Pages<'a>,
+    /// What was asked for in this snapshot already: by index is quicker than by build-id.
+    cfi: HashMap<ModuleIndex, Arc<CfiSections>>,
+}
+
+impl<'a> AddressSpace<'a> {
+    pub fn new(source: Source<'a>, map: &'a MemoryMap, reach: &'a Reach) -> Self {
+        Self { source, map, code: Pages::new(reach), cfi: HashMap::new() }
+    }
+
+    /// The modules, and what could not be seen of them.
+    pub fn into_modules(self) -> (Vec<Module>, Vec<Notice>) {
+        let Source { modules, notices, .. } = self.source;
+        (modules.into_iter().map(|loaded| loaded.module).collect(), notices)
+    }
+}
+
+impl CodeSpace for AddressSpace<'_> {
+    fn id(&self) -> SpaceId {
+        SpaceId(self.source.layout)
+    }
+
+    fn module(&self, address: RuntimeAddress) -> Option<(ModuleIndex, Bias)> {
+        let modules = &self.source.modules;
+        let after = modules.partition_point(|loaded| loaded.module.range.start <= address);
+        let index = after.checked_sub(1)?;
+        let module = &modules[index].module;
+        module.range.contains(&address).then_some((ModuleIndex(u32::try_from(index).ok()?), module.bias))
+    }
+
+    fn is_executable(&self, address: RuntimeAddress) -> bool {
+        self.map.find(address).is_some_and(|mapping| mapping.executable)
+    }
+
+    fn read(&mut self, address: RuntimeAddress, buffer: &mut [u8]) -> usize {
+        self.code.read(address, buffer)
+    }
+
+    fn cfi(&mut self, module: ModuleIndex) -> Arc<CfiSections> {
+        self.cfi.entry(module).or_insert_with(|| self.source.cfi(module)).clone()
+    }
+}
