@@ -172,10 +172,7 @@ impl Table {
     ) -> Known {
         let mut here = from;
         // Each frame lies further up the stack than the last: it ends.
-        loop {
-            let Some(caller) = here.caller(registers, stack) else {
-                break;
-            };
+        while let Some(caller) = here.caller(registers, stack) {
             let Some(outer) = self.find(space, caller.code().lookup()) else {
                 break;
             };
