@@ -7,11 +7,13 @@
 //! symbols; `symbols` does.
 
 mod cfi;
+mod debugdata;
 mod headers;
 mod open;
 mod positioned;
 
 pub use cfi::{CfiSections, Section};
+pub use debugdata::debugdata;
 pub use headers::Headers;
 pub use open::open_below;
 pub use positioned::PositionedFile;

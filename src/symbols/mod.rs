@@ -5,7 +5,8 @@
 //! that memory is bounded by the largest module. What cannot be named stays unnamed; that is not an error.
 //!
 //! Debug information comes from the file itself, from a separate file found by build-id or debug link, or through both
-//! from a supplementary file (dwz); names alone from the symbol tables.
+//! from a supplementary file (dwz); names alone from the symbol tables, those of the file inside a stripped file
+//! (`.gnu_debugdata`) too.
 
 mod demangle;
 mod dwarf;
@@ -21,7 +22,7 @@ use std::thread;
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ReadCache, ReadRef};
 
-use crate::elf::PositionedFile;
+use crate::elf::{PositionedFile, debugdata};
 use crate::model::{BuildId, CodeAddress, FileAddress, Frame, Module, Place, Snapshot};
 
 pub use finder::Finder;
@@ -176,7 +177,10 @@ impl Resolution<'_> {
     }
 
     fn add_symbols<'d, R: ReadRef<'d>>(&mut self, elf: &ElfFile64<'d, LittleEndian, R>) {
-        for (address, symbol) in table::symbols(elf, self.addresses) {
+        // Unpacking takes a while, and debug information may have told everything.
+        let unpacked = if self.is_complete() { None } else { debugdata(elf) };
+        let inside = unpacked.as_deref().and_then(|bytes| ElfFile64::parse(bytes).ok());
+        for (address, symbol) in table::symbols(elf, inside.as_ref(), self.addresses) {
             let functions = self.functions.entry(address).or_insert_with(|| vec![Function::default()]);
             if let Some(outermost) = functions.last_mut()
                 // Debug information without linkage names has only the last word of a Rust or C++ name.

@@ -40,7 +40,7 @@ impl StoredExpression {
     pub(super) fn bytes<'a>(&self, sections: &'a CfiSections) -> Option<gimli::Expression<Bytes<'a>>> {
         match self.section {
             SectionKind::EhFrame => self.place.get(&eh_frame(sections.eh_frame.as_ref()?)).ok(),
-            SectionKind::DebugFrame => self.place.get(&debug_frame(sections.debug_frame.as_ref()?)).ok(),
+            SectionKind::DebugFrame => self.place.get(&debug_frame(sections.debug_frame()?)).ok(),
         }
     }
 }
@@ -174,7 +174,7 @@ impl ModuleRules {
 
     fn row_of_debug_frame(&mut self, address: FileAddress) -> Result<Row, NoRow> {
         let sections = self.sections.clone();
-        let section = debug_frame(sections.debug_frame.as_ref().ok_or(NoRow::None)?);
+        let section = debug_frame(sections.debug_frame().ok_or(NoRow::None)?);
         let index = self.debug_index.get_or_insert_with(|| index(&section, &self.bases));
         let offset = lookup(index, address).ok_or(NoRow::None)?;
         self.evaluate(&section, SectionKind::DebugFrame, offset, address)

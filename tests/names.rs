@@ -1,0 +1,37 @@
+//! Names and stacks where there is no debug information: programs as distributions ship them, Go's, and code that is made
+//! while a program runs. What must be seen is known from the victims' sources.
+
+mod debugdata;
+
+use serde_json::Value;
+
+use crate::support::{hangsnap, succeed};
+
+/// A snapshot of a process, as JSON.
+fn look(pid: &str) -> Value {
+    serde_json::from_str(&succeed(hangsnap().args(["--pid", pid, "--json"]))).expect("hangsnap prints JSON")
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().expect("a list")
+}
+
+/// The functions on a thread's stack, innermost first; `?` for one without a name.
+fn functions(thread: &Value) -> Vec<String> {
+    let name = |function: &Value| function["name"].as_str().unwrap_or("?").to_owned();
+    let of_frame = |frame: &Value| -> Vec<String> {
+        let names: Vec<String> = array(&frame["functions"]).iter().map(name).collect();
+        if names.is_empty() { vec!["?".into()] } else { names }
+    };
+    array(&thread["frames"]).iter().flat_map(of_frame).collect()
+}
+
+/// Asserts that these functions are on the stack in this order, though others may be between them, and that it is whole.
+fn assert_stack(what: &str, thread: &Value, chain: &[&str]) {
+    let functions = functions(thread);
+    let mut rest = functions.iter();
+    for wanted in chain {
+        assert!(rest.any(|name| name == wanted), "{what}: {wanted} is not where it must be in {functions:#?}");
+    }
+    assert_eq!(thread["incomplete"], Value::Null, "{what}: {functions:#?}");
+}
