@@ -10,8 +10,7 @@ use gimli::{BaseAddresses, EhFrameHdr, LittleEndian as Little, Pointer};
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSection, ReadCache, ReadRef};
 
-use super::debugdata;
-use super::{Error, Headers, Image, PositionedFile, is_plausible};
+use super::{Error, Headers, Image, Pclntab, PositionedFile, debugdata, go, is_plausible};
 use crate::model::FileAddress;
 
 /// Larger than the call frame information of any program seen; what claims more is taken to be damaged.
@@ -31,6 +30,8 @@ pub struct CfiSections {
     pub eh_frame: Option<Section>,
     debug_frame: Option<Section>,
     packed: Packed,
+    /// What Go's programs have in place of it, or beside it.
+    pub pclntab: Option<Pclntab<'static>>,
     /// What addresses relative to the text or to the data count from (psABI's DW_EH_PE_textrel and datarel).
     pub text: Option<FileAddress>,
     pub got: Option<FileAddress>,
@@ -61,6 +62,7 @@ impl CfiSections {
             eh_frame: section(&elf, ".eh_frame"),
             debug_frame: section(&elf, ".debug_frame"),
             packed: Packed { file: debugdata::packed(&elf).map(<[u8]>::to_vec), ..Packed::default() },
+            pclntab: go::pclntab(&elf).map(Pclntab::into_owned),
             text: address(".text"),
             got: address(".got"),
         })
@@ -69,7 +71,8 @@ impl CfiSections {
     /// Reads the sections of an image without section headers: the search table by its program header, and what it points
     /// at up to the end of the segment that holds it.
     pub fn from_image(headers: &Headers, image: &impl Image) -> Self {
-        Self::try_from_image(headers, image).unwrap_or_default()
+        let pclntab = go::pclntab_of_image(headers, image);
+        Self { pclntab, ..Self::try_from_image(headers, image).unwrap_or_default() }
     }
 
     fn try_from_image(headers: &Headers, image: &impl Image) -> Option<Self> {

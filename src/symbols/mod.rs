@@ -6,11 +6,12 @@
 //!
 //! Debug information comes from the file itself, from a separate file found by build-id or debug link, or through both
 //! from a supplementary file (dwz); names alone from the symbol tables, those of the file inside a stripped file
-//! (`.gnu_debugdata`) too.
+//! (`.gnu_debugdata`) too; names and lines of Go's functions from Go's own table.
 
 mod demangle;
 mod dwarf;
 mod finder;
+mod go;
 mod table;
 mod units;
 mod variable;
@@ -22,7 +23,7 @@ use std::thread;
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ReadCache, ReadRef};
 
-use crate::elf::{PositionedFile, debugdata};
+use crate::elf::{PositionedFile, debugdata, pclntab};
 use crate::model::{BuildId, CodeAddress, FileAddress, Frame, Module, Place, Snapshot};
 
 pub use finder::Finder;
@@ -170,6 +171,13 @@ impl Resolution<'_> {
                 let better = self.functions.get(&address).is_none_or(|known| known[0].line.is_none());
                 if better {
                     self.functions.insert(address, functions);
+                }
+            }
+        }
+        if let Some(table) = pclntab(&elf) {
+            for (address, function) in go::functions(&table, self.addresses) {
+                if self.functions.get(&address).is_none_or(|known| known[0].line.is_none()) {
+                    self.functions.insert(address, vec![function]);
                 }
             }
         }

@@ -12,6 +12,7 @@ mod call;
 mod evaluate;
 mod expression;
 mod frame_pointer;
+mod pclntab;
 mod prologue;
 mod recover;
 mod rules;

@@ -12,6 +12,7 @@ use gimli::{
     LittleEndian, RegisterRule, UnwindContext, UnwindExpression, UnwindOffset, UnwindSection, UnwindTableRow,
 };
 
+use super::pclntab;
 use crate::elf::{CfiSections, Section};
 use crate::model::{FileAddress, Register};
 
@@ -138,10 +139,13 @@ impl ModuleRules {
         if let Some(row) = self.rows.get(&address) {
             return row.clone();
         }
-        let row = match self.row_of_eh_frame(address) {
+        // Go's own table comes first, and what it does not know of its functions nothing else does: what Go's linker writes
+        // into `.debug_frame` marks neither the outermost functions nor those that change to another stack.
+        let go = self.sections.pclntab.as_ref().and_then(|table| pclntab::row(table, address));
+        let row = go.unwrap_or_else(|| match self.row_of_eh_frame(address) {
             Err(NoRow::None) => self.row_of_debug_frame(address),
             found => found,
-        };
+        });
         let row = row.map(Arc::new);
         if self.rows.len() == MAX_CACHED_ROWS {
             self.rows.clear();
