@@ -7,11 +7,11 @@ use super::Sample;
 use crate::capture::{Captured, CapturedThread, Context};
 use crate::elf::CfiSections;
 use crate::model::{
-    Bias, FloatingPoint, ModuleIndex, Notice, Process, Reason, Register, Registers, RuntimeAddress, Snapshot, Subject,
-    SystemCall, Thread, WalkEnd,
+    Bias, FloatingPoint, Frame, ModuleIndex, Notice, Process, Reason, Register, Registers, RuntimeAddress, Snapshot,
+    Subject, SystemCall, Thread, WalkEnd,
 };
 use crate::proc::{BlockedCall, MemoryMap};
-use crate::target::{Errands, Loader, Pages, Reach, Source};
+use crate::target::{Errands, Loader, Pages, Reach, Source, generated_code};
 use crate::unwind::{CodeSpace, StackMemory, Unwinder};
 
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.
@@ -41,13 +41,15 @@ impl Assembler {
             threads.push(thread(&mut self.unwinder, copy, &mut space, &mut notices));
         }
         let Space { source, .. } = space;
-        let Source { modules, notices: lost_modules, .. } = source;
+        let Source { modules, notices: lost_modules, root, .. } = source;
+        let frames = threads.iter().flat_map(|thread| &thread.stack.frames);
+        let generated = generated_code(&process, &root, &reach, frames.filter_map(Frame::outside).collect());
         notices.extend(lost_modules);
         if captured.memory_is_readable && !reach.is_readable() {
             notices.push(Notice { subject: Subject::Process, reason: Reason::MemoryBlocked });
         }
         let modules = modules.into_iter().map(|loaded| loaded.module).collect();
-        Snapshot { number, taken, process, stop, window, took, modules, threads, memory: pieces, notices }
+        Snapshot { number, taken, process, stop, window, took, modules, threads, memory: pieces, generated, notices }
     }
 
     /// Forgets the modules of a process that has ended.

@@ -6,7 +6,8 @@
 //!
 //! Debug information comes from the file itself, from a separate file found by build-id or debug link, or through both
 //! from a supplementary file (dwz); names alone from the symbol tables, those of the file inside a stripped file
-//! (`.gnu_debugdata`) too; names and lines of Go's functions from Go's own table.
+//! (`.gnu_debugdata`) too; names and lines of Go's functions from Go's own table. Code in no
+//! file has the names that its process told.
 
 mod demangle;
 mod dwarf;
@@ -24,7 +25,7 @@ use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ReadCache, ReadRef};
 
 use crate::elf::{PositionedFile, debugdata, pclntab};
-use crate::model::{BuildId, CodeAddress, FileAddress, Frame, Module, Place, Snapshot};
+use crate::model::{BuildId, CodeAddress, FileAddress, Frame, Module, Place, RuntimeAddress, Snapshot};
 
 pub use finder::Finder;
 pub use variable::find_symbol;
@@ -45,6 +46,8 @@ type ModuleKey = (String, Option<BuildId>);
 #[derive(Default)]
 pub struct Names {
     modules: HashMap<ModuleKey, HashMap<FileAddress, Vec<Function>>>,
+    /// By the snapshot's number, because code is made and thrown away while a process runs.
+    generated: HashMap<(u64, RuntimeAddress), Vec<Function>>,
     missing: Vec<ModuleKey>,
 }
 
@@ -58,11 +61,16 @@ impl Names {
     /// Names every frame of these snapshots, one module after another on each CPU.
     pub fn resolve<'a>(finder: &Finder, snapshots: impl IntoIterator<Item = &'a Snapshot>) -> Self {
         let mut wanted: BTreeMap<ModuleKey, (&Module, BTreeSet<FileAddress>)> = BTreeMap::new();
+        let mut generated = HashMap::new();
         for snapshot in snapshots {
             for frame in snapshot.threads.iter().flat_map(|thread| &thread.stack.frames) {
                 if let (Some(module), Some(address)) = (snapshot.module_of(frame), file_address(frame)) {
                     let entry = wanted.entry(key(module)).or_insert_with(|| (module, BTreeSet::new()));
                     entry.1.insert(address);
+                }
+                if let Some(code) = snapshot.generated_code(frame) {
+                    let function = || vec![Function { name: Some(code.name.clone()), ..Function::default() }];
+                    generated.entry((snapshot.number, code.address)).or_insert_with(function);
                 }
             }
         }
@@ -94,7 +102,8 @@ impl Names {
         let mut missing: Vec<ModuleKey> =
             modules.iter().filter(|(_, resolved)| !resolved.file_found).map(|(key, _)| key.clone()).collect();
         missing.sort_unstable();
-        Self { modules: modules.into_iter().map(|(key, resolved)| (key, resolved.functions)).collect(), missing }
+        let modules = modules.into_iter().map(|(key, resolved)| (key, resolved.functions)).collect();
+        Self { modules, generated, missing }
     }
 
     /// The modules of which no file was found here, by path and build-id: their frames have no names.
@@ -104,8 +113,12 @@ impl Names {
 
     /// The functions at a frame, innermost inlined one first. Empty when nothing is known.
     pub fn of(&self, snapshot: &Snapshot, frame: &Frame) -> &[Function] {
-        let found =
-            snapshot.module_of(frame).and_then(|module| self.modules.get(&key(module))?.get(&file_address(frame)?));
+        let found = match frame.outside() {
+            Some(address) => self.generated.get(&(snapshot.number, address)),
+            None => {
+                snapshot.module_of(frame).and_then(|module| self.modules.get(&key(module))?.get(&file_address(frame)?))
+            }
+        };
         found.map_or(&[], Vec::as_slice)
     }
 }
