@@ -114,7 +114,7 @@ fn a_function_of_javascript() {
     });
     let document = look(&named.victim.pid());
     let threads = array(&document["threads"]);
-    let main = threads.iter().find(|thread| thread["tid"].to_string() == named.victim.pid()).expect("the main thread");
+    let main = threads.iter().find(|thread| thread["tid"] == document["pid"]).expect("the main thread");
     let functions = functions(main);
     println!("{functions:#?}\n{}", main["incomplete"]);
     let position = |name: &str| {

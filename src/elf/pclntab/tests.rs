@@ -14,7 +14,7 @@ fn table(version: Version) -> Vec<u8> {
     let files = b"a.go\0b.go\0";
     // Differences of the value, doubled, or for negative ones 2n-1, each with that of the address.
     let depth: &[u8] = &[2, 4, 48, 0xfc, 1, 0];
-    let file: &[u8] = &[if version == Version::Go2 { 6 } else { 4 }, 0x80, 2, 0];
+    let file: &[u8] = &[if version == Version::Go2 { 8 } else { 4 }, 0x80, 2, 0];
     let line: &[u8] = &[16, 0x10, 4, 0xf0, 1, 0];
     // A table at 0 is none, so the first one does not begin there.
     let values = [&[0], depth, file, line].concat();
@@ -77,7 +77,7 @@ fn table(version: Version) -> Vec<u8> {
     }
     if old {
         bytes.extend(names);
-        // The list of files: how many, and where their names are; the fourth is asked for.
+        // The list of files: how many, and where their names are; the last is asked for.
         let strings = u32::try_from(bytes.len() + 16 + 6).expect("small");
         let list = bytes.len();
         bytes.extend([4_u32, 0, 0, strings].map(u32::to_le_bytes).concat());
