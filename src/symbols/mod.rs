@@ -188,9 +188,9 @@ impl Resolution<'_> {
             }
         }
         if let Some(table) = pclntab(&elf) {
-            for (address, function) in go::functions(&table, self.addresses) {
+            for (address, functions) in go::functions(&table, self.addresses) {
                 if self.functions.get(&address).is_none_or(|known| known[0].line.is_none()) {
-                    self.functions.insert(address, vec![function]);
+                    self.functions.insert(address, functions);
                 }
             }
         }

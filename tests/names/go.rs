@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{array, assert_stack, functions, look};
-use crate::support::{Victim, succeed, until, victim_source};
+use crate::support::{Victim, hangsnap, succeed, until, victim_source};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -32,8 +32,9 @@ fn build(part: &str, flags: &[&str]) -> PathBuf {
 
 /// Starts the victim and waits until both readers sleep in their calls.
 fn start(program: &Path) -> Victim {
-    // Go's runtime interrupts who spins with signals, and such a thread would be in the handler now and then.
-    let victim = Victim::start(Command::new(program).env("GODEBUG", "asyncpreemptoff=1"));
+    // Go's runtime interrupts who spins with signals, and such a thread would be in the handler now and then. There have
+    // to be more places to run in than goroutines that spin.
+    let victim = Victim::start(Command::new(program).env("GODEBUG", "asyncpreemptoff=1").env("GOMAXPROCS", "8"));
     let tasks = format!("/proc/{}/task", victim.pid());
     until("two threads read", PATIENCE, || {
         let tasks = fs::read_dir(&tasks).expect("the victim is alive");
@@ -75,6 +76,14 @@ fn check(what: &str, document: &Value) {
         .expect("it is on the stack");
     assert_eq!(caller["line"], line, "{what}: {caller}");
     assert_eq!(caller["file"], source.to_str().expect("a path of text"), "{what}");
+    // A function that was inlined has its own line, with or without its name, and not that of the one around it.
+    let inlined = array(&with_function(document, "main.readsForEver")["frames"])
+        .iter()
+        .map(|frame| array(&frame["functions"]))
+        .find(|functions| functions.last().is_some_and(|function| function["name"] == "main.blocksInRead"))
+        .expect("it is on the stack");
+    assert_eq!(inlined.len(), 2, "{what}: {inlined:?}");
+    assert!(inlined[0]["file"].as_str().is_some_and(|file| file.ends_with("syscall_unix.go")), "{what}: {inlined:?}");
     let threads = array(&document["threads"]).len();
     println!("{what}: {threads} threads, {:?}", functions(with_function(document, "main.readsLocked")));
 }
@@ -139,4 +148,48 @@ fn with_c_in_it() {
         assert!(thread["incomplete"].is_string(), "its goroutine's part is missing, and that is not said");
         assert_eq!(functions.iter().filter(|name| c.contains(&name.as_str())).count(), if named { 2 } else { 0 });
     }
+}
+
+/// Since Go 1.26 the table's header does not say where the text begins, and neither does this one any more.
+#[test]
+fn without_the_place_of_its_text() {
+    let whole = build("pure", &["-ldflags=-s -w"]);
+    let program = whole.with_extension("moved");
+    fs::copy(&whole, &program).expect("a copy");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("goroutines.hangsnap");
+    let file = file.to_str().expect("a path of text");
+    let victim = start(&program);
+    succeed(hangsnap().args(["--pid", &victim.pid(), "-o", file]));
+    drop(victim);
+    let mut bytes = fs::read(&program).expect("the program");
+    let is_header =
+        |at: &usize| (0xf0..=0xf1).contains(&bytes[*at]) && bytes[at + 1..].starts_with(&[255, 255, 255, 0, 0, 1, 8]);
+    let header = (0..bytes.len() - 32).step_by(32).find(is_header).expect("a table of Go 1.18 or later");
+    bytes[header + 24..header + 32].fill(0);
+    fs::write(&program, bytes).expect("a program that does not run any more");
+    let shown = succeed(hangsnap().args(["show", file, "--json"]));
+    check("without text", &serde_json::from_str(&shown).expect("hangsnap prints JSON"));
+}
+
+/// Below a signal's handler lies what it interrupted.
+#[test]
+fn in_a_handler_of_a_signal() {
+    let victim = start(&build("signals", &["-ldflags=-s -w"]));
+    let mut stacks = Vec::new();
+    until("a thread was seen in its handler", PATIENCE, || {
+        let document = look(&victim.pid());
+        let is_in_handler = |thread: &&Value| functions(thread).iter().any(|name| name == "runtime.sigtramp");
+        stacks.extend(array(&document["threads"]).iter().find(is_in_handler).cloned());
+        !stacks.is_empty()
+    });
+    let functions = functions(&stacks[0]);
+    println!("{functions:?}, {}", stacks[0]["incomplete"]);
+    let handler = functions.iter().position(|name| name == "runtime.sigtramp").expect("it was seen");
+    assert_eq!(
+        functions.get(handler + 1..handler + 3),
+        Some(&["runtime.sigreturn".into(), "main.isInterrupted".into()][..])
+    );
+    let frames = array(&stacks[0]["frames"]);
+    assert!(frames.iter().any(|frame| frame["found_by"] == "signal-frame"), "{functions:?}");
 }

@@ -3,9 +3,10 @@
 //!
 //! The format is what Go's `cmd/link` writes and its `runtime/symtab.go` reads, as of Go 1.2, 1.16, 1.18 and 1.20; those who
 //! changed it gave it a new magic number each time. Promises: hostile bytes give no answer or a wrong one, never a panic,
-//! and every look-up is bounded. Functions that were inlined are not told apart from the one they were inlined into: which
-//! they are lies elsewhere.
+//! and every look-up is bounded. Of functions that were inlined it is told that they were, and not which they are: that lies
+//! elsewhere in the program.
 
+mod numbers;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::model::FileAddress;
+use numbers::{u32_at, u64_at, variable};
 
 /// The header begins with a magic number, two zeroes, the size of an instruction's unit (1 on x86-64) and of a pointer.
 const MAGIC_SIZE: usize = 8;
@@ -79,6 +81,16 @@ impl Version {
             0xffff_fff0 => Some(Self::Go18),
             0xffff_fff1 => Some(Self::Go20),
             _ => None,
+        }
+    }
+
+    /// How far behind a function's address its description goes on behind its kind, its flags and two bytes more.
+    fn behind_flags(self) -> Option<usize> {
+        match self {
+            Self::Go2 => None,
+            Self::Go16 | Self::Go18 => Some(36),
+            // The line where it begins has come between.
+            Self::Go20 => Some(40),
         }
     }
 
@@ -204,6 +216,19 @@ impl GoFunction<'_> {
         Some((table.text_at(files, offset)?, u32::try_from(line).ok().filter(|line| *line > 0)?))
     }
 
+    /// Whether the line of an instruction is that of another function, which was inlined. Nobody knows before Go 1.16.
+    pub fn is_inlined(&self, at: FileAddress) -> bool {
+        const INDEX_OF_INLINED: u32 = 2;
+        let further = || {
+            let kinds = self.field(6)?;
+            let behind = self.table.version.behind_flags()?;
+            let place = self.description.checked_add(self.size_of_address() + behind)?;
+            let offset = u32_at(&self.table.data, place.checked_add(4 * INDEX_OF_INLINED as usize)?)?;
+            if kinds > INDEX_OF_INLINED { self.value(offset, at) } else { None }
+        };
+        further().is_some_and(|(index, _)| index >= 0)
+    }
+
     /// How deep the stack is at an instruction.
     pub fn depth(&self, at: FileAddress) -> Option<Depth> {
         let (bytes, since) = self.value(self.field(3)?, at)?;
@@ -229,16 +254,9 @@ impl GoFunction<'_> {
     }
 
     fn flags(&self) -> u8 {
-        let behind_address = match self.table.version {
-            Version::Go2 => return 0,
-            Version::Go16 | Version::Go18 => 33,
-            Version::Go20 => 37,
-        };
         // In Go 1.16 it is padding, and zero.
-        self.description
-            .checked_add(self.size_of_address() + behind_address)
-            .and_then(|at| self.table.data.get(at).copied())
-            .unwrap_or(0)
+        let place = || self.description.checked_add(self.size_of_address() + self.table.version.behind_flags()? - 3);
+        place().and_then(|at| self.table.data.get(at).copied()).unwrap_or(0)
     }
 
     fn size_of_address(&self) -> usize {
@@ -275,26 +293,4 @@ impl GoFunction<'_> {
         }
         None
     }
-}
-
-/// A number in groups of seven bits, lowest first, the last group without the eighth bit.
-fn variable(rest: &mut &[u8]) -> Option<u32> {
-    let mut value = 0_u32;
-    for group in 0..5 {
-        let (byte, behind) = rest.split_first()?;
-        *rest = behind;
-        value |= u32::from(byte & 0x7f).wrapping_shl(7 * group);
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn u32_at(data: &[u8], at: usize) -> Option<u32> {
-    data.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)
-}
-
-fn u64_at(data: &[u8], at: usize) -> Option<u64> {
-    data.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
 }

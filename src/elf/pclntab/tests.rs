@@ -17,8 +17,12 @@ fn table(version: Version) -> Vec<u8> {
     let file: &[u8] = &[if version == Version::Go2 { 8 } else { 4 }, 0x80, 2, 0];
     let line: &[u8] = &[16, 0x10, 4, 0xf0, 1, 0];
     // A table at 0 is none, so the first one does not begin there.
-    let values = [&[0], depth, file, line].concat();
-    let at = |part: usize| u32::try_from(1 + [0, depth.len(), depth.len() + file.len()][part]).expect("small");
+    // Nothing is inlined, and then the first of those that are.
+    let inlined: &[u8] = &[0, 0x20, 2, 0xe0, 1, 0];
+    let values = [&[0], depth, file, line, inlined].concat();
+    let at = |part: usize| {
+        u32::try_from(1 + [depth, file, line][..part].iter().map(|values| values.len()).sum::<usize>()).expect("small")
+    };
     let old = version == Version::Go2;
     let (header, number) = match version {
         Version::Go2 => (16, 8),
@@ -26,7 +30,7 @@ fn table(version: Version) -> Vec<u8> {
         Version::Go18 | Version::Go20 => (72, 4),
     };
     let index_size = 5 * number + if old { 4 } else { 0 };
-    let description_size = number + 44;
+    let description_size = number + 52;
     // Old tables have the index behind the header, and all else behind it; new ones have it last.
     let units_at = header + names.len();
     let files_at = units_at + 8;
@@ -65,14 +69,18 @@ fn table(version: Version) -> Vec<u8> {
         let end = bytes.len() + description_size;
         put(&mut bytes, start + 0x100 * function);
         let name = base + if function == 0 { 1 } else { 12 };
-        for field in [name, 0, 0, at(0), at(1), at(2), 0, 0] {
+        for field in [name, 0, 0, at(0), at(1), at(2), 3, 0] {
             bytes.extend(field.to_le_bytes());
         }
         // In Go 1.20 the line where the function begins comes before its kind and its flags.
         if version == Version::Go20 {
             bytes.extend(3_u32.to_le_bytes());
         }
-        bytes.extend([0, if function == 0 { 1 } else { 6 }]);
+        bytes.extend([0, if function == 0 { 1 } else { 6 }, 0, 0]);
+        // Of the further tables only the third matters here; the second function has one.
+        if !old {
+            bytes.extend([0, 0, if function == 0 { 0 } else { at(3) }].map(u32::to_le_bytes).concat());
+        }
         bytes.resize(end, 0);
     }
     if old {
@@ -121,9 +129,12 @@ fn every_version_is_read() {
         let depth = |offset: u64| second.depth(FileAddress(0x40_1100 + offset)).expect("it is known everywhere");
         assert_eq!(depth(3), Depth { bytes: 0, since: FileAddress(0x40_1100) }, "{version:?}");
         assert_eq!(depth(255), Depth { bytes: 24, since: FileAddress(0x40_1104) }, "{version:?}");
+        let known = version != Version::Go2;
+        let inlined = |offset: u64| second.is_inlined(FileAddress(0x40_1100 + offset));
+        assert_eq!((inlined(31), inlined(32)), (false, known), "{version:?}");
+        assert!(!first.is_inlined(first.range.start));
         let flags =
             |function: &GoFunction<'_>| (function.is_outermost(), function.switches_stacks(), function.is_assembly());
-        let known = version != Version::Go2;
         assert_eq!((flags(&first), flags(&second)), ((known, false, false), (false, known, known)), "{version:?}");
         assert!(table.function_called("main.second").is_some() && table.function_called("main").is_none());
     }
