@@ -5,13 +5,23 @@ mod debugdata;
 mod generated;
 mod go;
 
+use std::fs;
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::support::{hangsnap, succeed};
+use crate::support::{hangsnap, succeed, until};
 
 /// A snapshot of a process, as JSON.
 fn look(pid: &str) -> Value {
     serde_json::from_str(&succeed(hangsnap().args(["--pid", pid, "--json"]))).expect("hangsnap prints JSON")
+}
+
+/// Waits until the main thread of a victim sleeps where it stays.
+fn until_it_pauses(pid: &str) {
+    // 34: pause.
+    let pauses = || fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|call| call.starts_with("34 "));
+    until("the victim pauses", Duration::from_secs(60), pauses);
 }
 
 fn array(value: &Value) -> &[Value] {

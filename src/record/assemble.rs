@@ -43,7 +43,8 @@ impl Assembler {
         let Space { source, .. } = space;
         let Source { modules, notices: lost_modules, root, .. } = source;
         let frames = threads.iter().flat_map(|thread| &thread.stack.frames);
-        let generated = generated_code(&process, &root, &reach, frames.filter_map(Frame::outside).collect());
+        let (generated, refused) = generated_code(&process, &root, &reach, frames.filter_map(Frame::outside).collect());
+        notices.extend(refused);
         notices.extend(lost_modules);
         if captured.memory_is_readable && !reach.is_readable() {
             notices.push(Notice { subject: Subject::Process, reason: Reason::MemoryBlocked });

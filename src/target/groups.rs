@@ -45,3 +45,23 @@ impl Group<'_> {
             && apart.saturating_sub(mapping.offset - self.first.offset) <= MAX_GAP
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_far_off_is_another_image_and_what_lies_between_is_none() {
+        let text = b"00400000-00b6e000 r--p 00000000 fe:00 42                     /usr/bin/node\n\
+                     00b6f000-025fe000 r-xp 0076f000 fe:00 42                     /usr/bin/node\n\
+                     7fc740003000-7fc74003f000 rwxp 00000000 00:00 0\n\
+                     7fc75fe40000-7fc75ffd2000 r-xp 014c4000 fe:00 42             /usr/bin/node\n\
+                     7fc767a1e000-7fc767a44000 r--p 00000000 fe:00 43             /lib/libc.so.6\n\
+                     7fc767a44000-7fc767b9a000 r-xp 00026000 fe:00 43             /lib/libc.so.6\n";
+        let map = MemoryMap::parse(text).expect("the lines are well-formed");
+        let found: Vec<_> = groups(&map).iter().map(|group| (group.first.range.start.0, group.end.0)).collect();
+        let expected =
+            [(0x40_0000, 0x25f_e000), (0x7fc7_5fe4_0000, 0x7fc7_5ffd_2000), (0x7fc7_67a1_e000, 0x7fc7_67b9_a000)];
+        assert_eq!(found, expected);
+    }
+}

@@ -6,15 +6,16 @@
 //! with a few kilobytes of memory, and lines that make no sense are skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::Reach;
-use crate::elf::open_below;
-use crate::model::{GeneratedCode, Process, RuntimeAddress};
-use crate::proc::ProcDir;
+use crate::elf::{self, open_below};
+use crate::model::{GeneratedCode, Notice, Process, ProcessId, Reason, RuntimeAddress, Subject};
+use crate::proc::{self, ProcDir};
 
 /// A program that has run for weeks has written a tenth of this.
 const MAX_FILE: u64 = 256 << 20;
@@ -30,27 +31,58 @@ struct Answer {
     name: Vec<u8>,
 }
 
-/// What the process calls the code at these addresses, in their order.
+/// Why there are no names although there is a file.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("could not be used ({0})")]
+    File(#[from] elf::Error),
+    #[error("could not be looked at ({0})")]
+    Process(#[from] proc::Error),
+    #[error("belongs neither to the process's user nor to root")]
+    NotItsOwn,
+    #[error("is larger than {} MiB", MAX_FILE >> 20)]
+    TooLarge,
+}
+
+/// What the process calls the code at these addresses, in their order. A file that is there and cannot be used is told.
 pub fn generated_code(
     process: &Process,
     root: &Path,
     reach: &Reach,
     addresses: BTreeSet<RuntimeAddress>,
-) -> Vec<GeneratedCode> {
+) -> (Vec<GeneratedCode>, Option<Notice>) {
     if addresses.is_empty() {
-        return Vec::new();
+        return (Vec::new(), None);
     }
-    let (id, inner_pid, root) = (process.id, process.inner_pid, root.to_path_buf());
-    let found = reach.file(move || {
-        let directory = ProcDir::open(id.pid).ok()?;
-        let user = directory.credentials().ok()?.users.effective;
-        let file = open_below(&root, &format!("/tmp/perf-{inner_pid}.map")).ok()?;
-        let metadata = file.metadata().ok()?;
-        // Anybody may put a file into /tmp. Now that it is open it is asked whether all this was the process that was meant.
-        let is_its_own = [0, user].contains(&metadata.uid()) && directory.id().ok()? == id;
-        (is_its_own && metadata.len() <= MAX_FILE).then(|| read(&file, &addresses))
-    });
-    found.flatten().unwrap_or_default()
+    let path = format!("/tmp/perf-{}.map", process.inner_pid);
+    let found = {
+        let (id, root) = (process.id, root.to_path_buf());
+        reach.file(move || match open(id, &root, &path) {
+            Ok(file) => Ok(read(&file, &addresses)),
+            Err(Refused::File(elf::Error::Io(error))) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(refused) => Err(refused.to_string()),
+        })
+    };
+    match found.unwrap_or_else(|| Err("does not come".into())) {
+        Ok(code) => (code, None),
+        Err(why) => (Vec::new(), Some(Notice { subject: Subject::Process, reason: Reason::NamesUnreadable { why } })),
+    }
+}
+
+fn open(id: ProcessId, root: &Path, path: &str) -> Result<File, Refused> {
+    let directory = ProcDir::open(id.pid)?;
+    let user = directory.credentials()?.users.effective;
+    let file = open_below(root, path)?;
+    let metadata = file.metadata().map_err(elf::Error::from)?;
+    // Anybody may put a file into /tmp.
+    if ![0, user].contains(&metadata.uid()) {
+        return Err(Refused::NotItsOwn);
+    }
+    if metadata.len() > MAX_FILE {
+        return Err(Refused::TooLarge);
+    }
+    // Whether all this was about the process that was meant can only be asked afterwards.
+    if directory.id()? == id { Ok(file) } else { Err(Refused::Process(proc::Error::Gone)) }
 }
 
 fn read(file: impl Read, addresses: &BTreeSet<RuntimeAddress>) -> Vec<GeneratedCode> {

@@ -325,7 +325,7 @@ pub struct Notice {
     pub module_path_plus_one: u32,
     #[prost(
         oneof = "notice::Reason",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23"
     )]
     pub reason: ::core::option::Option<notice::Reason>,
 }
@@ -390,6 +390,9 @@ pub mod notice {
         /// The process that traces died while it was busy with it.
         #[prost(message, tag = "22")]
         TracerDied(super::Nothing),
+        /// The file with the names of code that the process made could not be used; why, in words.
+        #[prost(string, tag = "23")]
+        NamesUnreadable(::prost::alloc::string::String),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

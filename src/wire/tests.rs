@@ -112,6 +112,7 @@ fn everything(number: u64) -> Snapshot {
         generated: vec![generated(0x30, 0x20..0x40, "~f \u{fffd}"), generated(0xdead, 0..u64::MAX, "")],
         notices: vec![
             notice(Subject::Process, Reason::ThreadsStillAppearing),
+            notice(Subject::Process, Reason::NamesUnreadable { why: "is a FIFO".into() }),
             notice(Subject::Thread(Tid(5)), Reason::Running),
             notice(Subject::Thread(Tid(5)), Reason::Unsteady),
             notice(Subject::Thread(Tid(5)), Reason::Disturbed(call)),

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use super::{array, assert_stack, functions, look};
+use super::{array, assert_stack, functions, look, until_it_pauses};
 use crate::support::{Victim, compile, succeed};
 
 const CHAIN: [&str; 4] = ["sleeps_for_ever", "calls_it", "begins", "main"];
@@ -33,7 +33,9 @@ fn packed(flags: &[&str], kept: &[&str]) -> PathBuf {
 }
 
 fn start(program: &Path) -> Victim {
-    Victim::start(Command::new(program).stderr(Stdio::inherit()))
+    let victim = Victim::start(&mut Command::new(program));
+    until_it_pauses(&victim.pid());
+    victim
 }
 
 #[test]

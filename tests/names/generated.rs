@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{array, assert_stack, functions, look};
+use super::{array, assert_stack, functions, look, until_it_pauses};
 use crate::support::{Victim, compile, hangsnap, succeed, until, victim_source};
 
 const CHAIN: [&str; 4] = ["sleeps_below", "made_by_hand(int, char)", "calls_generated", "main"];
@@ -26,7 +26,14 @@ impl Named {
         Self { victim, map }
     }
 
-    /// The only thread of the victim in C.
+    /// The victim in C.
+    fn by_hand() -> Self {
+        let named = Self::start(&mut Command::new(compile("gcc", "generated.c", &["-O2", "-g"])));
+        until_it_pauses(&named.victim.pid());
+        named
+    }
+
+    /// Its only thread.
     fn thread(&self) -> Value {
         look(&self.victim.pid())["threads"][0].clone()
     }
@@ -39,10 +46,6 @@ impl Drop for Named {
     }
 }
 
-fn by_hand() -> Command {
-    Command::new(compile("gcc", "generated.c", &["-O2", "-g"]))
-}
-
 /// The name of the frame in no module.
 fn generated_name(thread: &Value) -> Value {
     let frames = array(&thread["frames"]);
@@ -52,7 +55,7 @@ fn generated_name(thread: &Value) -> Value {
 
 #[test]
 fn code_made_by_hand_has_its_name_and_keeps_it_in_a_recording() {
-    let named = Named::start(&mut by_hand());
+    let named = Named::by_hand();
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("kept.hangsnap");
     let file = file.to_str().expect("a path of text");
@@ -69,10 +72,12 @@ fn code_made_by_hand_has_its_name_and_keeps_it_in_a_recording() {
 
 #[test]
 fn a_file_that_is_not_the_process_s_own_is_not_read_and_nothing_hangs() {
-    let named = Named::start(&mut by_hand());
+    let named = Named::by_hand();
     assert_stack("its own", &named.thread(), &CHAIN);
     if chown(&named.map, Some(54321), None).is_ok() {
         assert_eq!(generated_name(&named.thread()), Value::Null, "somebody else's file was believed");
+        let notices = look(&named.victim.pid())["notices"].to_string();
+        assert!(notices.contains("belongs neither to the process's user nor to root"), "{notices}");
     } else {
         eprintln!("SKIPPED: only root can give the file to somebody else");
     }
@@ -99,6 +104,7 @@ fn in_a_container_the_file_is_its_own() {
     let named = Named::start(&mut unshare);
     let children = format!("/proc/{0}/task/{0}/children", named.victim.pid());
     let children = fs::read_to_string(children).expect("the kernel tells of children");
+    until_it_pauses(children.trim());
     let document = look(children.trim());
     assert_eq!(document["inner_pid"], 1);
     assert_stack("in a container", &document["threads"][0], &CHAIN);

@@ -35,14 +35,16 @@ fn start(program: &Path) -> Victim {
     // Go's runtime interrupts who spins with signals, and such a thread would be in the handler now and then. There have
     // to be more places to run in than goroutines that spin.
     let victim = Victim::start(Command::new(program).env("GODEBUG", "asyncpreemptoff=1").env("GOMAXPROCS", "8"));
-    let tasks = format!("/proc/{}/task", victim.pid());
-    until("two threads read", PATIENCE, || {
-        let tasks = fs::read_dir(&tasks).expect("the victim is alive");
-        let calls = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("syscall")).ok());
-        // 0: read.
-        calls.filter(|call| call.starts_with("0 ")).count() == 2
-    });
+    // 0: read.
+    until("two threads read", PATIENCE, || threads_in(&victim, "0 ") == 2);
     victim
+}
+
+/// How many threads sleep in a system call whose entry in /proc begins so.
+fn threads_in(victim: &Victim, call: &str) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{}/task", victim.pid())).expect("the victim is alive");
+    let calls = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("syscall")).ok());
+    calls.filter(|text| text.starts_with(call)).count()
 }
 
 /// The thread that has this function on its stack.
@@ -139,6 +141,8 @@ fn with_c_in_it() {
         [(&[][..], true), (&["-ldflags=-s -w"], false), (&["-buildmode=pie", "-ldflags=-s -w"], false)]
     {
         let victim = start(&build("cgo", flags));
+        // 34: pause.
+        until("a thread sleeps in C", PATIENCE, || threads_in(&victim, "34 ") == 1);
         let document = look(&victim.pid());
         check(&format!("cgo {flags:?}"), &document);
         let thread = with_function(&document, "runtime.asmcgocall");

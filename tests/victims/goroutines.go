@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 )
 
 var spins uint64
+
+var isSpinning uint32
 
 //go:noinline
 func blocksInRead(descriptor int, buffer []byte) int {
@@ -48,6 +51,7 @@ func spinsAround() {
 
 //go:noinline
 func spinsForEver() {
+	atomic.StoreUint32(&isSpinning, 1)
 	for {
 		spinsAround()
 	}
@@ -66,6 +70,9 @@ func main() {
 	go readsLocked(pipe())
 	go spinsForEver()
 	extra()
+	for atomic.LoadUint32(&isSpinning) == 0 {
+		runtime.Gosched()
+	}
 	fmt.Println("ready")
 	os.Stdout.Sync()
 	select {}
