@@ -6,6 +6,7 @@ mod generated;
 mod go;
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,7 +15,12 @@ use crate::support::{hangsnap, succeed, until};
 
 /// A snapshot of a process, as JSON.
 fn look(pid: &str) -> Value {
-    serde_json::from_str(&succeed(hangsnap().args(["--pid", pid, "--json"]))).expect("hangsnap prints JSON")
+    read(hangsnap().args(["--pid", pid, "--json"]))
+}
+
+/// What hangsnap prints as JSON.
+fn read(command: &mut Command) -> Value {
+    serde_json::from_str(&succeed(command)).expect("hangsnap prints JSON")
 }
 
 /// Waits until the main thread of a victim sleeps where it stays.

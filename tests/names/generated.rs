@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{array, assert_stack, functions, look, until_it_pauses};
+use super::{array, assert_stack, functions, look, read, until_it_pauses};
 use crate::support::{Victim, compile, hangsnap, succeed, until, victim_source};
 
 const CHAIN: [&str; 4] = ["sleeps_below", "made_by_hand(int, char)", "calls_generated", "main"];
@@ -35,7 +35,7 @@ impl Named {
 
     /// Its only thread.
     fn thread(&self) -> Value {
-        look(&self.victim.pid())["threads"][0].clone()
+        look_and_hold(&self.victim.pid())["threads"][0].clone()
     }
 }
 
@@ -44,6 +44,12 @@ impl Drop for Named {
         // A test may have put something else there, or nothing.
         let _ = fs::remove_file(&self.map);
     }
+}
+
+/// A snapshot for which threads are held: of one that is read in place the frame pointer is unknown, by which generated
+/// code is unwound.
+fn look_and_hold(pid: &str) -> Value {
+    read(hangsnap().args(["--pid", pid, "--stop", "all", "--json"]))
 }
 
 /// The name of the frame in no module.
@@ -59,13 +65,12 @@ fn code_made_by_hand_has_its_name_and_keeps_it_in_a_recording() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("kept.hangsnap");
     let file = file.to_str().expect("a path of text");
-    let text = succeed(hangsnap().args(["--pid", &named.victim.pid(), "-o", file]));
+    let text = succeed(hangsnap().args(["--pid", &named.victim.pid(), "--stop", "all", "-o", file]));
     println!("{text}");
     assert!(text.contains("made_by_hand(int, char)") && text.contains("made at run time"), "{text}");
     // Neither the process nor its file is needed any more.
     drop(named);
-    let shown: Value =
-        serde_json::from_str(&succeed(hangsnap().args(["show", file, "--json"]))).expect("hangsnap prints JSON");
+    let shown = read(hangsnap().args(["show", file, "--json"]));
     assert_stack("recorded", &shown["threads"][0], &CHAIN);
     assert_eq!(succeed(hangsnap().args(["show", file])), text, "what is shown later is what was printed live");
 }
@@ -105,7 +110,7 @@ fn in_a_container_the_file_is_its_own() {
     let children = format!("/proc/{0}/task/{0}/children", named.victim.pid());
     let children = fs::read_to_string(children).expect("the kernel tells of children");
     until_it_pauses(children.trim());
-    let document = look(children.trim());
+    let document = look_and_hold(children.trim());
     assert_eq!(document["inner_pid"], 1);
     assert_stack("in a container", &document["threads"][0], &CHAIN);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{array, assert_stack, functions, look};
+use super::{array, assert_stack, functions, look, read};
 use crate::support::{Victim, hangsnap, succeed, until, victim_source};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -172,8 +172,7 @@ fn without_the_place_of_its_text() {
     let header = (0..bytes.len() - 32).step_by(32).find(is_header).expect("a table of Go 1.18 or later");
     bytes[header + 24..header + 32].fill(0);
     fs::write(&program, bytes).expect("a program that does not run any more");
-    let shown = succeed(hangsnap().args(["show", file, "--json"]));
-    check("without text", &serde_json::from_str(&shown).expect("hangsnap prints JSON"));
+    check("without text", &read(hangsnap().args(["show", file, "--json"])));
 }
 
 /// Below a signal's handler lies what it interrupted.
