@@ -54,7 +54,7 @@ mod tests {
     fn what_lies_far_off_is_another_image_and_what_lies_between_is_none() {
         let text = b"00400000-00b6e000 r--p 00000000 fe:00 42                     /usr/bin/node\n\
                      00b6f000-025fe000 r-xp 0076f000 fe:00 42                     /usr/bin/node\n\
-                     7fc740003000-7fc74003f000 rwxp 00000000 00:00 0\n\
+                     7fc740003000-7fc74003f000 rwxp 00000000 00:00 0 \n\
                      7fc75fe40000-7fc75ffd2000 r-xp 014c4000 fe:00 42             /usr/bin/node\n\
                      7fc767a1e000-7fc767a44000 r--p 00000000 fe:00 43             /lib/libc.so.6\n\
                      7fc767a44000-7fc767b9a000 r-xp 00026000 fe:00 43             /lib/libc.so.6\n";

@@ -8,9 +8,10 @@ use super::rules::{Cfa, NoRow, Row, Rule};
 use crate::elf::{GoFunction, Pclntab};
 use crate::model::{FileAddress, Register};
 
-/// Functions that nothing returns to or that never return, by name because tables before Go 1.17 do not mark them, and
-/// none marks `mcall`: it leaves its goroutine's stack for good, and what it calls on the scheduler's has no caller there.
-const OUTERMOST: [&str; 4] = ["runtime.goexit", "runtime.mstart", "runtime.rt0_go", "runtime.mcall"];
+/// Functions that nothing has called, by name because tables before Go 1.17 do not mark them.
+const OUTERMOST: [&str; 3] = ["runtime.goexit", "runtime.mstart", "runtime.rt0_go"];
+/// It leaves its goroutine's stack for good and pushes a word onto the scheduler's: what it calls then has no other caller.
+const LEAVES: &str = "runtime.mcall";
 /// Marked as one though a signal's handler returns from it, to the trampoline.
 const HANDLER: &str = "runtime.sigtramp";
 /// What a signal's handler returns to; the second since Go 1.21.
@@ -31,11 +32,15 @@ pub(super) fn row(table: &Pclntab<'_>, address: FileAddress) -> Option<Result<Ro
     if OUTERMOST.contains(&name) || function.is_outermost() && name != HANDLER {
         return Some(Ok(plain(&function, 0, Rule::Undefined, Rule::Undefined)));
     }
+    let depth = function.depth(address);
+    if name == LEAVES && depth.is_some_and(|depth| depth.bytes > 0) {
+        return Some(Ok(plain(&function, 0, Rule::Undefined, Rule::Undefined)));
+    }
     if function.switches_stacks() {
         // What called it may be on another stack, and nothing here tells.
         return Some(Err(NoRow::None));
     }
-    let depth = function.depth(address)?;
+    let depth = depth?;
     let Ok(bytes) = i64::try_from(depth.bytes) else {
         return Some(Err(NoRow::Bad));
     };
