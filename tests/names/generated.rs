@@ -118,7 +118,10 @@ fn in_a_container_the_file_is_its_own() {
 #[test]
 fn a_function_of_javascript() {
     let flags = ["--perf-basic-prof", "--interpreted-frames-native-stack"];
-    let named = Named::start(Command::new("node").args(flags).arg(victim_source("generated.js")));
+    // It writes logs to where it is started.
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut node = Command::new("node");
+    let named = Named::start(node.args(flags).arg(victim_source("generated.js")).current_dir(directory.path()));
     // `*`: compiled and optimised, which the function is while it runs.
     until("the function is compiled", Duration::from_secs(60), || {
         fs::read_to_string(&named.map).is_ok_and(|names| names.contains("JS:*spinsForEver"))
