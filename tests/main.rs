@@ -11,6 +11,7 @@ mod input;
 mod layers;
 mod lifecycle;
 mod limits;
+mod names;
 mod namespaces;
 mod oracle;
 mod proto;

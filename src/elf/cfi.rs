@@ -1,12 +1,16 @@
 //! The sections that hold call frame information, copied out of a file or of memory.
+//!
+//! What lies in `.gnu_debugdata` is unpacked only when somebody asks for what the file itself does not have: that costs
+//! milliseconds, and most programs that are shipped so have all of it outside.
 
 use std::fs::File;
+use std::sync::OnceLock;
 
 use gimli::{BaseAddresses, EhFrameHdr, LittleEndian as Little, Pointer};
 use object::read::elf::ElfFile64;
-use object::{LittleEndian, Object, ObjectSection, ReadCache};
+use object::{LittleEndian, Object, ObjectSection, ReadCache, ReadRef};
 
-use super::{Error, Headers, Image, PositionedFile, is_plausible};
+use super::{Error, Headers, Image, Pclntab, PositionedFile, debugdata, go, is_plausible};
 use crate::model::FileAddress;
 
 /// Larger than the call frame information of any program seen; what claims more is taken to be damaged.
@@ -24,31 +28,41 @@ pub struct Section {
 pub struct CfiSections {
     pub eh_frame_hdr: Option<Section>,
     pub eh_frame: Option<Section>,
-    pub debug_frame: Option<Section>,
+    debug_frame: Option<Section>,
+    packed: Packed,
+    /// What Go's programs have in place of it, or beside it.
+    pub pclntab: Option<Pclntab<'static>>,
     /// What addresses relative to the text or to the data count from (psABI's DW_EH_PE_textrel and datarel).
     pub text: Option<FileAddress>,
     pub got: Option<FileAddress>,
 }
 
+/// A file inside the file, and the `.debug_frame` in it once it was looked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Packed {
+    file: Option<Vec<u8>>,
+    debug_frame: OnceLock<Option<Section>>,
+}
+
 impl CfiSections {
+    /// `.debug_frame`, of the file or of the one inside it.
+    pub fn debug_frame(&self) -> Option<&Section> {
+        let unpacked =
+            || section(&ElfFile64::parse(&*debugdata::unpack(self.packed.file.as_ref()?)?).ok()?, ".debug_frame");
+        self.debug_frame.as_ref().or_else(|| self.packed.debug_frame.get_or_init(unpacked).as_ref())
+    }
+
     /// Reads the sections of a file by its section headers.
     pub fn from_file(file: &File) -> Result<Self, Error> {
         let cache = ReadCache::new(PositionedFile::new(file)?);
         let elf = ElfFile64::<LittleEndian, _>::parse(&cache).map_err(|_| Error::NotElf)?;
-        let section = |name: &str| -> Option<Section> {
-            let section = elf.section_by_name(name)?;
-            let place = section.compressed_file_range().ok()?;
-            if place.uncompressed_size > MAX_SECTION || !is_plausible(&place) {
-                return None;
-            }
-            let data = section.uncompressed_data().ok()?.into_owned();
-            (!data.is_empty()).then(|| Section { address: FileAddress(section.address()), data })
-        };
         let address = |name: &str| elf.section_by_name(name).map(|section| FileAddress(section.address()));
         Ok(Self {
-            eh_frame_hdr: section(".eh_frame_hdr"),
-            eh_frame: section(".eh_frame"),
-            debug_frame: section(".debug_frame"),
+            eh_frame_hdr: section(&elf, ".eh_frame_hdr"),
+            eh_frame: section(&elf, ".eh_frame"),
+            debug_frame: section(&elf, ".debug_frame"),
+            packed: Packed { file: debugdata::packed(&elf).map(<[u8]>::to_vec), ..Packed::default() },
+            pclntab: go::pclntab(&elf).map(Pclntab::into_owned),
             text: address(".text"),
             got: address(".got"),
         })
@@ -57,7 +71,8 @@ impl CfiSections {
     /// Reads the sections of an image without section headers: the search table by its program header, and what it points
     /// at up to the end of the segment that holds it.
     pub fn from_image(headers: &Headers, image: &impl Image) -> Self {
-        Self::try_from_image(headers, image).unwrap_or_default()
+        let pclntab = go::pclntab_of_image(headers, image);
+        Self { pclntab, ..Self::try_from_image(headers, image).unwrap_or_default() }
     }
 
     fn try_from_image(headers: &Headers, image: &impl Image) -> Option<Self> {
@@ -73,6 +88,16 @@ impl CfiSections {
         let eh_frame = read_section(image, eh_frame, rest)?;
         Some(Self { eh_frame_hdr: Some(hdr), eh_frame: Some(eh_frame), ..Self::default() })
     }
+}
+
+fn section<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, LittleEndian, R>, name: &str) -> Option<Section> {
+    let section = elf.section_by_name(name)?;
+    let place = section.compressed_file_range().ok()?;
+    if place.uncompressed_size > MAX_SECTION || !is_plausible(&place) {
+        return None;
+    }
+    let data = section.uncompressed_data().ok()?.into_owned();
+    (!data.is_empty()).then(|| Section { address: FileAddress(section.address()), data })
 }
 
 fn read_section(image: &impl Image, address: FileAddress, size: u64) -> Option<Section> {

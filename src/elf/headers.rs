@@ -5,7 +5,7 @@ use object::elf::{self, FileHeader64, NT_GNU_BUILD_ID, PF_X, PT_GNU_EH_FRAME, PT
 use object::pod;
 use object::read::elf::NoteIterator;
 
-use super::{Error, Image};
+use super::{Error, Image, go};
 use crate::model::{BuildId, FileAddress};
 
 /// More program headers than any linker makes.
@@ -112,8 +112,27 @@ impl Headers {
         })
     }
 
+    /// Whether code lies there.
+    pub(super) fn is_code(&self, address: FileAddress) -> bool {
+        let inside = |load: &Load| address.0.checked_sub(load.address.0).is_some_and(|inside| inside < load.file_size);
+        self.loads.iter().any(|load| load.executable && inside(load))
+    }
+
     /// The build-id, from the first note segment that has one.
     pub fn build_id(&self, image: &impl Image) -> Option<BuildId> {
+        self.in_notes(image, |name, kind, id| {
+            let is_one = name == elf::ELF_NOTE_GNU && kind == NT_GNU_BUILD_ID;
+            (is_one && !id.is_empty() && id.len() <= MAX_BUILD_ID).then(|| BuildId(id.to_vec()))
+        })
+    }
+
+    /// Whether a note says that Go built it.
+    pub(super) fn is_go(&self, image: &impl Image) -> bool {
+        self.in_notes(image, |name, _, _| (name == go::NOTE).then_some(())).is_some()
+    }
+
+    /// What is first found in a note, of which name, type and content are told.
+    fn in_notes<T>(&self, image: &impl Image, look: impl Fn(&[u8], elf::NoteType, &[u8]) -> Option<T>) -> Option<T> {
         self.notes.iter().find_map(|&(address, size, align)| {
             let mut notes = vec![0; usize::try_from(size).ok()?];
             if !image.read(address, &mut notes) {
@@ -122,9 +141,8 @@ impl Headers {
             let align = if align == 8 { 8 } else { 4 };
             let mut iterator = NoteIterator::<Header>::new(LittleEndian, align, &notes).ok()?;
             while let Ok(Some(note)) = iterator.next() {
-                if note.name() == elf::ELF_NOTE_GNU && note.n_type(LittleEndian) == NT_GNU_BUILD_ID {
-                    let id = note.desc();
-                    return (!id.is_empty() && id.len() <= MAX_BUILD_ID).then(|| BuildId(id.to_vec()));
+                if let Some(found) = look(note.name(), note.n_type(LittleEndian), note.desc()) {
+                    return Some(found);
                 }
             }
             None

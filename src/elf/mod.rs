@@ -1,5 +1,5 @@
-//! ELF images, in files and in the memory of a process: headers, build-ids, the sections an unwinder needs, and how to
-//! open a file that a target named.
+//! ELF images, in files and in the memory of a process: headers, build-ids, the sections an unwinder needs, Go's table of
+//! functions, and how to open a file that a target named.
 //!
 //! Promises: all input is hostile. Sizes are bounded before anything is allocated, nothing panics, and a path is opened
 //! only below a given root and as a regular file. Files are read with pread and never mapped: a
@@ -7,13 +7,19 @@
 //! symbols; `symbols` does.
 
 mod cfi;
+mod debugdata;
+mod go;
 mod headers;
 mod open;
+mod pclntab;
 mod positioned;
 
 pub use cfi::{CfiSections, Section};
+pub use debugdata::debugdata;
+pub use go::pclntab;
 pub use headers::Headers;
 pub use open::open_below;
+pub use pclntab::{Depth, GoFunction, Pclntab};
 pub use positioned::PositionedFile;
 
 use object::{CompressedFileRange, CompressionFormat};

@@ -20,6 +20,17 @@ pub struct Frame {
     pub found: FoundBy,
 }
 
+impl Frame {
+    /// An address inside the instruction that the frame is about, where it lies in no module.
+    pub fn outside(&self) -> Option<RuntimeAddress> {
+        match self.code {
+            CodeAddress::Pc(Place::Outside(address)) => Some(CodeAddress::Pc(address).lookup()),
+            CodeAddress::Return(Place::Outside(address)) => Some(CodeAddress::Return(address).lookup()),
+            CodeAddress::Pc(Place::InModule { .. }) | CodeAddress::Return(Place::InModule { .. }) => None,
+        }
+    }
+}
+
 /// How a frame came to be known, from the surest to the least sure.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum FoundBy {

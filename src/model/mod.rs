@@ -3,10 +3,11 @@
 //!
 //! Promises: plain data, equal when the facts are equal, no I/O, no unsafe, nothing that can fail. A snapshot holds what
 //! was seen (registers, addresses, module identities, states) and how it was seen; names of functions, source lines and
-//! verdicts are computed when it is viewed and have no place here.
+//! verdicts are computed when it is viewed and have no place here, but for names that only the process itself could tell.
 
 mod address;
 mod frame;
+mod generated;
 mod ids;
 mod module;
 mod notice;
@@ -18,6 +19,7 @@ mod thread;
 
 pub use address::{Bias, CodeAddress, FileAddress, RuntimeAddress};
 pub use frame::{FoundBy, Frame, Gap, Place, Stack, WalkEnd};
+pub use generated::GeneratedCode;
 pub use ids::{BuildId, Pid, ProcessId, StartTime, Tid};
 pub use module::{Module, ModuleIndex};
 pub use notice::{Cause, Notice, Reason, Subject};

@@ -48,6 +48,8 @@ pub enum Reason {
     FileReplaced,
     /// The file could not be opened or is not what it should be.
     FileUnreadable { why: String },
+    /// The file in which the process names code that it made could not be opened or is not what it should be.
+    NamesUnreadable { why: String },
     /// Threads were still being created when the snapshot ended; there may be some that it never saw.
     ThreadsStillAppearing,
     /// The thread was running, and nothing was to be stopped.
@@ -109,6 +111,7 @@ impl fmt::Display for Reason {
                 f.write_str("the file on disk is not the one that is running; read from memory instead")
             }
             Self::FileUnreadable { why } => write!(f, "its file could not be used ({why}); read from memory instead"),
+            Self::NamesUnreadable { why } => write!(f, "code that it made has no names: its file of them {why}"),
             Self::ThreadsStillAppearing => {
                 f.write_str("threads were still being created when the snapshot ended; some may be missing")
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Frame, MemoryPiece, Module, Notice, Place, ProcessId, Thread, Tid};
+use super::{Frame, GeneratedCode, MemoryPiece, Module, Notice, Place, ProcessId, Thread, Tid};
 
 /// Which threads may be held, and which at the same time. The least intrusive comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -64,6 +64,9 @@ pub struct Snapshot {
     pub threads: Vec<Thread>,
     /// What was copied of the process's memory for no thread in particular.
     pub memory: Vec<MemoryPiece>,
+    /// What the process told of code in no file, at each address that a frame is looked up by, in the order of addresses.
+    /// Nobody else could tell, and later not even the process.
+    pub generated: Vec<GeneratedCode>,
     pub notices: Vec<Notice>,
 }
 
@@ -79,6 +82,12 @@ impl Snapshot {
             Place::InModule { module, .. } => self.modules.get(module.0 as usize),
             Place::Outside(_) => None,
         }
+    }
+
+    /// The generated code that a frame lies in.
+    pub fn generated_code(&self, frame: &Frame) -> Option<&GeneratedCode> {
+        let number = self.generated.binary_search_by_key(&frame.outside()?, |code| code.address).ok()?;
+        self.generated.get(number)
     }
 
     /// The threads of this id or of this name.

@@ -3,11 +3,11 @@
 use super::{AddressSpace, Sample};
 use crate::capture::{Captured, CapturedThread, Context};
 use crate::model::{
-    FloatingPoint, Notice, Process, Reason, Register, Registers, RuntimeAddress, Snapshot, Subject, SystemCall, Thread,
-    WalkEnd,
+    FloatingPoint, Frame, Notice, Process, Reason, Register, Registers, RuntimeAddress, Snapshot, Subject, SystemCall,
+    Thread, WalkEnd,
 };
 use crate::proc::BlockedCall;
-use crate::target::{Errands, Loader, Reach};
+use crate::target::{Errands, Loader, Reach, generated_code};
 use crate::unwind::{StackMemory, Unwinder};
 
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.
@@ -25,7 +25,7 @@ impl Assembler {
         let Captured { taken, process, window, took, stop, map, threads: copies, memory: pieces, .. } = captured;
         let mut notices = captured.notices;
         let reach = Reach::new(memory, captured.memory_is_readable, self.errands.clone());
-        let source = self.loader.modules(process.id, root, &map, &reach);
+        let source = self.loader.modules(process.id, root.clone(), &map, &reach);
         let mut space = AddressSpace::new(source, &map, &reach);
         self.unwinder.forget_unloaded();
         let mut threads = Vec::with_capacity(copies.len());
@@ -33,11 +33,14 @@ impl Assembler {
             threads.push(thread(&mut self.unwinder, copy, &mut space, &mut notices));
         }
         let (modules, lost_modules) = space.into_modules();
+        let frames = threads.iter().flat_map(|thread| &thread.stack.frames);
+        let (generated, refused) = generated_code(&process, &root, &reach, frames.filter_map(Frame::outside).collect());
+        notices.extend(refused);
         notices.extend(lost_modules);
         if captured.memory_is_readable && !reach.is_readable() {
             notices.push(Notice { subject: Subject::Process, reason: Reason::MemoryBlocked });
         }
-        Snapshot { number, taken, process, stop, window, took, modules, threads, memory: pieces, notices }
+        Snapshot { number, taken, process, stop, window, took, modules, threads, memory: pieces, generated, notices }
     }
 
     /// Forgets the modules of a process that has ended.

@@ -215,6 +215,7 @@ fn frame_line(
             writeln!(out, " in {}+{address}", Foreign(module.name()))
         }
         (Some(module), _) => writeln!(out, " in {}", Foreign(module.name())),
+        (None, Place::Outside(address)) if function.name.is_some() => writeln!(out, " at {address}, made at run time"),
         (None, Place::Outside(address)) => writeln!(out, " at {address}, in no file"),
         (None, Place::InModule { address, .. }) => {
             writeln!(out, " at {address} of an unknown file")

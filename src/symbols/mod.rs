@@ -5,11 +5,14 @@
 //! that memory is bounded by the largest module. What cannot be named stays unnamed; that is not an error.
 //!
 //! Debug information comes from the file itself, from a separate file found by build-id or debug link, or through both
-//! from a supplementary file (dwz); names alone from the symbol tables.
+//! from a supplementary file (dwz); names alone from the symbol tables, those of the file inside a stripped file
+//! (`.gnu_debugdata`) too; names and lines of Go's functions from Go's own table. Code in no
+//! file has the names that its process told.
 
 mod demangle;
 mod dwarf;
 mod finder;
+mod go;
 mod table;
 mod units;
 mod variable;
@@ -21,8 +24,8 @@ use std::thread;
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ReadCache, ReadRef};
 
-use crate::elf::PositionedFile;
-use crate::model::{BuildId, CodeAddress, FileAddress, Frame, Module, Place, Snapshot};
+use crate::elf::{PositionedFile, debugdata, pclntab};
+use crate::model::{BuildId, CodeAddress, FileAddress, Frame, Module, Place, RuntimeAddress, Snapshot};
 
 pub use finder::Finder;
 pub use variable::find_symbol;
@@ -43,6 +46,8 @@ type ModuleKey = (String, Option<BuildId>);
 #[derive(Default)]
 pub struct Names {
     modules: HashMap<ModuleKey, HashMap<FileAddress, Vec<Function>>>,
+    /// By the snapshot's number, because code is made and thrown away while a process runs.
+    generated: HashMap<(u64, RuntimeAddress), Vec<Function>>,
     missing: Vec<ModuleKey>,
 }
 
@@ -56,11 +61,16 @@ impl Names {
     /// Names every frame of these snapshots, one module after another on each CPU.
     pub fn resolve<'a>(finder: &Finder, snapshots: impl IntoIterator<Item = &'a Snapshot>) -> Self {
         let mut wanted: BTreeMap<ModuleKey, (&Module, BTreeSet<FileAddress>)> = BTreeMap::new();
+        let mut generated = HashMap::new();
         for snapshot in snapshots {
             for frame in snapshot.threads.iter().flat_map(|thread| &thread.stack.frames) {
                 if let (Some(module), Some(address)) = (snapshot.module_of(frame), file_address(frame)) {
                     let entry = wanted.entry(key(module)).or_insert_with(|| (module, BTreeSet::new()));
                     entry.1.insert(address);
+                }
+                if let Some(code) = snapshot.generated_code(frame) {
+                    let function = || vec![Function { name: Some(code.name.clone()), ..Function::default() }];
+                    generated.entry((snapshot.number, code.address)).or_insert_with(function);
                 }
             }
         }
@@ -92,7 +102,8 @@ impl Names {
         let mut missing: Vec<ModuleKey> =
             modules.iter().filter(|(_, resolved)| !resolved.file_found).map(|(key, _)| key.clone()).collect();
         missing.sort_unstable();
-        Self { modules: modules.into_iter().map(|(key, resolved)| (key, resolved.functions)).collect(), missing }
+        let modules = modules.into_iter().map(|(key, resolved)| (key, resolved.functions)).collect();
+        Self { modules, generated, missing }
     }
 
     /// The modules of which no file was found here, by path and build-id: their frames have no names.
@@ -102,8 +113,12 @@ impl Names {
 
     /// The functions at a frame, innermost inlined one first. Empty when nothing is known.
     pub fn of(&self, snapshot: &Snapshot, frame: &Frame) -> &[Function] {
-        let found =
-            snapshot.module_of(frame).and_then(|module| self.modules.get(&key(module))?.get(&file_address(frame)?));
+        let found = match frame.outside() {
+            Some(address) => self.generated.get(&(snapshot.number, address)),
+            None => {
+                snapshot.module_of(frame).and_then(|module| self.modules.get(&key(module))?.get(&file_address(frame)?))
+            }
+        };
         found.map_or(&[], Vec::as_slice)
     }
 }
@@ -172,11 +187,21 @@ impl Resolution<'_> {
                 }
             }
         }
+        if let Some(table) = pclntab(&elf) {
+            for (address, functions) in go::functions(&table, self.addresses) {
+                if self.functions.get(&address).is_none_or(|known| known[0].line.is_none()) {
+                    self.functions.insert(address, functions);
+                }
+            }
+        }
         self.add_symbols(&elf);
     }
 
     fn add_symbols<'d, R: ReadRef<'d>>(&mut self, elf: &ElfFile64<'d, LittleEndian, R>) {
-        for (address, symbol) in table::symbols(elf, self.addresses) {
+        // Unpacking takes a while, and debug information may have told everything.
+        let unpacked = if self.is_complete() { None } else { debugdata(elf) };
+        let inside = unpacked.as_deref().and_then(|bytes| ElfFile64::parse(bytes).ok());
+        for (address, symbol) in table::symbols(elf, inside.as_ref(), self.addresses) {
             let functions = self.functions.entry(address).or_insert_with(|| vec![Function::default()]);
             if let Some(outermost) = functions.last_mut()
                 // Debug information without linkage names has only the last word of a Rust or C++ name.

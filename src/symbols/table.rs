@@ -9,11 +9,11 @@ use super::demangle::demangle;
 use crate::model::FileAddress;
 
 /// The best symbol for an address so far.
-struct Candidate<'d> {
+struct Candidate<'n> {
     start: u64,
     sized: bool,
     global: bool,
-    name: &'d str,
+    name: &'n str,
 }
 
 /// The name of a symbol.
@@ -25,12 +25,30 @@ pub(super) struct Symbol {
 
 /// The function symbols that these addresses lie in.
 ///
-/// One pass over the tables: a program has far more symbols than a snapshot has addresses.
-pub(super) fn symbols<'d, R: ReadRef<'d>>(
+/// `inside` is the file inside the file (`.gnu_debugdata`): it lacks the symbols that the outer one exports.
+pub(super) fn symbols<'d, 'i, R: ReadRef<'d>>(
     elf: &ElfFile64<'d, LittleEndian, R>,
+    inside: Option<&ElfFile64<'i, LittleEndian, &'i [u8]>>,
     addresses: &BTreeSet<FileAddress>,
 ) -> Vec<(FileAddress, Symbol)> {
-    let mut best: HashMap<FileAddress, Candidate<'d>> = HashMap::new();
+    let mut best = HashMap::new();
+    consider(&mut best, elf, addresses);
+    if let Some(inside) = inside {
+        consider(&mut best, inside, addresses);
+    }
+    let named = |candidate: Candidate<'_>| {
+        let name = demangle(candidate.name);
+        Symbol { is_mangled: name != candidate.name, name }
+    };
+    best.into_iter().map(|(address, candidate)| (address, named(candidate))).collect()
+}
+
+/// One pass over the tables of a file: a program has far more symbols than a snapshot has addresses.
+fn consider<'n, 'd: 'n, R: ReadRef<'d>>(
+    best: &mut HashMap<FileAddress, Candidate<'n>>,
+    elf: &ElfFile64<'d, LittleEndian, R>,
+    addresses: &BTreeSet<FileAddress>,
+) {
     // A symbol without a size (assembly) reaches to whatever comes next; more than this is not one function.
     const UNSIZED_REACH: u64 = 4096;
     for symbol in elf.symbols().chain(elf.dynamic_symbols()) {
@@ -62,11 +80,6 @@ pub(super) fn symbols<'d, R: ReadRef<'d>>(
             }
         }
     }
-    let named = |candidate: Candidate<'_>| {
-        let name = demangle(candidate.name);
-        Symbol { is_mangled: name != candidate.name, name }
-    };
-    best.into_iter().map(|(address, candidate)| (address, named(candidate))).collect()
 }
 
 impl Candidate<'_> {

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Reach;
+use super::groups::{Group, groups};
 use crate::elf::{self, CfiSections, Headers, Image, open_below};
 use crate::model::{
     Bias, BuildId, FileAddress, Module, ModuleIndex, Notice, ProcessId, Reason, RuntimeAddress, Subject,
 };
-use crate::proc::{Backing, Mapping, MemoryMap};
+use crate::proc::{Backing, MemoryMap};
 
 /// The vdso is two pages; anything that claims to be much larger is not one.
 const MAX_VDSO: u64 = 1 << 20;
@@ -61,13 +62,6 @@ pub struct Source<'a> {
     /// The same number for the same modules at the same addresses of the same process.
     pub layout: u64,
     pub notices: Vec<Notice>,
-}
-
-/// A group of mappings that belong to one image.
-struct Group<'m> {
-    first: &'m Mapping,
-    code: Option<&'m Mapping>,
-    end: RuntimeAddress,
 }
 
 impl Loader {
@@ -121,31 +115,6 @@ impl Loader {
         self.layouts.remove(&process);
         self.by_place.retain(|(owner, ..), _| *owner != process);
     }
-}
-
-/// Mappings of one file in ascending order of offset are one image, whatever anonymous memory lies between them; a
-/// lower offset begins another copy. Only images with code matter.
-fn groups(map: &MemoryMap) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
-    for mapping in map.iter() {
-        if mapping.backing == Backing::Anonymous || mapping.backing == Backing::MainStack {
-            continue;
-        }
-        let code = mapping.executable.then_some(mapping);
-        match groups.last_mut() {
-            Some(group)
-                if group.first.backing == mapping.backing
-                    && mapping.backing != Backing::Vdso
-                    && mapping.offset > group.first.offset =>
-            {
-                group.end = mapping.range.end;
-                group.code = group.code.or(code);
-            }
-            _ => groups.push(Group { first: mapping, code, end: mapping.range.end }),
-        }
-    }
-    groups.retain(|group| group.code.is_some());
-    groups
 }
 
 impl Group<'_> {

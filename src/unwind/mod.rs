@@ -13,6 +13,7 @@ mod evaluate;
 mod expression;
 mod frame_pointer;
 mod kept;
+mod pclntab;
 mod prologue;
 mod quick;
 mod recover;

@@ -38,6 +38,8 @@ enum Way {
 struct Step {
     base: Register,
     offset: i32,
+    /// One bit for each of `KEPT` that is unknown in the caller.
+    lost: u8,
     /// One bit for each of `KEPT` that lies on the stack, and where, from the CFA.
     saved: u8,
     slots: [i16; KEPT.len()],
@@ -52,13 +54,14 @@ impl Step {
         if row.signal_frame || row.return_address != Register::Rip {
             return None;
         }
-        let mut step = Self { base, offset: i32::try_from(offset).ok()?, saved: 0, slots: [0; KEPT.len()] };
+        let mut step = Self { base, offset: i32::try_from(offset).ok()?, lost: 0, saved: 0, slots: [0; KEPT.len()] };
         for register in Register::ALL {
             let kept = KEPT.iter().position(|kept| *kept == register);
             match (row.rules[register as usize], kept) {
                 (Rule::Offset(-8), None) if register == Register::Rip => {}
                 (_, None) if register == Register::Rip => return None,
                 (Rule::Unspecified, _) | (Rule::Same, Some(_)) | (Rule::Undefined, None) => {}
+                (Rule::Undefined, Some(index)) => step.lost |= 1 << index,
                 (Rule::Offset(offset), Some(index)) => {
                     step.saved |= 1 << index;
                     step.slots[index] = i16::try_from(offset).ok()?;
@@ -118,6 +121,11 @@ impl UsualCaller<'_> {
     #[inline]
     pub(super) fn restore(self, registers: &mut RegisterFile, stack: &StackMemory<'_>) {
         registers.forget_all_but(&KEPT);
+        let mut lost = self.step.lost;
+        while lost != 0 {
+            registers.forget(KEPT[lost.trailing_zeros() as usize]);
+            lost &= lost - 1;
+        }
         let mut saved = self.step.saved;
         while saved != 0 {
             let index = saved.trailing_zeros() as usize;

@@ -12,6 +12,7 @@ use gimli::{
     LittleEndian, RegisterRule, UnwindContext, UnwindExpression, UnwindOffset, UnwindSection, UnwindTableRow,
 };
 
+use super::pclntab;
 use crate::elf::{CfiSections, Section};
 use crate::model::{FileAddress, Register};
 
@@ -40,7 +41,7 @@ impl StoredExpression {
     pub(super) fn bytes<'a>(&self, sections: &'a CfiSections) -> Option<gimli::Expression<Bytes<'a>>> {
         match self.section {
             SectionKind::EhFrame => self.place.get(&eh_frame(sections.eh_frame.as_ref()?)).ok(),
-            SectionKind::DebugFrame => self.place.get(&debug_frame(sections.debug_frame.as_ref()?)).ok(),
+            SectionKind::DebugFrame => self.place.get(&debug_frame(sections.debug_frame()?)).ok(),
         }
     }
 }
@@ -145,10 +146,13 @@ impl ModuleRules {
         if let Some(row) = self.rows.get(&address) {
             return row.clone();
         }
-        let row = match self.row_of_eh_frame(address) {
+        // Go's own table comes first, and what it does not know of its functions nothing else does: what Go's linker writes
+        // into `.debug_frame` marks neither the outermost functions nor those that change to another stack.
+        let go = self.sections.pclntab.as_ref().and_then(|table| pclntab::row(table, address));
+        let row = go.unwrap_or_else(|| match self.row_of_eh_frame(address) {
             Err(NoRow::None) => self.row_of_debug_frame(address),
             found => found,
-        };
+        });
         let row = row.map(Arc::new);
         if self.rows.len() == MAX_CACHED_ROWS {
             self.rows.clear();
@@ -181,7 +185,7 @@ impl ModuleRules {
 
     fn row_of_debug_frame(&mut self, address: FileAddress) -> Result<Row, NoRow> {
         let sections = self.sections.clone();
-        let section = debug_frame(sections.debug_frame.as_ref().ok_or(NoRow::None)?);
+        let section = debug_frame(sections.debug_frame().ok_or(NoRow::None)?);
         let index = self.debug_index.get_or_insert_with(|| index(&section, &self.bases));
         let offset = lookup(index, address).ok_or(NoRow::None)?;
         self.evaluate(&section, SectionKind::DebugFrame, offset, address)

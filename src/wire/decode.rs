@@ -7,8 +7,8 @@ use prost::Message;
 
 use super::{Error, Record, notice, pb};
 use crate::model::{
-    Bias, BuildId, CodeAddress, FileAddress, FloatingPoint, FoundBy, Frame, Gap, Hold, KernelWait, MemoryOf,
-    MemoryPiece, Module, ModuleIndex, Pid, Place, Policy, Process, ProcessId, Recording, Register, Registers,
+    Bias, BuildId, CodeAddress, FileAddress, FloatingPoint, FoundBy, Frame, Gap, GeneratedCode, Hold, KernelWait,
+    MemoryOf, MemoryPiece, Module, ModuleIndex, Pid, Place, Policy, Process, ProcessId, Recording, Register, Registers,
     RuntimeAddress, Scheduling, SignalSet, SignalSets, Snapshot, SpecialRegisters, Stack, StartTime, StopMode,
     SystemCall, Thread, ThreadState, ThreadStatus, Tid, Timestamp, WalkEnd,
 };
@@ -73,6 +73,7 @@ impl Decoder {
                 .map(|thread| self.thread(thread, &places))
                 .collect::<Result<_, _>>()?,
             memory: message.memory.into_iter().map(memory).collect::<Result<_, _>>()?,
+            generated: message.generated.iter().map(|code| self.generated(code)).collect::<Result<_, _>>()?,
             notices: message
                 .notices
                 .into_iter()
@@ -112,6 +113,11 @@ impl Decoder {
 
     fn string(&self, number: u32) -> Result<String, Error> {
         self.strings.get(number as usize).cloned().ok_or(Error::Dangling("a string"))
+    }
+
+    fn generated(&self, code: &pb::GeneratedCode) -> Result<GeneratedCode, Error> {
+        let range = RuntimeAddress(code.start)..RuntimeAddress(code.end);
+        Ok(GeneratedCode { address: RuntimeAddress(code.address), range, name: self.string(code.name)? })
     }
 
     fn thread(&self, thread: pb::Thread, places: &HashMap<u32, ModuleIndex>) -> Result<Thread, Error> {

@@ -7,8 +7,8 @@ use prost::Message;
 
 use super::{notice, pb};
 use crate::model::{
-    CodeAddress, FoundBy, Frame, Gap, Hold, MemoryOf, MemoryPiece, Module, Place, Recording, Registers, Snapshot,
-    Stack, StopMode, SystemCall, Thread, ThreadStatus, WalkEnd,
+    CodeAddress, FoundBy, Frame, Gap, GeneratedCode, Hold, MemoryOf, MemoryPiece, Module, Place, Recording, Registers,
+    Snapshot, Stack, StopMode, SystemCall, Thread, ThreadStatus, WalkEnd,
 };
 
 /// Rows that were given numbers, and those of them that the current record brings.
@@ -85,6 +85,7 @@ impl Encoder {
             command: process.command.iter().map(|word| self.string(word)).collect(),
         };
         let threads = snapshot.threads.iter().map(|thread| self.thread(thread, &modules)).collect();
+        let generated = snapshot.generated.iter().map(|code| self.generated(code)).collect();
         let notices = snapshot.notices.iter().map(|lost| notice::encode(lost, |path| self.string(path))).collect();
         let (strings_before, strings) = self.strings.take();
         let (modules_before, new_modules) = self.modules.take();
@@ -112,6 +113,7 @@ impl Encoder {
             notices,
             took_ns: nanoseconds(snapshot.took),
             memory: snapshot.memory.iter().map(memory).collect(),
+            generated,
         };
         pb::Record { kind: Some(pb::record::Kind::Snapshot(message)) }.encode_to_vec()
     }
@@ -133,6 +135,11 @@ impl Encoder {
             end: module.range.end.0,
             image: module.image.as_deref().unwrap_or_default().to_vec(),
         })
+    }
+
+    fn generated(&mut self, code: &GeneratedCode) -> pb::GeneratedCode {
+        let GeneratedCode { address, range, name } = code;
+        pb::GeneratedCode { address: address.0, start: range.start.0, end: range.end.0, name: self.string(name) }
     }
 
     fn thread(&mut self, thread: &Thread, modules: &[u32]) -> pb::Thread {

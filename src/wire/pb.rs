@@ -73,6 +73,26 @@ pub struct Snapshot {
     /// What was copied of the process's memory for no thread in particular.
     #[prost(message, repeated, tag = "12")]
     pub memory: ::prost::alloc::vec::Vec<Memory>,
+    /// What the process said of code that it made itself: a row for each address that a frame is looked up by, in the order
+    /// of addresses.
+    #[prost(message, repeated, tag = "13")]
+    pub generated: ::prost::alloc::vec::Vec<GeneratedCode>,
+}
+/// Code that lies in no file. What made it wrote its name into /tmp/perf-PID.map, which is gone with the process: so the
+/// name is kept as a fact, although all other names are found by whoever reads the file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GeneratedCode {
+    /// The run-time address in question.
+    #[prost(fixed64, tag = "1")]
+    pub address: u64,
+    /// Where the code begins that it lies in, and the address after its last.
+    #[prost(fixed64, tag = "2")]
+    pub start: u64,
+    #[prost(fixed64, tag = "3")]
+    pub end: u64,
+    /// Row number of a string: the name as it was written. Bytes that are not UTF-8 are replaced by U+FFFD.
+    #[prost(uint32, tag = "4")]
+    pub name: u32,
 }
 /// New rows of the four tables, and how many rows came before them in the file or since the tables began anew.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -314,7 +334,7 @@ pub struct Notice {
     pub module_path_plus_one: u32,
     #[prost(
         oneof = "notice::Reason",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23"
     )]
     pub reason: ::core::option::Option<notice::Reason>,
 }
@@ -379,6 +399,9 @@ pub mod notice {
         /// The process that traces died while it was busy with it.
         #[prost(message, tag = "22")]
         TracerDied(super::Nothing),
+        /// The file with the names of code that the process made could not be used; why, in words.
+        #[prost(string, tag = "23")]
+        NamesUnreadable(::prost::alloc::string::String),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

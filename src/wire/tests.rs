@@ -92,6 +92,11 @@ fn everything(number: u64) -> Snapshot {
         range: RuntimeAddress(1)..RuntimeAddress(2),
         image: image.map(Into::into),
     };
+    let generated = |address, range: std::ops::Range<u64>, name: &str| GeneratedCode {
+        address: RuntimeAddress(address),
+        range: RuntimeAddress(range.start)..RuntimeAddress(range.end),
+        name: name.into(),
+    };
     Snapshot {
         number,
         taken: Timestamp { realtime_ns: -5, monotonic_ns: 77 },
@@ -108,8 +113,10 @@ fn everything(number: u64) -> Snapshot {
         modules: vec![module("/bin/x", None, None), module("[vdso]", Some(&[1, 2]), Some(b"ELF"))],
         threads: (1..).zip(ends).map(thread).collect(),
         memory: memory(),
+        generated: vec![generated(0x30, 0x20..0x40, "~f \u{fffd}"), generated(0xdead, 0..u64::MAX, "")],
         notices: vec![
             notice(Subject::Process, Reason::ThreadsStillAppearing),
+            notice(Subject::Process, Reason::NamesUnreadable { why: "is a FIFO".into() }),
             notice(Subject::Thread(Tid(5)), Reason::Running),
             notice(Subject::Thread(Tid(5)), Reason::Unsteady),
             notice(Subject::Thread(Tid(5)), Reason::Disturbed(call)),

@@ -1,0 +1,14 @@
+//! Code that a process made itself, as it told of it.
+
+use std::ops::Range;
+
+use super::RuntimeAddress;
+
+/// An address in code of no file, and what the process called that code at the time.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct GeneratedCode {
+    pub address: RuntimeAddress,
+    /// The code it lies in.
+    pub range: Range<RuntimeAddress>,
+    pub name: String,
+}

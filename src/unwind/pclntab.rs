@@ -1,0 +1,82 @@
+//! Rules for Go's functions, from the table by which Go's runtime walks its own stacks.
+//!
+//! The table tells how far above the stack pointer the return address lies, and which functions are the outermost ones or
+//! change to another stack, about which call frame information of Go's says nothing. Go's functions keep no register for
+//! their callers but rbp; frames of C below them (a callback's) get nothing else.
+
+use super::rules::{Cfa, NoRow, Row, Rule};
+use crate::elf::{GoFunction, Pclntab};
+use crate::model::{FileAddress, Register};
+
+/// Functions that nothing has called, by name because tables before Go 1.17 do not mark them.
+const OUTERMOST: [&str; 3] = ["runtime.goexit", "runtime.mstart", "runtime.rt0_go"];
+/// It leaves its goroutine's stack for good and pushes a word onto the scheduler's: what it calls then has no other caller.
+const LEAVES: &str = "runtime.mcall";
+/// Marked as one though a signal's handler returns from it, to the trampoline.
+const HANDLER: &str = "runtime.sigtramp";
+/// What a signal's handler returns to; the second since Go 1.21.
+const TRAMPOLINES: [&str; 2] = ["runtime.sigreturn", "runtime.sigreturn__sigaction"];
+/// The longest instruction with which rbp is saved once there is room for it.
+const SAVING: u64 = 8;
+
+/// The rules at an address inside the instruction in question. None where the table does not know the address.
+pub(super) fn row(table: &Pclntab<'_>, address: FileAddress) -> Option<Result<Row, NoRow>> {
+    // A handler's return address is the trampoline's first instruction, and look-ups are made one byte before.
+    if let Some(next) = table.function(address.offset(1))
+        && TRAMPOLINES.contains(&name(&next))
+    {
+        return Some(Ok(trampoline(&next)));
+    }
+    let function = table.function(address)?;
+    let name = name(&function);
+    if OUTERMOST.contains(&name) || function.is_outermost() && name != HANDLER {
+        return Some(Ok(plain(&function, 0, Rule::Undefined, Rule::Undefined)));
+    }
+    let depth = function.depth(address);
+    if name == LEAVES && depth.is_some_and(|depth| depth.bytes > 0) {
+        return Some(Ok(plain(&function, 0, Rule::Undefined, Rule::Undefined)));
+    }
+    if function.switches_stacks() {
+        // What called it may be on another stack, and nothing here tells.
+        return Some(Err(NoRow::None));
+    }
+    let depth = depth?;
+    let Ok(bytes) = i64::try_from(depth.bytes) else {
+        return Some(Err(NoRow::Bad));
+    };
+    let frame_pointer = match bytes {
+        0 => Rule::Same,
+        // Below the return address, once the instruction after the one that made room is done. Assembly may push anything.
+        _ if !function.is_assembly() && address.0.wrapping_sub(depth.since.0) >= SAVING => Rule::Offset(-16),
+        _ => Rule::Undefined,
+    };
+    Some(Ok(plain(&function, bytes, Rule::Offset(-8), frame_pointer)))
+}
+
+/// The name, without what linkers add to tell calling conventions apart.
+fn name<'t>(function: &'t GoFunction<'_>) -> &'t str {
+    let name = function.name().unwrap_or_default();
+    name.strip_suffix(".abi0").unwrap_or(name)
+}
+
+fn plain(function: &GoFunction<'_>, depth: i64, return_address: Rule, frame_pointer: Rule) -> Row {
+    let mut rules = [Rule::Undefined; Register::ALL.len()];
+    rules[Register::Rsp as usize] = Rule::Unspecified;
+    rules[Register::Rbp as usize] = frame_pointer;
+    rules[Register::Rip as usize] = return_address;
+    let cfa = Cfa::Offset(Register::Rsp, depth.saturating_add(8));
+    Row { cfa, rules, return_address: Register::Rip, signal_frame: false, function: function.range.clone() }
+}
+
+/// The kernel's saved context begins where the stack pointer points when a handler has returned (`struct ucontext` of
+/// asm/ucontext.h): 40 bytes, and then the registers.
+fn trampoline(function: &GoFunction<'_>) -> Row {
+    use Register::{R8, R9, R10, R11, R12, R13, R14, R15, Rax, Rbp, Rbx, Rcx, Rdi, Rdx, Rip, Rsi, Rsp};
+    const SAVED: [Register; 17] = [R8, R9, R10, R11, R12, R13, R14, R15, Rdi, Rsi, Rbp, Rbx, Rdx, Rax, Rcx, Rsp, Rip];
+    let mut rules = [Rule::Undefined; Register::ALL.len()];
+    for (register, place) in SAVED.into_iter().zip((40..).step_by(8)) {
+        rules[register as usize] = Rule::Offset(place);
+    }
+    let cfa = Cfa::Offset(Register::Rsp, 0);
+    Row { cfa, rules, return_address: Rip, signal_frame: true, function: function.range.clone() }
+}
