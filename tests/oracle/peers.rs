@@ -51,10 +51,11 @@ pub fn gdb(pid: &str) -> Peer {
     Peer { name: "gdb", stacks, complaints }
 }
 
-/// `Thread 3 (Thread 0x7f0c6d9ff6c0 (LWP 4711) "name"):`
+/// `Thread 3 (Thread 0x7f0c6d9ff6c0 (LWP 4711) "name"):`, or `Thread 3 (LWP 4711 "name"):` where gdb does not know the C
+/// library.
 fn thread_of_gdb(line: &str) -> Option<i32> {
     let (_, rest) = line.strip_prefix("Thread ")?.split_once("(LWP ")?;
-    rest.split_once(')')?.0.parse().ok()
+    rest.split([')', ' ']).next()?.parse().ok()
 }
 
 /// `#1  0x000055d1a09cb7a9 in wait (number=...) at wait.c:125`. Without an address it is the function that the one
