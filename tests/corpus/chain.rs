@@ -17,8 +17,8 @@ const ROOTS: [&str; 5] = ["start", "clone", "clone3", "start_context", "runtime.
 enum Token {
     /// A frame of this function (None: of any), at this address if it is known.
     Frame { name: Option<String>, address: Option<u64> },
-    /// As many frames of this function.
-    Recursion { name: String, depth: usize },
+    /// As many frames of this function; None: one or more.
+    Recursion { name: String, depth: Option<usize> },
     /// Any frames of functions that are not in the chain.
     Gap,
     /// The frame that the kernel laid for a signal handler.
@@ -86,7 +86,8 @@ fn token(word: &str) -> Token {
         ("root", _) => Token::Root { start: address },
         ("?", _) => Token::Frame { name: None, address },
         (_, Some((name, depth))) => {
-            Token::Recursion { name: name.to_owned(), depth: depth.parse().expect("a number of frames") }
+            let depth = (depth != "any").then(|| depth.parse().expect("a number of frames"));
+            Token::Recursion { name: name.to_owned(), depth }
         }
         _ => Token::Frame { name: Some(name.to_owned()), address },
     }
@@ -129,8 +130,8 @@ impl Matching<'_> {
             }
             Token::Recursion { name: wanted, depth } => {
                 let count = frames.iter().take_while(|frame| self::name(frame).as_deref() == Some(wanted)).count();
-                self.ran_out |= count == frames.len() && count < *depth;
-                count == *depth && self.run(rest, &frames[count..])
+                self.ran_out |= count == frames.len();
+                depth.map_or(count > 0, |depth| depth == count) && self.run(rest, &frames[count..])
             }
             Token::Signal { address } => {
                 let named = name.as_deref().is_some_and(|name| bare(name).starts_with("restore"));

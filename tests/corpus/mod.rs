@@ -8,6 +8,7 @@
 mod build;
 mod chain;
 mod compiled;
+mod stops;
 
 use std::fmt::Write as _;
 use std::panic;

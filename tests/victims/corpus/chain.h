@@ -85,6 +85,7 @@ static inline void announce(const char *inner) {
     if (!stops_without_root) {
         add(line, sizeof line, "?", address);
         add(line, sizeof line, "..", NULL);
+        /* A coroutine of the main thread's does not begin at _start; its root has a name, as those of threads have. */
         add(line, sizeof line, "root", syscall(SYS_gettid) == getpid() ? _start : NULL);
     }
     strcat(line, "\n");
