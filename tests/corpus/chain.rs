@@ -89,7 +89,7 @@ fn token(word: &str) -> Token {
             let depth = (depth != "any").then(|| depth.parse().expect("a number of frames"));
             Token::Recursion { name: name.to_owned(), depth }
         }
-        _ => Token::Frame { name: Some(name.to_owned()), address },
+        _ => Token::Frame { name: Some(names::base(name)), address },
     }
 }
 
@@ -115,7 +115,7 @@ impl Matching<'_> {
         let name = name(frame);
         let is_at = |wanted: Option<u64>| wanted.zip(frame.address).is_none_or(|(wanted, address)| wanted == address);
         let is_called = |wanted: &str| match &name {
-            Some(name) => name == wanted,
+            Some(name) => bare(name) == bare(wanted),
             None => !self.names_exist,
         };
         let is_root = name.as_deref().is_some_and(|name| ROOTS.contains(&bare(name)));

@@ -8,6 +8,8 @@
 mod build;
 mod chain;
 mod compiled;
+mod languages;
+mod modules;
 mod stops;
 
 use std::fmt::Write as _;
@@ -101,7 +103,9 @@ impl Table {
             }
             cell
         };
-        let cells = [by_default, in_place, beside(peers::gdb), beside(peers::eu_stack)];
+        // gdb last: where it is killed because it hangs, it leaves threads stopped.
+        let eu_stack = beside(peers::eu_stack);
+        let cells = [by_default, in_place, beside(peers::gdb), eu_stack];
         let shown = cells.each_ref().map(|cell| format!("{:<14}", cell.show())).concat();
         self.row(&format!("{:<44}{}", case.name, shown.trim_end()));
         assert!(!running.chains.is_empty(), "{}: the program tells no chain", case.name);

@@ -34,24 +34,29 @@
 struct entered {
     const char *name;
     void *returns_to;
-    /* For a signal handler: what lies between the kernel's frame and the function that was interrupted. */
-    const char *interrupted;
+    /* If the function entered before did not call it: what did, and what else lies between them. */
+    const char *by;
+    const char *between;
 };
 
 static __thread struct entered entered[64];
 static __thread int entered_count;
-static __thread int stops_without_root;
+/* How the stack ends if not with the thread's own root: the last function returns nowhere, or it returns to the root. */
+static __thread enum { ENDS_WITH_THREAD, ENDS_NOWHERE, ENDS_BEHIND_LAST } ends;
 static int still_to_come;
 extern char _start[];
 
-#define ENTER(function) enter(function, __builtin_return_address(0), NULL)
-#define ENTER_HANDLER(function, between) enter(function, __builtin_return_address(0), between)
+#define ENTER(function) enter(function, __builtin_return_address(0), NULL, NULL)
+#define ENTER_HANDLER(function, between) enter(function, __builtin_return_address(0), "<signal>", between)
+/* A function that a library calls back. */
+#define ENTER_CALLBACK(function) enter(function, __builtin_return_address(0), "?", "..")
 
-static inline void enter(const char *name, void *returns_to, const char *interrupted) {
+static inline void enter(const char *name, void *returns_to, const char *by, const char *between) {
     struct entered *one = &entered[entered_count++];
     one->name = name;
     one->returns_to = returns_to;
-    one->interrupted = interrupted;
+    one->by = by;
+    one->between = between;
 }
 
 static inline void add(char *line, size_t size, const char *name, const void *address) {
@@ -76,16 +81,17 @@ static inline void announce(const char *inner) {
         const struct entered *one = &entered[i];
         add(line, sizeof line, one->name, address);
         address = one->returns_to;
-        if (one->interrupted != NULL) {
-            add(line, sizeof line, "<signal>", address);
-            add(line, sizeof line, one->interrupted, NULL);
+        if (one->by != NULL) {
+            add(line, sizeof line, one->by, address);
+            add(line, sizeof line, one->between, NULL);
             address = NULL;
         }
     }
-    if (!stops_without_root) {
+    if (ends == ENDS_BEHIND_LAST)
+        add(line, sizeof line, "root", address);
+    if (ends == ENDS_WITH_THREAD) {
         add(line, sizeof line, "?", address);
         add(line, sizeof line, "..", NULL);
-        /* A coroutine of the main thread's does not begin at _start; its root has a name, as those of threads have. */
         add(line, sizeof line, "root", syscall(SYS_gettid) == getpid() ? _start : NULL);
     }
     strcat(line, "\n");

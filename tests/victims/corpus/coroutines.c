@@ -27,6 +27,8 @@ static void forget_switcher(void) {
 
 PLAIN static void context_entry(void) {
     forget_switcher();
+    /* It returns to what glibc has put there, and nothing has called that. */
+    ends = ENDS_BEHIND_LAST;
     ENTER("context_entry");
     middle();
     AFTER_CALL();
@@ -35,7 +37,7 @@ PLAIN static void context_entry(void) {
 PLAIN __attribute__((noreturn)) void switch_entry(void) {
     forget_switcher();
     /* Its return address is 0. */
-    stops_without_root = 1;
+    ends = ENDS_NOWHERE;
     ENTER("switch_entry");
     middle();
     abort();
