@@ -220,8 +220,7 @@ impl Source<'_> {
         }
         let from_file = {
             let (root, loaded) = (self.root.clone(), loaded.clone());
-            self.reach
-                .file(move || open_same(&root, &loaded).map(|file| CfiSections::from_file(&file).unwrap_or_default()))
+            self.reach.file(move || open_same(&root, &loaded).map(|file| sections_of(&file, &loaded.headers)))
         };
         let no_answer = || Err(Some(Reason::FileUnreadable { why: "its file system does not answer".into() }));
         let sections = Arc::new(match from_file.unwrap_or_else(no_answer) {
@@ -259,6 +258,16 @@ fn open_same(root: &Path, loaded: &LoadedModule) -> Result<File, Option<Reason>>
         if same { Ok(file) } else { Err(Reason::FileReplaced) }
     };
     look(root).or_else(|reason| look(Path::new("/")).map_err(|_| Some(reason)))
+}
+
+/// What a file's section headers lead to. Packers and builders of images take them off; then the program headers do, as
+/// in memory.
+fn sections_of(file: &File, headers: &Headers) -> CfiSections {
+    let sections = CfiSections::from_file(file).unwrap_or_default();
+    if sections.eh_frame.is_some() || sections.debug_frame.is_some() {
+        return sections;
+    }
+    CfiSections::from_image(headers, &FileImage { file, headers })
 }
 
 fn headers_of(file: &File) -> Result<Headers, elf::Error> {
