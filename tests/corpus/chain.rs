@@ -80,15 +80,15 @@ fn token(word: &str) -> Token {
         Some((name, digits)) => (name, Some(u64::from_str_radix(digits, 16).expect("an address"))),
         None => (word, None),
     };
-    match (name, name.split_once('*')) {
+    // `name*100` and `name*any`; the names of Go's methods have asterisks, too.
+    let depth = |depth: &str| if depth == "any" { Some(None) } else { depth.parse().ok().map(Some) };
+    let recursion = name.rsplit_once('*').and_then(|(name, text)| Some((name, depth(text)?)));
+    match (name, recursion) {
         ("..", _) => Token::Gap,
         ("<signal>", _) => Token::Signal { address },
         ("root", _) => Token::Root { start: address },
         ("?", _) => Token::Frame { name: None, address },
-        (_, Some((name, depth))) => {
-            let depth = (depth != "any").then(|| depth.parse().expect("a number of frames"));
-            Token::Recursion { name: name.to_owned(), depth }
-        }
+        (_, Some((name, depth))) => Token::Recursion { name: name.to_owned(), depth },
         _ => Token::Frame { name: Some(names::base(name)), address },
     }
 }

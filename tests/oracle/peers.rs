@@ -19,7 +19,7 @@ pub struct Peer {
 /// A peer may hang: gdb opens what a library is called, be it `/proc/self/fd/4`, a descriptor of gdb's own.
 fn bounded(program: &str) -> Command {
     let mut command = Command::new("timeout");
-    command.args(["--kill-after=1", "30", program]);
+    command.args(["--kill-after=1", "20", program]);
     command
 }
 
@@ -59,9 +59,10 @@ pub fn gdb(pid: &str) -> Peer {
 }
 
 /// `Thread 3 (Thread 0x7f0c6d9ff6c0 (LWP 4711) "name"):`, or `Thread 3 (LWP 4711 "name"):` where gdb does not know the C
-/// library.
+/// library, or `Thread 1 (process 4711):` where there is one only.
 fn thread_of_gdb(line: &str) -> Option<i32> {
-    let (_, rest) = line.strip_prefix("Thread ")?.split_once("(LWP ")?;
+    let rest = line.strip_prefix("Thread ")?;
+    let (_, rest) = rest.split_once("(LWP ").or_else(|| rest.split_once("(process "))?;
     rest.split([')', ' ']).next()?.parse().ok()
 }
 
