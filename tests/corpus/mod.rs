@@ -10,6 +10,8 @@ mod chain;
 mod compiled;
 mod languages;
 mod modules;
+mod programs;
+mod real;
 mod stops;
 
 use std::fmt::Write as _;
