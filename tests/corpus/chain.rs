@@ -58,8 +58,9 @@ impl Chain {
 
     /// Holds a stack against the chain. Where no file has the names, as with a program that was deleted, the addresses
     /// alone must be right.
-    pub fn judge(&self, frames: &[Frame], names_exist: bool) -> Verdict {
-        let mut matching = Matching { chain: self, names_exist, ran_out: false };
+    /// Of recursions of which the middle may be left out any number of frames will do.
+    pub fn judge(&self, frames: &[Frame], names_exist: bool, may_leave_out: bool) -> Verdict {
+        let mut matching = Matching { chain: self, names_exist, may_leave_out, ran_out: false };
         match matching.run(&self.tokens, frames) {
             true => Verdict::Right,
             false if matching.ran_out => Verdict::CutShort,
@@ -96,6 +97,7 @@ fn token(word: &str) -> Token {
 struct Matching<'a> {
     chain: &'a Chain,
     names_exist: bool,
+    may_leave_out: bool,
     /// Whether some way to match came to the end of the frames with all of them right.
     ran_out: bool,
 }
@@ -131,7 +133,8 @@ impl Matching<'_> {
             Token::Recursion { name: wanted, depth } => {
                 let count = frames.iter().take_while(|frame| self::name(frame).as_deref() == Some(wanted)).count();
                 self.ran_out |= count == frames.len();
-                depth.map_or(count > 0, |depth| depth == count) && self.run(rest, &frames[count..])
+                let any = self.may_leave_out || depth.is_none();
+                (*depth == Some(count) || any && count > 0) && self.run(rest, &frames[count..])
             }
             Token::Signal { address } => {
                 let named = name.as_deref().is_some_and(|name| bare(name).starts_with("restore"));
@@ -190,18 +193,18 @@ fn stacks_are_told_apart_from_those_that_lack_or_invent_something() {
         frame("__libc_start_call_main", 0x40),
         frame("_start", 0x55),
     ];
-    assert_eq!(chain.judge(&whole, true), Verdict::Right);
-    assert_eq!(chain.judge(&whole[..8], true), Verdict::CutShort);
-    assert_eq!(chain.judge(&whole[..2], true), Verdict::CutShort);
+    assert_eq!(chain.judge(&whole, true, false), Verdict::Right);
+    assert_eq!(chain.judge(&whole[..8], true, false), Verdict::CutShort);
+    assert_eq!(chain.judge(&whole[..2], true, false), Verdict::CutShort);
     let without = |index: usize| [&whole[..index], &whole[index + 1..]].concat();
     for index in [1, 2, 3, 4, 6, 7] {
-        assert_ne!(chain.judge(&without(index), true), Verdict::Right, "without frame {index}");
+        assert_ne!(chain.judge(&without(index), true, false), Verdict::Right, "without frame {index}");
     }
     let mut elsewhere = whole.clone();
     elsewhere[2].address = Some(0x21);
-    assert_eq!(chain.judge(&elsewhere, true), Verdict::Wrong);
+    assert_eq!(chain.judge(&elsewhere, true, false), Verdict::Wrong);
     let mut nameless = whole.clone();
     nameless[1].functions = vec![None];
-    assert_ne!(chain.judge(&nameless, true), Verdict::Right);
-    assert_eq!(chain.judge(&nameless, false), Verdict::Right);
+    assert_ne!(chain.judge(&nameless, true, false), Verdict::Right);
+    assert_eq!(chain.judge(&nameless, false, false), Verdict::Right);
 }

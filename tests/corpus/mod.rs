@@ -33,15 +33,21 @@ struct Case<'a> {
     sleeps: bool,
     /// How often hangsnap looks: where a thread is not always at the same instruction.
     snapshots: usize,
+    /// Whether there are so many frames that the middle ones may be left out.
+    is_deep: bool,
 }
 
 impl<'a> Case<'a> {
     fn new(name: &'a str) -> Self {
-        Self { name, names_exist: true, sleeps: true, snapshots: 1 }
+        Self { name, names_exist: true, sleeps: true, snapshots: 1, is_deep: false }
     }
 
     fn nameless(self) -> Self {
         Self { names_exist: false, ..self }
+    }
+
+    fn deep(self) -> Self {
+        Self { is_deep: true, ..self }
     }
 
     fn spinning(self, snapshots: usize) -> Self {
@@ -136,8 +142,8 @@ impl Cell {
     fn add(&mut self, case: &Case<'_>, chain: &Chain, frames: &[crate::oracle::stacks::Frame], seen: Option<&Seen>) {
         self.threads += 1;
         let incomplete = seen.and_then(|seen| seen.incomplete.as_deref());
-        let verdict = match chain.judge(frames, case.names_exist) {
-            Verdict::Right if incomplete.is_some() => Verdict::CutShort,
+        let verdict = match chain.judge(frames, case.names_exist, case.is_deep) {
+            Verdict::Right if incomplete.is_some() && !case.is_deep => Verdict::CutShort,
             verdict => verdict,
         };
         match verdict {

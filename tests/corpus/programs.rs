@@ -109,10 +109,14 @@ pub fn redis() -> Option<Program> {
     Program::start("redis-server", directory, &command, || listens(&port), &load)
 }
 
-/// An interpreter and a script that never ends.
+/// An interpreter and a script that never ends, and that makes the file it is told once it has been busy for a while: by
+/// then much of it has been compiled.
 fn script(name: &'static str, command: &[&str]) -> Option<Program> {
-    // It is busy from its first moment on: its start is as good a time to look at it as any other.
-    Program::start(name, directory(), command, || true, &[])
+    let directory = directory();
+    let mark = directory.path().join("warm");
+    let path = text(&mark);
+    let command = [command, &[&path]].concat();
+    Program::start(name, directory, &command, || mark.exists(), &[])
 }
 
 pub fn python() -> Option<Program> {

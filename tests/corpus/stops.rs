@@ -23,7 +23,10 @@ fn signals(table: &mut Table, compiler: &[&str], flags: &[&str]) {
     let flags = [flags, &["-pthread"]].concat();
     if let Some(program) = compile(&format!("signals {what}"), compiler, &["signals.c"], &flags) {
         for kind in SIGNALS {
-            table.run(&Case::new(&format!("signal {kind}, {what}")), &program, &[kind]);
+            let title = format!("signal {kind}, {what}");
+            let case = Case::new(&title);
+            let case = if kind == "overflow" { case.deep() } else { case };
+            table.run(&case, &program, &[kind]);
         }
     }
 }
@@ -95,6 +98,21 @@ fn coroutines() {
         {
             for kind in ["context", "switch"] {
                 table.run(&Case::new(&format!("coroutine by {kind}, {level}")), &program, &[kind]);
+            }
+        }
+    }
+    table.finish();
+}
+
+/// The newest and the oldest frames must be there, with the function that calls itself between them. How many of its
+/// frames are kept is not asked: hangsnap may leave out the middle, if it says so.
+#[test]
+fn deep_recursion() {
+    let mut table = Table::new("deep recursion");
+    for level in ["-O0", "-O2"] {
+        if let Some(program) = compile(&format!("deep {level}"), &["gcc"], &["deep.c"], &[level, "-pthread"]) {
+            for depth in ["1000", "100000"] {
+                table.run(&Case::new(&format!("{depth} frames, {level}")).deep(), &program, &[depth]);
             }
         }
     }

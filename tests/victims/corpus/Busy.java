@@ -1,9 +1,11 @@
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.LinkedBlockingQueue;
 
-/** Threads that compute, collect garbage, wait for each other and sleep, for ever. */
+/** Threads that compute, collect garbage, wait for each other and sleep, for ever; the file that is named is made after a while. */
 public class Busy {
     static int fibonacci(int n) {
         return n < 2 ? n : fibonacci(n - 1) + fibonacci(n - 2);
@@ -30,7 +32,9 @@ public class Busy {
         };
         for (Thread thread : threads)
             thread.start();
-        System.out.println("ready");
+        while (map.size() < 100)
+            Thread.sleep(1);
+        Files.createFile(Path.of(arguments[0]));
         for (;;)
             Thread.sleep(1);
     }

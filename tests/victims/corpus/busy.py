@@ -1,8 +1,10 @@
-"""Threads that compute in Python and in C, and wait for each other, for ever."""
+"""Threads that compute in Python and in C, and wait for each other, for ever; the file that is named is
+made once they are at work."""
 import hashlib
 import json
 import queue
 import re
+import sys
 import threading
 import time
 import zlib
@@ -29,6 +31,6 @@ def consumes():
 
 for target in (computes, consumes, consumes):
     threading.Thread(target=target, daemon=True).start()
-print("ready", flush=True)
+open(sys.argv[1], "w").close()
 while True:
     time.sleep(0.001)

@@ -61,7 +61,8 @@ static inline void enter(const char *name, void *returns_to, const char *by, con
 
 static inline void add(char *line, size_t size, const char *name, const void *address) {
     size_t length = strlen(line);
-    if (address != NULL)
+    /* A recursion is one token for many frames at several addresses. */
+    if (address != NULL && strchr(name, '*') == NULL)
         snprintf(line + length, size - length, " %s@%p", name, address);
     else
         snprintf(line + length, size - length, " %s", name);
