@@ -4,6 +4,7 @@
 //! would help. `modules` turns the process's memory map into modules with build-ids, and finds the call frame
 //! information of each. `rights` tells what hangsnap may do to a process and what it lacks. None of them holds a thread.
 
+mod images;
 mod modules;
 mod pages;
 mod reach;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Reach;
+use super::images::{BytesImage, FileImage, MemoryImage};
 use crate::elf::{self, CfiSections, Headers, Image, open_below};
 use crate::model::{
     Bias, BuildId, FileAddress, Module, ModuleIndex, Notice, ProcessId, Reason, RuntimeAddress, Subject,
@@ -272,38 +273,4 @@ fn sections_of(file: &File, headers: &Headers) -> CfiSections {
 
 fn headers_of(file: &File) -> Result<Headers, elf::Error> {
     Headers::parse(|offset, buffer| file.read_exact_at(buffer, offset).is_ok())
-}
-
-struct MemoryImage<'a> {
-    reach: &'a Reach,
-    bias: Bias,
-}
-
-impl Image for MemoryImage<'_> {
-    fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
-        self.reach.read_all(self.bias.to_runtime(address), buffer)
-    }
-}
-
-struct FileImage<'a> {
-    file: &'a File,
-    headers: &'a Headers,
-}
-
-impl Image for FileImage<'_> {
-    fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
-        self.headers.offset_of_address(address).is_some_and(|(offset, available)| {
-            buffer.len() as u64 <= available && self.file.read_exact_at(buffer, offset).is_ok()
-        })
-    }
-}
-
-/// An image whose file addresses are offsets into these bytes, as the vdso's are.
-struct BytesImage<'a>(&'a [u8]);
-
-impl Image for BytesImage<'_> {
-    fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
-        let found = usize::try_from(address.0).ok().and_then(|start| self.0.get(start..)?.get(..buffer.len()));
-        found.map(|bytes| buffer.copy_from_slice(bytes)).is_some()
-    }
 }
