@@ -75,7 +75,7 @@ struct Cell {
 impl Table {
     fn new(what: &str) -> Self {
         let columns = ["hangsnap", "--stop none", "gdb", "eu-stack"].map(|name| format!("{name:<14}")).concat();
-        Self { rows: format!("{what:<44}{}\n", columns.trim_end()), details: String::new(), wrong: Vec::new() }
+        Self { rows: format!("{what:<50}{}\n", columns.trim_end()), details: String::new(), wrong: Vec::new() }
     }
 
     /// Starts the program, lets all walkers look, and adds the row.
@@ -115,7 +115,7 @@ impl Table {
         let eu_stack = beside(peers::eu_stack);
         let cells = [by_default, in_place, beside(peers::gdb), eu_stack];
         let shown = cells.each_ref().map(|cell| format!("{:<14}", cell.show())).concat();
-        self.row(&format!("{:<44}{}", case.name, shown.trim_end()));
+        self.row(&format!("{:<50}{}", case.name, shown.trim_end()));
         assert!(!running.chains.is_empty(), "{}: the program tells no chain", case.name);
         for (who, cell) in ["hangsnap", "hangsnap --stop none", "gdb", "eu-stack"].into_iter().zip(&cells) {
             let faults = cell.faults.iter().map(|fault| format!("{}: {who}: {fault}", case.name));
