@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::Reach;
 use super::groups::{Group, groups};
+use super::images::{BytesImage, FileImage, MemoryImage};
 use crate::elf::{self, CfiSections, Headers, Image, open_below};
 use crate::model::{
     Bias, BuildId, FileAddress, Module, ModuleIndex, Notice, ProcessId, Reason, RuntimeAddress, Subject,
@@ -208,8 +209,7 @@ impl Source<'_> {
         }
         let from_file = {
             let (root, loaded) = (self.root.clone(), loaded.clone());
-            self.reach
-                .file(move || open_same(&root, &loaded).map(|file| CfiSections::from_file(&file).unwrap_or_default()))
+            self.reach.file(move || open_same(&root, &loaded).map(|file| sections_of(&file, &loaded.headers)))
         };
         let no_answer = || Err(Some(Reason::FileUnreadable { why: "its file system does not answer".into() }));
         let sections = Arc::new(match from_file.unwrap_or_else(no_answer) {
@@ -249,40 +249,16 @@ fn open_same(root: &Path, loaded: &LoadedModule) -> Result<File, Option<Reason>>
     look(root).or_else(|reason| look(Path::new("/")).map_err(|_| Some(reason)))
 }
 
+/// What a file's section headers lead to. Packers and builders of images take them off; then the program headers do, as
+/// in memory.
+fn sections_of(file: &File, headers: &Headers) -> CfiSections {
+    let sections = CfiSections::from_file(file).unwrap_or_default();
+    if sections.eh_frame.is_some() || sections.pclntab.is_some() || sections.debug_frame().is_some() {
+        return sections;
+    }
+    CfiSections::from_image(headers, &FileImage { file, headers })
+}
+
 fn headers_of(file: &File) -> Result<Headers, elf::Error> {
     Headers::parse(|offset, buffer| file.read_exact_at(buffer, offset).is_ok())
-}
-
-struct MemoryImage<'a> {
-    reach: &'a Reach,
-    bias: Bias,
-}
-
-impl Image for MemoryImage<'_> {
-    fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
-        self.reach.read_all(self.bias.to_runtime(address), buffer)
-    }
-}
-
-struct FileImage<'a> {
-    file: &'a File,
-    headers: &'a Headers,
-}
-
-impl Image for FileImage<'_> {
-    fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
-        self.headers.offset_of_address(address).is_some_and(|(offset, available)| {
-            buffer.len() as u64 <= available && self.file.read_exact_at(buffer, offset).is_ok()
-        })
-    }
-}
-
-/// An image whose file addresses are offsets into these bytes, as the vdso's are.
-struct BytesImage<'a>(&'a [u8]);
-
-impl Image for BytesImage<'_> {
-    fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
-        let found = usize::try_from(address.0).ok().and_then(|start| self.0.get(start..)?.get(..buffer.len()));
-        found.map(|bytes| buffer.copy_from_slice(bytes)).is_some()
-    }
 }

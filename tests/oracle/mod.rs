@@ -7,9 +7,9 @@
 
 mod aliases;
 mod compare;
-mod names;
-mod peers;
-mod stacks;
+pub mod names;
+pub mod peers;
+pub mod stacks;
 mod targets;
 
 use std::collections::BTreeMap;

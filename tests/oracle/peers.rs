@@ -16,9 +16,16 @@ pub struct Peer {
     pub complaints: Vec<String>,
 }
 
+/// A peer may hang: gdb opens what a library is called, be it `/proc/self/fd/4`, a descriptor of gdb's own.
+fn bounded(program: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=1", "20", program]);
+    command
+}
+
 /// What `thread apply all bt` shows: frames with the functions inlined into them.
 pub fn gdb(pid: &str) -> Peer {
-    let mut command = Command::new("gdb");
+    let mut command = bounded("gdb");
     // Scripts of the target's would draw its stack in another way; a debuginfod would make the result depend on a
     // network.
     command.args(["-batch", "-nx", "-iex", "set auto-load no", "-iex", "set debuginfod enabled off"]);
@@ -51,10 +58,12 @@ pub fn gdb(pid: &str) -> Peer {
     Peer { name: "gdb", stacks, complaints }
 }
 
-/// `Thread 3 (Thread 0x7f0c6d9ff6c0 (LWP 4711) "name"):`
+/// `Thread 3 (Thread 0x7f0c6d9ff6c0 (LWP 4711) "name"):`, or `Thread 3 (LWP 4711 "name"):` where gdb does not know the C
+/// library, or `Thread 1 (process 4711):` where there is one only.
 fn thread_of_gdb(line: &str) -> Option<i32> {
-    let (_, rest) = line.strip_prefix("Thread ")?.split_once("(LWP ")?;
-    rest.split_once(')')?.0.parse().ok()
+    let rest = line.strip_prefix("Thread ")?;
+    let (_, rest) = rest.split_once("(LWP ").or_else(|| rest.split_once("(process "))?;
+    rest.split([')', ' ']).next()?.parse().ok()
 }
 
 /// `#1  0x000055d1a09cb7a9 in wait (number=...) at wait.c:125`. Without an address it is the function that the one
@@ -89,7 +98,7 @@ fn arguments(text: &str, mark: &str) -> Option<usize> {
 
 /// What eu-stack shows without inlined functions: the symbol of each frame.
 pub fn eu_stack(pid: &str) -> Peer {
-    let output = run(Command::new("eu-stack").args(["--raw", "-n", "0", "-p", pid]));
+    let output = run(bounded("eu-stack").args(["--raw", "-n", "0", "-p", pid]));
     // It exits with 1 when a stack ended early, which the comparison will show.
     assert!(output.status.code().is_some_and(|code| code < 2), "eu-stack: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("it prints text");

@@ -57,12 +57,18 @@ impl Snapshot {
     /// hangsnap lets a thread go that does not stop in time, and says so; on a machine that has other things to do that
     /// happens. Such a thread is asked for again, alone: it stands where it stood.
     pub fn take(pid: &str) -> Self {
+        Self::take_with(pid, &[])
+    }
+
+    /// Takes one with these options, too.
+    pub fn take_with(pid: &str, options: &[&str]) -> Self {
         let mut snapshot = Self { stacks: BTreeMap::new(), threads: BTreeMap::new(), again: 0 };
-        let mut late = snapshot.add(&["--pid", pid, "--json"]);
+        let mut late = snapshot.add(&[&["--pid", pid, "--json"], options].concat());
         while let Some(tid) = late.pop() {
             snapshot.again += 1;
             assert!(snapshot.again < AGAIN, "hangsnap does not get hold of thread {tid} of {pid}");
-            late.extend(snapshot.add(&["--pid", pid, "--json", "--thread", &tid.to_string()]));
+            let alone = ["--pid", pid, "--json", "--thread", &tid.to_string()];
+            late.extend(snapshot.add(&[&alone, options].concat()));
         }
         snapshot
     }

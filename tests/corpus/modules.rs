@@ -1,0 +1,84 @@
+//! Programs and libraries that are loaded in unusual ways, or whose files are not what they were when they were loaded.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::build::{Running, compile, place, remove_section_headers};
+use super::{Case, Table};
+
+fn program() -> Option<PathBuf> {
+    compile("modules", &["gcc"], &["modules.c"], &["-O2", "-pthread"])
+}
+
+fn library(case: &str, flags: &[&str]) -> Option<PathBuf> {
+    compile(case, &["gcc"], &["plugin.c"], &[&["-O2", "-shared", "-fPIC"], flags].concat())
+}
+
+/// A copy that the case may spoil.
+fn copy(of: &Path, case: &str) -> PathBuf {
+    let copy = place(case).join("copy");
+    // The one of an earlier run may still be executed by somebody; its name can be had nevertheless.
+    let _ = fs::remove_file(&copy);
+    fs::copy(of, &copy).expect("room for a copy");
+    copy
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of tests are text")
+}
+
+#[test]
+fn mappings() {
+    let mut table = Table::new("mappings");
+    if let Some(program) = program() {
+        table.run(&Case::new("program as usual"), &program, &["plain"]);
+        table.run(&Case::new("code in pieces"), &program, &["pieces"]);
+        table.run(&Case::new("code in an anonymous mapping"), &program, &["anonymous"]);
+        table.run(&Case::new("executed from memory").nameless(), &program, &["in-memory"]);
+    }
+    table.finish();
+}
+
+#[test]
+fn libraries() {
+    let mut table = Table::new("libraries");
+    let libraries = library("library", &[]).zip(library("other library", &["-DVARIANT"]));
+    if let Some((program, (library, other))) = program().zip(libraries) {
+        table.run(&Case::new("library"), &program, &["library", text(&library)]);
+        table.run(&Case::new("library in memory").nameless(), &program, &["library-in-memory", text(&library)]);
+        let deleted = copy(&library, "deleted library");
+        table.run(&Case::new("deleted library").nameless(), &program, &["deleted-library", text(&deleted)]);
+        let (first, second) = (copy(&library, "first of one path"), copy(&other, "second of one path"));
+        let arguments = ["two-of-one-path", text(&first), text(&second)];
+        table.run(&Case::new("two libraries of one path").nameless(), &program, &arguments);
+        let bare = copy(&library, "library without section headers");
+        remove_section_headers(&bare);
+        table.run(&Case::new("library without section headers").nameless(), &program, &["library", text(&bare)]);
+    }
+    table.finish();
+}
+
+#[test]
+fn files() {
+    let mut table = Table::new("files");
+    let flags = ["-O0", "-pthread"];
+    if let Some((program, other)) = program().zip(compile("another program", &["gcc"], &["chain.c"], &flags)) {
+        let name = "deleted after the start";
+        let deleted = copy(&program, name);
+        let running = Running::start(&deleted, &["plain"]);
+        fs::remove_file(&deleted).expect("it is there");
+        table.look(&Case::new(name).nameless(), &running);
+
+        let name = "replaced after the start";
+        let replaced = copy(&program, name);
+        let running = Running::start(&replaced, &["plain"]);
+        fs::rename(copy(&other, "the replacement"), &replaced).expect("both are on one file system");
+        table.look(&Case::new(name).nameless(), &running);
+
+        let name = "without section headers";
+        let bare = copy(&program, name);
+        remove_section_headers(&bare);
+        table.run(&Case::new(name).nameless(), &bare, &["plain"]);
+    }
+    table.finish();
+}
