@@ -34,6 +34,8 @@ pub struct CfiSections {
     pub pclntab: Option<Pclntab<'static>>,
     /// What addresses relative to the text or to the data count from (psABI's DW_EH_PE_textrel and datarel).
     pub text: Option<FileAddress>,
+    /// Where the program begins, which nothing has called.
+    pub entry: Option<FileAddress>,
     pub got: Option<FileAddress>,
 }
 
@@ -64,6 +66,7 @@ impl CfiSections {
             packed: Packed { file: debugdata::packed(&elf).map(<[u8]>::to_vec), ..Packed::default() },
             pclntab: go::pclntab(&elf).map(Pclntab::into_owned),
             text: address(".text"),
+            entry: None,
             got: address(".got"),
         })
     }

@@ -212,7 +212,7 @@ impl Source<'_> {
             self.reach.file(move || open_same(&root, &loaded).map(|file| sections_of(&file, &loaded.headers)))
         };
         let no_answer = || Err(Some(Reason::FileUnreadable { why: "its file system does not answer".into() }));
-        let sections = Arc::new(match from_file.unwrap_or_else(no_answer) {
+        let mut sections = match from_file.unwrap_or_else(no_answer) {
             Ok(sections) => sections,
             Err(reason) => {
                 if let Some(reason) = reason {
@@ -222,7 +222,9 @@ impl Source<'_> {
                 let image = MemoryImage { reach: self.reach, bias: loaded.module.bias };
                 CfiSections::from_image(&loaded.headers, &image)
             }
-        });
+        };
+        sections.entry = loaded.headers.entry;
+        let sections = Arc::new(sections);
         match &loaded.module.build_id {
             Some(id) => self.loader.by_build_id.insert(id.clone(), sections.clone()),
             None => self.loader.by_place.insert(place, sections.clone()),

@@ -19,6 +19,7 @@ mod quick;
 mod recover;
 mod resume;
 mod rules;
+mod scan;
 
 use std::collections::HashMap;
 use std::mem;
@@ -27,7 +28,8 @@ use std::sync::Arc;
 
 use crate::elf::CfiSections;
 use crate::model::{
-    Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack, WalkEnd,
+    Bias, CodeAddress, FileAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack,
+    WalkEnd,
 };
 use kept::Kept;
 use quick::{Known, Table};
@@ -166,6 +168,7 @@ impl Walk<'_> {
         let mut known = self.known(code.lookup());
         let mut general = 0;
         let mut resumed = false;
+        let mut put_there = false;
         let end = loop {
             if let Some(from) = known {
                 let table = &self.unwinder.table;
@@ -204,11 +207,14 @@ impl Walk<'_> {
                         // Nothing called the trampoline: the kernel made its first instruction the handler's return address.
                         trampoline.code = CodeAddress::Pc(trampoline.code.exact());
                     }
+                    put_there = caller.found != FoundBy::SignalFrame && matches!(caller.code, CodeAddress::Pc(_));
                     registers = caller.registers;
                     code = caller.code;
                     frames.push(frame(code, caller.found, self.space));
                     known = self.known(code.lookup());
                 }
+                // Nothing called it, and nothing was put on the stack for it to return to.
+                Err(WalkEnd::BadReturnAddress(_)) if put_there => break WalkEnd::Root,
                 Err(end) => break end,
             }
         };
@@ -221,19 +227,23 @@ impl Walk<'_> {
             return Some(*known);
         }
         let (module, bias) = self.space.module(at).filter(|_| self.space.is_executable(at))?;
-        let known = Known::new(module, bias, self.rules(at).ok().as_ref().map(|rules| &*rules.row));
+        let known = match self.rules(at) {
+            Ok(rules) => Known::new(module, bias, &rules.row),
+            Err(_) => return None,
+        };
         self.unwinder.table.insert(self.id, at, known);
         Some(known)
     }
 
     /// The caller of a frame, if need be by recovering a register.
     fn caller(&mut self, code: CodeAddress<RuntimeAddress>, registers: &RegisterFile) -> Result<Caller, WalkEnd> {
-        match self.known_caller(code, registers) {
+        let caller = match self.known_caller(code, registers) {
             Err(WalkEnd::UnknownRegister(register)) => {
                 self.recovered_caller(code, registers, register).ok_or(WalkEnd::UnknownRegister(register))
             }
             known => known,
-        }
+        }?;
+        Ok(Caller { code: self.as_put_there(caller.code), ..caller })
     }
 
     /// The caller of a frame by what is known.
@@ -245,7 +255,19 @@ impl Walk<'_> {
             Err(NoRow::None) if !self.space.is_executable(at) => {
                 called_through_bad_pointer(code, registers, self.stack)?
             }
-            Err(NoRow::None) => frame_pointer::caller(registers, self.stack, at)?,
+            Err(NoRow::None) if matches!(code, CodeAddress::Pc(pc) if self.is_trampoline(pc)) => evaluate::caller(
+                &Row::signal_return(FileAddress(0)..FileAddress(0)),
+                &CfiSections::default(),
+                registers,
+                self.stack,
+                at,
+            )?,
+            // Generated code keeps frame pointers where it keeps anything; what lies in a file may use rbp for whatever it likes.
+            Err(NoRow::None) if self.space.module(at).is_none() => frame_pointer::caller(registers, self.stack, at)?,
+            Err(NoRow::None) => self.caller_without_cfi(code, registers).or_else(|end| match end {
+                WalkEnd::NoUnwindInfo(_) => frame_pointer::caller(registers, self.stack, at),
+                end => Err(end),
+            })?,
         };
         self.check(caller, code, registers)
     }

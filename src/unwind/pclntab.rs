@@ -25,7 +25,7 @@ pub(super) fn row(table: &Pclntab<'_>, address: FileAddress) -> Option<Result<Ro
     if let Some(next) = table.function(address.offset(1))
         && TRAMPOLINES.contains(&name(&next))
     {
-        return Some(Ok(trampoline(&next)));
+        return Some(Ok(Row::signal_return(next.range.clone())));
     }
     let function = table.function(address)?;
     let name = name(&function);
@@ -66,17 +66,4 @@ fn plain(function: &GoFunction<'_>, depth: i64, return_address: Rule, frame_poin
     rules[Register::Rip as usize] = return_address;
     let cfa = Cfa::Offset(Register::Rsp, depth.saturating_add(8));
     Row { cfa, rules, return_address: Register::Rip, signal_frame: false, function: function.range.clone() }
-}
-
-/// The kernel's saved context begins where the stack pointer points when a handler has returned (`struct ucontext` of
-/// asm/ucontext.h): 40 bytes, and then the registers.
-fn trampoline(function: &GoFunction<'_>) -> Row {
-    use Register::{R8, R9, R10, R11, R12, R13, R14, R15, Rax, Rbp, Rbx, Rcx, Rdi, Rdx, Rip, Rsi, Rsp};
-    const SAVED: [Register; 17] = [R8, R9, R10, R11, R12, R13, R14, R15, Rdi, Rsi, Rbp, Rbx, Rdx, Rax, Rcx, Rsp, Rip];
-    let mut rules = [Rule::Undefined; Register::ALL.len()];
-    for (register, place) in SAVED.into_iter().zip((40..).step_by(8)) {
-        rules[register as usize] = Rule::Offset(place);
-    }
-    let cfa = Cfa::Offset(Register::Rsp, 0);
-    Row { cfa, rules, return_address: Rip, signal_frame: true, function: function.range.clone() }
 }

@@ -12,7 +12,8 @@ use super::{SpaceId, StackMemory};
 use crate::model::{Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress};
 
 /// The registers that are kept for the caller (psABI 3.2.1).
-const KEPT: [Register; 6] = [Register::Rbx, Register::Rbp, Register::R12, Register::R13, Register::R14, Register::R15];
+pub(super) const KEPT: [Register; 6] =
+    [Register::Rbx, Register::Rbp, Register::R12, Register::R13, Register::R14, Register::R15];
 /// Places in the table: half a mebibyte. Threads that run meet more addresses than threads that wait.
 const PLACES: usize = 1 << 13;
 
@@ -75,11 +76,10 @@ impl Step {
 
 impl Known {
     /// What the rules of an address come to, which lies in executable memory.
-    pub(super) fn new(module: ModuleIndex, bias: Bias, row: Option<&Row>) -> Self {
-        let way = match row {
-            Some(row) if row.is_root() => Way::Root,
-            Some(row) => Step::fold(row).map_or(Way::General, Way::Usual),
-            None => Way::General,
+    pub(super) fn new(module: ModuleIndex, bias: Bias, row: &Row) -> Self {
+        let way = match row.is_root() {
+            true => Way::Root,
+            false => Step::fold(row).map_or(Way::General, Way::Usual),
         };
         Self { module, bias, way }
     }

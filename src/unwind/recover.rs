@@ -33,7 +33,7 @@ use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress,
 /// A trial that has found so many frames has proved itself: a deep recursion need not be walked to its end.
 const LONG_ENOUGH: usize = 256;
 /// Trials within trials: frames further out may need another register.
-const DEEPEST: usize = 2;
+pub(super) const DEEPEST: usize = 2;
 /// Stubs that lead to stubs.
 const MOST_STUBS: usize = 3;
 /// As much of a function as is searched for a jump.
@@ -48,12 +48,12 @@ pub(super) struct Budget {
     /// Frames in trials.
     frames: usize,
     /// Trials that are being made.
-    depth: usize,
+    pub(super) depth: usize,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { words: 1 << 13, looks: 1 << 8, frames: 1 << 14, depth: 0 }
+        Self { words: 1 << 13, looks: 1 << 10, frames: 1 << 14, depth: 0 }
     }
 }
 
@@ -158,7 +158,7 @@ impl Walk<'_> {
     }
 
     /// The stack pointers of the frames on the way from this caller to the outermost one, if a walk gets there.
-    fn way_to_the_root(&mut self, caller: &Caller) -> Option<Vec<u64>> {
+    pub(super) fn way_to_the_root(&mut self, caller: &Caller) -> Option<Vec<u64>> {
         self.budget.depth += 1;
         let mut caller = *caller;
         let mut passed = Vec::new();
@@ -201,6 +201,24 @@ impl Walk<'_> {
         }
     }
 
+    /// Where a call of this address comes to in the end, as far as stubs tell.
+    pub(super) fn behind_stubs(&mut self, mut target: RuntimeAddress) -> RuntimeAddress {
+        for _ in 0..MOST_STUBS {
+            let mut code = [0; call::STUB];
+            let length = self.look(target, &mut code).unwrap_or(0);
+            let next = match call::stub(target, &code[..length]) {
+                Some(Stub::To(to)) => Some(to),
+                Some(Stub::Through(slot)) => self.slot(slot),
+                None => None,
+            };
+            match next {
+                Some(next) => target = next,
+                None => break,
+            }
+        }
+        target
+    }
+
     /// Whether a call to `target` can bring one into the function.
     fn reaches(&mut self, mut target: RuntimeAddress, function: &Range<RuntimeAddress>) -> Option<()> {
         for _ in 0..=MOST_STUBS {
@@ -234,7 +252,7 @@ impl Walk<'_> {
         (self.look(at, &mut word)? == word.len()).then_some(RuntimeAddress(u64::from_le_bytes(word)))
     }
 
-    fn look(&mut self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
+    pub(super) fn look(&mut self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
         take(&mut self.budget.looks)?;
         Some(self.space.read(at, buffer).min(buffer.len()))
     }

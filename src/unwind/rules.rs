@@ -83,6 +83,20 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// The rules of code that a signal's handler has returned to. The kernel's saved context begins where the stack pointer
+    /// points (`struct ucontext` of asm/ucontext.h): 40 bytes, and then the registers.
+    pub(super) fn signal_return(function: Range<FileAddress>) -> Self {
+        use Register::{R8, R9, R10, R11, R12, R13, R14, R15, Rax, Rbp, Rbx, Rcx, Rdi, Rdx, Rip, Rsi, Rsp};
+        const SAVED: [Register; 17] =
+            [R8, R9, R10, R11, R12, R13, R14, R15, Rdi, Rsi, Rbp, Rbx, Rdx, Rax, Rcx, Rsp, Rip];
+        let mut rules = [Rule::Undefined; Register::ALL.len()];
+        for (register, place) in SAVED.into_iter().zip((40..).step_by(8)) {
+            rules[register as usize] = Rule::Offset(place);
+        }
+        let cfa = Cfa::Offset(Rsp, 0);
+        Self { cfa, rules, return_address: Rip, signal_frame: true, function }
+    }
+
     /// Whether it says that nothing called this code.
     pub(super) fn is_root(&self) -> bool {
         self.rules[self.return_address as usize] == Rule::Undefined
