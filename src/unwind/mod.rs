@@ -252,6 +252,7 @@ impl Walk<'_> {
         let caller = match self.rules(at) {
             Ok(rules) => evaluate::caller(&rules.row, &rules.sections, registers, self.stack, at)?,
             Err(NoRow::Bad) => return Err(WalkEnd::BadUnwindInfo(at)),
+            Err(NoRow::Elsewhere) => return Err(WalkEnd::NoUnwindInfo(at)),
             Err(NoRow::None) if !self.space.is_executable(at) => {
                 called_through_bad_pointer(code, registers, self.stack)?
             }

@@ -37,8 +37,7 @@ pub(super) fn row(table: &Pclntab<'_>, address: FileAddress) -> Option<Result<Ro
         return Some(Ok(plain(&function, 0, Rule::Undefined, Rule::Undefined)));
     }
     if function.switches_stacks() {
-        // What called it may be on another stack, and nothing here tells.
-        return Some(Err(NoRow::None));
+        return Some(Err(NoRow::Elsewhere));
     }
     let depth = depth?;
     let Ok(bytes) = i64::try_from(depth.bytes) else {
