@@ -100,7 +100,9 @@ fn a_file_that_is_not_the_process_s_own_is_not_read_and_nothing_hangs() {
 /// In a container the file lies where the process sees it, under the pid that the process has there.
 #[test]
 fn in_a_container_the_file_is_its_own() {
-    let script = "mount -t tmpfs none /tmp && exec \"$0\"";
+    // The program may itself lie below /tmp.
+    let script = "exec 3<\"$0\" && mount -t tmpfs none /tmp && cat <&3 >/tmp/generated && exec 3<&- && \
+                  chmod +x /tmp/generated && exec /tmp/generated";
     let program = compile("gcc", "generated.c", &["-O2", "-g"]);
     let mut unshare = Command::new("unshare");
     unshare
