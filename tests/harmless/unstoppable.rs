@@ -177,7 +177,8 @@ fn percentile(times: &[Duration], percent: usize) -> Duration {
 #[test]
 fn no_other_thread_is_held_longer_because_one_cannot_be_stopped() {
     // So many that a percentile does not hang on one or two holds which the machine made long.
-    let (rounds, samples) = if long_form() { (60, "100") } else { (10, "100") };
+    const SAMPLES: &str = "100";
+    let rounds = if long_form() { 60 } else { 10 };
     for (mode, _) in readable() {
         let (Some(with), Some(without)) = (Fixture::start(mode, LIFE), Fixture::start("plain", LIFE)) else {
             continue;
@@ -185,8 +186,8 @@ fn no_other_thread_is_held_longer_because_one_cannot_be_stopped() {
         for stop in ["auto", "all"] {
             let (mut holds_with, mut holds_without) = (Vec::new(), Vec::new());
             for _ in 0..rounds {
-                holds_with.extend(longest_holds(&with, stop, samples));
-                holds_without.extend(longest_holds(&without, stop, samples));
+                holds_with.extend(longest_holds(&with, stop, SAMPLES));
+                holds_without.extend(longest_holds(&without, stop, SAMPLES));
             }
             holds_with.sort_unstable();
             holds_without.sort_unstable();
