@@ -23,7 +23,7 @@ pub use generated::GeneratedCode;
 pub use ids::{BuildId, Pid, ProcessId, StartTime, Tid};
 pub use module::{Module, ModuleIndex};
 pub use notice::{Cause, Notice, Reason, Subject};
-pub use registers::{FloatingPoint, Register, RegisterFile, Registers, SpecialRegister, SpecialRegisters};
+pub use registers::{FloatingPoint, Register, RegisterFile, RegisterSet, Registers, SpecialRegister, SpecialRegisters};
 pub use snapshot::{Process, Recording, Snapshot, StopMode, Timestamp};
 pub use status::{KernelWait, MemoryOf, MemoryPiece, Policy, Scheduling, SignalSet, SignalSets};
 pub use system_call::SystemCall;

@@ -87,6 +87,20 @@ impl Register {
     }
 }
 
+/// Some of the registers that CFI can name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RegisterSet(u32);
+
+impl RegisterSet {
+    pub fn of(registers: &[Register]) -> Self {
+        Self(registers.iter().fold(0, |set, register| set | 1 << *register as u8))
+    }
+
+    pub fn without(self, register: Register) -> Self {
+        Self(self.0 & !(1 << register as u8))
+    }
+}
+
 /// The seventeen registers CFI speaks of. What was never read, or could not be recovered, stays unknown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RegisterFile {
@@ -109,8 +123,8 @@ impl RegisterFile {
         self.known &= !(1 << register as u8);
     }
 
-    pub fn forget_all_but(&mut self, registers: &[Register]) {
-        self.known &= registers.iter().fold(0, |kept, register| kept | 1 << *register as u8);
+    pub fn forget_all_but(&mut self, registers: RegisterSet) {
+        self.known &= registers.0;
     }
 
     /// The known registers with their values, in DWARF order.

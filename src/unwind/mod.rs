@@ -164,8 +164,11 @@ impl Walk<'_> {
         };
         let mut registers = *registers;
         let mut code = CodeAddress::Pc(RuntimeAddress(pc));
-        let mut frames = Kept::new(frame(code, FoundBy::Context, self.space));
         let mut known = self.known(code.lookup());
+        let mut frames = Kept::new(match &known {
+            Some(known) => known.frame(code, FoundBy::Context),
+            None => frame(code, FoundBy::Context, self.space),
+        });
         let mut general = 0;
         let mut resumed = false;
         let mut put_there = false;

@@ -9,7 +9,9 @@
 use super::kept::Kept;
 use super::rules::{Cfa, Row, Rule};
 use super::{SpaceId, StackMemory};
-use crate::model::{Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress};
+use crate::model::{
+    Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RegisterSet, RuntimeAddress,
+};
 
 /// The registers that are kept for the caller (psABI 3.2.1).
 pub(super) const KEPT: [Register; 6] =
@@ -39,8 +41,8 @@ enum Way {
 struct Step {
     base: Register,
     offset: i32,
-    /// One bit for each of `KEPT` that is unknown in the caller.
-    lost: u8,
+    /// Those of `KEPT` that are not unknown in the caller.
+    kept: RegisterSet,
     /// One bit for each of `KEPT` that lies on the stack, and where, from the CFA.
     saved: u8,
     slots: [i16; KEPT.len()],
@@ -55,14 +57,20 @@ impl Step {
         if row.signal_frame || row.return_address != Register::Rip {
             return None;
         }
-        let mut step = Self { base, offset: i32::try_from(offset).ok()?, lost: 0, saved: 0, slots: [0; KEPT.len()] };
+        let mut step = Self {
+            base,
+            offset: i32::try_from(offset).ok()?,
+            kept: RegisterSet::of(&KEPT),
+            saved: 0,
+            slots: [0; KEPT.len()],
+        };
         for register in Register::ALL {
             let kept = KEPT.iter().position(|kept| *kept == register);
             match (row.rules[register as usize], kept) {
                 (Rule::Offset(-8), None) if register == Register::Rip => {}
                 (_, None) if register == Register::Rip => return None,
                 (Rule::Unspecified, _) | (Rule::Same, Some(_)) | (Rule::Undefined, None) => {}
-                (Rule::Undefined, Some(index)) => step.lost |= 1 << index,
+                (Rule::Undefined, Some(_)) => step.kept = step.kept.without(register),
                 (Rule::Offset(offset), Some(index)) => {
                     step.saved |= 1 << index;
                     step.slots[index] = i16::try_from(offset).ok()?;
@@ -120,12 +128,7 @@ impl UsualCaller<'_> {
     /// Makes the frame's registers its caller's.
     #[inline]
     pub(super) fn restore(self, registers: &mut RegisterFile, stack: &StackMemory<'_>) {
-        registers.forget_all_but(&KEPT);
-        let mut lost = self.step.lost;
-        while lost != 0 {
-            registers.forget(KEPT[lost.trailing_zeros() as usize]);
-            lost &= lost - 1;
-        }
+        registers.forget_all_but(self.step.kept);
         let mut saved = self.step.saved;
         while saved != 0 {
             let index = saved.trailing_zeros() as usize;

@@ -11,7 +11,7 @@
 use super::quick::KEPT;
 use super::recover::DEEPEST;
 use super::{Caller, Rules, Walk, call};
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress, WalkEnd};
 
 /// Words of stack that such a frame may have.
 const MOST_WORDS: usize = 512;
@@ -56,7 +56,7 @@ impl Walk<'_> {
             };
             // Such code seldom touches what it would have to keep for its caller.
             let mut untouched = *registers;
-            untouched.forget_all_but(&KEPT);
+            untouched.forget_all_but(RegisterSet::of(&KEPT));
             let untouched = caller(untouched);
             if self.way_to_the_root(&untouched).is_some() {
                 return Ok(untouched);
