@@ -3,56 +3,24 @@
 //! framehop carries three registers only, so it may end earlier than hangsnap does; as far as it goes, each return
 //! address must be the same.
 
+#[path = "../benches/unwind/sections.rs"]
+mod sections;
+
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
 use ::framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
-use ::framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder};
+use ::framehop::{FrameAddress, Module, Unwinder};
 use hangsnap::capture::{Context, Order, Tracer};
 use hangsnap::model::{Pid, Register, StopMode};
 use hangsnap::proc::ProcDir;
-use object::{Object, ObjectSection};
 
 use crate::support::{Victim, hangsnap, succeed};
 
-/// Threads parked in Python's lock, queue, sleep and select, up to a few dozen frames deep. No thread is made to give up the
-/// interpreter's lock but by blocking, so one that has said it will wait is waiting by the time another can run.
-const PROGRAM: &str = "
-import queue, select, sys, threading, time
-sys.setswitchinterval(1000)
-lock = threading.Lock(); lock.acquire()
-waiting = []
-def deep(work, depth):
-    if depth > 0:
-        return deep(work, depth - 1)
-    waiting.append(depth)
-    return work()
-waits = [lock.acquire, queue.Queue().get, lambda: time.sleep(1000), lambda: select.select([], [], [])]
-threads = [threading.Thread(target=deep, args=(wait, depth), daemon=True) for wait in waits for depth in (1, 9)]
-for thread in threads: thread.start()
-while len(waiting) < len(threads): time.sleep(0)
-print('ready', flush=True)
-lock.acquire()
-";
-
-fn sections(path: &str) -> ExplicitModuleSectionInfo<Vec<u8>> {
-    let bytes = fs::read(path).expect("the module's file");
-    let elf = object::File::parse(&*bytes).expect("an ELF file");
-    let range = |name| elf.section_by_name(name).map(|s| s.address()..s.address() + s.size());
-    let data = |name| elf.section_by_name(name).and_then(|s| Some(s.uncompressed_data().ok()?.into_owned()));
-    ExplicitModuleSectionInfo {
-        base_svma: 0,
-        text_svma: range(".text"),
-        text: data(".text"),
-        got_svma: range(".got"),
-        eh_frame_svma: range(".eh_frame"),
-        eh_frame: data(".eh_frame"),
-        eh_frame_hdr_svma: range(".eh_frame_hdr"),
-        eh_frame_hdr: data(".eh_frame_hdr"),
-        ..Default::default()
-    }
-}
+/// Threads parked in Python's lock, queue, sleep and select. No thread is made to give up the interpreter's lock but by
+/// blocking, so one that has said it will wait is waiting by the time another can run.
+const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/programs/deep.py");
 
 /// Where each file is loaded, by its first mapping.
 fn modules(pid: &str) -> Vec<Module<Vec<u8>>> {
@@ -73,13 +41,13 @@ fn modules(pid: &str) -> Vec<Module<Vec<u8>>> {
     ranges
         .into_iter()
         .filter(|(path, ..)| has_code(path))
-        .map(|(path, start, end)| Module::new(path.clone(), start..end, start, sections(&path)))
+        .map(|(path, start, end)| Module::new(path.clone(), start..end, start, sections::of_file(&path)))
         .collect()
 }
 
 #[test]
 fn framehop_finds_the_same_return_addresses() {
-    let victim = Victim::start(Command::new("python3").args(["-c", PROGRAM]));
+    let victim = Victim::start(Command::new("python3").arg(PROGRAM));
     let ours: serde_json::Value =
         serde_json::from_str(&succeed(hangsnap().args(["--pid", &victim.pid(), "--json"]))).expect("JSON");
     let pid = Pid(i32::try_from(victim.child.id()).expect("a pid"));

@@ -1,13 +1,15 @@
 //! framehop: an unwinder by others, on the same registers and bytes.
 
+#[path = "sections.rs"]
+mod sections;
+
 use std::fs;
 use std::ops::Range;
 
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
-use framehop::{ExplicitModuleSectionInfo, Module, Unwinder};
+use framehop::{Module, Unwinder};
 use hangsnap::capture::CapturedThread;
 use hangsnap::model::{Pid, Register, RegisterFile};
-use object::{Object, ObjectSection};
 
 pub struct Framehop {
     unwinder: UnwinderX86_64<Vec<u8>>,
@@ -19,7 +21,7 @@ impl Framehop {
     pub fn of(pid: Pid) -> Self {
         let mut unwinder = UnwinderX86_64::new();
         for (path, range) in files(pid) {
-            let sections = sections(&path);
+            let sections = sections::of_file(&path);
             unwinder.add_module(Module::new(path, range.clone(), range.start, sections));
         }
         Self { unwinder, cache: CacheX86_64::new() }
@@ -70,22 +72,4 @@ fn files(pid: Pid) -> Vec<(String, Range<u64>)> {
     }
     files.retain(|(path, _)| object::File::parse(&*fs::read(path).unwrap_or_default()).is_ok());
     files
-}
-
-fn sections(path: &str) -> ExplicitModuleSectionInfo<Vec<u8>> {
-    let bytes = fs::read(path).expect("the module's file");
-    let elf = object::File::parse(&*bytes).expect("an ELF file");
-    let range = |name| elf.section_by_name(name).map(|s| s.address()..s.address() + s.size());
-    let data = |name| elf.section_by_name(name).and_then(|s| Some(s.uncompressed_data().ok()?.into_owned()));
-    ExplicitModuleSectionInfo {
-        base_svma: 0,
-        text_svma: range(".text"),
-        text: data(".text"),
-        got_svma: range(".got"),
-        eh_frame_svma: range(".eh_frame"),
-        eh_frame: data(".eh_frame"),
-        eh_frame_hdr_svma: range(".eh_frame_hdr"),
-        eh_frame_hdr: data(".eh_frame_hdr"),
-        ..Default::default()
-    }
 }

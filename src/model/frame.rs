@@ -46,7 +46,8 @@ pub enum FoundBy {
     Inferred,
     /// A chain of saved frame pointers, where no call frame information was found.
     FramePointer,
-    /// The word at the stack pointer was taken for a return address, after a call through a bad pointer.
+    /// A word of the stack was taken for a return address: after a call through a bad pointer, in code without call frame
+    /// information, or behind a part of the stack that was not copied.
     Guess,
 }
 
@@ -100,7 +101,7 @@ pub enum WalkEnd {
     BadReturnAddress(RuntimeAddress),
     /// The caller's frame would not lie further up the stack.
     NoProgress,
-    /// More frames than hangsnap keeps of one stack.
+    /// More frames than any stack has that can be copied, or more of them without plain call frame information than are walked.
     TooManyFrames,
 }
 
@@ -124,7 +125,7 @@ impl WalkEnd {
                 format!("the return address {at} lies in no executable memory")
             }
             Self::NoProgress => "the next frame would not lie further up the stack".into(),
-            Self::TooManyFrames => "more frames than are kept".into(),
+            Self::TooManyFrames => "more frames than are walked".into(),
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Promises: pure (it reads what it is given, never a process or a file); every frame says how it was found and every
 //! walk why it ended; a register that was not captured is unknown. Where a walk needs it, it is looked for on the stack
-//! (`recover`), and a walk that cannot tell what it was ends there instead of guessing. All sixteen general registers
-//! are carried from frame to frame, because a caller's CFA may depend on any of them: signal frames restore every one.
+//! (`recover`), and a walk that cannot tell what it was ends there. Where no call frame information covers the code, and behind
+//! what was not copied of a stack, callers are guessed (`scan`, `resume`), and marked as that. All sixteen general
+//! registers are carried from frame to frame, because a caller's CFA may depend on any of them: signal frames restore every one.
 //! Call frame information is hostile input: evaluation is bounded and cannot panic.
 //!
 //! It knows nothing of symbols, and does not follow stack switches into memory that was not copied.
