@@ -134,11 +134,11 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         let until = begun.after(draft.order.max_hold - reserve);
         stop_all(slots, until, alarm.as_ref(), &mut draft.polling);
         marks.go_on(Step::ReadingHeld);
-        let used = read_registers(slots, until, &draft.map, draft.order.floating_point, tasks.as_ref(), room);
         if let Some(tasks) = &tasks {
             tasks.begin(until);
         }
         drop(helper);
+        let used = read_registers(slots, until, &draft.map, draft.order.floating_point, tasks.as_ref(), room);
         copy_and_let_go(slots, tasks.as_ref());
         if let Some(tasks) = &tasks {
             tasks.end();
@@ -201,8 +201,8 @@ fn running(slots: &[Slot]) -> usize {
     slots.partition_point(|slot| slot.planned.status.state == ThreadState::Running)
 }
 
-/// Reads the registers of those that are held, and plans with them where in the room each stack is to be copied. Returns
-/// how much of the room that takes.
+/// Reads the registers of those that are held, the last one's first, and plans with them where in the room each stack is to
+/// be copied. Returns how much of the room that takes.
 fn read_registers<'room>(
     slots: &mut [Slot],
     until: Instant,
@@ -212,9 +212,10 @@ fn read_registers<'room>(
     mut room: &'room mut [u8],
 ) -> usize {
     let mut used = 0;
-    let mut left = slots.len();
-    for (index, slot) in slots.iter_mut().enumerate() {
-        left -= 1;
+    for (index, slot) in slots.iter_mut().enumerate().rev() {
+        if let Some(tasks) = tasks {
+            tasks.planned_from(index + 1);
+        }
         if !matches!(slot.progress, Progress::Held(_)) || Instant::now() >= until {
             continue;
         }
@@ -223,7 +224,7 @@ fn read_registers<'room>(
             fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
         if let (Ok(registers), Some(tasks)) = (&registers, tasks) {
             // Threads that are yet to come are owed their share.
-            let most = room.len().saturating_sub(left * SHARE_PER_THREAD);
+            let most = room.len().saturating_sub(index * SHARE_PER_THREAD);
             let (stack_pointer, fs_base) = (registers.stack_pointer(), registers.fs_base());
             let plan = StackPlan::new(map, slot.planned.owner, stack_pointer, Some(fs_base), most.min(STACK_LIMIT));
             let length = plan.length().min(most);
@@ -235,6 +236,9 @@ fn read_registers<'room>(
         }
         slot.floating_point = alone::floating_point(tid, floating_point);
         slot.registers = Some(registers);
+    }
+    if let Some(tasks) = tasks {
+        tasks.planned_from(0);
     }
     used
 }

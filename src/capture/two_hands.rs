@@ -1,15 +1,15 @@
 //! Copying the stacks of threads that are held together, on two CPUs at once.
 //!
 //! Copying takes half of the time for which everybody is held, and it is the one part of it that another thread than the
-//! tracing one can do. So a helper sleeps until it is known what is to be copied, and then copies from the last stack on,
-//! while the tracing thread copies from the first one on, until they meet.
+//! tracing one can do. So a helper sleeps until everybody has stopped, and then copies from the last stack on, right behind
+//! the tracing thread, which reads registers in that order, too, and then copies from the first stack on, until they meet.
 //!
 //! Neither ever waits for a lock: a stack that is locked is in the other's hands. The tracing thread polls for the one that
 //! the helper has, until it is out of time. The helper helps only if nothing can preempt it with a stack in its hands.
 
 use std::hint;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, Scope, Thread};
 
 use super::copy::{StackCopy, StackPlan};
@@ -36,13 +36,21 @@ pub(super) struct Tasks<'room> {
     tasks: Vec<Mutex<Task<'room>>>,
     memory: &'room ProcessMemory,
     map: &'room MemoryMap,
-    /// Until when copying may go on, in nanoseconds of the clock. Zero before all is planned that will be.
+    /// Until when copying may go on, in nanoseconds of the clock. Zero before everybody has stopped.
     until: AtomicU64,
+    /// From this task on all are planned that will be.
+    planned_from: AtomicUsize,
 }
 
 impl<'room> Tasks<'room> {
     pub(super) fn new(count: usize, memory: &'room ProcessMemory, map: &'room MemoryMap) -> Self {
-        Self { tasks: (0..count).map(|_| Mutex::default()).collect(), memory, map, until: AtomicU64::new(0) }
+        Self {
+            tasks: (0..count).map(|_| Mutex::default()).collect(),
+            memory,
+            map,
+            until: AtomicU64::new(0),
+            planned_from: AtomicUsize::new(count),
+        }
     }
 
     /// Starts the helper, which sleeps until what this returns is dropped. None if there is none; then the work is done
@@ -63,7 +71,10 @@ impl<'room> Tasks<'room> {
         while self.until.load(Ordering::Acquire) == 0 {
             thread::park();
         }
-        for task in self.tasks.iter().rev() {
+        for (index, task) in self.tasks.iter().enumerate().rev() {
+            while self.planned_from.load(Ordering::Acquire) > index && self.in_time() {
+                hint::spin_loop();
+            }
             match task.try_lock() {
                 Ok(mut task) if task.copy.is_none() && self.in_time() => self.run(&mut task),
                 _ => break,
@@ -72,7 +83,7 @@ impl<'room> Tasks<'room> {
         urgent.for_good();
     }
 
-    /// Plans one, before the helper is woken up.
+    /// Plans one that the helper has not come to.
     pub(super) fn plan(&self, index: usize, plan: StackPlan, room: &'room mut [u8]) {
         // Nobody else has it yet.
         if let Ok(mut task) = self.tasks[index].try_lock() {
@@ -80,7 +91,12 @@ impl<'room> Tasks<'room> {
         }
     }
 
-    /// All is planned: copying may begin, and go on until then.
+    /// This one and those behind it are planned, as far as they will be.
+    pub(super) fn planned_from(&self, index: usize) {
+        self.planned_from.store(index, Ordering::Release);
+    }
+
+    /// Everybody has stopped: what is planned may be copied, until then.
     pub(super) fn begin(&self, until: Instant) {
         self.until.store(until.nanoseconds(), Ordering::Release);
     }
