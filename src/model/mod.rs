@@ -14,6 +14,7 @@ mod notice;
 mod registers;
 mod snapshot;
 mod status;
+mod summary;
 mod system_call;
 mod thread;
 
@@ -26,5 +27,6 @@ pub use notice::{Cause, Notice, Reason, Subject};
 pub use registers::{FloatingPoint, Register, RegisterFile, RegisterSet, Registers, SpecialRegister, SpecialRegisters};
 pub use snapshot::{Process, Recording, Snapshot, StopMode, Timestamp};
 pub use status::{KernelWait, MemoryOf, MemoryPiece, Policy, Scheduling, SignalSet, SignalSets};
+pub use summary::Summary;
 pub use system_call::SystemCall;
 pub use thread::{Hold, Thread, ThreadState, ThreadStatus};

@@ -49,7 +49,7 @@ impl Writer {
     /// Appends a snapshot and tells how many bytes it took.
     pub fn append(&mut self, snapshot: &Snapshot) -> Result<usize, Error> {
         let mut record = Vec::new();
-        frame(&self.encoder.snapshot(snapshot), &mut record);
+        frame(&self.encoder.snapshot(snapshot).payload, &mut record);
         self.write(&record)?;
         Ok(record.len())
     }

@@ -35,6 +35,14 @@ impl Decoder {
         })
     }
 
+    /// Takes in what later snapshots refer to, without building this one.
+    pub fn pass(&mut self, payload: &[u8]) -> Result<(), Error> {
+        match pb::Record::decode(payload)?.kind {
+            Some(pb::record::Kind::Snapshot(message)) => self.add(message.tables.unwrap_or_default()),
+            Some(pb::record::Kind::Recording(_)) | None => Ok(()),
+        }
+    }
+
     fn snapshot(&mut self, message: pb::Snapshot) -> Result<Snapshot, Error> {
         self.add(message.tables.unwrap_or_default())?;
         let frames = message

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use prost::Message;
 
-use super::{notice, pb};
+use super::{notice, pb, summary};
 use crate::model::{
     CodeAddress, FoundBy, Frame, Gap, GeneratedCode, Hold, MemoryOf, MemoryPiece, Module, Place, Recording, Registers,
     Snapshot, Stack, StopMode, SystemCall, Thread, ThreadStatus, WalkEnd,
@@ -38,6 +38,14 @@ impl<K: Eq + Hash, M> Table<K, M> {
     }
 }
 
+/// A snapshot as a record.
+#[derive(Debug)]
+pub struct Encoded {
+    pub payload: Vec<u8>,
+    /// Whether it can be decoded without those before it.
+    pub whole: bool,
+}
+
 /// Turns what is to be stored in one file into records, remembering what the file already has, until little of it is of
 /// use.
 pub struct Encoder {
@@ -64,16 +72,22 @@ impl Encoder {
             machine: machine.clone(),
             interval_ns: interval.map_or(0, nanoseconds),
         };
-        pb::Record { kind: Some(pb::record::Kind::Recording(message)) }.encode_to_vec()
+        pb::Record { kind: Some(pb::record::Kind::Recording(message)), summary: None }.encode_to_vec()
     }
 
-    pub fn snapshot(&mut self, snapshot: &Snapshot) -> Vec<u8> {
+    /// Forgets what earlier records hold: the next snapshot will be whole.
+    pub fn begin_anew(&mut self) {
+        *self = Self::default();
+    }
+
+    pub fn snapshot(&mut self, snapshot: &Snapshot) -> Encoded {
         // A process that has executed a program has everything elsewhere: what is remembered would never be used again,
         // and one that executes for ever would make it grow for ever.
         let fresh = snapshot.modules.iter().filter(|module| !self.modules.numbers.contains_key(module)).count();
         if 2 * fresh >= snapshot.modules.len().max(1) {
-            *self = Self::default();
+            self.begin_anew();
         }
+        let whole = self.strings.numbers.is_empty();
         let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.module(module)).collect();
         let process = &snapshot.process;
         let process = pb::Process {
@@ -115,7 +129,9 @@ impl Encoder {
             memory: snapshot.memory.iter().map(memory).collect(),
             generated,
         };
-        pb::Record { kind: Some(pb::record::Kind::Snapshot(message)) }.encode_to_vec()
+        let summary = Some(summary::encode(snapshot.into(), whole));
+        let payload = pb::Record { kind: Some(pb::record::Kind::Snapshot(message)), summary }.encode_to_vec();
+        Encoded { payload, whole }
     }
 
     fn string(&mut self, text: &str) -> u32 {
@@ -262,6 +278,6 @@ fn walk_end(end: WalkEnd) -> (pb::WalkEnd, u64, u32) {
     }
 }
 
-fn nanoseconds(time: std::time::Duration) -> u64 {
+pub(super) fn nanoseconds(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -7,6 +7,7 @@
 mod decode;
 mod encode;
 mod notice;
+mod summary;
 #[rustfmt::skip]
 #[allow(clippy::all, clippy::pedantic, reason = "generated from proto/ and compared with it by a test")]
 mod pb;
@@ -14,7 +15,8 @@ mod pb;
 mod tests;
 
 pub use decode::Decoder;
-pub use encode::Encoder;
+pub use encode::{Encoded, Encoder};
+pub use summary::{Peeked, peek};
 
 use crate::model::{Recording, Snapshot};
 

@@ -154,7 +154,7 @@ fn everything_comes_back_as_it_was() {
     let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
     for number in 1..4 {
         let snapshot = everything(number);
-        let bytes = encoder.snapshot(&snapshot);
+        let bytes = encoder.snapshot(&snapshot).payload;
         assert_eq!(snapshot_of(decoder.record(&bytes)), snapshot);
     }
 }
@@ -176,22 +176,22 @@ fn a_recording_comes_back_as_it_was() {
 #[test]
 fn what_was_seen_before_is_not_stored_again() {
     let mut encoder = Encoder::default();
-    let first = encoder.snapshot(&everything(1)).len();
-    let second = encoder.snapshot(&everything(1)).len();
+    let first = encoder.snapshot(&everything(1)).payload.len();
+    let second = encoder.snapshot(&everything(1)).payload.len();
     assert!(second < first - 200, "{second} bytes after {first}");
 }
 
 #[test]
 fn a_process_that_executes_for_ever_does_not_make_the_tables_grow() {
     let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
-    let first = encoder.snapshot(&everything(1)).len();
-    decoder.record(&encoder.snapshot(&everything(1))).expect_err("it has missed the first");
+    let first = encoder.snapshot(&everything(1)).payload.len();
+    decoder.record(&encoder.snapshot(&everything(1)).payload).expect_err("it has missed the first");
     for number in 2..5 {
         let mut elsewhere = everything(number);
         for module in &mut elsewhere.modules {
             module.range = RuntimeAddress(number << 20)..RuntimeAddress(number << 21);
         }
-        let bytes = encoder.snapshot(&elsewhere);
+        let bytes = encoder.snapshot(&elsewhere).payload;
         assert!(bytes.len().abs_diff(first) < 50, "{} bytes after {first}: everything is stored again", bytes.len());
         assert_eq!(snapshot_of(decoder.record(&bytes)), elsewhere, "and needs nothing of what came before");
     }
@@ -201,13 +201,13 @@ fn a_process_that_executes_for_ever_does_not_make_the_tables_grow() {
 fn a_reader_that_missed_a_record_says_so() {
     let mut encoder = Encoder::default();
     encoder.snapshot(&everything(1));
-    let second = encoder.snapshot(&everything(2));
+    let second = encoder.snapshot(&everything(2)).payload;
     assert_eq!(Decoder::default().record(&second), Err(Error::Dangling("rows of the tables")));
 }
 
 #[test]
 fn damaged_bytes_are_an_error_or_another_record_and_never_a_panic() {
-    let whole = Encoder::default().snapshot(&everything(1));
+    let whole = Encoder::default().snapshot(&everything(1)).payload;
     let mut refused = 0;
     for at in 0..whole.len() {
         for bit in 0..8 {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::list::{ListedRecording, ListedSnapshot};
+use super::list::ListedRecording;
 use super::show::Selection;
 use crate::analysis::{Change, Comparison, Streak};
-use crate::model::{Snapshot, StopMode, Subject};
+use crate::model::{Snapshot, StopMode, Subject, Summary};
 use crate::symbols::Names;
 use thread::{
     CallFields, FrameFields, MemoryFields, ThreadFields, call_fields, frame_fields, memory_fields, thread_fields,
@@ -174,12 +174,12 @@ pub fn list(out: &mut dyn Write, listed: &ListedRecording) -> io::Result<()> {
     line(out, &document)
 }
 
-fn list_fields(snapshot: &ListedSnapshot) -> ListFields<'_> {
+fn list_fields(snapshot: &Summary) -> ListFields<'_> {
     ListFields {
         number: snapshot.number,
-        realtime_ns: snapshot.realtime_ns,
+        realtime_ns: snapshot.taken.realtime_ns,
         pid: snapshot.pid.0,
-        program: &snapshot.name,
+        program: &snapshot.program,
         threads: snapshot.threads,
         longest_hold_ns: nanoseconds(snapshot.longest_hold),
         window_ns: nanoseconds(snapshot.window),

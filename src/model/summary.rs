@@ -1,0 +1,36 @@
+//! What a list says of a snapshot.
+
+use std::time::Duration;
+
+use super::{Pid, Snapshot, Timestamp};
+
+/// A snapshot without what is in it: enough to list it, and to find it by number or time. It is stored in front of the
+/// snapshot, so that neither takes unpacking.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Summary {
+    pub number: u64,
+    pub taken: Timestamp,
+    pub pid: Pid,
+    /// `comm` of the main thread.
+    pub program: String,
+    pub threads: usize,
+    pub longest_hold: Duration,
+    pub window: Duration,
+    /// How many things the snapshot says it could not see.
+    pub losses: usize,
+}
+
+impl From<&Snapshot> for Summary {
+    fn from(snapshot: &Snapshot) -> Self {
+        Self {
+            number: snapshot.number,
+            taken: snapshot.taken,
+            pid: snapshot.process.id.pid,
+            program: snapshot.process.name.clone(),
+            threads: snapshot.threads.len(),
+            longest_hold: snapshot.longest_hold(),
+            window: snapshot.window,
+            losses: snapshot.notices.len(),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a record says of itself, without unpacking it.
+
+use std::time::Duration;
+
+use prost::Message;
+
+use super::encode::nanoseconds;
+use super::{Error, pb};
+use crate::model::{Pid, Summary, Timestamp};
+
+/// A record as far as a list or a search needs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Peeked {
+    Snapshot {
+        summary: Summary,
+        /// Whether it can be decoded without those before it.
+        whole: bool,
+    },
+    /// A recording's description, a snapshot of a version that wrote no summaries, or of a kind that this one does not know.
+    Other,
+}
+
+/// Looks at a record without decoding its snapshot.
+pub fn peek(payload: &[u8]) -> Result<Peeked, Error> {
+    let Some(summary) = pb::Record::decode(payload)?.summary else {
+        return Ok(Peeked::Other);
+    };
+    let whole = summary.whole;
+    Ok(Peeked::Snapshot { summary: decode(summary), whole })
+}
+
+pub(super) fn encode(summary: Summary, whole: bool) -> pb::Summary {
+    let Summary { number, taken, pid, program, threads, longest_hold, window, losses } = summary;
+    pb::Summary {
+        number,
+        realtime_ns: taken.realtime_ns,
+        monotonic_ns: taken.monotonic_ns,
+        pid: pid.0,
+        program,
+        threads: u32::try_from(threads).unwrap_or(u32::MAX),
+        longest_hold_ns: nanoseconds(longest_hold),
+        window_ns: nanoseconds(window),
+        losses: u32::try_from(losses).unwrap_or(u32::MAX),
+        whole,
+    }
+}
+
+fn decode(summary: pb::Summary) -> Summary {
+    Summary {
+        number: summary.number,
+        taken: Timestamp { realtime_ns: summary.realtime_ns, monotonic_ns: summary.monotonic_ns },
+        pid: Pid(summary.pid),
+        program: summary.program,
+        threads: summary.threads as usize,
+        longest_hold: Duration::from_nanos(summary.longest_hold_ns),
+        window: Duration::from_nanos(summary.window_ns),
+        losses: summary.losses as usize,
+    }
+}
