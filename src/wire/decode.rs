@@ -1,167 +1,198 @@
 //! Messages to model.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use prost::Message;
-
-use super::{Error, Record, notice, pb};
+use super::known::{Counts, Known};
+use super::pb::record::Kind;
+use super::rows::Rows;
+use super::{Error, Record, notice, packed, pb};
 use crate::model::{
-    Bias, BuildId, CodeAddress, FileAddress, FloatingPoint, FoundBy, Frame, Gap, GeneratedCode, Hold, KernelWait,
-    MemoryOf, MemoryPiece, Module, ModuleIndex, Pid, Place, Policy, Process, ProcessId, Recording, Register, Registers,
-    RuntimeAddress, Scheduling, SignalSet, SignalSets, Snapshot, SpecialRegisters, Stack, StartTime, StopMode,
-    SystemCall, Thread, ThreadState, ThreadStatus, Tid, Timestamp, WalkEnd,
+    CodeAddress, FileAddress, FloatingPoint, FoundBy, Frame, Gap, GeneratedCode, Hold, KernelWait, MemoryOf,
+    MemoryPiece, ModuleIndex, Pid, Place, Policy, Process, ProcessId, Recording, Register, Registers, RuntimeAddress,
+    Scheduling, SignalSet, SignalSets, Snapshot, SpecialRegisters, Stack, StartTime, StopMode, SystemCall, Thread,
+    ThreadState, ThreadStatus, Tid, Timestamp, WalkEnd,
 };
 
 /// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
 /// referred to, so a small file could otherwise ask for any number.
 const MAX_FRAMES: usize = 10_000_000;
 
-/// Reads the records of one file, in order, and keeps the tables they bring.
+/// Reads the records of one file, in order, and keeps what later ones refer to.
 #[derive(Default)]
 pub struct Decoder {
-    strings: Vec<String>,
-    modules: Vec<Module>,
-    frames: Vec<pb::Frame>,
-    stacks: Vec<pb::Stack>,
+    rows: Rows,
+    previous: Option<Previous>,
+}
+
+/// The snapshot that was read last, as far as the next may refer to it.
+struct Previous {
+    number: u64,
+    process: pb::Process,
+    modules: Vec<u32>,
+    threads: Vec<Known>,
+}
+
+/// What a record tells of its own snapshot alone.
+struct Own {
+    taken: Timestamp,
+    stop: i32,
+    window_ns: u64,
+    took_ns: u64,
+    notices: Vec<pb::Notice>,
+    memory: Vec<pb::Memory>,
+    generated: Vec<pb::GeneratedCode>,
 }
 
 impl Decoder {
     pub fn record(&mut self, payload: &[u8]) -> Result<Record, Error> {
-        Ok(match pb::Record::decode(payload)?.kind {
-            Some(pb::record::Kind::Recording(message)) => Record::Recording(recording(message)),
-            Some(pb::record::Kind::Snapshot(message)) => Record::Snapshot(Box::new(self.snapshot(message)?)),
-            None => Record::Unknown,
-        })
+        let (own, previous) = match packed::unpack(payload)? {
+            Some(Kind::Recording(message)) => return Ok(Record::Recording(recording(message))),
+            Some(Kind::Snapshot(message)) => self.whole(message)?,
+            Some(Kind::Change(message)) => self.change(message)?,
+            Some(Kind::Packed(_)) | None => return Ok(Record::Unknown),
+        };
+        let snapshot = self.build(own, &previous)?;
+        self.previous = Some(previous);
+        Ok(Record::Snapshot(Box::new(snapshot)))
     }
 
     /// Takes in what later snapshots refer to, without building this one.
     pub fn pass(&mut self, payload: &[u8]) -> Result<(), Error> {
-        match pb::Record::decode(payload)?.kind {
-            Some(pb::record::Kind::Snapshot(message)) => self.add(message.tables.unwrap_or_default()),
-            Some(pb::record::Kind::Recording(_)) | None => Ok(()),
-        }
+        let (_, previous) = match packed::unpack(payload)? {
+            Some(Kind::Snapshot(message)) => self.whole(message)?,
+            Some(Kind::Change(message)) => self.change(message)?,
+            Some(Kind::Recording(_) | Kind::Packed(_)) | None => return Ok(()),
+        };
+        self.previous = Some(previous);
+        Ok(())
     }
 
-    fn snapshot(&mut self, message: pb::Snapshot) -> Result<Snapshot, Error> {
-        self.add(message.tables.unwrap_or_default())?;
-        let frames = message
-            .threads
-            .iter()
-            .map(|thread| self.stacks.get(thread.stack as usize).map_or(0, |stack| stack.frames.len()));
-        if frames.sum::<usize>() > MAX_FRAMES {
-            return Err(Error::Unknown("the number of its frames"));
+    fn whole(&mut self, message: pb::Snapshot) -> Result<(Own, Previous), Error> {
+        self.previous = None;
+        self.rows.add(message.tables.unwrap_or_default())?;
+        let own = Own {
+            taken: Timestamp { realtime_ns: message.realtime_ns, monotonic_ns: message.monotonic_ns },
+            stop: message.stop,
+            window_ns: message.window_ns,
+            took_ns: message.took_ns,
+            notices: message.notices,
+            memory: message.memory,
+            generated: message.generated,
+        };
+        let previous = Previous {
+            number: message.number,
+            process: message.process.ok_or(Error::Unknown("the process"))?,
+            modules: message.modules,
+            threads: message.threads.into_iter().map(Known::new).collect(),
+        };
+        Ok((own, previous))
+    }
+
+    /// Works out a snapshot from the one before. What fails leaves nothing that a later one could be worked out from.
+    fn change(&mut self, message: pb::Change) -> Result<(Own, Previous), Error> {
+        let previous = self.previous.take().filter(|previous| previous.number == message.after);
+        let mut previous = previous.ok_or(Error::Dangling("the snapshot before"))?;
+        self.rows.add(message.tables.unwrap_or_default())?;
+        previous.number = message.number;
+        previous.process = message.process.unwrap_or(previous.process);
+        if !message.modules.is_empty() {
+            previous.modules = message.modules;
         }
-        let process = message.process.ok_or(Error::Unknown("the process"))?;
-        let modules: Vec<Module> = message
-            .modules
-            .iter()
-            .map(|number| self.modules.get(*number as usize).cloned().ok_or(Error::Dangling("a module")))
-            .collect::<Result<_, _>>()?;
+        let told: HashSet<i32> = message.gone.into_iter().chain(message.threads.iter().map(|new| new.tid)).collect();
+        previous.threads.retain(|known| !told.contains(&known.thread.tid));
+        add_counts(&mut previous.threads, &message.counters.unwrap_or_default())?;
+        if !message.threads.is_empty() {
+            previous.threads.extend(message.threads.into_iter().map(Known::new));
+            previous.threads.sort_by_key(|known| known.thread.tid);
+        }
+        for change in message.changed {
+            let known = previous.threads.get_mut(change.place as usize).ok_or(Error::Dangling("a thread"))?;
+            known.apply(change);
+        }
+        let own = Own {
+            taken: Timestamp { realtime_ns: message.realtime_ns, monotonic_ns: message.monotonic_ns },
+            stop: message.stop,
+            window_ns: message.window_ns,
+            took_ns: message.took_ns,
+            notices: message.notices,
+            memory: message.memory,
+            generated: message.generated,
+        };
+        Ok((own, previous))
+    }
+
+    fn build(&self, own: Own, previous: &Previous) -> Result<Snapshot, Error> {
+        let Previous { number, process, modules, threads } = previous;
+        let frames =
+            threads.iter().map(|known| self.rows.stack(known.thread.stack).map_or(0, |stack| stack.frames.len()));
+        if frames.sum::<usize>() > MAX_FRAMES {
+            return Err(Error::TooMuch);
+        }
         // The file numbers modules through all snapshots, the model within one.
         let places: HashMap<u32, ModuleIndex> =
-            message.modules.iter().zip(0..).map(|(number, index)| (*number, ModuleIndex(index))).collect();
+            modules.iter().zip(0..).map(|(number, index)| (*number, ModuleIndex(index))).collect();
         Ok(Snapshot {
-            number: message.number,
-            taken: Timestamp { realtime_ns: message.realtime_ns, monotonic_ns: message.monotonic_ns },
+            number: *number,
+            taken: own.taken,
             process: Process {
                 id: ProcessId { pid: Pid(process.pid), start: StartTime(process.start_ticks) },
                 inner_pid: process.inner_pid,
-                name: self.string(process.name)?,
-                executable: self.string(process.executable)?,
-                command: process.command.iter().map(|number| self.string(*number)).collect::<Result<_, _>>()?,
+                name: self.rows.string(process.name)?,
+                executable: self.rows.string(process.executable)?,
+                command: process.command.iter().map(|number| self.rows.string(*number)).collect::<Result<_, _>>()?,
             },
-            stop: stop_mode(message.stop)?,
-            window: Duration::from_nanos(message.window_ns),
-            took: Duration::from_nanos(message.took_ns),
-            modules,
-            threads: message
-                .threads
-                .into_iter()
-                .map(|thread| self.thread(thread, &places))
-                .collect::<Result<_, _>>()?,
-            memory: message.memory.into_iter().map(memory).collect::<Result<_, _>>()?,
-            generated: message.generated.iter().map(|code| self.generated(code)).collect::<Result<_, _>>()?,
-            notices: message
+            stop: stop_mode(own.stop)?,
+            window: Duration::from_nanos(own.window_ns),
+            took: Duration::from_nanos(own.took_ns),
+            modules: modules.iter().map(|number| self.rows.module(*number)).collect::<Result<_, _>>()?,
+            threads: threads.iter().map(|known| self.thread(&known.thread, &places)).collect::<Result<_, _>>()?,
+            memory: own.memory.iter().map(memory).collect::<Result<_, _>>()?,
+            generated: own.generated.iter().map(|code| self.generated(code)).collect::<Result<_, _>>()?,
+            notices: own
                 .notices
                 .into_iter()
-                .map(|lost| notice::decode(lost, |number| self.string(number)))
+                .map(|lost| notice::decode(lost, |number| self.rows.string(number)))
                 .collect::<Result<_, _>>()?,
         })
     }
 
-    fn add(&mut self, tables: pb::Tables) -> Result<(), Error> {
-        let rows_before = [tables.strings_before, tables.modules_before, tables.frames_before, tables.stacks_before];
-        if rows_before == [0; 4] && !tables.strings.is_empty() {
-            *self = Self::default();
-        }
-        let complete = |before: u32, rows: usize| before as usize == rows;
-        if !complete(tables.strings_before, self.strings.len())
-            || !complete(tables.modules_before, self.modules.len())
-            || !complete(tables.frames_before, self.frames.len())
-            || !complete(tables.stacks_before, self.stacks.len())
-        {
-            return Err(Error::Dangling("rows of the tables"));
-        }
-        self.strings.extend(tables.strings);
-        for module in tables.modules {
-            let module = Module {
-                path: self.string(module.path)?,
-                build_id: (!module.build_id.is_empty()).then_some(BuildId(module.build_id)),
-                bias: Bias(module.bias),
-                range: RuntimeAddress(module.start)..RuntimeAddress(module.end),
-                image: (!module.image.is_empty()).then(|| module.image.into()),
-            };
-            self.modules.push(module);
-        }
-        self.frames.extend(tables.frames);
-        self.stacks.extend(tables.stacks);
-        Ok(())
-    }
-
-    fn string(&self, number: u32) -> Result<String, Error> {
-        self.strings.get(number as usize).cloned().ok_or(Error::Dangling("a string"))
-    }
-
     fn generated(&self, code: &pb::GeneratedCode) -> Result<GeneratedCode, Error> {
         let range = RuntimeAddress(code.start)..RuntimeAddress(code.end);
-        Ok(GeneratedCode { address: RuntimeAddress(code.address), range, name: self.string(code.name)? })
+        Ok(GeneratedCode { address: RuntimeAddress(code.address), range, name: self.rows.string(code.name)? })
     }
 
-    fn thread(&self, thread: pb::Thread, places: &HashMap<u32, ModuleIndex>) -> Result<Thread, Error> {
-        let stack = self.stacks.get(thread.stack as usize).ok_or(Error::Dangling("a stack"))?;
+    fn thread(&self, thread: &pb::Thread, places: &HashMap<u32, ModuleIndex>) -> Result<Thread, Error> {
+        let stack = self.rows.stack(thread.stack)?;
         let frames = stack
             .frames
             .iter()
-            .map(|number| {
-                let frame = self.frames.get(*number as usize).ok_or(Error::Dangling("a frame"))?;
-                decode_frame(frame, places)
-            })
+            .map(|number| decode_frame(self.rows.frame(*number)?, places))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Thread {
             tid: Tid(thread.tid),
-            status: self.status(&thread)?,
+            status: self.status(thread)?,
             hold: match thread.held_ns_plus_one.checked_sub(1) {
                 Some(time) => Hold::Held(Duration::from_nanos(time)),
                 None if thread.in_place => Hold::InPlace,
                 None => Hold::NotCaptured,
             },
-            system_call: thread.system_call.map(system_call).transpose()?,
-            registers: registers(&thread.registers.unwrap_or_default())?,
-            stack: Stack { gap: gap(stack, &frames), frames, end: walk_end(stack)? },
-            memory: thread.memory.into_iter().map(memory).collect::<Result<_, _>>()?,
+            system_call: thread.system_call.as_ref().map(system_call).transpose()?,
+            registers: thread.registers.as_ref().map(registers).transpose()?.unwrap_or_default(),
+            stack: Stack { gap: gap(&stack.message, &frames), frames, end: walk_end(&stack.message)? },
+            memory: thread.memory.iter().map(memory).collect::<Result<_, _>>()?,
         })
     }
 
     fn status(&self, thread: &pb::Thread) -> Result<ThreadStatus, Error> {
         let state = char::from_u32(thread.state).map(ThreadState::from_letter);
-        let channel = thread.wait_channel_plus_one.checked_sub(1).map(|number| self.string(number)).transpose()?;
+        let channel = thread.wait_channel_plus_one.checked_sub(1).map(|number| self.rows.string(number)).transpose()?;
         let stack = thread.kernel_stack_known.then(|| {
-            thread.kernel_stack.iter().map(|number| self.string(*number)).collect::<Result<Vec<String>, Error>>()
+            thread.kernel_stack.iter().map(|number| self.rows.string(*number)).collect::<Result<Vec<String>, Error>>()
         });
         Ok(ThreadStatus {
             start: StartTime(thread.start_ticks),
-            name: self.string(thread.name)?,
+            name: self.rows.string(thread.name)?,
             state: state.ok_or(Error::Unknown("the state of a thread"))?,
             scheduling: Scheduling {
                 cpu_ns: thread.cpu_ns_plus_one.checked_sub(1),
@@ -181,6 +212,27 @@ impl Decoder {
             wait: KernelWait { channel, stack: stack.transpose()? },
         })
     }
+}
+
+/// Adds what is counted to the threads that were there before; there is one number of each kind for each of them.
+fn add_counts(threads: &mut [Known], counters: &pb::Counters) -> Result<(), Error> {
+    let pb::Counters { cpu, run_queue_wait, voluntary_switches, involuntary_switches, last_cpu_plus_one, hold } =
+        counters;
+    let columns = [cpu.len(), run_queue_wait.len(), voluntary_switches.len(), involuntary_switches.len(), hold.len()];
+    if columns.iter().any(|length| *length != threads.len()) || last_cpu_plus_one.len() != threads.len() {
+        return Err(Error::Dangling("threads that it counts something of"));
+    }
+    for (place, known) in threads.iter_mut().enumerate() {
+        known.add(Counts {
+            cpu: cpu[place],
+            run_queue_wait: run_queue_wait[place],
+            voluntary_switches: voluntary_switches[place],
+            involuntary_switches: involuntary_switches[place],
+            last_cpu_plus_one: last_cpu_plus_one[place],
+            hold: hold[place],
+        });
+    }
+    Ok(())
 }
 
 fn recording(message: pb::Recording) -> Recording {
@@ -221,20 +273,21 @@ pub(super) fn stop_mode(number: i32) -> Result<StopMode, Error> {
     }
 }
 
-fn memory(message: pb::Memory) -> Result<MemoryPiece, Error> {
+fn memory(message: &pb::Memory) -> Result<MemoryPiece, Error> {
     use pb::memory::What;
-    let argument = |number: u32| u8::try_from(number).map_err(|_| Error::Unknown("an argument of a system call"));
-    let what = match message.what.ok_or(Error::Unknown("why memory was copied"))? {
+    let argument = |number: &u32| u8::try_from(*number).map_err(|_| Error::Unknown("an argument of a system call"));
+    let what = match message.what.as_ref().ok_or(Error::Unknown("why memory was copied"))? {
         What::Futex(_) => MemoryOf::Futex,
         What::Argument(number) => MemoryOf::Argument(argument(number)?),
         What::Path(number) => MemoryOf::Path(argument(number)?),
-        What::Asked(text) => MemoryOf::Asked(text),
+        What::Asked(text) => MemoryOf::Asked(text.clone()),
     };
-    Ok(MemoryPiece { address: RuntimeAddress(message.address), bytes: message.bytes.into(), what })
+    Ok(MemoryPiece { address: RuntimeAddress(message.address), bytes: message.bytes.as_slice().into(), what })
 }
 
-pub(super) fn system_call(message: pb::SystemCall) -> Result<SystemCall, Error> {
-    let arguments = message.arguments.try_into().map_err(|_| Error::Unknown("the arguments of a system call"))?;
+pub(super) fn system_call(message: &pb::SystemCall) -> Result<SystemCall, Error> {
+    let arguments =
+        message.arguments.as_slice().try_into().map_err(|_| Error::Unknown("the arguments of a system call"))?;
     Ok(SystemCall { number: message.number, arguments })
 }
 

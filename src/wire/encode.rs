@@ -1,42 +1,17 @@
 //! Model to messages.
 
-use std::collections::HashMap;
-use std::hash::Hash;
-
-use prost::Message;
-
-use super::{notice, pb, summary};
+use super::known::{Counts, Known};
+use super::pb::record::Kind;
+use super::tables::Tables;
+use super::{notice, packed, pb, summary};
 use crate::model::{
-    CodeAddress, FoundBy, Frame, Gap, GeneratedCode, Hold, MemoryOf, MemoryPiece, Module, Place, Recording, Registers,
-    Snapshot, Stack, StopMode, SystemCall, Thread, ThreadStatus, WalkEnd,
+    GeneratedCode, Hold, MemoryOf, MemoryPiece, Recording, Registers, Snapshot, Stack, StopMode, SystemCall, Thread,
+    ThreadStatus, WalkEnd,
 };
 
-/// Rows that were given numbers, and those of them that the current record brings.
-struct Table<K, M> {
-    numbers: HashMap<K, u32>,
-    fresh: Vec<M>,
-}
-
-impl<K: Eq + Hash, M> Table<K, M> {
-    fn new() -> Self {
-        Self { numbers: HashMap::new(), fresh: Vec::new() }
-    }
-
-    fn number(&mut self, key: K, row: impl FnOnce() -> M) -> u32 {
-        // More rows than 2^32 do not fit in memory.
-        let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
-        *self.numbers.entry(key).or_insert_with(|| {
-            self.fresh.push(row());
-            next
-        })
-    }
-
-    /// How many rows came before this record's, and this record's.
-    fn take(&mut self) -> (u32, Vec<M>) {
-        let fresh = std::mem::take(&mut self.fresh);
-        (u32::try_from(self.numbers.len() - fresh.len()).unwrap_or(u32::MAX), fresh)
-    }
-}
+/// After so many records at the latest the next is whole: what is damaged costs no more than those up to it, and a search
+/// has no more of them to go through.
+const WHOLE_EVERY: u32 = 64;
 
 /// A snapshot as a record.
 #[derive(Debug)]
@@ -46,19 +21,28 @@ pub struct Encoded {
     pub whole: bool,
 }
 
-/// Turns what is to be stored in one file into records, remembering what the file already has, until little of it is of
-/// use.
+/// Turns what is to be stored in one file into records, remembering what the file already has.
+#[derive(Default)]
 pub struct Encoder {
-    strings: Table<String, String>,
-    modules: Table<Module, pb::Module>,
-    frames: Table<(u32, u64, bool, FoundBy), pb::Frame>,
-    stacks: Table<(Vec<u32>, Option<Gap>, WalkEnd), pb::Stack>,
+    tables: Tables,
+    previous: Option<Previous>,
 }
 
-impl Default for Encoder {
-    fn default() -> Self {
-        Self { strings: Table::new(), modules: Table::new(), frames: Table::new(), stacks: Table::new() }
-    }
+/// The snapshot before, as a reader knows it.
+struct Previous {
+    number: u64,
+    /// Records since the last whole one.
+    since_whole: u32,
+    process: pb::Process,
+    modules: Vec<u32>,
+    /// In the order of their ids.
+    threads: Vec<Remembered>,
+}
+
+struct Remembered {
+    known: Known,
+    /// To be recognized without looking up each frame.
+    stack: Stack,
 }
 
 impl Encoder {
@@ -72,7 +56,7 @@ impl Encoder {
             machine: machine.clone(),
             interval_ns: interval.map_or(0, nanoseconds),
         };
-        pb::Record { kind: Some(pb::record::Kind::Recording(message)), summary: None }.encode_to_vec()
+        packed::pack(Kind::Recording(message), None)
     }
 
     /// Forgets what earlier records hold: the next snapshot will be whole.
@@ -81,96 +65,161 @@ impl Encoder {
     }
 
     pub fn snapshot(&mut self, snapshot: &Snapshot) -> Encoded {
-        // A process that has executed a program has everything elsewhere: what is remembered would never be used again,
-        // and one that executes for ever would make it grow for ever.
-        let fresh = snapshot.modules.iter().filter(|module| !self.modules.numbers.contains_key(module)).count();
-        if 2 * fresh >= snapshot.modules.len().max(1) {
-            self.begin_anew();
-        }
-        let whole = self.strings.numbers.is_empty();
-        let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.module(module)).collect();
-        let process = &snapshot.process;
-        let process = pb::Process {
-            pid: process.id.pid.0,
-            start_ticks: process.id.start.0,
-            inner_pid: process.inner_pid,
-            name: self.string(&process.name),
-            executable: self.string(&process.executable),
-            command: process.command.iter().map(|word| self.string(word)).collect(),
+        let ids = &snapshot.process.id;
+        let previous = self.previous.take().filter(|previous| {
+            // A process that has executed a program has everything elsewhere: nothing of what is remembered is of use.
+            let fresh = snapshot.modules.iter().filter(|module| !self.tables.has(module)).count();
+            previous.since_whole + 1 < WHOLE_EVERY
+                && 2 * fresh < snapshot.modules.len().max(1)
+                && (previous.process.pid, previous.process.start_ticks) == (ids.pid.0, ids.start.0)
+                && snapshot.threads.is_sorted_by(|one, next| one.tid < next.tid)
+        });
+        let whole = previous.is_none();
+        let kind = match previous {
+            Some(previous) => Kind::Change(self.change(snapshot, previous)),
+            None => {
+                self.begin_anew();
+                Kind::Snapshot(self.whole(snapshot))
+            }
         };
-        let threads = snapshot.threads.iter().map(|thread| self.thread(thread, &modules)).collect();
+        let summary = Some(summary::encode(snapshot.into(), whole));
+        Encoded { payload: packed::pack(kind, summary), whole }
+    }
+
+    fn whole(&mut self, snapshot: &Snapshot) -> pb::Snapshot {
+        let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.tables.module(module)).collect();
+        let process = self.process(snapshot);
+        let mut threads: Vec<pb::Thread> = Vec::with_capacity(snapshot.threads.len());
+        for thread in &snapshot.threads {
+            let like = threads.last().map_or(0, |before| before.stack);
+            let stack = self.tables.stack(&thread.stack, &modules, like);
+            threads.push(self.thread(thread, stack));
+        }
         let generated = snapshot.generated.iter().map(|code| self.generated(code)).collect();
-        let notices = snapshot.notices.iter().map(|lost| notice::encode(lost, |path| self.string(path))).collect();
-        let (strings_before, strings) = self.strings.take();
-        let (modules_before, new_modules) = self.modules.take();
-        let (frames_before, frames) = self.frames.take();
-        let (stacks_before, stacks) = self.stacks.take();
-        let message = pb::Snapshot {
+        let notices = self.notices(snapshot);
+        let remembered = threads
+            .iter()
+            .zip(&snapshot.threads)
+            .map(|(message, thread)| Remembered { known: Known::new(message.clone()), stack: thread.stack.clone() });
+        self.previous = Some(Previous {
+            number: snapshot.number,
+            since_whole: 0,
+            process: process.clone(),
+            modules: modules.clone(),
+            threads: remembered.collect(),
+        });
+        pb::Snapshot {
             number: snapshot.number,
             realtime_ns: snapshot.taken.realtime_ns,
             monotonic_ns: snapshot.taken.monotonic_ns,
             process: Some(process),
             stop: stop_mode(snapshot.stop).into(),
             window_ns: nanoseconds(snapshot.window),
-            tables: Some(pb::Tables {
-                strings_before,
-                strings,
-                modules_before,
-                modules: new_modules,
-                frames_before,
-                frames,
-                stacks_before,
-                stacks,
-            }),
+            tables: Some(self.tables.take()),
             modules,
             threads,
             notices,
             took_ns: nanoseconds(snapshot.took),
             memory: snapshot.memory.iter().map(memory).collect(),
             generated,
-        };
-        let summary = Some(summary::encode(snapshot.into(), whole));
-        let payload = pb::Record { kind: Some(pb::record::Kind::Snapshot(message)), summary }.encode_to_vec();
-        Encoded { payload, whole }
-    }
-
-    fn string(&mut self, text: &str) -> u32 {
-        if let Some(number) = self.strings.numbers.get(text) {
-            return *number;
         }
-        self.strings.number(text.to_owned(), || text.to_owned())
     }
 
-    fn module(&mut self, module: &Module) -> u32 {
-        let path = self.string(&module.path);
-        self.modules.number(module.clone(), || pb::Module {
-            path,
-            build_id: module.build_id.as_ref().map(|id| id.0.clone()).unwrap_or_default(),
-            bias: module.bias.0,
-            start: module.range.start.0,
-            end: module.range.end.0,
-            image: module.image.as_deref().unwrap_or_default().to_vec(),
-        })
+    fn change(&mut self, snapshot: &Snapshot, previous: Previous) -> pb::Change {
+        let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.tables.module(module)).collect();
+        let same_modules = modules == previous.modules;
+        let process = self.process(snapshot);
+        let mut change = pb::Change {
+            number: snapshot.number,
+            realtime_ns: snapshot.taken.realtime_ns,
+            monotonic_ns: snapshot.taken.monotonic_ns,
+            stop: stop_mode(snapshot.stop).into(),
+            window_ns: nanoseconds(snapshot.window),
+            took_ns: nanoseconds(snapshot.took),
+            process: (process != previous.process).then(|| process.clone()),
+            modules: if same_modules { Vec::new() } else { modules.clone() },
+            memory: snapshot.memory.iter().map(memory).collect(),
+            after: previous.number,
+            ..Default::default()
+        };
+        let mut counters = pb::Counters::default();
+        let mut threads: Vec<Remembered> = Vec::with_capacity(snapshot.threads.len());
+        let mut before = previous.threads.into_iter().peekable();
+        for (thread, place) in snapshot.threads.iter().zip(0..) {
+            while let Some(gone) = before.next_if(|old| old.known.thread.tid < thread.tid.0) {
+                change.gone.push(gone.known.thread.tid);
+            }
+            let old = before.next_if(|old| old.known.thread.tid == thread.tid.0);
+            let stack = match &old {
+                // The numbers of its modules mean what they meant.
+                Some(old) if same_modules && old.stack == thread.stack => old.known.thread.stack,
+                Some(old) => self.tables.stack(&thread.stack, &modules, old.known.thread.stack),
+                None => {
+                    let like = threads.last().map_or(0, |before| before.known.thread.stack);
+                    self.tables.stack(&thread.stack, &modules, like)
+                }
+            };
+            let message = self.thread(thread, stack);
+            let known = match old {
+                Some(mut old) if old.known.can_become(&message) => {
+                    tell_counts(old.known.count(&message), &mut counters);
+                    if let Some(difference) = old.known.difference(&message, place) {
+                        old.known.apply(difference.clone());
+                        change.changed.push(difference);
+                    }
+                    old.known
+                }
+                _ => {
+                    change.threads.push(message.clone());
+                    Known::new(message)
+                }
+            };
+            threads.push(Remembered { known, stack: thread.stack.clone() });
+        }
+        change.gone.extend(before.map(|gone| gone.known.thread.tid));
+        change.counters = Some(counters);
+        change.generated = snapshot.generated.iter().map(|code| self.generated(code)).collect();
+        change.notices = self.notices(snapshot);
+        change.tables = Some(self.tables.take());
+        let since_whole = previous.since_whole + 1;
+        self.previous = Some(Previous { number: snapshot.number, since_whole, process, modules, threads });
+        change
+    }
+
+    fn process(&mut self, snapshot: &Snapshot) -> pb::Process {
+        let process = &snapshot.process;
+        pb::Process {
+            pid: process.id.pid.0,
+            start_ticks: process.id.start.0,
+            inner_pid: process.inner_pid,
+            name: self.tables.string(&process.name),
+            executable: self.tables.string(&process.executable),
+            command: process.command.iter().map(|word| self.tables.string(word)).collect(),
+        }
+    }
+
+    fn notices(&mut self, snapshot: &Snapshot) -> Vec<pb::Notice> {
+        snapshot.notices.iter().map(|lost| notice::encode(lost, |path| self.tables.string(path))).collect()
     }
 
     fn generated(&mut self, code: &GeneratedCode) -> pb::GeneratedCode {
         let GeneratedCode { address, range, name } = code;
-        pb::GeneratedCode { address: address.0, start: range.start.0, end: range.end.0, name: self.string(name) }
+        pb::GeneratedCode { address: address.0, start: range.start.0, end: range.end.0, name: self.tables.string(name) }
     }
 
-    fn thread(&mut self, thread: &Thread, modules: &[u32]) -> pb::Thread {
+    fn thread(&mut self, thread: &Thread, stack: u32) -> pb::Thread {
         let plus_one = |value: Option<u64>| value.map_or(0, |value| value.saturating_add(1));
         let ThreadStatus { start, name, state, scheduling, signals, wait } = &thread.status;
         pb::Thread {
             tid: thread.tid.0,
             start_ticks: start.0,
-            name: self.string(name),
+            name: self.tables.string(name),
             state: state.letter().into(),
             cpu_ns_plus_one: plus_one(scheduling.cpu_ns),
             held_ns_plus_one: plus_one(thread.hold.time().map(nanoseconds)),
             system_call: thread.system_call.map(system_call),
             registers: Some(registers(&thread.registers)),
-            stack: self.stack(&thread.stack, modules),
+            stack,
             in_place: thread.hold == Hold::InPlace,
             run_queue_wait_ns_plus_one: plus_one(scheduling.run_queue_wait_ns),
             voluntary_switches_plus_one: plus_one(scheduling.voluntary_switches),
@@ -184,47 +233,22 @@ impl Encoder {
                 pending: sets.pending.0,
                 process_pending: sets.process_pending.0,
             }),
-            wait_channel_plus_one: wait.channel.as_ref().map_or(0, |name| self.string(name) + 1),
-            kernel_stack: wait.stack.iter().flatten().map(|frame| self.string(frame)).collect(),
+            wait_channel_plus_one: wait.channel.as_ref().map_or(0, |name| self.tables.string(name) + 1),
+            kernel_stack: wait.stack.iter().flatten().map(|frame| self.tables.string(frame)).collect(),
             kernel_stack_known: wait.stack.is_some(),
             memory: thread.memory.iter().map(memory).collect(),
         }
     }
+}
 
-    fn stack(&mut self, stack: &Stack, modules: &[u32]) -> u32 {
-        let frames: Vec<u32> = stack.frames.iter().map(|frame| self.frame(frame, modules)).collect();
-        self.stacks.number((frames.clone(), stack.gap, stack.end), || {
-            let (end, end_address, end_register) = walk_end(stack.end);
-            let Gap { after, frames: gap_frames, bytes: gap_bytes } = stack.gap.unwrap_or_default();
-            let gap_after = u32::try_from(after).unwrap_or(u32::MAX);
-            pb::Stack { frames, end: end.into(), end_address, end_register, gap_after, gap_frames, gap_bytes }
-        })
-    }
-
-    fn frame(&mut self, frame: &Frame, modules: &[u32]) -> u32 {
-        let (module_plus_one, address) = match frame.code.exact() {
-            // A frame's module is one of its snapshot's; were it not, its address would be all that is known.
-            Place::InModule { module, address } => {
-                (modules.get(module.0 as usize).map_or(0, |number| number + 1), address.0)
-            }
-            Place::Outside(address) => (0, address.0),
-        };
-        let is_return_address = matches!(frame.code, CodeAddress::Return(_));
-        self.frames.number((module_plus_one, address, is_return_address, frame.found), || pb::Frame {
-            module_plus_one,
-            address,
-            is_return_address,
-            found_by: match frame.found {
-                FoundBy::Context => pb::FoundBy::Context,
-                FoundBy::Cfi => pb::FoundBy::Cfi,
-                FoundBy::SignalFrame => pb::FoundBy::SignalFrame,
-                FoundBy::FramePointer => pb::FoundBy::FramePointer,
-                FoundBy::Inferred => pb::FoundBy::Inferred,
-                FoundBy::Guess => pb::FoundBy::Guess,
-            }
-            .into(),
-        })
-    }
+fn tell_counts(counts: Counts, counters: &mut pb::Counters) {
+    let Counts { cpu, run_queue_wait, voluntary_switches, involuntary_switches, last_cpu_plus_one, hold } = counts;
+    counters.cpu.push(cpu);
+    counters.run_queue_wait.push(run_queue_wait);
+    counters.voluntary_switches.push(voluntary_switches);
+    counters.involuntary_switches.push(involuntary_switches);
+    counters.last_cpu_plus_one.push(last_cpu_plus_one);
+    counters.hold.push(hold);
 }
 
 fn registers(registers: &Registers) -> pb::Registers {
@@ -264,7 +288,7 @@ fn memory(piece: &MemoryPiece) -> pb::Memory {
     }
 }
 
-fn walk_end(end: WalkEnd) -> (pb::WalkEnd, u64, u32) {
+pub(super) fn walk_end(end: WalkEnd) -> (pb::WalkEnd, u64, u32) {
     match end {
         WalkEnd::Root => (pb::WalkEnd::Root, 0, 0),
         WalkEnd::NotCaptured => (pb::WalkEnd::NotCaptured, 0, 0),

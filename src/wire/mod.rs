@@ -1,13 +1,18 @@
 //! Between the model and the file format's messages. The only room that knows prost.
 //!
-//! Strings, modules, frames and stacks are interned across the snapshots of a file: `Encoder` keeps the tables while
-//! writing and `Decoder` rebuilds them while reading. Whatever is decoded is hostile: a row number that points nowhere, an
+//! Strings, modules, frames and stacks are interned, and most snapshots are told as what differs from the one before:
+//! `Encoder` keeps what a reader knows while writing (`tables`, `known`), and `Decoder` rebuilds it while reading (`rows`,
+//! `known`). Whatever is decoded is hostile: a row number that points nowhere, an
 //! unknown enum value or a malformed message is an error, never a panic. Framing, checksums and files are `store`'s.
 
 mod decode;
 mod encode;
+mod known;
 mod notice;
+mod packed;
+mod rows;
 mod summary;
+mod tables;
 #[rustfmt::skip]
 #[allow(clippy::all, clippy::pedantic, reason = "generated from proto/ and compared with it by a test")]
 mod pb;
@@ -36,6 +41,8 @@ pub enum Error {
     Protobuf(#[from] prost::DecodeError),
     #[error("it refers to {0} that an earlier record should have brought")]
     Dangling(&'static str),
+    #[error("it would become too large to be true")]
+    TooMuch,
     #[error("{0} is missing or has a value that this version does not know")]
     Unknown(&'static str),
 }

@@ -70,7 +70,7 @@ pub(super) fn decode(notice: pb::Notice, string: impl FnOnce(u32) -> Result<Stri
         Message::ThreadsStillAppearing(_) => Reason::ThreadsStillAppearing,
         Message::Running(_) => Reason::Running,
         Message::Unsteady(_) => Reason::Unsteady,
-        Message::Disturbed(call) => Reason::Disturbed(decode::system_call(call)?),
+        Message::Disturbed(call) => Reason::Disturbed(decode::system_call(&call)?),
         Message::CallUnknown(_) => Reason::CallUnknown,
         Message::MemoryBlocked(_) => Reason::MemoryBlocked,
         Message::Degraded(message) => Reason::Degraded {

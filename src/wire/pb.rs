@@ -4,7 +4,7 @@ pub struct Record {
     /// Of a snapshot, what a list says of it.
     #[prost(message, optional, tag = "3")]
     pub summary: ::core::option::Option<Summary>,
-    #[prost(oneof = "record::Kind", tags = "1, 2")]
+    #[prost(oneof = "record::Kind", tags = "1, 2, 4, 5")]
     pub kind: ::core::option::Option<record::Kind>,
 }
 /// Nested message and enum types in `Record`.
@@ -15,6 +15,11 @@ pub mod record {
         Recording(super::Recording),
         #[prost(message, tag = "2")]
         Snapshot(super::Snapshot),
+        #[prost(message, tag = "4")]
+        Change(super::Change),
+        /// Another Record with a snapshot or a change in it, compressed as RFC 1950 (zlib) describes.
+        #[prost(bytes, tag = "5")]
+        Packed(::prost::alloc::vec::Vec<u8>),
     }
 }
 /// A snapshot without what is in it.
@@ -109,6 +114,146 @@ pub struct Snapshot {
     /// of addresses.
     #[prost(message, repeated, tag = "13")]
     pub generated: ::prost::alloc::vec::Vec<GeneratedCode>,
+}
+/// A snapshot as what differs from the one before it in the file. The process is the same, and so are the order of threads
+/// by their ids and everything that is not told.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Change {
+    /// As in Snapshot.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(sfixed64, tag = "2")]
+    pub realtime_ns: i64,
+    #[prost(fixed64, tag = "3")]
+    pub monotonic_ns: u64,
+    #[prost(enumeration = "StopMode", tag = "4")]
+    pub stop: i32,
+    #[prost(uint64, tag = "5")]
+    pub window_ns: u64,
+    #[prost(uint64, tag = "6")]
+    pub took_ns: u64,
+    #[prost(message, optional, tag = "7")]
+    pub tables: ::core::option::Option<Tables>,
+    /// Absent when nothing of it is different.
+    #[prost(message, optional, tag = "8")]
+    pub process: ::core::option::Option<Process>,
+    /// All of the modules if any is different, else none.
+    #[prost(uint32, repeated, tag = "9")]
+    pub modules: ::prost::alloc::vec::Vec<u32>,
+    /// As in Snapshot, and all of them.
+    #[prost(message, repeated, tag = "10")]
+    pub notices: ::prost::alloc::vec::Vec<Notice>,
+    #[prost(message, repeated, tag = "11")]
+    pub memory: ::prost::alloc::vec::Vec<Memory>,
+    #[prost(message, repeated, tag = "12")]
+    pub generated: ::prost::alloc::vec::Vec<GeneratedCode>,
+    /// Ids of the threads that are no longer there.
+    #[prost(int32, repeated, tag = "13")]
+    pub gone: ::prost::alloc::vec::Vec<i32>,
+    /// Threads that are new, and those told anew although they were there.
+    #[prost(message, repeated, tag = "14")]
+    pub threads: ::prost::alloc::vec::Vec<Thread>,
+    /// The others of which more is different than what is counted.
+    #[prost(message, repeated, tag = "15")]
+    pub changed: ::prost::alloc::vec::Vec<ThreadChange>,
+    /// What is counted, of all threads that are not in `threads`, in the order of their ids.
+    #[prost(message, optional, tag = "16")]
+    pub counters: ::core::option::Option<Counters>,
+    /// The number of the snapshot before, from which this one differs.
+    #[prost(uint64, tag = "17")]
+    pub after: u64,
+}
+/// What is different of one thread. What is absent is the same as before.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ThreadChange {
+    /// The thread's place in the list of all threads after those that are gone were taken out and new ones were put in.
+    #[prost(uint32, tag = "1")]
+    pub place: u32,
+    #[prost(uint32, optional, tag = "2")]
+    pub name: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "3")]
+    pub state: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "4")]
+    pub stack: ::core::option::Option<u32>,
+    /// The system call's number plus 1; 0 when it is in none now.
+    #[prost(uint32, optional, tag = "5")]
+    pub call_plus_one: ::core::option::Option<u32>,
+    /// What is added to each of its six arguments, modulo 2^64; those of a thread that was in no call were 0. Absent when
+    /// they are the same.
+    #[prost(sint64, repeated, tag = "6")]
+    pub arguments: ::prost::alloc::vec::Vec<i64>,
+    #[prost(message, optional, tag = "7")]
+    pub registers: ::core::option::Option<RegisterChange>,
+    #[prost(message, optional, tag = "8")]
+    pub signals: ::core::option::Option<Signals>,
+    #[prost(uint32, optional, tag = "9")]
+    pub wait_channel_plus_one: ::core::option::Option<u32>,
+    /// All of the kernel's frames, and whether they are known.
+    #[prost(message, optional, tag = "10")]
+    pub kernel_stack: ::core::option::Option<KernelStack>,
+    /// All of the memory that was copied because of the thread.
+    #[prost(message, optional, tag = "11")]
+    pub memory: ::core::option::Option<MemoryList>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KernelStack {
+    #[prost(uint32, repeated, tag = "1")]
+    pub frames: ::prost::alloc::vec::Vec<u32>,
+    #[prost(bool, tag = "2")]
+    pub known: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MemoryList {
+    #[prost(message, repeated, tag = "1")]
+    pub memory: ::prost::alloc::vec::Vec<Memory>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RegisterChange {
+    /// As in Registers.
+    #[prost(uint32, tag = "1")]
+    pub known: u32,
+    /// Bit n is set when the register with DWARF number n is known and has another value than when it was known last, or
+    /// than 0 if it never was since the thread was told whole.
+    #[prost(uint32, tag = "2")]
+    pub changed: u32,
+    /// What is added to the value of each of those, modulo 2^64, in the order of their numbers.
+    #[prost(sint64, repeated, tag = "3")]
+    pub differences: ::prost::alloc::vec::Vec<i64>,
+    /// The same for eflags and those that follow it, bit 0 for eflags. They are known if `special_known`.
+    #[prost(bool, tag = "4")]
+    pub special_known: bool,
+    #[prost(uint32, tag = "5")]
+    pub special_changed: u32,
+    #[prost(sint64, repeated, tag = "6")]
+    pub special_differences: ::prost::alloc::vec::Vec<i64>,
+    /// All of it, if it is different. Known if `floating_point_known`.
+    #[prost(bytes = "vec", tag = "7")]
+    pub floating_point: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bool, tag = "8")]
+    pub floating_point_known: bool,
+}
+/// What is different in every sample, a column for each count with one number for each thread. What a reader works out is
+/// never ahead of the truth, and behind it by less than a unit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Counters {
+    /// Units of 16,000 nanoseconds on CPUs since the value that was worked out for the snapshot before. 0, too, when the
+    /// kernel does not say. The same holds for the next three.
+    #[prost(uint64, repeated, tag = "1")]
+    pub cpu: ::prost::alloc::vec::Vec<u64>,
+    #[prost(uint64, repeated, tag = "2")]
+    pub run_queue_wait: ::prost::alloc::vec::Vec<u64>,
+    /// In ones.
+    #[prost(uint64, repeated, tag = "3")]
+    pub voluntary_switches: ::prost::alloc::vec::Vec<u64>,
+    #[prost(uint64, repeated, tag = "4")]
+    pub involuntary_switches: ::prost::alloc::vec::Vec<u64>,
+    /// The CPU it was on last plus 1.
+    #[prost(uint32, repeated, tag = "5")]
+    pub last_cpu_plus_one: ::prost::alloc::vec::Vec<u32>,
+    /// 0: read in place. 1: not captured. Else 2 and the time for which it was held in units of 4,000 nanoseconds, rounded
+    /// up.
+    #[prost(uint64, repeated, tag = "6")]
+    pub hold: ::prost::alloc::vec::Vec<u64>,
 }
 /// Code that lies in no file. What made it wrote its name into /tmp/perf-PID.map, which is gone with the process: so the
 /// name is kept as a fact, although all other names are found by whoever reads the file.
@@ -205,9 +350,15 @@ pub struct Frame {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Stack {
-    /// Row numbers of frames, innermost first.
+    /// Row numbers of frames, innermost first: those that this stack does not share with an earlier one.
     #[prost(uint32, repeated, tag = "1")]
     pub frames: ::prost::alloc::vec::Vec<u32>,
+    /// Behind them come so many of the last frames
+    #[prost(uint32, tag = "8")]
+    pub shared_frames: u32,
+    /// of the stack in this row, those included that it shares itself.
+    #[prost(uint32, tag = "9")]
+    pub shared_with: u32,
     /// Why there are no more.
     #[prost(enumeration = "WalkEnd", tag = "2")]
     pub end: i32,

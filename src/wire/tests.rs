@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Decoder, Encoder, Error, Record};
+use super::{Decoder, Encoder, Error, Peeked, Record, pb, peek};
 use crate::model::*;
 
 /// A piece of memory of each kind.
@@ -159,6 +159,145 @@ fn everything_comes_back_as_it_was() {
     }
 }
 
+/// A thousand snapshots in which anything may have changed since the one before.
+#[test]
+fn whatever_changes_comes_back() {
+    let (mut encoder, mut decoder, mut passing) = (Encoder::default(), Decoder::default(), Decoder::default());
+    let mut random = 1_u64;
+    let mut draw = move |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    let mut now = everything(1);
+    let mut whole = 0;
+    for number in 1..1000 {
+        now.number += 1 + draw(2);
+        now.taken.realtime_ns -= draw(1000) as i64;
+        for thread in &mut now.threads {
+            let scheduling = &mut thread.status.scheduling;
+            scheduling.cpu_ns = scheduling.cpu_ns.map(|time| time + draw(100_000));
+            scheduling.voluntary_switches = scheduling.voluntary_switches.map(|count| count + draw(3));
+            change(thread, &mut draw);
+        }
+        if draw(3) == 0 {
+            // One ends, one begins, one is another of the same id, and one is told anew because the kernel stops counting.
+            let at = draw(now.threads.len() as u64) as usize;
+            let mut thread = now.threads.remove(at);
+            thread.tid = Tid(draw(100) as i32 + 1);
+            thread.status.start = StartTime(draw(2));
+            thread.status.scheduling.run_queue_wait_ns = None;
+            now.threads.retain(|other| other.tid != thread.tid);
+            now.threads.push(thread);
+            now.threads.sort_by_key(|thread| thread.tid);
+        }
+        if draw(10) == 0 {
+            now.process.name = format!("name {number}");
+            now.memory.truncate(draw(4) as usize);
+            now.modules[0].path = format!("/bin/{}", draw(3));
+        }
+        let encoded = encoder.snapshot(&now);
+        whole += usize::from(encoded.whole);
+        let decoded = snapshot_of(decoder.record(&encoded.payload));
+        assert_same(&decoded, &now);
+        // Whoever passes over one is none the worse for it.
+        if draw(2) == 0 {
+            passing.pass(&encoded.payload).expect("it is whole");
+        } else {
+            assert_eq!(snapshot_of(passing.record(&encoded.payload)), decoded);
+        }
+        let Ok(Peeked::Snapshot { summary, whole }) = peek(&encoded.payload) else { panic!("no summary") };
+        assert_eq!((summary, whole), (Summary::from(&now), encoded.whole));
+    }
+    assert!((15..100).contains(&whole), "{whole} of a thousand are whole");
+}
+
+/// Changes something of a thread, or nothing.
+fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
+    let word = draw(u64::MAX);
+    match draw(20) {
+        0 => thread.status.name = format!("name {}", word % 5),
+        1 => thread.status.state = ThreadState::from_letter(['R', 'S', 'D'][word as usize % 3]),
+        2 => thread.hold = [Hold::InPlace, Hold::NotCaptured][word as usize % 2],
+        3 => thread.hold = Hold::Held(Duration::from_nanos(word % 1_000_000)),
+        4 => {
+            thread.system_call = (word % 2 == 0).then_some(SystemCall { number: word as u32 % 9, arguments: [word; 6] })
+        }
+        5 => thread.registers.general = RegisterFile::default(),
+        6 => thread.registers.general.set(Register::ALL[word as usize % 17], word),
+        7 => thread.registers.special = (word % 2 == 0).then_some(SpecialRegisters([word; 9])),
+        8 => thread.registers.floating = (word % 2 == 0).then(|| FloatingPoint(vec![word as u8; 512].into())),
+        9 => thread.stack.frames.truncate(word as usize % 4),
+        10 => thread.stack.frames.insert(
+            0,
+            Frame { code: CodeAddress::Pc(Place::Outside(RuntimeAddress(word % 7))), found: FoundBy::Context },
+        ),
+        11 => thread.stack.end = [WalkEnd::Root, WalkEnd::BadUnwindInfo(RuntimeAddress(word))][word as usize % 2],
+        12 => thread.memory = if word % 2 == 0 { Vec::new() } else { memory() },
+        13 => thread.status.wait.stack = (word % 2 == 0).then(|| vec![format!("k{}", word % 4)]),
+        14 => thread.status.wait.channel = (word % 2 == 0).then(|| "channel".into()),
+        15 => thread.status.signals = thread.status.signals.map(|sets| SignalSets { blocked: SignalSet(word), ..sets }),
+        16 => thread.status.scheduling.last_cpu = (word % 2 == 0).then_some(word as u32 % 9),
+        _ => {}
+    }
+    // Of a stack that was cut short nothing is left out behind its last frame.
+    thread.stack.gap = thread.stack.gap.map(|gap| Gap { after: gap.after.min(thread.stack.frames.len()), ..gap });
+}
+
+/// All is the same but what is counted, which is behind by less than a unit, and holds, which are rounded up.
+fn assert_same(decoded: &Snapshot, original: &Snapshot) {
+    let mut original = original.clone();
+    assert_eq!(decoded.threads.len(), original.threads.len());
+    for (decoded, original) in decoded.threads.iter().zip(&mut original.threads) {
+        let (told, true_one) = (decoded.status.scheduling, &mut original.status.scheduling);
+        for (told, true_one) in
+            [(told.cpu_ns, &mut true_one.cpu_ns), (told.run_queue_wait_ns, &mut true_one.run_queue_wait_ns)]
+        {
+            let behind =
+                true_one.zip(told).map_or(0, |(true_one, told)| true_one.checked_sub(told).expect("not ahead"));
+            assert!(behind < 16_000, "{behind} ns behind");
+            *true_one = told.filter(|_| true_one.is_some());
+        }
+        if let (Hold::Held(told), Hold::Held(true_one)) = (decoded.hold, &mut original.hold) {
+            let above = told.checked_sub(*true_one).expect("rounded up");
+            assert!(above < Duration::from_micros(4), "{above:?} above");
+            *true_one = told;
+        }
+    }
+    assert_eq!(decoded, &original);
+}
+
+#[test]
+fn a_change_is_not_worked_out_from_another_snapshot_than_the_one_before_it() {
+    let mut encoder = Encoder::default();
+    let records: Vec<Vec<u8>> = (1..4).map(|number| encoder.snapshot(&everything(number)).payload).collect();
+    let mut decoder = Decoder::default();
+    decoder.record(&records[0]).expect("it is whole");
+    assert_eq!(decoder.record(&records[2]), Err(Error::Dangling("the snapshot before")));
+    assert_eq!(decoder.record(&records[1]), Err(Error::Dangling("the snapshot before")), "nor after such a failure");
+}
+
+#[test]
+fn a_small_record_that_unpacks_to_much_is_refused() {
+    let bomb = |plain: &[u8]| {
+        let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut packer, plain).expect("into memory");
+        let packed = packer.finish().expect("into memory");
+        let record = pb::Record { kind: Some(pb::record::Kind::Packed(packed)), summary: None };
+        prost::Message::encode_to_vec(&record)
+    };
+    // Nothing but zeroes, and a snapshot of very many threads of which nothing is told, which are two bytes each.
+    let threads = [0x4a, 0].repeat(4 << 20);
+    let mut snapshot = vec![0x12];
+    prost::encoding::encode_varint(threads.len() as u64, &mut snapshot);
+    snapshot.extend(threads);
+    for plain in [vec![0; 64 << 20], snapshot.clone()] {
+        assert_eq!(Decoder::default().record(&bomb(&plain)), Err(Error::TooMuch));
+    }
+    assert_eq!(Decoder::default().record(&snapshot), Err(Error::TooMuch), "nor one that is not packed");
+    let twice = bomb(&bomb(&Encoder::default().snapshot(&everything(1)).payload));
+    assert_eq!(Decoder::default().record(&twice), Err(Error::Unknown("what is packed twice")));
+}
+
 #[test]
 fn a_recording_comes_back_as_it_was() {
     let recording = Recording {
@@ -195,14 +334,6 @@ fn a_process_that_executes_for_ever_does_not_make_the_tables_grow() {
         assert!(bytes.len().abs_diff(first) < 50, "{} bytes after {first}: everything is stored again", bytes.len());
         assert_eq!(snapshot_of(decoder.record(&bytes)), elsewhere, "and needs nothing of what came before");
     }
-}
-
-#[test]
-fn a_reader_that_missed_a_record_says_so() {
-    let mut encoder = Encoder::default();
-    encoder.snapshot(&everything(1));
-    let second = encoder.snapshot(&everything(2)).payload;
-    assert_eq!(Decoder::default().record(&second), Err(Error::Dangling("rows of the tables")));
 }
 
 #[test]

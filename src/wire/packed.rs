@@ -1,0 +1,111 @@
+//! Records in fewer bytes: zlib around what repeats itself.
+//!
+//! Unpacking is bounded: by a share of what is packed, and by the number of messages in it, each of which takes a hundred
+//! times its two bytes in memory.
+
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
+use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+
+use super::pb::record::Kind;
+use super::{Error, pb};
+
+/// Twice as fast as the default, for a tenth more bytes.
+const LEVEL: u32 = 3;
+/// Records smaller than this gain nothing.
+const WORTH_PACKING: usize = 128;
+/// What may come of a packed record at least, and of each of its bytes. Columns of zeroes pack best, and real records hold
+/// no more of them than threads.
+const MOST_AT_LEAST: usize = 1 << 20;
+const MOST_PER_BYTE: usize = 256;
+/// A million threads, with as many rows of tables.
+const MOST_MESSAGES: usize = 1 << 21;
+
+/// The bytes of a record, packed if that makes them fewer. The summary stays outside, where a list finds it.
+pub(super) fn pack(kind: Kind, summary: Option<pb::Summary>) -> Vec<u8> {
+    let inner = pb::Record { kind: Some(kind), summary: None }.encode_to_vec();
+    let packed = (inner.len() >= WORTH_PACKING)
+        .then(|| compress(&inner))
+        .filter(|packed| packed.len() < inner.len() && inner.len() <= unpacked_length(packed.len()));
+    match packed {
+        Some(packed) => pb::Record { kind: Some(Kind::Packed(packed)), summary }.encode_to_vec(),
+        None => {
+            // Messages that follow one another are one message.
+            let mut record = inner;
+            record.extend(pb::Record { kind: None, summary }.encode_to_vec());
+            record
+        }
+    }
+}
+
+fn compress(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::with_capacity(bytes.len() / 2), Compression::new(LEVEL));
+    // Writing to memory does not fail; were it to, nothing would be taken for what was packed.
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_else(|_| bytes.to_vec())
+}
+
+/// How much may come of so many packed bytes.
+fn unpacked_length(packed: usize) -> usize {
+    packed.saturating_mul(MOST_PER_BYTE).max(MOST_AT_LEAST)
+}
+
+/// A record's kind, unpacked.
+pub(super) fn unpack(payload: &[u8]) -> Result<Option<Kind>, Error> {
+    match decode(payload)? {
+        Some(Kind::Packed(packed)) => {
+            let most = unpacked_length(packed.len());
+            let mut plain = Vec::new();
+            let mut stream = ZlibDecoder::new(packed.as_slice()).take(most as u64 + 1);
+            stream.read_to_end(&mut plain).map_err(|_| Error::Unknown("what it packs"))?;
+            if plain.len() > most {
+                return Err(Error::TooMuch);
+            }
+            match decode(&plain)? {
+                Some(Kind::Packed(_)) => Err(Error::Unknown("what is packed twice")),
+                kind => Ok(kind),
+            }
+        }
+        kind => Ok(kind),
+    }
+}
+
+fn decode(record: &[u8]) -> Result<Option<Kind>, Error> {
+    match messages(record, &RECORD)? {
+        0..=MOST_MESSAGES => Ok(pb::Record::decode(record)?.kind),
+        _ => Err(Error::TooMuch),
+    }
+}
+
+/// A message in which there may be many others, and which of its fields are such messages themselves.
+struct Level {
+    inner: &'static [(u32, Level)],
+}
+
+/// Tables are field 7 of snapshots and changes, which are fields 2 and 4 of a record.
+const RECORD: Level = Level { inner: &[(2, SNAPSHOT), (4, SNAPSHOT)] };
+const SNAPSHOT: Level = Level { inner: &[(7, TABLES)] };
+const TABLES: Level = Level { inner: &[] };
+
+/// How many fields there are on these levels.
+fn messages(mut bytes: &[u8], level: &Level) -> Result<usize, Error> {
+    let mut count = 0;
+    while !bytes.is_empty() {
+        let (tag, wire_type) = decode_key(&mut bytes)?;
+        count += 1;
+        match level.inner.iter().find(|(inner, _)| *inner == tag) {
+            Some((_, inner)) if wire_type == WireType::LengthDelimited => {
+                let length = usize::try_from(decode_varint(&mut bytes)?).ok();
+                let (message, rest) =
+                    length.and_then(|length| bytes.split_at_checked(length)).ok_or(Error::Unknown("a length"))?;
+                count += messages(message, inner)?;
+                bytes = rest;
+            }
+            _ => skip_field(wire_type, tag, &mut bytes, DecodeContext::default())?,
+        }
+    }
+    Ok(count)
+}

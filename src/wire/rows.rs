@@ -1,0 +1,88 @@
+//! What is stored once and referred to by row numbers: the reader's side.
+
+use std::sync::Arc;
+
+use super::{Error, pb};
+use crate::model::{Bias, BuildId, Module, RuntimeAddress};
+
+/// Frames of all stacks in the table together. A stack may be told as a few bytes that refer to another, so a small file
+/// could otherwise ask for any number.
+const MAX_FRAMES: usize = 20_000_000;
+
+/// A stack with all of its frames; those in the message are a part of them.
+pub(super) struct StackRow {
+    pub(super) frames: Arc<[u32]>,
+    pub(super) message: pb::Stack,
+}
+
+/// The four tables since the last whole snapshot.
+#[derive(Default)]
+pub(super) struct Rows {
+    strings: Vec<String>,
+    modules: Vec<Module>,
+    frames: Vec<pb::Frame>,
+    stacks: Vec<StackRow>,
+    frames_in_all: usize,
+}
+
+impl Rows {
+    /// Adds the rows that a record brings. An error if rows before them have been missed.
+    pub(super) fn add(&mut self, tables: pb::Tables) -> Result<(), Error> {
+        let rows_before = [tables.strings_before, tables.modules_before, tables.frames_before, tables.stacks_before];
+        if rows_before == [0; 4] && !tables.strings.is_empty() {
+            *self = Self::default();
+        }
+        let rows = [self.strings.len(), self.modules.len(), self.frames.len(), self.stacks.len()];
+        if !rows_before.iter().zip(rows).all(|(before, rows)| *before as usize == rows) {
+            return Err(Error::Dangling("rows of the tables"));
+        }
+        self.strings.extend(tables.strings);
+        for module in tables.modules {
+            let module = Module {
+                path: self.string(module.path)?,
+                build_id: (!module.build_id.is_empty()).then_some(BuildId(module.build_id)),
+                bias: Bias(module.bias),
+                range: RuntimeAddress(module.start)..RuntimeAddress(module.end),
+                image: (!module.image.is_empty()).then(|| module.image.into()),
+            };
+            self.modules.push(module);
+        }
+        self.frames.extend(tables.frames);
+        for message in tables.stacks {
+            self.add_stack(message)?;
+        }
+        Ok(())
+    }
+
+    fn add_stack(&mut self, mut message: pb::Stack) -> Result<(), Error> {
+        let mut frames = std::mem::take(&mut message.frames);
+        let shared = message.shared_frames as usize;
+        if shared > 0 {
+            let other = &self.stack(message.shared_with)?.frames;
+            let from = other.len().checked_sub(shared).ok_or(Error::Dangling("a frame"))?;
+            frames.extend_from_slice(&other[from..]);
+        }
+        self.frames_in_all += frames.len();
+        if self.frames_in_all > MAX_FRAMES {
+            return Err(Error::TooMuch);
+        }
+        self.stacks.push(StackRow { frames: frames.into(), message });
+        Ok(())
+    }
+
+    pub(super) fn string(&self, number: u32) -> Result<String, Error> {
+        self.strings.get(number as usize).cloned().ok_or(Error::Dangling("a string"))
+    }
+
+    pub(super) fn module(&self, number: u32) -> Result<Module, Error> {
+        self.modules.get(number as usize).cloned().ok_or(Error::Dangling("a module"))
+    }
+
+    pub(super) fn frame(&self, number: u32) -> Result<&pb::Frame, Error> {
+        self.frames.get(number as usize).ok_or(Error::Dangling("a frame"))
+    }
+
+    pub(super) fn stack(&self, number: u32) -> Result<&StackRow, Error> {
+        self.stacks.get(number as usize).ok_or(Error::Dangling("a stack"))
+    }
+}

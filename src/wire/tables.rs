@@ -1,0 +1,154 @@
+//! What is stored once and referred to by row numbers: the writer's side.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use super::encode::walk_end;
+use super::pb;
+use crate::model::{CodeAddress, FoundBy, Frame, Gap, Module, Place, Stack, WalkEnd};
+
+/// Rows that were given numbers, and those of them that the current record brings.
+struct Table<K, M> {
+    numbers: HashMap<K, u32>,
+    fresh: Vec<M>,
+}
+
+impl<K: Eq + Hash, M> Table<K, M> {
+    fn new() -> Self {
+        Self { numbers: HashMap::new(), fresh: Vec::new() }
+    }
+
+    fn number(&mut self, key: K, row: impl FnOnce() -> M) -> u32 {
+        // More rows than 2^32 do not fit in memory.
+        let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+        *self.numbers.entry(key).or_insert_with(|| {
+            self.fresh.push(row());
+            next
+        })
+    }
+
+    /// How many rows came before this record's, and this record's.
+    fn take(&mut self) -> (u32, Vec<M>) {
+        let fresh = std::mem::take(&mut self.fresh);
+        (u32::try_from(self.numbers.len() - fresh.len()).unwrap_or(u32::MAX), fresh)
+    }
+}
+
+/// What tells one stack from another: its frames' row numbers, innermost first, and what is said of it.
+type StackKey = (Arc<[u32]>, Option<Gap>, WalkEnd);
+
+/// The four tables of a whole snapshot and the changes behind it.
+pub(super) struct Tables {
+    strings: Table<String, String>,
+    modules: Table<Module, pb::Module>,
+    frames: Table<(u32, u64, bool, FoundBy), pb::Frame>,
+    stacks: Table<StackKey, pb::Stack>,
+    /// The frames of each row of stacks.
+    frames_of: Vec<Arc<[u32]>>,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self {
+            strings: Table::new(),
+            modules: Table::new(),
+            frames: Table::new(),
+            stacks: Table::new(),
+            frames_of: Vec::new(),
+        }
+    }
+}
+
+impl Tables {
+    /// Whether a module has a row.
+    pub(super) fn has(&self, module: &Module) -> bool {
+        self.modules.numbers.contains_key(module)
+    }
+
+    pub(super) fn string(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.strings.numbers.get(text) {
+            return *number;
+        }
+        self.strings.number(text.to_owned(), || text.to_owned())
+    }
+
+    pub(super) fn module(&mut self, module: &Module) -> u32 {
+        if let Some(number) = self.modules.numbers.get(module) {
+            return *number;
+        }
+        let path = self.string(&module.path);
+        self.modules.number(module.clone(), || pb::Module {
+            path,
+            build_id: module.build_id.as_ref().map(|id| id.0.clone()).unwrap_or_default(),
+            bias: module.bias.0,
+            start: module.range.start.0,
+            end: module.range.end.0,
+            image: module.image.as_deref().unwrap_or_default().to_vec(),
+        })
+    }
+
+    /// The row of a stack. A new one tells only the frames that it does not share with the outermost ones of the stack in
+    /// the row `like`, if there is such a row.
+    pub(super) fn stack(&mut self, stack: &Stack, modules: &[u32], like: u32) -> u32 {
+        let frames: Arc<[u32]> = stack.frames.iter().map(|frame| self.frame(frame, modules)).collect();
+        let Self { stacks, frames_of, .. } = self;
+        let number = stacks.number((frames.clone(), stack.gap, stack.end), || {
+            let (end, end_address, end_register) = walk_end(stack.end);
+            let Gap { after, frames: gap_frames, bytes: gap_bytes } = stack.gap.unwrap_or_default();
+            let gap_after = u32::try_from(after).unwrap_or(u32::MAX);
+            let other = frames_of.get(like as usize).map(AsRef::as_ref).unwrap_or_default();
+            let shared =
+                frames.iter().rev().zip(other.iter().rev()).take_while(|(frame, other)| frame == other).count();
+            pb::Stack {
+                frames: frames[..frames.len() - shared].to_vec(),
+                shared_frames: u32::try_from(shared).unwrap_or(u32::MAX),
+                shared_with: if shared > 0 { like } else { 0 },
+                end: end.into(),
+                end_address,
+                end_register,
+                gap_after,
+                gap_frames,
+                gap_bytes,
+            }
+        });
+        if number as usize == frames_of.len() {
+            frames_of.push(frames);
+        }
+        number
+    }
+
+    fn frame(&mut self, frame: &Frame, modules: &[u32]) -> u32 {
+        let (module_plus_one, address) = match frame.code.exact() {
+            // A frame's module is one of its snapshot's; were it not, its address would be all that is known.
+            Place::InModule { module, address } => {
+                (modules.get(module.0 as usize).map_or(0, |number| number + 1), address.0)
+            }
+            Place::Outside(address) => (0, address.0),
+        };
+        let is_return_address = matches!(frame.code, CodeAddress::Return(_));
+        self.frames.number((module_plus_one, address, is_return_address, frame.found), || pb::Frame {
+            module_plus_one,
+            address,
+            is_return_address,
+            found_by: match frame.found {
+                FoundBy::Context => pb::FoundBy::Context,
+                FoundBy::Cfi => pb::FoundBy::Cfi,
+                FoundBy::SignalFrame => pb::FoundBy::SignalFrame,
+                FoundBy::FramePointer => pb::FoundBy::FramePointer,
+                FoundBy::Inferred => pb::FoundBy::Inferred,
+                FoundBy::Guess => pb::FoundBy::Guess,
+            }
+            .into(),
+        })
+    }
+
+    /// The rows that are new with the current record.
+    pub(super) fn take(&mut self) -> pb::Tables {
+        let (strings_before, strings) = self.strings.take();
+        let (modules_before, modules) = self.modules.take();
+        let (frames_before, frames) = self.frames.take();
+        let (stacks_before, stacks) = self.stacks.take();
+        pb::Tables { strings_before, strings, modules_before, modules, frames_before, frames, stacks_before, stacks }
+    }
+}
