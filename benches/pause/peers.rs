@@ -17,7 +17,7 @@ const PATIENCE: &str = "120";
 /// Rows for a target with so many threads, and with a hundred for those of Python.
 pub fn compare(threads: &[usize], rounds: usize) {
     let parked = target::compile("parked", &[]);
-    let minidump = build_minidump();
+    let minidump = target::build_minidump();
     println!(
         "\npeers: milliseconds, median of {rounds} rounds; the heartbeat's gap is how long the target stood still"
     );
@@ -92,23 +92,5 @@ fn row(threads: usize, rounds: usize, heartbeat: &Heartbeat, name: &str, words: 
             println!("{threads:>7}  {name:<28} {:>13.2} {:>13.1}", gap / 1000.0, percentile(&mut times, 50) / 1000.0)
         }
         Some(status) => println!("{threads:>7}  {name:<28} failed: {status}"),
-    }
-}
-
-fn build_minidump() -> Option<std::path::PathBuf> {
-    let package = target::source("minidump");
-    let into = scratch("minidump");
-    let built = Command::new("cargo")
-        .args(["build", "--quiet", "--release", "--locked", "--target-dir"])
-        .arg(&into)
-        .arg("--manifest-path")
-        .arg(package.join("Cargo.toml"))
-        .status();
-    match built {
-        Ok(status) if status.success() => Some(into.join("release/minidump")),
-        _ => {
-            eprintln!("SKIPPED: minidump-writer cannot be built");
-            None
-        }
     }
 }

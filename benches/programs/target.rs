@@ -8,8 +8,10 @@ use std::process::{Child, Command, Stdio};
 use hangsnap::model::Pid;
 
 /// A running target that is killed when this is dropped.
+#[allow(dead_code, reason = "each bench uses a part of this")]
 pub struct Running(Child);
 
+#[allow(dead_code, reason = "each bench uses a part of this")]
 impl Running {
     pub fn pid(&self) -> Pid {
         Pid(i32::try_from(self.0.id()).expect("a process id"))
@@ -55,8 +57,29 @@ pub fn assemble(name: &str) -> PathBuf {
     program
 }
 
+/// Builds the program that writes a minidump by minidump-writer. None, which it says, if that cannot be.
+#[allow(dead_code, reason = "each bench uses a part of this")]
+pub fn build_minidump() -> Option<PathBuf> {
+    let package = source("minidump");
+    let into = Path::new(env!("CARGO_TARGET_TMPDIR")).join("minidump");
+    let built = Command::new("cargo")
+        .args(["build", "--quiet", "--release", "--locked", "--target-dir"])
+        .arg(&into)
+        .arg("--manifest-path")
+        .arg(package.join("Cargo.toml"))
+        .status();
+    match built {
+        Ok(status) if status.success() => Some(into.join("release/minidump")),
+        _ => {
+            eprintln!("SKIPPED: minidump-writer cannot be built");
+            None
+        }
+    }
+}
+
 /// Starts a target and waits until it is ready; if it cannot be, as where the host does not allow so many threads, the
 /// error says why.
+#[allow(dead_code, reason = "each bench uses a part of this")]
 pub fn start(command: &mut Command) -> Result<Running, String> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
     let mut line = String::new();

@@ -92,6 +92,9 @@ pub(super) struct SampleArguments {
     /// each thread points to; may be given more than once
     #[arg(long, value_name = "ADDRESS:LENGTH|SYMBOL[:LENGTH]|REGISTER:LENGTH")]
     pub(super) memory: Vec<String>,
+    /// Keep and print no copied memory and no words of the command line
+    #[arg(long, conflicts_with = "memory")]
+    pub(super) redact: bool,
     /// Print only the thread of this id or name
     #[arg(long, value_name = "TID|NAME", conflicts_with = "every")]
     pub(super) thread: Option<String>,

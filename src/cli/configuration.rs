@@ -53,6 +53,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         max_hold,
         max_duty,
         memory,
+        redact,
         thread,
         registers,
         verbose,
@@ -70,6 +71,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         },
         max_hold: time("--max-hold", &max_hold)?,
         floating_point: registers == Some(RegisterSet::All),
+        redact,
         memory: memory
             .into_iter()
             .map(|text| Ok((text.clone(), memory_wish(&text)?)))

@@ -76,6 +76,14 @@ impl Snapshot {
         self.threads.iter().filter_map(|thread| thread.hold.time()).max().unwrap_or_default()
     }
 
+    /// Takes out what the process may have been told in confidence: all copied memory, and the words of its command line.
+    /// Registers, addresses and names of programs, threads and files stay.
+    pub fn redact(&mut self) {
+        self.process.command.clear();
+        self.memory.clear();
+        self.threads.iter_mut().for_each(|thread| thread.memory.clear());
+    }
+
     /// The module a frame lies in.
     pub fn module_of(&self, frame: &Frame) -> Option<&Module> {
         match frame.code.exact() {

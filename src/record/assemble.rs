@@ -13,12 +13,17 @@ use crate::unwind::{StackMemory, Unwinder};
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.
 #[derive(Default)]
 pub struct Assembler {
+    redact: bool,
     loader: Loader,
     unwinder: Unwinder,
     errands: Errands,
 }
 
 impl Assembler {
+    pub(super) fn new(redact: bool) -> Self {
+        Self { redact, ..Self::default() }
+    }
+
     /// The snapshot of what was copied. Nothing of the process is held any more.
     pub(super) fn assemble(&mut self, sample: Sample) -> Snapshot {
         let Sample { number, root, captured, memory } = sample;
@@ -40,7 +45,23 @@ impl Assembler {
         if captured.memory_is_readable && !reach.is_readable() {
             notices.push(Notice { subject: Subject::Process, reason: Reason::MemoryBlocked });
         }
-        Snapshot { number, taken, process, stop, window, took, modules, threads, memory: pieces, generated, notices }
+        let mut snapshot = Snapshot {
+            number,
+            taken,
+            process,
+            stop,
+            window,
+            took,
+            modules,
+            threads,
+            memory: pieces,
+            generated,
+            notices,
+        };
+        if self.redact {
+            snapshot.redact();
+        }
+        snapshot
     }
 
     /// Forgets the modules of a process that has ended.

@@ -65,6 +65,8 @@ pub struct Manner {
     pub max_hold: Duration,
     /// Whether x87 and SSE registers are wanted.
     pub floating_point: bool,
+    /// Whether memory and words of the command line are to be left out of what is kept.
+    pub redact: bool,
     /// Memory to copy, each piece with what the user typed.
     pub memory: Vec<(String, MemoryWish)>,
 }
@@ -75,6 +77,7 @@ impl Default for Manner {
             stop: StopMode::OneAtATime,
             max_hold: Duration::from_millis(10),
             floating_point: false,
+            redact: false,
             memory: Vec::new(),
         }
     }
@@ -83,7 +86,7 @@ impl Default for Manner {
 impl Manner {
     /// The order for snapshots of one process.
     fn order(&self, target: &Target) -> Result<Order, Error> {
-        let Self { stop, max_hold, floating_point, memory } = self;
+        let Self { stop, max_hold, floating_point, memory, .. } = self;
         let memory = wishes::locate(memory, target)?;
         Ok(Order { stop: *stop, max_hold: *max_hold, floating_point: *floating_point, memory })
     }
@@ -146,7 +149,7 @@ impl Sample {
 pub fn once(target: &Target, manner: &Manner, tracer: &mut Tracer) -> Result<Snapshot, Error> {
     let sample = Sample::take(target, 1, &manner.order(target)?, tracer)?;
     let sample = sample.ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
-    Ok(Assembler::default().assemble(sample))
+    Ok(Assembler::new(manner.redact).assemble(sample))
 }
 
 /// What a recording made here and now says of itself.

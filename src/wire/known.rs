@@ -1,12 +1,12 @@
 //! A thread as the last record left it, and what differs from it: the same code's two sides, for writing and for reading.
 //!
-//! Promises: what `difference` says, `apply` undoes exactly; what is counted comes back as `count` left it, behind the
-//! truth by less than a unit. Nothing here trusts what it reads: all sums are modulo 2^64.
+//! Promises: what `difference` says, `apply` undoes exactly; what is counted comes back as `count` left it: times on
+//! CPUs and waits for them behind the truth by less than a unit, holds to the nearest unit. Nothing here trusts what it reads: all sums are modulo 2^64.
 
 use super::pb;
 
 /// Units in which counts of nanoseconds are kept, and lengths of holds.
-const COUNT_UNIT: u64 = 16_000;
+const COUNT_UNIT: u64 = 50_000;
 const HOLD_UNIT: u64 = 4_000;
 /// Registers that have numbers: 16 general ones and the instruction pointer.
 const GENERAL: usize = 17;
@@ -78,7 +78,7 @@ impl Known {
             involuntary_switches: new.involuntary_switches_plus_one.saturating_sub(old.involuntary_switches_plus_one),
             last_cpu_plus_one: new.last_cpu_plus_one,
             hold: match (new.held_ns_plus_one.checked_sub(1), new.in_place) {
-                (Some(held), _) => held.div_ceil(HOLD_UNIT) + 2,
+                (Some(held), _) => held.saturating_add(HOLD_UNIT / 2) / HOLD_UNIT + 2,
                 (None, true) => 0,
                 (None, false) => 1,
             },

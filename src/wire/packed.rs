@@ -14,8 +14,10 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use super::pb::record::Kind;
 use super::{Error, pb};
 
-/// Twice as fast as the default, for a tenth more bytes.
-const LEVEL: u32 = 3;
+/// What tells changes is small, and worth some effort. What is large is told whole, which must not take long.
+const LARGE: usize = 64 << 10;
+const LEVEL: Compression = Compression::new(6);
+const LEVEL_FOR_LARGE: Compression = Compression::new(1);
 /// Records smaller than this gain nothing.
 const WORTH_PACKING: usize = 128;
 /// What may come of a packed record at least, and of each of its bytes. Columns of zeroes pack best, and real records hold
@@ -43,7 +45,8 @@ pub(super) fn pack(kind: Kind, summary: Option<pb::Summary>) -> Vec<u8> {
 }
 
 fn compress(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = ZlibEncoder::new(Vec::with_capacity(bytes.len() / 2), Compression::new(LEVEL));
+    let level = if bytes.len() < LARGE { LEVEL } else { LEVEL_FOR_LARGE };
+    let mut encoder = ZlibEncoder::new(Vec::with_capacity(bytes.len() / 2), level);
     // Writing to memory does not fail; were it to, nothing would be taken for what was packed.
     encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_else(|_| bytes.to_vec())
 }

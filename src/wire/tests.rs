@@ -243,7 +243,7 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
     thread.stack.gap = thread.stack.gap.map(|gap| Gap { after: gap.after.min(thread.stack.frames.len()), ..gap });
 }
 
-/// All is the same but what is counted, which is behind by less than a unit, and holds, which are rounded up.
+/// All is the same but what is counted, which is behind by less than a unit, and holds, which are rounded.
 fn assert_same(decoded: &Snapshot, original: &Snapshot) {
     let mut original = original.clone();
     assert_eq!(decoded.threads.len(), original.threads.len());
@@ -254,12 +254,11 @@ fn assert_same(decoded: &Snapshot, original: &Snapshot) {
         {
             let behind =
                 true_one.zip(told).map_or(0, |(true_one, told)| true_one.checked_sub(told).expect("not ahead"));
-            assert!(behind < 16_000, "{behind} ns behind");
+            assert!(behind < 50_000, "{behind} ns behind");
             *true_one = told.filter(|_| true_one.is_some());
         }
         if let (Hold::Held(told), Hold::Held(true_one)) = (decoded.hold, &mut original.hold) {
-            let above = told.checked_sub(*true_one).expect("rounded up");
-            assert!(above < Duration::from_micros(4), "{above:?} above");
+            assert!(told.abs_diff(*true_one) <= Duration::from_micros(2), "{told:?} instead of {true_one:?}");
             *true_one = told;
         }
     }

@@ -1,0 +1,140 @@
+//! What a sample costs in a record: bytes, and the time to encode and decode it.
+//!
+//!     cargo bench --bench wire                  100, 1,000 and 10,000 threads, 20 to 60 frames each, and a day of 200
+//!     cargo bench --bench wire -- --peers       and a minidump and gdb's text of the same target, compressed
+//!     cargo bench --bench wire -- --threads 1000
+//!
+//! The target's threads go elsewhere when told to, so that it is known how many have moved between two samples. All samples are
+//! taken of the live process. Promised are, for 1,000 threads: at most 2 KiB when none has moved and 6 KiB when 5% have, and
+//! 5 ms to encode any; and a day of samples every 5 s of 200 threads, 5% of which move between two, in at most 40 MiB.
+
+#[path = "wire/peers.rs"]
+mod peers;
+#[path = "programs/target.rs"]
+mod target;
+#[path = "wire/wandering.rs"]
+mod wandering;
+
+use std::time::{Duration, Instant};
+
+use hangsnap::capture::Tracer;
+use hangsnap::model::StopMode;
+use hangsnap::record::{Manner, once};
+use hangsnap::target::Target;
+use hangsnap::wire::{Decoder, Encoder};
+
+use wandering::Wandering;
+
+const SAMPLES_A_DAY: usize = 24 * 60 * 60 / 5;
+/// As many as there are from one whole snapshot to the next but one.
+const DAY_SHORTENED: usize = 128;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let chosen =
+        arguments.windows(2).find(|pair| pair[0] == "--threads").map(|pair| pair[1].parse().expect("a number"));
+    let threads = chosen.map_or_else(|| vec![100, 1000, 10_000], |threads| vec![threads]);
+    println!("{:>7}  {:<12} {:>10} {:>12} {:>12}", "threads", "sample", "bytes", "encode", "decode");
+    for threads in threads {
+        if let Err(why) = sizes(threads, arguments.iter().any(|word| word == "--peers")) {
+            eprintln!("SKIPPED: {threads} threads: {why}");
+        }
+    }
+    if chosen.is_none() {
+        day();
+    }
+}
+
+/// Takes samples of a target, and stores them in memory.
+struct Samples {
+    wandering: Wandering,
+    target: Target,
+    tracer: Tracer,
+    encoder: Encoder,
+    decoder: Decoder,
+    number: u64,
+}
+
+/// What one sample took.
+struct Cost {
+    bytes: usize,
+    encode: Duration,
+    decode: Duration,
+}
+
+impl Samples {
+    fn of(threads: usize) -> Result<Self, String> {
+        let wandering = Wandering::start(threads)?;
+        let wanted = wandering.pid().to_string().parse()?;
+        let target = Target::open(&wanted, StopMode::OneAtATime).map_err(|error| error.to_string())?;
+        let tracer = Tracer::of_program(env!("CARGO_BIN_EXE_hangsnap").into()).map_err(|error| error.to_string())?;
+        Ok(Self { wandering, target, tracer, encoder: Encoder::default(), decoder: Decoder::default(), number: 0 })
+    }
+
+    /// The next sample, after so many threads have gone elsewhere.
+    fn next(&mut self, moving: usize) -> Cost {
+        self.wandering.go(moving);
+        let mut snapshot = once(&self.target, &Manner::default(), &mut self.tracer).expect("a snapshot");
+        self.number += 1;
+        snapshot.number = self.number;
+        let begun = Instant::now();
+        let encoded = self.encoder.snapshot(&snapshot);
+        let encode = begun.elapsed();
+        let begun = Instant::now();
+        self.decoder.record(&encoded.payload).expect("it was just encoded");
+        Cost { bytes: encoded.payload.len(), encode, decode: begun.elapsed() }
+    }
+}
+
+fn sizes(threads: usize, with_peers: bool) -> Result<(), String> {
+    let mut samples = Samples::of(threads)?;
+    let rounds = if threads > 1000 { 5 } else { 15 };
+    row(threads, "first", vec![samples.next(0)], None);
+    let promise = |bytes| (threads == 1000).then_some(bytes);
+    let twentieth = threads.div_ceil(20);
+    for (name, moving, most) in
+        [("unchanged", 0, promise(2 << 10)), ("5% moved", twentieth, promise(6 << 10)), ("all moved", threads, None)]
+    {
+        row(threads, name, (0..rounds).map(|_| samples.next(moving)).collect(), most);
+    }
+    if with_peers {
+        peers::rows(threads, samples.wandering.pid());
+    }
+    Ok(())
+}
+
+/// Prints the medians of some samples, and whether they keep what is promised.
+fn row(threads: usize, name: &str, mut costs: Vec<Cost>, most: Option<usize>) {
+    let median = |costs: &[Cost]| costs.len() / 2;
+    costs.sort_by_key(|cost| cost.encode);
+    let encode = costs[median(&costs)].encode;
+    costs.sort_by_key(|cost| cost.decode);
+    let decode = costs[median(&costs)].decode;
+    costs.sort_by_key(|cost| cost.bytes);
+    let bytes = costs[median(&costs)].bytes;
+    let kept = |kept: bool| if kept { "kept" } else { "NOT kept" };
+    let milliseconds = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
+    print!("{threads:>7}  {name:<12} {bytes:>10} {:>12} {:>12}", milliseconds(encode), milliseconds(decode));
+    if let Some(most) = most {
+        print!("   at most {most} bytes: {}", kept(bytes <= most));
+    }
+    if threads == 1000 {
+        print!("   at most 5 ms to encode: {}", kept(encode <= Duration::from_millis(5)));
+    }
+    println!();
+}
+
+fn day() {
+    const MOST: usize = 40 << 20;
+    let mut samples = match Samples::of(200) {
+        Ok(samples) => samples,
+        Err(why) => return eprintln!("SKIPPED: a day of 200 threads: {why}"),
+    };
+    let bytes: usize = (0..DAY_SHORTENED).map(|_| samples.next(10).bytes).sum();
+    let day = bytes * SAMPLES_A_DAY / DAY_SHORTENED;
+    println!(
+        "a day of samples every 5 s, 200 threads, 5% moved between two: {:.1} MiB (from {DAY_SHORTENED} samples), at most 40 MiB: {}",
+        day as f64 / f64::from(1 << 20),
+        if day <= MOST { "kept" } else { "NOT kept" }
+    );
+}
