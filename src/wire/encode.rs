@@ -56,7 +56,7 @@ impl Encoder {
             machine: machine.clone(),
             interval_ns: interval.map_or(0, nanoseconds),
         };
-        packed::pack(Kind::Recording(message), None)
+        packed::pack(&Kind::Recording(message).into(), None)
     }
 
     /// Forgets what earlier records hold: the next snapshot will be whole.
@@ -75,15 +75,18 @@ impl Encoder {
                 && snapshot.threads.is_sorted_by(|one, next| one.tid < next.tid)
         });
         let whole = previous.is_none();
-        let kind = match previous {
-            Some(previous) => Kind::Change(self.change(snapshot, previous)),
+        let summary = Some(summary::encode(snapshot.into(), whole));
+        let payload = match previous {
+            Some(previous) => packed::pack(&Kind::Change(self.change(snapshot, previous)).into(), summary),
             None => {
                 self.begin_anew();
-                Kind::Snapshot(self.whole(snapshot))
+                let record = Kind::Snapshot(self.whole(snapshot)).into();
+                let payload = packed::pack(&record, summary);
+                self.remember(snapshot, record);
+                payload
             }
         };
-        let summary = Some(summary::encode(snapshot.into(), whole));
-        Encoded { payload: packed::pack(kind, summary), whole }
+        Encoded { payload, whole }
     }
 
     fn whole(&mut self, snapshot: &Snapshot) -> pb::Snapshot {
@@ -97,17 +100,6 @@ impl Encoder {
         }
         let generated = snapshot.generated.iter().map(|code| self.generated(code)).collect();
         let notices = self.notices(snapshot);
-        let remembered = threads
-            .iter()
-            .zip(&snapshot.threads)
-            .map(|(message, thread)| Remembered { known: Known::new(message.clone()), stack: thread.stack.clone() });
-        self.previous = Some(Previous {
-            number: snapshot.number,
-            since_whole: 0,
-            process: process.clone(),
-            modules: modules.clone(),
-            threads: remembered.collect(),
-        });
         pb::Snapshot {
             number: snapshot.number,
             realtime_ns: snapshot.taken.realtime_ns,
@@ -122,6 +114,18 @@ impl Encoder {
             took_ns: nanoseconds(snapshot.took),
             memory: snapshot.memory.iter().map(memory).collect(),
             generated,
+        }
+    }
+
+    /// Keeps what a whole snapshot told, which changes refer to.
+    fn remember(&mut self, snapshot: &Snapshot, record: pb::Record) {
+        if let Some(Kind::Snapshot(pb::Snapshot { process: Some(process), modules, threads, .. })) = record.kind {
+            let threads = threads
+                .into_iter()
+                .zip(&snapshot.threads)
+                .map(|(message, thread)| Remembered { known: Known::new(message), stack: thread.stack.clone() });
+            let threads = threads.collect();
+            self.previous = Some(Previous { number: snapshot.number, since_whole: 0, process, modules, threads });
         }
     }
 
@@ -150,31 +154,28 @@ impl Encoder {
                 change.gone.push(gone.known.thread.tid);
             }
             let old = before.next_if(|old| old.known.thread.tid == thread.tid.0);
-            let stack = match &old {
-                // The numbers of its modules mean what they meant.
-                Some(old) if same_modules && old.stack == thread.stack => old.known.thread.stack,
-                Some(old) => self.tables.stack(&thread.stack, &modules, old.known.thread.stack),
-                None => {
-                    let like = threads.last().map_or(0, |before| before.known.thread.stack);
-                    self.tables.stack(&thread.stack, &modules, like)
-                }
-            };
-            let message = self.thread(thread, stack);
-            let known = match old {
+            // The numbers of a frame's modules mean what they meant if the modules are the same.
+            let same = same_modules && old.as_ref().is_some_and(|old| old.stack == thread.stack);
+            let like = old.as_ref().or(threads.last()).map_or(0, |other| other.known.thread.stack);
+            let row = if same { like } else { self.tables.stack(&thread.stack, &modules, like) };
+            let message = self.thread(thread, row);
+            threads.push(match old {
                 Some(mut old) if old.known.can_become(&message) => {
                     tell_counts(old.known.count(&message), &mut counters);
                     if let Some(difference) = old.known.difference(&message, place) {
                         old.known.apply(difference.clone());
                         change.changed.push(difference);
                     }
-                    old.known
+                    if !same {
+                        old.stack.clone_from(&thread.stack);
+                    }
+                    old
                 }
                 _ => {
                     change.threads.push(message.clone());
-                    Known::new(message)
+                    Remembered { known: Known::new(message), stack: thread.stack.clone() }
                 }
-            };
-            threads.push(Remembered { known, stack: thread.stack.clone() });
+            });
         }
         change.gone.extend(before.map(|gone| gone.known.thread.tid));
         change.counters = Some(counters);

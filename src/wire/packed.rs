@@ -27,9 +27,15 @@ const MOST_PER_BYTE: usize = 256;
 /// A million threads, with as many rows of tables.
 const MOST_MESSAGES: usize = 1 << 21;
 
+impl From<Kind> for pb::Record {
+    fn from(kind: Kind) -> Self {
+        Self { kind: Some(kind), summary: None }
+    }
+}
+
 /// The bytes of a record, packed if that makes them fewer. The summary stays outside, where a list finds it.
-pub(super) fn pack(kind: Kind, summary: Option<pb::Summary>) -> Vec<u8> {
-    let inner = pb::Record { kind: Some(kind), summary: None }.encode_to_vec();
+pub(super) fn pack(record: &pb::Record, summary: Option<pb::Summary>) -> Vec<u8> {
+    let inner = record.encode_to_vec();
     let packed = (inner.len() >= WORTH_PACKING)
         .then(|| compress(&inner))
         .filter(|packed| packed.len() < inner.len() && inner.len() <= unpacked_length(packed.len()));
