@@ -8,6 +8,7 @@ mod doctor;
 mod executes;
 mod framehop;
 mod harmless;
+mod hostile;
 mod input;
 mod layers;
 mod lifecycle;
