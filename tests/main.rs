@@ -6,6 +6,7 @@ mod corpus;
 mod deep;
 mod doctor;
 mod executes;
+mod footprint;
 mod framehop;
 mod harmless;
 mod hostile;
