@@ -199,4 +199,12 @@ mod tests {
             [(0x1000, 4088), (0x2000, 1)]
         );
     }
+
+    #[test]
+    fn one_long_name_for_all_addresses_is_not_kept_for_more_than_fit() {
+        let addresses: BTreeSet<RuntimeAddress> = (0x1000..0x1000 + 40_000).map(RuntimeAddress).collect();
+        let text = [b"0 ffffffff ", "f".repeat(4000).as_bytes(), b"\n"].concat();
+        let kept: usize = read(&text[..], &addresses).iter().map(|code| code.name.len()).sum();
+        assert!((MAX_NAMES..MAX_NAMES + 4000).contains(&kept), "{kept} bytes");
+    }
 }

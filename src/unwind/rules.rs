@@ -232,10 +232,16 @@ impl ModuleRules {
     /// Where the search table says the entry for this address is. None where there is no table that can be used.
     fn search(&self, sections: &CfiSections, address: FileAddress) -> Option<usize> {
         let hdr = sections.eh_frame_hdr.as_ref()?;
+        let length = hdr.data.len();
         let hdr = EhFrameHdr::new(&hdr.data, LittleEndian).parse(&self.bases, 8).ok()?;
         let table = hdr.table()?;
-        let entry = table.lookup(address.0, &self.bases).ok()?;
-        Some(table.pointer_to_offset(entry).ok()?.0)
+        // A table that says it is longer than its section, or that points before the other one, tells nothing.
+        let rows = table.iter(&self.bases).size_hint().0;
+        if rows > length {
+            return None;
+        }
+        let entry = table.lookup(address.0, &self.bases).ok()?.direct().ok()?;
+        usize::try_from(entry.checked_sub(hdr.eh_frame_ptr().direct().ok()?)?).ok()
     }
 
     fn row_of_debug_frame(&mut self, address: FileAddress, effort: &mut Effort) -> Result<Row, NoRow> {

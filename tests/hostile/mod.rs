@@ -13,9 +13,11 @@ mod loaded;
 mod program;
 mod random;
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use bounds::{Cost, Watch};
@@ -80,15 +82,22 @@ fn libc() -> PathBuf {
     path.expect("this test is linked to glibc").into()
 }
 
-/// Says which case it was, when a test panics in it.
-struct Case<'a>(&'a str, u64);
+/// What went wrong and where, the first case in which it did, and in how many.
+type Failures = BTreeMap<String, (u64, u64)>;
 
-impl Drop for Case<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("in {}, case {}: HANGSNAP_CASE tells which to repeat", self.0, self.1);
-        }
-    }
+/// Tries a case. A panic is kept, so that one that is met often does not hide another.
+fn attempt(number: u64, failures: &mut Failures, try_case: impl FnOnce() -> Cost) -> Cost {
+    let said = Arc::new(Mutex::new(String::new()));
+    let listener = said.clone();
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| *listener.lock().expect("nobody panics with it") = panic.to_string()));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(try_case));
+    panic::set_hook(before);
+    outcome.unwrap_or_else(|_| {
+        let said = said.lock().expect("nobody panics with it").clone();
+        failures.entry(said).or_insert((number, 0)).1 += 1;
+        Cost::default()
+    })
 }
 
 /// Tries cases until there were enough; those of the long form begin anywhere.
@@ -98,15 +107,14 @@ fn campaign(name: &str, cases: u64, watch: &Watch, mut try_case: impl FnMut(Rand
     let first = wanted.unwrap_or(if long_form() { now.as_secs() << 32 } else { 0 });
     let begun = Instant::now();
     let (mut number, mut most, mut slowest) = (first, Cost::default(), first);
+    let mut failures = Failures::new();
     loop {
-        let case = Case(name, number);
         watch.begin(format!("{name}, case {number},"));
-        let cost = try_case(Random::new(number));
+        let cost = attempt(number, &mut failures, || try_case(Random::new(number)));
         if cost.time > most.time {
             slowest = number;
         }
         most = most.most(cost);
-        drop(case);
         number += 1;
         let done = number - first;
         let is_enough = if long_form() { begun.elapsed() >= LONG } else { done == cases };
@@ -117,6 +125,14 @@ fn campaign(name: &str, cases: u64, watch: &Watch, mut try_case: impl FnMut(Rand
     let Cost { time, memory } = most;
     let (count, kib) = (number - first, memory >> 10);
     println!("{name}: {count} cases from {first} on; at most {time:?} (case {slowest}) and {kib} KiB each");
+    report(name, &failures);
+}
+
+fn report(name: &str, failures: &Failures) {
+    for (what, (first, count)) in failures {
+        println!("{name}: {count} cases; HANGSNAP_CASE={first} repeats the first: {what}");
+    }
+    assert!(failures.is_empty(), "{name} is not survived");
 }
 
 #[test]
@@ -148,17 +164,26 @@ fn damaged_files_are_survived() {
 fn the_corpus_is_survived() {
     let watch = Watch::new();
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile/corpus");
+    let mut survived = true;
     for entry in fs::read_dir(directory).expect("the corpus") {
         let path = entry.expect("an entry").path();
         let bytes = fs::read(&path).expect("a file");
         let name = path.display().to_string();
+        let mut failures = Failures::new();
         for seed in 0..20 {
-            let _case = Case(&name, seed);
             watch.begin(name.clone());
-            Cost::of(|| {
-                load(&bytes, seed);
-            })
-            .check(bytes.len());
+            attempt(seed, &mut failures, || {
+                let cost = Cost::of(|| {
+                    load(&bytes, seed);
+                });
+                cost.check(bytes.len());
+                cost
+            });
+        }
+        if !failures.is_empty() {
+            println!("{name}: {failures:#?}");
+            survived = false;
         }
     }
+    assert!(survived, "the corpus");
 }
