@@ -7,14 +7,12 @@ use std::fs::File;
 use std::sync::OnceLock;
 
 use gimli::{BaseAddresses, EhFrameHdr, LittleEndian as Little, Pointer};
+use object::ReadCache;
 use object::read::elf::ElfFile64;
-use object::{LittleEndian, Object, ObjectSection, ReadCache, ReadRef};
 
-use super::{Error, Headers, Image, Pclntab, PositionedFile, debugdata, go, is_plausible};
+use super::sections::{MAX_SECTION, Sections};
+use super::{Error, Headers, Image, Pclntab, PositionedFile, debugdata, go, image};
 use crate::model::FileAddress;
-
-/// Larger than the call frame information of any program seen; what claims more is taken to be damaged.
-const MAX_SECTION: u64 = 512 << 20;
 
 /// The bytes of a section, and the file address they are loaded at.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,25 +47,27 @@ struct Packed {
 impl CfiSections {
     /// `.debug_frame`, of the file or of the one inside it.
     pub fn debug_frame(&self) -> Option<&Section> {
-        let unpacked =
-            || section(&ElfFile64::parse(&*debugdata::unpack(self.packed.file.as_ref()?)?).ok()?, ".debug_frame");
+        let unpacked = || Sections::of(&*debugdata::unpack(self.packed.file.as_ref()?)?).ok()?.section(".debug_frame");
         self.debug_frame.as_ref().or_else(|| self.packed.debug_frame.get_or_init(unpacked).as_ref())
     }
 
     /// Reads the sections of a file by its section headers.
     pub fn from_file(file: &File) -> Result<Self, Error> {
         let cache = ReadCache::new(PositionedFile::new(file)?);
-        let elf = ElfFile64::<LittleEndian, _>::parse(&cache).map_err(|_| Error::NotElf)?;
-        let address = |name: &str| elf.section_by_name(name).map(|section| FileAddress(section.address()));
+        let sections = Sections::of(&cache)?;
+        // Go's table needs symbols and relocations, too.
+        let pclntab = go::may_have_table(&sections)
+            .then(|| go::pclntab(&ElfFile64::parse(&cache).ok()?).map(Pclntab::into_owned))
+            .flatten();
         Ok(Self {
-            eh_frame_hdr: section(&elf, ".eh_frame_hdr"),
-            eh_frame: section(&elf, ".eh_frame"),
-            debug_frame: section(&elf, ".debug_frame"),
-            packed: Packed { file: debugdata::packed(&elf).map(<[u8]>::to_vec), ..Packed::default() },
-            pclntab: go::pclntab(&elf).map(Pclntab::into_owned),
-            text: address(".text"),
+            eh_frame_hdr: sections.section(".eh_frame_hdr"),
+            eh_frame: sections.section(".eh_frame"),
+            debug_frame: sections.section(".debug_frame"),
+            packed: Packed { file: debugdata::packed_in(&sections), ..Packed::default() },
+            pclntab,
+            text: sections.address(".text"),
             entry: None,
-            got: address(".got"),
+            got: sections.address(".got"),
         })
     }
 
@@ -93,20 +93,9 @@ impl CfiSections {
     }
 }
 
-fn section<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, LittleEndian, R>, name: &str) -> Option<Section> {
-    let section = elf.section_by_name(name)?;
-    let place = section.compressed_file_range().ok()?;
-    if place.uncompressed_size > MAX_SECTION || !is_plausible(&place) {
-        return None;
-    }
-    let data = section.uncompressed_data().ok()?.into_owned();
-    (!data.is_empty()).then(|| Section { address: FileAddress(section.address()), data })
-}
-
 fn read_section(image: &impl Image, address: FileAddress, size: u64) -> Option<Section> {
     if size > MAX_SECTION {
         return None;
     }
-    let mut data = vec![0; usize::try_from(size).ok()?];
-    image.read(address, &mut data).then_some(Section { address, data })
+    Some(Section { address, data: image::read_all(image, address, size)? })
 }

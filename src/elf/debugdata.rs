@@ -10,6 +10,8 @@ use lzma_rust2::XzReader;
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSection, ReadRef};
 
+use super::sections::Sections;
+
 /// The largest one known has 3 MB.
 const MAX_PACKED: u64 = 64 << 20;
 const MAX_UNPACKED: u64 = 512 << 20;
@@ -20,11 +22,11 @@ const SMALL: u64 = 1 << 20;
 /// In KiB, and a little more than the 64 MiB of `xz -9`.
 const MAX_DICTIONARY: u32 = 66 << 10;
 
+const NAME: &str = ".gnu_debugdata";
+
 /// The section as it lies in the file. None where there is none that may be believed.
-pub(super) fn packed<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, LittleEndian, R>) -> Option<&'d [u8]> {
-    let section = elf.section_by_name(".gnu_debugdata")?;
-    section.file_range().filter(|(_, size)| *size <= MAX_PACKED)?;
-    section.data().ok()
+pub(super) fn packed_in<'d, R: ReadRef<'d>>(sections: &Sections<'d, R>) -> Option<Vec<u8>> {
+    sections.raw(NAME, MAX_PACKED)
 }
 
 /// The file inside such a section. None when it is damaged or too large to be one.
@@ -38,7 +40,9 @@ pub(super) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
 
 /// The file inside a file.
 pub fn debugdata<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, LittleEndian, R>) -> Option<Vec<u8>> {
-    unpack(packed(elf)?)
+    let section = elf.section_by_name(NAME)?;
+    section.file_range().filter(|(_, size)| *size <= MAX_PACKED)?;
+    unpack(section.data().ok()?)
 }
 
 #[cfg(test)]

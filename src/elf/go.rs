@@ -9,7 +9,9 @@ use object::elf::PT_LOAD;
 use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{LittleEndian, Object, ObjectSection, ReadRef, RelocationTarget};
 
+use super::image::read_all;
 use super::pclntab::TEXT_START;
+use super::sections::Sections;
 use super::{Headers, Image, Pclntab};
 use crate::model::FileAddress;
 
@@ -19,8 +21,18 @@ const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 const MAX_TABLE: u64 = 256 << 20;
 /// Go's linker aligns the table to 32, C's may align what it moves to less.
 const ALIGNMENT: usize = 8;
+/// Places where a table may begin that are looked at. A program has one; each look may take a while.
+const MOST_BEGINNINGS: usize = 16;
+/// The section of the note that Go writes.
+const NOTE_SECTION: &str = ".note.go.buildid";
 /// The name of the notes that Go writes (cmd/internal/buildid).
 pub(super) const NOTE: &[u8] = b"Go";
+
+/// Whether it is worth while to look for a table in a file with these sections.
+pub(super) fn may_have_table<'d, R: ReadRef<'d>>(sections: &Sections<'d, R>) -> bool {
+    let is_go = SECTIONS.iter().chain([&NOTE_SECTION]).any(|name| sections.has(name));
+    is_go && sections.has_plausible_symbols()
+}
 
 /// The table of a file.
 pub fn pclntab<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, LittleEndian, R>) -> Option<Pclntab<'d>> {
@@ -48,10 +60,7 @@ pub(super) fn pclntab_of_image(headers: &Headers, image: &impl Image) -> Option<
         return None;
     }
     headers.loads.iter().filter(|load| !load.executable && load.file_size <= MAX_TABLE).find_map(|load| {
-        let mut data = vec![0; usize::try_from(load.file_size).ok()?];
-        if !image.read(load.address, &mut data) {
-            return None;
-        }
+        let data = read_all(image, load.address, load.file_size)?;
         beginnings(&data).find_map(|at| {
             let found = data.get(at..)?;
             let text = Pclntab::stated_text(found);
@@ -66,7 +75,8 @@ pub(super) fn pclntab_of_image(headers: &Headers, image: &impl Image) -> Option<
 
 /// Where a table may begin.
 fn beginnings(data: &[u8]) -> impl Iterator<Item = usize> {
-    (0..data.len()).step_by(ALIGNMENT).filter(|at| data.get(*at..*at + 8).is_some_and(Pclntab::begins))
+    let begins = |at: &usize| data.get(*at..*at + 8).is_some_and(Pclntab::begins);
+    (0..data.len()).step_by(ALIGNMENT).filter(begins).take(MOST_BEGINNINGS)
 }
 
 fn table<'d, R: ReadRef<'d>>(

@@ -10,21 +10,22 @@ mod cfi;
 mod debugdata;
 mod go;
 mod headers;
+mod image;
 mod open;
 mod pclntab;
 mod positioned;
+mod sections;
 
 pub use cfi::{CfiSections, Section};
 pub use debugdata::debugdata;
 pub use go::pclntab;
 pub use headers::Headers;
+pub use image::Image;
 pub use open::open_below;
 pub use pclntab::{Depth, GoFunction, Pclntab};
 pub use positioned::PositionedFile;
 
 use object::{CompressedFileRange, CompressionFormat};
-
-use crate::model::FileAddress;
 
 /// Why an image could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +49,4 @@ pub fn is_plausible(place: &CompressedFileRange) -> bool {
     const SMALL: u64 = 1 << 20;
     place.format == CompressionFormat::None
         || place.uncompressed_size <= place.compressed_size.saturating_mul(MAX_RATIO).max(SMALL)
-}
-
-/// Bytes of an image by file address: of a file through its program headers, or of a process's memory through the bias.
-pub trait Image {
-    /// Fills the buffer from `address` on; false when not all of it is there.
-    fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool;
 }

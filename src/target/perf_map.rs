@@ -24,6 +24,8 @@ const MAX_LINE: u64 = 4096;
 /// How often lines may say something of addresses that are asked for. A process of ten thousand threads whose code was
 /// all replaced a hundred times stays below.
 const MAX_ANSWERS: usize = 1 << 22;
+/// All names that are kept; a line may name as many addresses as there are.
+const MAX_NAMES: usize = 64 << 20;
 
 /// What a line says of an address.
 struct Answer {
@@ -87,12 +89,12 @@ fn open(id: ProcessId, root: &Path, path: &str) -> Result<File, Refused> {
 
 fn read(file: impl Read, addresses: &BTreeSet<RuntimeAddress>) -> Vec<GeneratedCode> {
     let mut answers: BTreeMap<RuntimeAddress, Answer> = BTreeMap::new();
-    let mut answered = 0;
+    let (mut answered, mut kept) = (0, 0);
     // It may grow while it is read.
     let mut reader = BufReader::new(file.take(MAX_FILE));
     let mut line = Vec::new();
     let mut is_continued = false;
-    while answered < MAX_ANSWERS {
+    while answered < MAX_ANSWERS && kept < MAX_NAMES {
         line.clear();
         let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
         if !read.is_ok_and(|length| length > 0) {
@@ -105,8 +107,12 @@ fn read(file: impl Read, addresses: &BTreeSet<RuntimeAddress>) -> Vec<GeneratedC
         if let (true, false, Some((range, name))) = (is_beginning, is_torn, parse(&line)) {
             for address in addresses.range(range.clone()) {
                 // What was written last holds: the place of old code is given to new.
-                answers.insert(*address, Answer { range: range.clone(), name: name.to_vec() });
+                let old = answers.insert(*address, Answer { range: range.clone(), name: name.to_vec() });
+                kept = kept + name.len() - old.map_or(0, |old| old.name.len());
                 answered += 1;
+                if kept >= MAX_NAMES {
+                    break;
+                }
             }
         }
     }
@@ -192,5 +198,13 @@ mod tests {
             found.iter().map(|(address, name)| (*address, name.len())).collect::<Vec<_>>(),
             [(0x1000, 4088), (0x2000, 1)]
         );
+    }
+
+    #[test]
+    fn one_long_name_for_all_addresses_is_not_kept_for_more_than_fit() {
+        let addresses: BTreeSet<RuntimeAddress> = (0x1000..0x1000 + 40_000).map(RuntimeAddress).collect();
+        let text = [b"0 ffffffff ", "f".repeat(4000).as_bytes(), b"\n"].concat();
+        let kept: usize = read(&text[..], &addresses).iter().map(|code| code.name.len()).sum();
+        assert!((MAX_NAMES..MAX_NAMES + 4000).contains(&kept), "{kept} bytes");
     }
 }

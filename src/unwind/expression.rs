@@ -8,7 +8,7 @@ use crate::elf::CfiSections;
 use crate::model::{Register, RegisterFile, RuntimeAddress, WalkEnd};
 
 /// Steps before an expression is taken for one that never ends; real ones have a dozen.
-const MAX_STEPS: u32 = 1000;
+pub(super) const MAX_STEPS: u32 = 1000;
 
 /// Why an expression has no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

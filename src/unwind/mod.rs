@@ -254,7 +254,11 @@ impl Walk<'_> {
     fn known_caller(&mut self, code: CodeAddress<RuntimeAddress>, registers: &RegisterFile) -> Result<Caller, WalkEnd> {
         let at = code.lookup();
         let caller = match self.rules(at) {
-            Ok(rules) => evaluate::caller(&rules.row, &rules.sections, registers, self.stack, at)?,
+            Ok(rules) => {
+                self.budget.effort.spend(rules.row.steps()).ok_or(WalkEnd::TooManyFrames)?;
+                evaluate::caller(&rules.row, &rules.sections, registers, self.stack, at)?
+            }
+            Err(NoRow::TooLong) => return Err(WalkEnd::TooManyFrames),
             Err(NoRow::Bad) => return Err(WalkEnd::BadUnwindInfo(at)),
             Err(NoRow::Elsewhere) => return Err(WalkEnd::NoUnwindInfo(at)),
             Err(NoRow::None) if !self.space.is_executable(at) => {
@@ -286,7 +290,7 @@ impl Walk<'_> {
             .modules
             .entry(Arc::as_ptr(&sections).addr())
             .or_insert_with(|| ModuleRules::new(sections.clone()));
-        Ok(Rules { row: rules.row(bias.to_file(at))?, sections, bias })
+        Ok(Rules { row: rules.row(bias.to_file(at), &mut self.budget.effort)?, sections, bias })
     }
 
     /// A caller that cannot be one ends the walk, with the reason.

@@ -4,7 +4,7 @@
 //! change to another stack, about which call frame information of Go's says nothing. Go's functions keep no register for
 //! their callers but rbp; frames of C below them (a callback's) get nothing else.
 
-use super::rules::{Cfa, NoRow, Row, Rule};
+use super::rules::{Cfa, Effort, NoRow, Row, Rule};
 use crate::elf::{GoFunction, Pclntab};
 use crate::model::{FileAddress, Register};
 
@@ -20,20 +20,24 @@ const TRAMPOLINES: [&str; 2] = ["runtime.sigreturn", "runtime.sigreturn__sigacti
 const SAVING: u64 = 8;
 
 /// The rules at an address inside the instruction in question. None where the table does not know the address.
-pub(super) fn row(table: &Pclntab<'_>, address: FileAddress) -> Option<Result<Row, NoRow>> {
+pub(super) fn row(table: &Pclntab<'_>, address: FileAddress, effort: &mut Effort) -> Option<Result<Row, NoRow>> {
     // A handler's return address is the trampoline's first instruction, and look-ups are made one byte before.
     if let Some(next) = table.function(address.offset(1))
-        && TRAMPOLINES.contains(&name(&next))
+        && is_one_of(&next, &TRAMPOLINES)
     {
         return Some(Ok(Row::signal_return(next.range.clone())));
     }
     let function = table.function(address)?;
-    let name = name(&function);
-    if OUTERMOST.contains(&name) || function.is_outermost() && name != HANDLER {
+    if is_one_of(&function, &OUTERMOST) || function.is_outermost() && !is_one_of(&function, &[HANDLER]) {
         return Some(Ok(plain(&function, 0, Rule::Undefined, Rule::Undefined)));
     }
+    // The values of all instructions before it are gone through.
+    let before = address.0.saturating_sub(function.range.start.0);
+    if effort.spend(usize::try_from(before).unwrap_or(usize::MAX)).is_none() {
+        return Some(Err(NoRow::TooLong));
+    }
     let depth = function.depth(address);
-    if name == LEAVES && depth.is_some_and(|depth| depth.bytes > 0) {
+    if is_one_of(&function, &[LEAVES]) && depth.is_some_and(|depth| depth.bytes > 0) {
         return Some(Ok(plain(&function, 0, Rule::Undefined, Rule::Undefined)));
     }
     if function.switches_stacks() {
@@ -52,10 +56,9 @@ pub(super) fn row(table: &Pclntab<'_>, address: FileAddress) -> Option<Result<Ro
     Some(Ok(plain(&function, bytes, Rule::Offset(-8), frame_pointer)))
 }
 
-/// The name, without what linkers add to tell calling conventions apart.
-fn name<'t>(function: &'t GoFunction<'_>) -> &'t str {
-    let name = function.name().unwrap_or_default();
-    name.strip_suffix(".abi0").unwrap_or(name)
+/// Whether it has one of these names, apart from what linkers add to tell calling conventions apart.
+fn is_one_of(function: &GoFunction<'_>, names: &[&str]) -> bool {
+    names.iter().any(|name| function.is_called(name, "") || function.is_called(name, ".abi0"))
 }
 
 fn plain(function: &GoFunction<'_>, depth: i64, return_address: Rule, frame_pointer: Rule) -> Row {

@@ -27,6 +27,7 @@
 use std::ops::Range;
 
 use super::call::{self, Stub};
+use super::rules::Effort;
 use super::{Caller, Rules, Walk, evaluate, prologue};
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
 
@@ -49,11 +50,13 @@ pub(super) struct Budget {
     frames: usize,
     /// Trials that are being made.
     pub(super) depth: usize,
+    /// What rules may cost.
+    pub(super) effort: Effort,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { words: 1 << 13, looks: 1 << 10, frames: 1 << 14, depth: 0 }
+        Self { words: 1 << 13, looks: 1 << 10, frames: 1 << 14, depth: 0, effort: Effort::default() }
     }
 }
 
@@ -149,7 +152,8 @@ impl Walk<'_> {
     }
 
     /// The caller with a supposed register, if it can be one.
-    fn supposed_caller(&self, rules: &Rules, supposed: &RegisterFile, at: RuntimeAddress) -> Option<Caller> {
+    fn supposed_caller(&mut self, rules: &Rules, supposed: &RegisterFile, at: RuntimeAddress) -> Option<Caller> {
+        self.budget.effort.spend(rules.row.steps())?;
         let caller = evaluate::caller(&rules.row, &rules.sections, supposed, self.stack, at).ok()?;
         // A frame whose place depends on a register has something on the stack: it is held to that of an outer one.
         let caller = self.check(caller, CodeAddress::Return(at), supposed).ok()?;

@@ -2,17 +2,21 @@
 //!
 //! `.eh_frame_hdr` has a search table for `.eh_frame`. Where there is none, and for `.debug_frame`, an index is made of
 //! the whole section when it is first needed.
+//!
+//! What an entry costs to be evaluated grows with its length, which is up to whoever made the file, and there may be a frame at
+//! every address of it. So each walk has an `Effort` to spend, and entries that nobody would make are malformed.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use gimli::{
-    BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, Encoding, EndianSlice, FrameDescriptionEntry,
-    LittleEndian, RegisterRule, UnwindContext, UnwindExpression, UnwindOffset, UnwindSection, UnwindTableRow,
+    BaseAddresses, CfaRule, CieOrFde, CommonInformationEntry, DebugFrame, EhFrame, EhFrameHdr, Encoding, EndianSlice,
+    FrameDescriptionEntry, LittleEndian, RegisterRule, UnwindContext, UnwindExpression, UnwindOffset, UnwindSection,
+    UnwindTableRow,
 };
 
-use super::pclntab;
+use super::{expression, pclntab};
 use crate::elf::{CfiSections, Section};
 use crate::model::{FileAddress, Register};
 
@@ -20,6 +24,28 @@ type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 
 /// Rows kept for one module; each is some 500 bytes. A process blocks in few places.
 const MAX_CACHED_ROWS: usize = 4096;
+
+/// Functions in an index; the largest programs have a million.
+const MAX_FUNCTIONS: usize = 1 << 22;
+/// The name of an augmentation; those in use have up to five letters.
+const MAX_AUGMENTATION: usize = 32;
+
+/// What may still be spent on rules in one walk: bytes of call frame information, and steps of expressions.
+pub(super) struct Effort(usize);
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self(1 << 26)
+    }
+}
+
+impl Effort {
+    /// None when there is less left than that.
+    pub(super) fn spend(&mut self, amount: usize) -> Option<()> {
+        self.0 = self.0.checked_sub(amount)?;
+        Some(())
+    }
+}
 
 /// Which section an expression's bytes lie in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,6 +123,12 @@ impl Row {
         Self { cfa, rules, return_address: Rip, signal_frame: true, function }
     }
 
+    /// How many steps it may take to apply it, beyond a few.
+    pub(super) fn steps(&self) -> usize {
+        let of_rules = self.rules.iter().filter(|rule| matches!(rule, Rule::Expression(_) | Rule::ValExpression(_)));
+        (of_rules.count() + usize::from(matches!(self.cfa, Cfa::Expression(_)))) * expression::MAX_STEPS as usize
+    }
+
     /// Whether it says that nothing called this code.
     pub(super) fn is_root(&self) -> bool {
         self.rules[self.return_address as usize] == Rule::Undefined
@@ -112,6 +144,8 @@ pub(super) enum NoRow {
     Bad,
     /// The function has changed to another stack, and what called it may be on the first: nothing tells where.
     Elsewhere,
+    /// To find out would take more than may be spent.
+    TooLong,
 }
 
 /// The functions of a section without a search table: range and the offset of the entry, in the order of their addresses.
@@ -158,18 +192,22 @@ impl ModuleRules {
     }
 
     /// The rules at an address inside the instruction in question.
-    pub(super) fn row(&mut self, address: FileAddress) -> Result<Arc<Row>, NoRow> {
+    pub(super) fn row(&mut self, address: FileAddress, effort: &mut Effort) -> Result<Arc<Row>, NoRow> {
         if let Some(row) = self.rows.get(&address) {
             return row.clone();
         }
         // Go's own table comes first, and what it does not know of its functions nothing else does: what Go's linker writes
         // into `.debug_frame` marks neither the outermost functions nor those that change to another stack.
-        let go = self.sections.pclntab.as_ref().and_then(|table| pclntab::row(table, address));
-        let row = go.unwrap_or_else(|| match self.row_of_eh_frame(address) {
-            Err(NoRow::None) => self.row_of_debug_frame(address),
+        let go = self.sections.pclntab.as_ref().and_then(|table| pclntab::row(table, address, effort));
+        let row = go.unwrap_or_else(|| match self.row_of_eh_frame(address, effort) {
+            Err(NoRow::None) => self.row_of_debug_frame(address, effort),
             found => found,
         });
         let row = row.map(Arc::new);
+        if row == Err(NoRow::TooLong) {
+            // Another walk may be able to afford it.
+            return row;
+        }
         if self.rows.len() == MAX_CACHED_ROWS {
             self.rows.clear();
         }
@@ -177,53 +215,64 @@ impl ModuleRules {
         row
     }
 
-    fn row_of_eh_frame(&mut self, address: FileAddress) -> Result<Row, NoRow> {
+    fn row_of_eh_frame(&mut self, address: FileAddress, effort: &mut Effort) -> Result<Row, NoRow> {
         let sections = self.sections.clone();
-        let section = eh_frame(sections.eh_frame.as_ref().ok_or(NoRow::None)?);
+        let bytes = sections.eh_frame.as_ref().ok_or(NoRow::None)?;
+        let section = eh_frame(bytes);
         let offset = match self.search(&sections, address) {
             Some(offset) => offset,
             None => {
-                let index = self.eh_index.get_or_insert_with(|| index(&section, &self.bases));
+                let index = self.eh_index.get_or_insert_with(|| index(&section, &bytes.data, &self.bases));
                 lookup(index, address).ok_or(NoRow::None)?
             }
         };
-        self.evaluate(&section, SectionKind::EhFrame, offset, address)
+        self.evaluate(&section, &bytes.data, SectionKind::EhFrame, offset, address, effort)
     }
 
     /// Where the search table says the entry for this address is. None where there is no table that can be used.
     fn search(&self, sections: &CfiSections, address: FileAddress) -> Option<usize> {
         let hdr = sections.eh_frame_hdr.as_ref()?;
+        let length = hdr.data.len();
         let hdr = EhFrameHdr::new(&hdr.data, LittleEndian).parse(&self.bases, 8).ok()?;
         let table = hdr.table()?;
-        let entry = table.lookup(address.0, &self.bases).ok()?;
-        Some(table.pointer_to_offset(entry).ok()?.0)
+        // A table that says it is longer than its section, or that points before the other one, tells nothing.
+        let rows = table.iter(&self.bases).size_hint().0;
+        if rows > length {
+            return None;
+        }
+        let entry = table.lookup(address.0, &self.bases).ok()?.direct().ok()?;
+        usize::try_from(entry.checked_sub(hdr.eh_frame_ptr().direct().ok()?)?).ok()
     }
 
-    fn row_of_debug_frame(&mut self, address: FileAddress) -> Result<Row, NoRow> {
+    fn row_of_debug_frame(&mut self, address: FileAddress, effort: &mut Effort) -> Result<Row, NoRow> {
         let sections = self.sections.clone();
-        let section = debug_frame(sections.debug_frame().ok_or(NoRow::None)?);
-        let index = self.debug_index.get_or_insert_with(|| index(&section, &self.bases));
+        let bytes = sections.debug_frame().ok_or(NoRow::None)?;
+        let section = debug_frame(bytes);
+        let index = self.debug_index.get_or_insert_with(|| index(&section, &bytes.data, &self.bases));
         let offset = lookup(index, address).ok_or(NoRow::None)?;
-        self.evaluate(&section, SectionKind::DebugFrame, offset, address)
+        self.evaluate(&section, &bytes.data, SectionKind::DebugFrame, offset, address, effort)
     }
 
     fn evaluate<'a, S>(
         &mut self,
         section: &S,
+        bytes: &[u8],
         kind: SectionKind,
         offset: usize,
         address: FileAddress,
+        effort: &mut Effort,
     ) -> Result<Row, NoRow>
     where
         S: UnwindSection<Bytes<'a>>,
         S::Offset: UnwindOffset<usize>,
     {
         let fde: FrameDescriptionEntry<Bytes<'a>> = section
-            .fde_from_offset(&self.bases, S::Offset::from(offset), S::cie_from_offset)
+            .fde_from_offset(&self.bases, S::Offset::from(offset), common_entry(bytes))
             .map_err(|_| NoRow::Bad)?;
         if !fde.contains(address.0) {
             return Err(NoRow::None);
         }
+        effort.spend(fde.entry_len().saturating_add(fde.cie().entry_len())).ok_or(NoRow::TooLong)?;
         let row =
             fde.unwind_info_for_address(section, &self.bases, &mut self.context, address.0).map_err(|_| NoRow::Bad)?;
         stored(row, &fde, kind).ok_or(NoRow::Bad)
@@ -259,16 +308,40 @@ fn stored(row: &UnwindTableRow<usize>, fde: &FrameDescriptionEntry<Bytes<'_>>, s
     })
 }
 
-fn index<'a, S>(section: &S, bases: &BaseAddresses) -> Index
+/// Reads the common entry that functions refer to: anew for each of them, so it must not be long where it need not be.
+fn common_entry<'a, S>(
+    bytes: &[u8],
+) -> impl FnMut(&S, &BaseAddresses, S::Offset) -> gimli::Result<CommonInformationEntry<Bytes<'a>>>
 where
     S: UnwindSection<Bytes<'a>>,
+    S::Offset: UnwindOffset<usize>,
+{
+    |section: &S, bases, offset| {
+        let at = UnwindOffset::into(offset);
+        // Behind length, id and version, of which the first two are longer in the 64-bit format.
+        let is_long = bytes.get(at..).is_some_and(|entry| entry.starts_with(&[0xff; 4]));
+        let name = at.saturating_add(if is_long { 12 + 4 + 1 } else { 4 + 4 + 1 });
+        let name = bytes.get(name..).unwrap_or_default();
+        match name.iter().take(MAX_AUGMENTATION).any(|byte| *byte == 0) {
+            true => section.cie_from_offset(bases, offset),
+            false => Err(gimli::Error::UnknownAugmentation),
+        }
+    }
+}
+
+fn index<'a, S>(section: &S, bytes: &[u8], bases: &BaseAddresses) -> Index
+where
+    S: UnwindSection<Bytes<'a>>,
+    S::Offset: UnwindOffset<usize>,
 {
     let mut entries = section.entries(bases);
     let mut index = Index::new();
     // A malformed entry ends the section: nothing tells where the next one begins.
-    while let Ok(Some(entry)) = entries.next() {
+    while index.len() < MAX_FUNCTIONS
+        && let Ok(Some(entry)) = entries.next()
+    {
         if let CieOrFde::Fde(partial) = entry
-            && let Ok(fde) = partial.parse(S::cie_from_offset)
+            && let Ok(fde) = partial.parse(common_entry(bytes))
         {
             index.push((fde.initial_address()..fde.end_address(), fde.offset()));
         }

@@ -8,11 +8,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::Value;
+use hangsnap::model::{Frame, Notice, Snapshot, Subject, Thread, WalkEnd};
+use hangsnap::store::{Reader, recordings_in};
+use hangsnap::symbols::{Finder, Names};
 
 use super::build::skip;
 use super::programs::{self, Program};
 use crate::support::{hangsnap, long_form, run};
+
+/// How many samples are taken of a program's processes before it is asked for them again: a server's workers come and go.
+const SAMPLES: &str = "300";
 
 #[derive(Default)]
 struct Counts {
@@ -54,59 +59,90 @@ fn nearly_all_stacks_reach_the_root() {
         total.unseen += counts.unseen;
     }
     show("all", &total);
+    let (stacks, rooted) = (total.stacks + total.generated, total.rooted + total.generated_rooted);
+    println!("{rooted} of {stacks} with those through generated code");
     let share = total.rooted * 100_000 / total.stacks.max(1);
     assert!(share >= 99_900, "only {} of {} stacks reach the root", total.rooted, total.stacks);
 }
 
-/// Looks at the program's processes in turn until so many stacks have been seen.
+/// Records the program's processes until so many stacks have been seen.
 fn sample(program: &Program, wanted: usize) -> Counts {
     let mut counts = Counts::default();
     while counts.stacks + counts.generated < wanted {
+        let directory = tempfile::tempdir().expect("a temporary directory");
         let pids = program.pids();
         assert!(!pids.is_empty(), "{} has ended", program.name);
-        for pid in pids {
-            let output = run(hangsnap().args(["--pid", &pid.to_string(), "--json"]));
-            let is_gone = !Path::new(&format!("/proc/{pid}")).exists();
-            // A server's workers come and go.
-            if !output.status.success() && is_gone {
-                continue;
-            }
-            assert!(output.status.success(), "{}: {}", program.name, String::from_utf8_lossy(&output.stderr));
-            let document: Value = serde_json::from_slice(&output.stdout).expect("hangsnap prints JSON");
-            for thread in document["threads"].as_array().expect("a list") {
-                counts.add(thread);
-            }
+        let mut sampler = hangsnap();
+        sampler.args(["--every", "2ms", "--count", SAMPLES, "--max-duty", "100%", "-o"]).arg(directory.path());
+        sampler.args(pids.iter().flat_map(|pid| ["--pid".into(), pid.to_string()]));
+        let output = run(&mut sampler);
+        let is_gone = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
+        if !output.status.success() && pids.iter().any(is_gone) {
+            continue;
+        }
+        assert!(output.status.success(), "{}: {}", program.name, String::from_utf8_lossy(&output.stderr));
+        for path in recordings_in(directory.path()).expect("the recordings") {
+            counts.add(&path);
         }
     }
     counts
 }
 
 impl Counts {
-    fn add(&mut self, thread: &Value) {
-        let frames = thread["frames"].as_array().expect("a list");
-        let Some(last) = frames.last() else {
-            self.unseen += 1;
-            return;
-        };
-        let is_rooted = thread["incomplete"].is_null();
-        if frames.iter().any(|frame| frame["module"].is_null()) {
-            self.generated += 1;
-            self.generated_rooted += usize::from(is_rooted);
-        } else {
-            self.stacks += 1;
-            self.rooted += usize::from(is_rooted);
+    fn add(&mut self, path: &Path) {
+        let mut reader = Reader::open(path).expect("a recording").unwrap_or_else(|damage| panic!("{}", damage.what));
+        let mut incomplete = Vec::new();
+        while let Some(snapshot) = reader.next_snapshot().expect("a recording") {
+            let mut snapshot = snapshot.unwrap_or_else(|damage| panic!("{}", damage.what));
+            snapshot.threads.retain_mut(|thread| {
+                self.count(thread);
+                // Of what ends early, the last frame is to be named.
+                let last = thread.stack.frames.pop();
+                thread.stack.frames = last.into_iter().collect();
+                thread.stack.end != WalkEnd::Root
+            });
+            incomplete.push(snapshot);
         }
-        if !is_rooted {
-            let reason = thread["incomplete"].as_str().expect("text");
-            // Addresses differ from run to run.
-            let words = reason.split(' ').map(|word| if word.starts_with("0x") { "0x..." } else { word });
-            let function = last["functions"][0]["name"].as_str().unwrap_or("?");
-            let module = last["module"].as_str().unwrap_or("generated code");
-            let found = last["found_by"].as_str().unwrap_or_default();
-            let reason = format!("{}, in {function} of {module} ({found})", words.collect::<Vec<_>>().join(" "));
-            *self.reasons.entry(reason).or_default() += 1;
+        let names = Names::resolve(&Finder::new(Vec::new()), &incomplete);
+        for snapshot in &incomplete {
+            for thread in &snapshot.threads {
+                *self.reasons.entry(reason(snapshot, thread, &names)).or_default() += 1;
+            }
         }
     }
+
+    fn count(&mut self, thread: &Thread) {
+        let frames = &thread.stack.frames;
+        let is_rooted = usize::from(thread.stack.end == WalkEnd::Root);
+        if frames.is_empty() {
+            self.unseen += 1;
+        } else if frames.iter().any(|frame| frame.outside().is_some()) {
+            self.generated += 1;
+            self.generated_rooted += is_rooted;
+        } else {
+            self.stacks += 1;
+            self.rooted += is_rooted;
+        }
+    }
+}
+
+/// Why a walk ended early, and where.
+fn reason(snapshot: &Snapshot, thread: &Thread, names: &Names) -> String {
+    let Some(last @ Frame { found, .. }) = thread.stack.frames.last() else {
+        let is_about_it = |notice: &&Notice| notice.subject == Subject::Thread(thread.tid);
+        let said = snapshot.notices.iter().find(is_about_it).expect("a loss is never silent");
+        return format!("not seen: {}", plain(&said.reason.to_string()));
+    };
+    let function = names.of(snapshot, last).first().and_then(|function| function.name.as_deref()).unwrap_or("?");
+    let module = snapshot.module_of(last).map_or("generated code", |module| module.path.as_str());
+    format!("{}, in {function} of {module} ({found:?})", plain(&thread.stack.end.describe()))
+}
+
+/// Without addresses and numbers, which differ from run to run.
+fn plain(text: &str) -> String {
+    let is_number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+    let words: Vec<&str> = text.split(' ').map(|word| if is_number(word) { "..." } else { word }).collect();
+    words.join(" ")
 }
 
 fn show(name: &str, counts: &Counts) {

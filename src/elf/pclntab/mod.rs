@@ -157,7 +157,7 @@ impl<'d> Pclntab<'d> {
         (0..self.functions).find_map(|number| {
             let range = FileAddress(self.entry(number)?)..FileAddress(self.entry(number + 1)?);
             let function = GoFunction { table: self, description: self.description(number)?, range };
-            (function.name() == Some(name)).then_some(function)
+            function.is_called(name, "").then_some(function)
         })
     }
 
@@ -197,6 +197,16 @@ pub(super) const TEXT_START: usize = MAGIC_SIZE + 16;
 impl GoFunction<'_> {
     pub fn name(&self) -> Option<&str> {
         self.table.text_at(self.table.names, self.field(0)?)
+    }
+
+    /// Whether these two make its name, which is not read any further.
+    pub fn is_called(&self, name: &str, suffix: &str) -> bool {
+        let is_called = || {
+            let place = self.table.names.checked_add(self.field(0)? as usize)?;
+            let rest = self.table.data.get(place..)?.strip_prefix(name.as_bytes())?.strip_prefix(suffix.as_bytes())?;
+            rest.starts_with(&[0]).then_some(())
+        };
+        is_called().is_some()
     }
 
     /// The source file and the line of an instruction; of an inlined function where one was inlined.
@@ -286,7 +296,9 @@ impl GoFunction<'_> {
             let change = if change & 1 == 0 { change >> 1 } else { !(change >> 1) };
             value = value.wrapping_add(change.cast_signed());
             let since = address;
-            address = address.checked_add(variable(&mut rest)?.into())?;
+            // A value that holds nowhere is none that a linker would write.
+            let length = variable(&mut rest).filter(|length| *length > 0)?;
+            address = address.checked_add(length.into())?;
             if at.0 < address {
                 return Some((value, FileAddress(since)));
             }

@@ -1,0 +1,5 @@
+// Go's runtime and nothing else.
+
+package main
+
+func main() {}
