@@ -92,8 +92,11 @@ pub(super) struct SampleArguments {
     /// each thread points to; may be given more than once
     #[arg(long, value_name = "ADDRESS:LENGTH|SYMBOL[:LENGTH]|REGISTER:LENGTH")]
     pub(super) memory: Vec<String>,
+    /// Keep the bytes of every stack, too; they are printed by --verbose
+    #[arg(long, value_enum, value_name = "stacks")]
+    pub(super) keep: Option<Keep>,
     /// Keep and print no copied memory and no words of the command line
-    #[arg(long, conflicts_with = "memory")]
+    #[arg(long, conflicts_with_all = ["memory", "keep"])]
     pub(super) redact: bool,
     /// Print only the thread of this id or name
     #[arg(long, value_name = "TID|NAME", conflicts_with = "every")]
@@ -117,6 +120,11 @@ pub(super) enum Stop {
     All,
     /// None; threads that run are not seen
     None,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keep {
+    Stacks,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

@@ -53,6 +53,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         max_hold,
         max_duty,
         memory,
+        keep,
         redact,
         thread,
         registers,
@@ -71,6 +72,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         },
         max_hold: time("--max-hold", &max_hold)?,
         floating_point: registers == Some(RegisterSet::All),
+        keep_stacks: keep.is_some(),
         redact,
         memory: memory
             .into_iter()

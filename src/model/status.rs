@@ -145,6 +145,8 @@ pub enum MemoryOf {
     Path(u8),
     /// What the user asked for, as it was typed.
     Asked(String),
+    /// A part of the thread's stack.
+    Stack,
 }
 
 impl fmt::Display for MemoryOf {
@@ -154,6 +156,7 @@ impl fmt::Display for MemoryOf {
             Self::Argument(number) => write!(f, "argument {} of the call", number + 1),
             Self::Path(number) => write!(f, "path in argument {} of the call", number + 1),
             Self::Asked(text) => write!(f, "--memory {text}"),
+            Self::Stack => f.write_str("stack"),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! From what was copied to a snapshot: unwinding, and the facts that need a look at the process after it was let go.
 
-use super::{AddressSpace, Sample};
+use super::{AddressSpace, Manner, Sample};
 use crate::capture::{Captured, CapturedThread, Context};
 use crate::model::{
-    FloatingPoint, Frame, Notice, Process, Reason, Register, Registers, RuntimeAddress, Snapshot, Subject, SystemCall,
-    Thread, WalkEnd,
+    FloatingPoint, Frame, MemoryOf, MemoryPiece, Notice, Process, Reason, Register, Registers, RuntimeAddress,
+    Snapshot, Subject, SystemCall, Thread, WalkEnd,
 };
 use crate::proc::BlockedCall;
 use crate::target::{Errands, Loader, Reach, generated_code};
@@ -13,6 +13,7 @@ use crate::unwind::{StackMemory, Unwinder};
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.
 #[derive(Default)]
 pub struct Assembler {
+    keep_stacks: bool,
     redact: bool,
     loader: Loader,
     unwinder: Unwinder,
@@ -20,8 +21,8 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    pub(super) fn new(redact: bool) -> Self {
-        Self { redact, ..Self::default() }
+    pub(super) fn new(manner: &Manner) -> Self {
+        Self { keep_stacks: manner.keep_stacks, redact: manner.redact, ..Self::default() }
     }
 
     /// The snapshot of what was copied. Nothing of the process is held any more.
@@ -35,7 +36,10 @@ impl Assembler {
         self.unwinder.forget_unloaded();
         let mut threads = Vec::with_capacity(copies.len());
         for copy in copies {
-            threads.push(thread(&mut self.unwinder, copy, &mut space, &mut notices));
+            let stack = self.keep_stacks.then(|| stack_memory(&copy)).into_iter().flatten();
+            let mut thread = thread(&mut self.unwinder, copy, &mut space, &mut notices);
+            thread.memory.extend(stack);
+            threads.push(thread);
         }
         let (modules, lost_modules) = space.into_modules();
         let frames = threads.iter().flat_map(|thread| &thread.stack.frames);
@@ -93,6 +97,21 @@ fn thread(
         notices.push(Notice { subject: Subject::Thread(copy.tid), reason });
     }
     Thread { tid: copy.tid, status: copy.status, hold: copy.hold, system_call, registers, stack, memory: copy.memory }
+}
+
+/// The parts of a thread's stack that were copied.
+fn stack_memory(copy: &CapturedThread) -> Vec<MemoryPiece> {
+    let other = copy.stack.other.as_ref().map(|(start, bytes)| (*start, bytes));
+    [(copy.stack.start, &copy.stack.bytes)]
+        .into_iter()
+        .chain(other)
+        .filter(|(_, bytes)| !bytes.is_empty())
+        .map(|(start, bytes)| MemoryPiece {
+            address: RuntimeAddress(start),
+            bytes: bytes[..].into(),
+            what: MemoryOf::Stack,
+        })
+        .collect()
 }
 
 /// The registers that are known of a thread read in place: where it entered the kernel, and the arguments it brought.

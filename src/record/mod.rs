@@ -65,6 +65,8 @@ pub struct Manner {
     pub max_hold: Duration,
     /// Whether x87 and SSE registers are wanted.
     pub floating_point: bool,
+    /// Whether the bytes of the stacks are to be kept.
+    pub keep_stacks: bool,
     /// Whether memory and words of the command line are to be left out of what is kept.
     pub redact: bool,
     /// Memory to copy, each piece with what the user typed.
@@ -77,6 +79,7 @@ impl Default for Manner {
             stop: StopMode::OneAtATime,
             max_hold: Duration::from_millis(10),
             floating_point: false,
+            keep_stacks: false,
             redact: false,
             memory: Vec::new(),
         }
@@ -149,7 +152,7 @@ impl Sample {
 pub fn once(target: &Target, manner: &Manner, tracer: &mut Tracer) -> Result<Snapshot, Error> {
     let sample = Sample::take(target, 1, &manner.order(target)?, tracer)?;
     let sample = sample.ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
-    Ok(Assembler::new(manner.redact).assemble(sample))
+    Ok(Assembler::new(manner).assemble(sample))
 }
 
 /// What a recording made here and now says of itself.

@@ -99,7 +99,7 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
         told = told.and(progress.begin(&sampled.target, threads, interval, manner.stop, writer.path()));
         writers.push(writer);
     }
-    let mut assembler = Assembler::new(manner.redact);
+    let mut assembler = Assembler::new(&manner);
     if let Err(error) = told {
         // Nobody listens any more, but what was taken is kept.
         for (writer, sample) in writers.iter_mut().zip(first) {

@@ -8,15 +8,19 @@ use super::pb::record::Kind;
 use super::rows::Rows;
 use super::{Error, Record, notice, packed, pb};
 use crate::model::{
-    CodeAddress, FileAddress, FloatingPoint, FoundBy, Frame, Gap, GeneratedCode, Hold, KernelWait, MemoryOf,
-    MemoryPiece, ModuleIndex, Pid, Place, Policy, Process, ProcessId, Recording, Register, Registers, RuntimeAddress,
-    Scheduling, SignalSet, SignalSets, Snapshot, SpecialRegisters, Stack, StartTime, StopMode, SystemCall, Thread,
-    ThreadState, ThreadStatus, Tid, Timestamp, WalkEnd,
+    CodeAddress, FileAddress, FloatingPoint, FoundBy, Frame, Gap, GeneratedCode, Hold, KernelWait, ModuleIndex, Pid,
+    Place, Policy, Process, ProcessId, Recording, Register, Registers, RuntimeAddress, Scheduling, SignalSet,
+    SignalSets, Snapshot, SpecialRegisters, Stack, StartTime, StopMode, SystemCall, Thread, ThreadState, ThreadStatus,
+    Tid, Timestamp, WalkEnd,
 };
 
 /// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
 /// referred to, so a small file could otherwise ask for any number.
 const MAX_FRAMES: usize = 10_000_000;
+
+/// Bytes of memory of one snapshot: that of ten thousand threads with stacks of 64 KiB. Chunks are stored once and referred
+/// to, too.
+const MAX_MEMORY: usize = 640 << 20;
 
 /// Reads the records of one file, in order, and keeps what later ones refer to.
 #[derive(Default)]
@@ -126,7 +130,8 @@ impl Decoder {
         let Previous { number, process, modules, threads } = previous;
         let frames =
             threads.iter().map(|known| self.rows.stack(known.thread.stack).map_or(0, |stack| stack.frames.len()));
-        if frames.sum::<usize>() > MAX_FRAMES {
+        let memory = own.memory.iter().chain(threads.iter().flat_map(|known| &known.thread.memory));
+        if frames.sum::<usize>() > MAX_FRAMES || memory.map(|piece| self.rows.size(piece)).sum::<usize>() > MAX_MEMORY {
             return Err(Error::TooMuch);
         }
         // The file numbers modules through all snapshots, the model within one.
@@ -147,7 +152,7 @@ impl Decoder {
             took: Duration::from_nanos(own.took_ns),
             modules: modules.iter().map(|number| self.rows.module(*number)).collect::<Result<_, _>>()?,
             threads: threads.iter().map(|known| self.thread(&known.thread, &places)).collect::<Result<_, _>>()?,
-            memory: own.memory.iter().map(memory).collect::<Result<_, _>>()?,
+            memory: own.memory.iter().map(|piece| self.rows.memory(piece)).collect::<Result<_, _>>()?,
             generated: own.generated.iter().map(|code| self.generated(code)).collect::<Result<_, _>>()?,
             notices: own
                 .notices
@@ -180,7 +185,7 @@ impl Decoder {
             system_call: thread.system_call.as_ref().map(system_call).transpose()?,
             registers: thread.registers.as_ref().map(registers).transpose()?.unwrap_or_default(),
             stack: Stack { gap: gap(&stack.message, &frames), frames, end: walk_end(&stack.message)? },
-            memory: thread.memory.iter().map(memory).collect::<Result<_, _>>()?,
+            memory: thread.memory.iter().map(|piece| self.rows.memory(piece)).collect::<Result<_, _>>()?,
         })
     }
 
@@ -271,18 +276,6 @@ pub(super) fn stop_mode(number: i32) -> Result<StopMode, Error> {
         Ok(pb::StopMode::All) => Ok(StopMode::All),
         Ok(pb::StopMode::Unspecified) | Err(_) => Err(Error::Unknown("the stop mode")),
     }
-}
-
-fn memory(message: &pb::Memory) -> Result<MemoryPiece, Error> {
-    use pb::memory::What;
-    let argument = |number: &u32| u8::try_from(*number).map_err(|_| Error::Unknown("an argument of a system call"));
-    let what = match message.what.as_ref().ok_or(Error::Unknown("why memory was copied"))? {
-        What::Futex(_) => MemoryOf::Futex,
-        What::Argument(number) => MemoryOf::Argument(argument(number)?),
-        What::Path(number) => MemoryOf::Path(argument(number)?),
-        What::Asked(text) => MemoryOf::Asked(text.clone()),
-    };
-    Ok(MemoryPiece { address: RuntimeAddress(message.address), bytes: message.bytes.as_slice().into(), what })
 }
 
 pub(super) fn system_call(message: &pb::SystemCall) -> Result<SystemCall, Error> {

@@ -5,8 +5,7 @@ use super::pb::record::Kind;
 use super::tables::Tables;
 use super::{notice, packed, pb, summary};
 use crate::model::{
-    GeneratedCode, Hold, MemoryOf, MemoryPiece, Recording, Registers, Snapshot, Stack, StopMode, SystemCall, Thread,
-    ThreadStatus, WalkEnd,
+    GeneratedCode, Hold, Recording, Registers, Snapshot, Stack, StopMode, SystemCall, Thread, ThreadStatus, WalkEnd,
 };
 
 /// After so many records at the latest the next is whole: what is damaged costs no more than those up to it, and a search
@@ -112,7 +111,7 @@ impl Encoder {
             threads,
             notices,
             took_ns: nanoseconds(snapshot.took),
-            memory: snapshot.memory.iter().map(memory).collect(),
+            memory: snapshot.memory.iter().map(|piece| self.tables.memory(piece)).collect(),
             generated,
         }
     }
@@ -142,7 +141,7 @@ impl Encoder {
             took_ns: nanoseconds(snapshot.took),
             process: (process != previous.process).then(|| process.clone()),
             modules: if same_modules { Vec::new() } else { modules.clone() },
-            memory: snapshot.memory.iter().map(memory).collect(),
+            memory: snapshot.memory.iter().map(|piece| self.tables.memory(piece)).collect(),
             after: previous.number,
             ..Default::default()
         };
@@ -237,7 +236,7 @@ impl Encoder {
             wait_channel_plus_one: wait.channel.as_ref().map_or(0, |name| self.tables.string(name) + 1),
             kernel_stack: wait.stack.iter().flatten().map(|frame| self.tables.string(frame)).collect(),
             kernel_stack_known: wait.stack.is_some(),
-            memory: thread.memory.iter().map(memory).collect(),
+            memory: thread.memory.iter().map(|piece| self.tables.memory(piece)).collect(),
         }
     }
 }
@@ -273,20 +272,6 @@ pub(super) fn stop_mode(stop: StopMode) -> pb::StopMode {
 
 pub(super) fn system_call(call: SystemCall) -> pb::SystemCall {
     pb::SystemCall { number: call.number, arguments: call.arguments.to_vec() }
-}
-
-fn memory(piece: &MemoryPiece) -> pb::Memory {
-    use pb::memory::What;
-    pb::Memory {
-        address: piece.address.0,
-        bytes: piece.bytes.to_vec(),
-        what: Some(match &piece.what {
-            MemoryOf::Futex => What::Futex(pb::Nothing {}),
-            MemoryOf::Argument(number) => What::Argument((*number).into()),
-            MemoryOf::Path(number) => What::Path((*number).into()),
-            MemoryOf::Asked(text) => What::Asked(text.clone()),
-        }),
-    }
 }
 
 pub(super) fn walk_end(end: WalkEnd) -> (pb::WalkEnd, u64, u32) {

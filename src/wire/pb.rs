@@ -232,11 +232,11 @@ pub struct RegisterChange {
     #[prost(bool, tag = "8")]
     pub floating_point_known: bool,
 }
-/// What is different in every sample, a column for each count with one number for each thread. What a reader works out is
-/// never ahead of the truth, and behind it by less than a unit.
+/// What is different in every sample, a column for each count with one number for each thread. What a reader works out of
+/// times on CPUs and waits for them is never ahead of the truth, and behind it by less than a unit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Counters {
-    /// Units of 16,000 nanoseconds on CPUs since the value that was worked out for the snapshot before. 0, too, when the
+    /// Units of 50,000 nanoseconds on CPUs since the value that was worked out for the snapshot before. 0, too, when the
     /// kernel does not say. The same holds for the next three.
     #[prost(uint64, repeated, tag = "1")]
     pub cpu: ::prost::alloc::vec::Vec<u64>,
@@ -250,8 +250,8 @@ pub struct Counters {
     /// The CPU it was on last plus 1.
     #[prost(uint32, repeated, tag = "5")]
     pub last_cpu_plus_one: ::prost::alloc::vec::Vec<u32>,
-    /// 0: read in place. 1: not captured. Else 2 and the time for which it was held in units of 4,000 nanoseconds, rounded
-    /// up.
+    /// 0: read in place. 1: not captured. Else 2 and the time for which it was held in units of 4,000 nanoseconds,
+    /// rounded to the nearest.
     #[prost(uint64, repeated, tag = "6")]
     pub hold: ::prost::alloc::vec::Vec<u64>,
 }
@@ -271,7 +271,7 @@ pub struct GeneratedCode {
     #[prost(uint32, tag = "4")]
     pub name: u32,
 }
-/// New rows of the four tables, and how many rows came before them in the file or since the tables began anew.
+/// New rows of the five tables, and how many rows came before them in the file or since the tables began anew.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Tables {
     #[prost(uint32, tag = "1")]
@@ -290,6 +290,11 @@ pub struct Tables {
     pub stacks_before: u32,
     #[prost(message, repeated, tag = "8")]
     pub stacks: ::prost::alloc::vec::Vec<Stack>,
+    /// Pieces of copied stacks.
+    #[prost(uint32, tag = "9")]
+    pub chunks_before: u32,
+    #[prost(bytes = "vec", repeated, tag = "10")]
+    pub chunks: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Process {
@@ -462,7 +467,10 @@ pub struct Memory {
     pub address: u64,
     #[prost(bytes = "vec", tag = "2")]
     pub bytes: ::prost::alloc::vec::Vec<u8>,
-    #[prost(oneof = "memory::What", tags = "3, 4, 5, 6")]
+    /// Row numbers of chunks, whose bytes follow one another here. Then `bytes` is empty.
+    #[prost(uint32, repeated, tag = "8")]
+    pub chunks: ::prost::alloc::vec::Vec<u32>,
+    #[prost(oneof = "memory::What", tags = "3, 4, 5, 6, 7")]
     pub what: ::core::option::Option<memory::What>,
 }
 /// Nested message and enum types in `Memory`.
@@ -481,6 +489,9 @@ pub mod memory {
         /// What the user asked for, as it was typed.
         #[prost(string, tag = "6")]
         Asked(::prost::alloc::string::String),
+        /// A part of the thread's stack.
+        #[prost(message, tag = "7")]
+        Stack(super::Nothing),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

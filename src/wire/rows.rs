@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::pb::memory::What;
 use super::{Error, pb};
-use crate::model::{Bias, BuildId, Module, RuntimeAddress};
+use crate::model::{Bias, BuildId, MemoryOf, MemoryPiece, Module, RuntimeAddress};
 
 /// Frames of all stacks in the table together. A stack may be told as a few bytes that refer to another, so a small file
 /// could otherwise ask for any number.
@@ -22,17 +23,24 @@ pub(super) struct Rows {
     modules: Vec<Module>,
     frames: Vec<pb::Frame>,
     stacks: Vec<StackRow>,
+    chunks: Vec<Vec<u8>>,
     frames_in_all: usize,
 }
 
 impl Rows {
     /// Adds the rows that a record brings. An error if rows before them have been missed.
     pub(super) fn add(&mut self, tables: pb::Tables) -> Result<(), Error> {
-        let rows_before = [tables.strings_before, tables.modules_before, tables.frames_before, tables.stacks_before];
-        if rows_before == [0; 4] && !tables.strings.is_empty() {
+        let rows_before = [
+            tables.strings_before,
+            tables.modules_before,
+            tables.frames_before,
+            tables.stacks_before,
+            tables.chunks_before,
+        ];
+        if rows_before == [0; 5] && !tables.strings.is_empty() {
             *self = Self::default();
         }
-        let rows = [self.strings.len(), self.modules.len(), self.frames.len(), self.stacks.len()];
+        let rows = [self.strings.len(), self.modules.len(), self.frames.len(), self.stacks.len(), self.chunks.len()];
         if !rows_before.iter().zip(rows).all(|(before, rows)| *before as usize == rows) {
             return Err(Error::Dangling("rows of the tables"));
         }
@@ -48,6 +56,7 @@ impl Rows {
             self.modules.push(module);
         }
         self.frames.extend(tables.frames);
+        self.chunks.extend(tables.chunks);
         for message in tables.stacks {
             self.add_stack(message)?;
         }
@@ -80,6 +89,29 @@ impl Rows {
 
     pub(super) fn frame(&self, number: u32) -> Result<&pb::Frame, Error> {
         self.frames.get(number as usize).ok_or(Error::Dangling("a frame"))
+    }
+
+    /// How many bytes a piece of memory has.
+    pub(super) fn size(&self, piece: &pb::Memory) -> usize {
+        let chunks = piece.chunks.iter().filter_map(|number| self.chunks.get(*number as usize));
+        piece.bytes.len() + chunks.map(Vec::len).sum::<usize>()
+    }
+
+    /// A piece of memory, put together of its chunks if it is told by them.
+    pub(super) fn memory(&self, piece: &pb::Memory) -> Result<MemoryPiece, Error> {
+        let argument = |number: &u32| u8::try_from(*number).map_err(|_| Error::Unknown("an argument of a system call"));
+        let what = match piece.what.as_ref().ok_or(Error::Unknown("why memory was copied"))? {
+            What::Futex(_) => MemoryOf::Futex,
+            What::Argument(number) => MemoryOf::Argument(argument(number)?),
+            What::Path(number) => MemoryOf::Path(argument(number)?),
+            What::Asked(text) => MemoryOf::Asked(text.clone()),
+            What::Stack(_) => MemoryOf::Stack,
+        };
+        let mut bytes = piece.bytes.clone();
+        for number in &piece.chunks {
+            bytes.extend(self.chunks.get(*number as usize).ok_or(Error::Dangling("a piece of memory"))?);
+        }
+        Ok(MemoryPiece { address: RuntimeAddress(piece.address), bytes: bytes.into(), what })
     }
 
     pub(super) fn stack(&self, number: u32) -> Result<&StackRow, Error> {

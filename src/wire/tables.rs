@@ -6,7 +6,11 @@ use std::sync::Arc;
 
 use super::encode::walk_end;
 use super::pb;
-use crate::model::{CodeAddress, FoundBy, Frame, Gap, Module, Place, Stack, WalkEnd};
+use super::pb::memory::What;
+use crate::model::{CodeAddress, FoundBy, Frame, Gap, MemoryOf, MemoryPiece, Module, Place, Stack, WalkEnd};
+
+/// How many bytes of a stack are stored as one.
+const CHUNK: u64 = 512;
 
 /// Rows that were given numbers, and those of them that the current record brings.
 struct Table<K, M> {
@@ -44,6 +48,7 @@ pub(super) struct Tables {
     modules: Table<Module, pb::Module>,
     frames: Table<(u32, u64, bool, FoundBy), pb::Frame>,
     stacks: Table<StackKey, pb::Stack>,
+    chunks: Table<Box<[u8]>, Vec<u8>>,
     /// The frames of each row of stacks.
     frames_of: Vec<Arc<[u32]>>,
 }
@@ -55,6 +60,7 @@ impl Default for Tables {
             modules: Table::new(),
             frames: Table::new(),
             stacks: Table::new(),
+            chunks: Table::new(),
             frames_of: Vec::new(),
         }
     }
@@ -118,6 +124,30 @@ impl Tables {
         number
     }
 
+    /// A piece of memory. Of a stack most bytes are what they were, or what another thread has at the same place: it is told
+    /// by chunks.
+    pub(super) fn memory(&mut self, piece: &MemoryPiece) -> pb::Memory {
+        let what = match &piece.what {
+            MemoryOf::Futex => What::Futex(pb::Nothing {}),
+            MemoryOf::Argument(number) => What::Argument((*number).into()),
+            MemoryOf::Path(number) => What::Path((*number).into()),
+            MemoryOf::Asked(text) => What::Asked(text.clone()),
+            MemoryOf::Stack => What::Stack(pb::Nothing {}),
+        };
+        let (mut bytes, mut chunks) = (Vec::new(), Vec::new());
+        if piece.what == MemoryOf::Stack {
+            // Cut at the same addresses whatever the stack pointer is.
+            let ahead = (CHUNK - piece.address.0 % CHUNK) % CHUNK;
+            let (first, rest) = piece.bytes.split_at(piece.bytes.len().min(ahead as usize));
+            for chunk in [first].into_iter().chain(rest.chunks(CHUNK as usize)).filter(|chunk| !chunk.is_empty()) {
+                chunks.push(self.chunks.number(chunk.into(), || chunk.to_vec()));
+            }
+        } else {
+            bytes = piece.bytes.to_vec();
+        }
+        pb::Memory { address: piece.address.0, bytes, chunks, what: Some(what) }
+    }
+
     fn frame(&mut self, frame: &Frame, modules: &[u32]) -> u32 {
         let (module_plus_one, address) = match frame.code.exact() {
             // A frame's module is one of its snapshot's; were it not, its address would be all that is known.
@@ -149,6 +179,18 @@ impl Tables {
         let (modules_before, modules) = self.modules.take();
         let (frames_before, frames) = self.frames.take();
         let (stacks_before, stacks) = self.stacks.take();
-        pb::Tables { strings_before, strings, modules_before, modules, frames_before, frames, stacks_before, stacks }
+        let (chunks_before, chunks) = self.chunks.take();
+        pb::Tables {
+            strings_before,
+            strings,
+            modules_before,
+            modules,
+            frames_before,
+            frames,
+            stacks_before,
+            stacks,
+            chunks_before,
+            chunks,
+        }
     }
 }

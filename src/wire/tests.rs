@@ -14,6 +14,9 @@ fn memory() -> Vec<MemoryPiece> {
         piece(MemoryOf::Argument(5), b""),
         piece(MemoryOf::Path(0), b"/a"),
         piece(MemoryOf::Asked("rsp:64".into()), &[0; 64]),
+        piece(MemoryOf::Stack, &[7; 1500]),
+        MemoryPiece { address: RuntimeAddress(0x7fff_0000_0123), ..piece(MemoryOf::Stack, &[8; 1500]) },
+        MemoryPiece { address: RuntimeAddress(u64::MAX - 100), ..piece(MemoryOf::Stack, &[9; 30]) },
     ]
 }
 
