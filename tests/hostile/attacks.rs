@@ -39,24 +39,22 @@ fn a_long_augmentation_is_not_read_for_each_function() {
     }
 }
 
-/// The common entries of `.debug_frame` may lie in one another: their id is no zero, which would end the outer one's name.
+/// The common entries of `.debug_frame` may lie in one another: their id is no zero, which would end the outer one's name. Nor
+/// must their lengths have one, so this takes 16 MiB.
 #[test]
 fn augmentations_that_lie_in_one_another_are_not_read_for_each_function() {
-    const COMMON: usize = 16;
-    let mut inner = Vec::new();
+    const LENGTH: u32 = 0x0101_0101;
     // A length, the id, the version, and a name that goes on to the end of them all.
-    let count = 20_000;
-    for number in 0..count {
-        let rest = u32::try_from((count - number) * COMMON).expect("small") | 0x0101_0000;
-        inner.extend([rest, u32::MAX, 0x0101_0101, 0x0101_0101].map(u32::to_le_bytes).concat());
-    }
+    let inner = [LENGTH, u32::MAX, LENGTH, LENGTH].map(u32::to_le_bytes).concat();
+    let count = 4000;
+    let inside = [inner.repeat(count), vec![1; LENGTH as usize]].concat();
     // They lie where the instructions of a function would be.
     let mut entries = common(u32::MAX, &[], &PLAIN);
     let first = entries.len() + 4 + 4 + 8 + 8;
-    entries.extend(function(entries.len(), 0, true, CODE, 16, &inner));
+    entries.extend(function(entries.len(), 0, true, CODE, 16, &inside));
     for number in 0..count {
         let start = CODE + number as u64 * 16;
-        entries.extend(function(entries.len(), first + number * COMMON, true, start, 16, &[]));
+        entries.extend(function(entries.len(), first + number * 16, true, start, 16, &[]));
     }
     walk(&elf(&[(".debug_frame", entries)]), distinct().take(100));
 }
@@ -128,7 +126,7 @@ fn tables_of_go_are_not_sought_at_any_number_of_places() {
 /// Names were read to their ends, and may be 64 KiB long, to see whether they are one that is sought.
 #[test]
 fn long_names_of_functions_of_go_are_not_read_to_their_ends() {
-    let count = 60_000;
+    let count = 150_000;
     let names = vec![b'x'; 80 << 10];
     let table = [header(count, 80 + names.len() as u64), names, index(count)].concat();
     load_within_bounds(&elf(&[(".text", vec![0x90; 64]), (".gopclntab", table)]));
@@ -163,13 +161,12 @@ fn names_of_sections_that_lie_in_one_another_do_not_fill_the_memory() {
         let header = data + 64 * number;
         file[header..header + 4].copy_from_slice(&u32::try_from(number * 61).expect("small").to_le_bytes());
     }
-    let names = [3, 0x100, 4001 * 1000].map(u64::to_le_bytes);
-    file[data + 4..data + 8].copy_from_slice(&names[0][..4]);
-    file[data + 24..data + 32].copy_from_slice(&names[1]);
-    file[data + 32..data + 40].copy_from_slice(&names[2]);
+    // The second one has the names.
+    let names = [3 << 32, 0, 0, 0x100, 4001 * 1000].map(u64::to_le_bytes).concat();
+    file[data + 64..data + 64 + names.len()].copy_from_slice(&names);
     file[40..48].copy_from_slice(&(data as u64).to_le_bytes());
     file[60..62].copy_from_slice(&65_000_u16.to_le_bytes());
-    file[62..64].copy_from_slice(&[0, 0]);
+    file[62..64].copy_from_slice(&[1, 0]);
     let cost = load_within_bounds(&file);
     assert!(cost.memory < 2 * file.len(), "{} bytes", cost.memory);
 }

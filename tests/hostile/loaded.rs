@@ -137,7 +137,7 @@ fn code(sections: &CfiSections, headers: &Headers) -> Vec<u64> {
         let addresses =
             starts.flat_map(|load| (0..64).map(|part| load.address.offset((load.file_size / 64 * part) as i64)));
         let functions = addresses.filter_map(|address| table.function(address));
-        code.extend(functions.flat_map(|function| [function.range.start.0 + 1, function.range.end.0 - 1]));
+        code.extend(functions.flat_map(|function| [function.range.start.offset(1).0, function.range.end.offset(-1).0]));
     }
     if let Some(section) = &sections.eh_frame {
         let mut parsed = gimli::EhFrame::new(&section.data, LittleEndian);
@@ -170,7 +170,7 @@ where
             && let Ok(fde) = partial.parse(S::cie_from_offset)
         {
             let (start, end) = (fde.initial_address(), fde.end_address());
-            code.extend([start, start + end.wrapping_sub(start) / 2, end.wrapping_sub(1)]);
+            code.extend([start, start.wrapping_add(end.wrapping_sub(start) / 2), end.wrapping_sub(1)]);
         }
     }
 }
