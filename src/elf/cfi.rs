@@ -7,9 +7,11 @@ use std::fs::File;
 use std::sync::OnceLock;
 
 use gimli::{BaseAddresses, EhFrameHdr, LittleEndian as Little, Pointer};
-use object::read::elf::ElfFile64;
+use object::elf::EM_AARCH64;
+use object::read::elf::{ElfFile64, FileHeader};
 use object::{LittleEndian, Object, ObjectSection, ReadCache, ReadRef};
 
+use super::augmentation::{self, Kind};
 use super::{Error, Headers, Image, Pclntab, PositionedFile, debugdata, go, is_plausible};
 use crate::model::FileAddress;
 
@@ -49,8 +51,13 @@ struct Packed {
 impl CfiSections {
     /// `.debug_frame`, of the file or of the one inside it.
     pub fn debug_frame(&self) -> Option<&Section> {
-        let unpacked =
-            || section(&ElfFile64::parse(&*debugdata::unpack(self.packed.file.as_ref()?)?).ok()?, ".debug_frame");
+        let unpacked = || {
+            cfi_section(
+                &ElfFile64::parse(&*debugdata::unpack(self.packed.file.as_ref()?)?).ok()?,
+                ".debug_frame",
+                Kind::DebugFrame,
+            )
+        };
         self.debug_frame.as_ref().or_else(|| self.packed.debug_frame.get_or_init(unpacked).as_ref())
     }
 
@@ -61,8 +68,8 @@ impl CfiSections {
         let address = |name: &str| elf.section_by_name(name).map(|section| FileAddress(section.address()));
         Ok(Self {
             eh_frame_hdr: section(&elf, ".eh_frame_hdr"),
-            eh_frame: section(&elf, ".eh_frame"),
-            debug_frame: section(&elf, ".debug_frame"),
+            eh_frame: cfi_section(&elf, ".eh_frame", Kind::EhFrame),
+            debug_frame: cfi_section(&elf, ".debug_frame", Kind::DebugFrame),
             packed: Packed { file: debugdata::packed(&elf).map(<[u8]>::to_vec), ..Packed::default() },
             pclntab: go::pclntab(&elf).map(Pclntab::into_owned),
             text: address(".text"),
@@ -88,9 +95,21 @@ impl CfiSections {
         };
         let eh_frame = FileAddress(eh_frame);
         let (_, rest) = headers.offset_of_address(eh_frame)?;
-        let eh_frame = read_section(image, eh_frame, rest)?;
+        let mut eh_frame = read_section(image, eh_frame, rest)?;
+        if headers.machine == EM_AARCH64 {
+            augmentation::simplify(&mut eh_frame.data, Kind::EhFrame);
+        }
         Some(Self { eh_frame_hdr: Some(hdr), eh_frame: Some(eh_frame), ..Self::default() })
     }
+}
+
+/// A section with call frame information in a form that gimli understands.
+fn cfi_section<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, LittleEndian, R>, name: &str, kind: Kind) -> Option<Section> {
+    let mut section = section(elf, name)?;
+    if elf.elf_header().e_machine(LittleEndian) == EM_AARCH64 {
+        augmentation::simplify(&mut section.data, kind);
+    }
+    Some(section)
 }
 
 fn section<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, LittleEndian, R>, name: &str) -> Option<Section> {
