@@ -4,6 +4,7 @@
 //! change to another stack, about which call frame information of Go's says nothing. Go's functions keep no register for
 //! their callers but rbp; frames of C below them (a callback's) get nothing else.
 
+use super::machine::Machine;
 use super::rules::{Cfa, NoRow, Row, Rule};
 use crate::elf::{GoFunction, Pclntab};
 use crate::model::{FileAddress, Register};
@@ -25,7 +26,7 @@ pub(super) fn row(table: &Pclntab<'_>, address: FileAddress) -> Option<Result<Ro
     if let Some(next) = table.function(address.offset(1))
         && TRAMPOLINES.contains(&name(&next))
     {
-        return Some(Ok(Row::signal_return(next.range.clone())));
+        return Some(Ok(Register::signal_return(next.range.clone())));
     }
     let function = table.function(address)?;
     let name = name(&function);
@@ -64,5 +65,6 @@ fn plain(function: &GoFunction<'_>, depth: i64, return_address: Rule, frame_poin
     rules[Register::Rbp as usize] = frame_pointer;
     rules[Register::Rip as usize] = return_address;
     let cfa = Cfa::Offset(Register::Rsp, depth.saturating_add(8));
-    Row { cfa, rules, return_address: Register::Rip, signal_frame: false, function: function.range.clone() }
+    let function = function.range.clone();
+    Row { cfa, rules, return_address: Register::Rip, signing: (), signal_frame: false, function }
 }

@@ -33,7 +33,7 @@ fn everything(number: u64) -> Snapshot {
         WalkEnd::Root,
         WalkEnd::NotCaptured,
         WalkEnd::MemoryNotCopied(at),
-        WalkEnd::UnknownRegister(Register::R15),
+        WalkEnd::UnknownRegister(Register::R15.into()),
         WalkEnd::NoUnwindInfo(at),
         WalkEnd::BadUnwindInfo(at),
         WalkEnd::BadReturnAddress(at),
