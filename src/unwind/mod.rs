@@ -99,6 +99,7 @@ impl<'a> StackMemory<'a> {
     }
 
     /// The `N` bytes at this address, if they were copied.
+    #[inline]
     fn read<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
         self.pieces.iter().find_map(|(start, bytes)| {
             let offset = usize::try_from(address.checked_sub(*start)?).ok()?;
@@ -114,6 +115,7 @@ impl<'a> StackMemory<'a> {
         })
     }
 
+    #[inline]
     fn word(&self, address: u64) -> Option<u64> {
         self.read(address).map(u64::from_le_bytes)
     }

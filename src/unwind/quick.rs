@@ -90,10 +90,12 @@ impl<R: Machine> Known<R> {
         Self { module, bias, way }
     }
 
+    #[inline]
     pub(super) fn is_root(&self) -> bool {
         matches!(self.way, Way::Root)
     }
 
+    #[inline]
     pub(super) fn frame(&self, code: CodeAddress<RuntimeAddress>, found: FoundBy) -> Frame {
         let place = |address| Place::InModule { module: self.module, address: self.bias.to_file(address) };
         Frame { code: code.map(place), found }
@@ -125,6 +127,7 @@ pub(super) struct UsualCaller<'a, R: Machine> {
 }
 
 impl<R: Machine> UsualCaller<'_, R> {
+    #[inline]
     pub(super) fn code(&self) -> CodeAddress<RuntimeAddress> {
         CodeAddress::Return(RuntimeAddress(self.target))
     }
@@ -133,7 +136,7 @@ impl<R: Machine> UsualCaller<'_, R> {
     #[inline]
     pub(super) fn restore(self, registers: &mut RegisterFile<R>, stack: &StackMemory<'_>) {
         registers.forget_all_but(self.step.kept);
-        let mut saved = self.step.saved;
+        let mut saved = u32::from(self.step.saved);
         while saved != 0 {
             let index = saved.trailing_zeros() as usize;
             saved &= saved - 1;
@@ -205,6 +208,7 @@ impl<R: Machine> Table<R> {
 }
 
 /// Fibonacci hashing: the upper bits of a product with 2^64 divided by the golden ratio.
+#[inline]
 fn place(space: SpaceId, at: RuntimeAddress) -> usize {
     let mixed = (at.0 ^ space.0.rotate_left(48)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> (u64::BITS - PLACES.trailing_zeros())) as usize
