@@ -58,6 +58,10 @@ impl CodeSpace for Space<'_> {
         Some((ModuleIndex(u32::try_from(index).ok()?), self.source.modules[index].module.bias))
     }
 
+    fn end(&self) -> RuntimeAddress {
+        self.map.iter().next_back().expect("a mapping").range.end
+    }
+
     fn is_executable(&self, address: RuntimeAddress) -> bool {
         self.questions.set(self.questions.get() + 1);
         self.map.find(address).is_some_and(|mapping| mapping.executable)

@@ -1,6 +1,6 @@
 //! A stack as it was walked: frames from the innermost outwards, how each was found, and why the walk ended.
 
-use super::{CodeAddress, FileAddress, ModuleIndex, Register, RuntimeAddress};
+use super::{AnyRegister, CodeAddress, FileAddress, ModuleIndex, RuntimeAddress};
 
 /// Where an instruction lies.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -92,7 +92,7 @@ pub enum WalkEnd {
     /// The word at this address is needed and was not copied.
     MemoryNotCopied(RuntimeAddress),
     /// The call frame information needs a register whose value is unknown.
-    UnknownRegister(Register),
+    UnknownRegister(AnyRegister),
     /// No call frame information covers the address, and no chain of frame pointers goes on from it.
     NoUnwindInfo(RuntimeAddress),
     /// There is call frame information for the address, but it cannot be evaluated.

@@ -4,6 +4,7 @@
 //! change to another stack, about which call frame information of Go's says nothing. Go's functions keep no register for
 //! their callers but rbp; frames of C below them (a callback's) get nothing else.
 
+use super::machine::Machine;
 use super::rules::{Cfa, Effort, NoRow, Row, Rule};
 use crate::elf::{GoFunction, Pclntab};
 use crate::model::{FileAddress, Register};
@@ -25,7 +26,7 @@ pub(super) fn row(table: &Pclntab<'_>, address: FileAddress, effort: &mut Effort
     if let Some(next) = table.function(address.offset(1))
         && is_one_of(&next, &TRAMPOLINES)
     {
-        return Some(Ok(Row::signal_return(next.range.clone())));
+        return Some(Ok(Register::signal_return(next.range.clone())));
     }
     let function = table.function(address)?;
     if is_one_of(&function, &OUTERMOST) || function.is_outermost() && !is_one_of(&function, &[HANDLER]) {
@@ -67,5 +68,6 @@ fn plain(function: &GoFunction<'_>, depth: i64, return_address: Rule, frame_poin
     rules[Register::Rbp as usize] = frame_pointer;
     rules[Register::Rip as usize] = return_address;
     let cfa = Cfa::Offset(Register::Rsp, depth.saturating_add(8));
-    Row { cfa, rules, return_address: Register::Rip, signal_frame: false, function: function.range.clone() }
+    let function = function.range.clone();
+    Row { cfa, rules, return_address: Register::Rip, signing: (), signal_frame: false, function }
 }

@@ -27,9 +27,10 @@
 use std::ops::Range;
 
 use super::call::{self, Stub};
+use super::machine::Machine;
 use super::rules::Effort;
 use super::{Caller, Rules, Walk, evaluate, prologue};
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterName, RuntimeAddress, WalkEnd};
 
 /// A trial that has found so many frames has proved itself: a deep recursion need not be walked to its end.
 const LONG_ENOUGH: usize = 256;
@@ -154,7 +155,7 @@ impl Walk<'_> {
     /// The caller with a supposed register, if it can be one.
     fn supposed_caller(&mut self, rules: &Rules, supposed: &RegisterFile, at: RuntimeAddress) -> Option<Caller> {
         self.budget.effort.spend(rules.row.steps())?;
-        let caller = evaluate::caller(&rules.row, &rules.sections, supposed, self.stack, at).ok()?;
+        let caller = evaluate::caller(&rules.row, &rules.sections, supposed, self.stack, (), at).ok()?;
         // A frame whose place depends on a register has something on the stack: it is held to that of an outer one.
         let caller = self.check(caller, CodeAddress::Return(at), supposed).ok()?;
         let is_call = matches!(caller.code, CodeAddress::Return(_));
@@ -255,7 +256,9 @@ impl Walk<'_> {
         let mut word = [0; 8];
         (self.look(at, &mut word)? == word.len()).then_some(RuntimeAddress(u64::from_le_bytes(word)))
     }
+}
 
+impl<R: Machine> Walk<'_, R> {
     pub(super) fn look(&mut self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
         take(&mut self.budget.looks)?;
         Some(self.space.read(at, buffer).min(buffer.len()))

@@ -8,8 +8,9 @@
 //!
 //! What has no caller is told by what it is: the program's entry, or code that goes straight on to exit(2).
 
-use super::quick::KEPT;
+use super::machine::Machine;
 use super::recover::DEEPEST;
+use super::x86_64::KEPT;
 use super::{Caller, Rules, Walk, call};
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress, WalkEnd};
 
@@ -19,8 +20,6 @@ const MOST_WORDS: usize = 512;
 const LONGEST_FUNCTION: u64 = 4096;
 /// The code from a program's entry to the first call in it.
 const ENTRY: u64 = 64;
-/// rt_sigreturn(2), as every libc calls it: mov $15,%rax; syscall.
-const SIGNAL_RETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
 
 impl Walk<'_> {
     /// The caller of a frame in such code.
@@ -85,14 +84,6 @@ impl Walk<'_> {
         }
     }
 
-    fn is_entry(&mut self, at: RuntimeAddress) -> bool {
-        let Some((module, bias)) = self.space.module(at) else {
-            return false;
-        };
-        let entry = self.space.cfi(module).entry;
-        entry.is_some_and(|entry| bias.to_file(at).0.checked_sub(entry.0).is_some_and(|into| into < ENTRY))
-    }
-
     /// Whether nothing lies between this instruction and exit(2) or exit_group(2): threads of musl begin in such code.
     fn goes_on_to_exit(&mut self, at: RuntimeAddress) -> bool {
         let mut code = [0; 16];
@@ -112,6 +103,16 @@ impl Walk<'_> {
                 _ => return false,
             };
         }
+    }
+}
+
+impl<R: Machine> Walk<'_, R> {
+    pub(super) fn is_entry(&mut self, at: RuntimeAddress) -> bool {
+        let Some((module, bias)) = self.space.module(at) else {
+            return false;
+        };
+        let entry = self.space.cfi(module).entry;
+        entry.is_some_and(|entry| bias.to_file(at).0.checked_sub(entry.0).is_some_and(|into| into < ENTRY))
     }
 
     /// What a return address really is, which nothing was called before: the first instruction of a function that was put
@@ -133,7 +134,8 @@ impl Walk<'_> {
 
     /// Whether a signal's handler returns here, as far as the code tells.
     pub(super) fn is_trampoline(&mut self, at: RuntimeAddress) -> bool {
-        let mut code = [0; SIGNAL_RETURN.len()];
-        self.look(at, &mut code) == Some(code.len()) && code == SIGNAL_RETURN
+        let mut code = [0; 16];
+        let code = &mut code[..R::SIGNAL_RETURN.len()];
+        self.look(at, code) == Some(code.len()) && code == R::SIGNAL_RETURN
     }
 }
