@@ -7,12 +7,16 @@
 //! registers are carried from frame to frame, because a caller's CFA may depend on any of them: signal frames restore every one.
 //! Call frame information is hostile input: evaluation is bounded and cannot panic.
 //!
-//! It knows nothing of symbols, and does not follow stack switches into memory that was not copied.
+//! It knows nothing of symbols. Changes of stacks are followed where Go's table tells of them (`switch`), into what was copied
+//! of the other stack.
 
 mod call;
+mod effects;
 mod evaluate;
 mod expression;
 mod frame_pointer;
+mod generated;
+mod instruction;
 mod kept;
 mod pclntab;
 mod prologue;
@@ -21,6 +25,7 @@ mod recover;
 mod resume;
 mod rules;
 mod scan;
+mod switch;
 
 use std::collections::HashMap;
 use std::mem;
@@ -32,6 +37,7 @@ use crate::model::{
     Bias, CodeAddress, FileAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack,
     WalkEnd,
 };
+use effects::Effects;
 use kept::Kept;
 use quick::{Known, Table};
 use recover::Budget;
@@ -92,6 +98,12 @@ impl<'a> StackMemory<'a> {
         (left_out && !bytes.is_empty()).then(|| aligned..start.saturating_add(bytes.len() as u64))
     }
 
+    /// Where the second piece begins.
+    fn other(&self) -> Option<u64> {
+        let [_, (start, bytes)] = self.pieces;
+        (!bytes.is_empty()).then_some(start)
+    }
+
     /// The `N` bytes at this address, if they were copied.
     fn read<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
         self.pieces.iter().find_map(|(start, bytes)| {
@@ -138,7 +150,16 @@ impl Unwinder {
     /// The stack of a thread with these registers.
     pub fn walk(&mut self, registers: &RegisterFile, stack: StackMemory<'_>, space: &mut dyn CodeSpace) -> Stack {
         let id = space.id();
-        Walk { unwinder: self, stack, space, id, budget: Budget::default() }.run(registers)
+        let walk = Walk {
+            unwinder: self,
+            stack,
+            space,
+            id,
+            budget: Budget::default(),
+            left: None,
+            followed: Followed::default(),
+        };
+        walk.run(registers)
     }
 }
 
@@ -149,6 +170,19 @@ struct Walk<'a> {
     space: &'a mut dyn CodeSpace,
     id: SpaceId,
     budget: Budget,
+    /// The stack pointer of the last frame from which Go changed to the stack that the walk is on.
+    left: Option<u64>,
+    followed: Followed,
+}
+
+/// What the instructions of functions have told in this walk: recursions ask for the same again and again.
+#[derive(Default)]
+struct Followed {
+    /// By the beginning of a function and an address in it.
+    functions: HashMap<(RuntimeAddress, RuntimeAddress), Option<Effects>>,
+    /// By an address in generated code: None if nobody knows whose it is, and what has been done to the stack, if that can be
+    /// told.
+    java: HashMap<RuntimeAddress, Option<Option<Effects>>>,
 }
 
 /// The rules in force at an address, with what they refer to.
@@ -159,7 +193,7 @@ struct Rules {
 }
 
 impl Walk<'_> {
-    fn run(&mut self, registers: &RegisterFile) -> Stack {
+    fn run(mut self, registers: &RegisterFile) -> Stack {
         let Some(pc) = registers.get(Register::Rip) else {
             return Stack { frames: Vec::new(), gap: None, end: WalkEnd::NotCaptured };
         };
@@ -256,7 +290,8 @@ impl Walk<'_> {
         let caller = match self.rules(at) {
             Ok(rules) => evaluate::caller(&rules.row, &rules.sections, registers, self.stack, at)?,
             Err(NoRow::Bad) => return Err(WalkEnd::BadUnwindInfo(at)),
-            Err(NoRow::Elsewhere) => return Err(WalkEnd::NoUnwindInfo(at)),
+            // It lies wherever the other stack does.
+            Err(NoRow::Elsewhere(function)) => return self.caller_on_other_stack(at, function, registers),
             Err(NoRow::None) if !self.space.is_executable(at) => {
                 called_through_bad_pointer(code, registers, self.stack)?
             }
@@ -267,8 +302,7 @@ impl Walk<'_> {
                 self.stack,
                 at,
             )?,
-            // Generated code keeps frame pointers where it keeps anything; what lies in a file may use rbp for whatever it likes.
-            Err(NoRow::None) if self.space.module(at).is_none() => frame_pointer::caller(registers, self.stack, at)?,
+            Err(NoRow::None) if self.space.module(at).is_none() => self.caller_of_generated_code(at, registers)?,
             Err(NoRow::None) => self.caller_without_cfi(code, registers).or_else(|end| match end {
                 WalkEnd::NoUnwindInfo(_) => frame_pointer::caller(registers, self.stack, at),
                 end => Err(end),

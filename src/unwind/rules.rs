@@ -110,8 +110,9 @@ pub(super) enum NoRow {
     None,
     /// There is some, and it is malformed.
     Bad,
-    /// The function has changed to another stack, and what called it may be on the first: nothing tells where.
-    Elsewhere,
+    /// The function, which begins there, has changed to another stack, and what called it may be on the first: nothing
+    /// tells where.
+    Elsewhere(FileAddress),
 }
 
 /// The functions of a section without a search table: range and the offset of the entry, in the order of their addresses.
