@@ -133,7 +133,7 @@ impl Headers {
     }
 
     /// Whether a note says that Go built it.
-    pub(super) fn is_go(&self, image: &impl Image) -> bool {
+    pub fn is_go(&self, image: &impl Image) -> bool {
         self.in_notes(image, |name, _, _| (name == go::NOTE).then_some(())).is_some()
     }
 

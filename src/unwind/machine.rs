@@ -65,6 +65,19 @@ pub trait Machine: RegisterName {
         code: CodeAddress<RuntimeAddress>,
         registers: &RegisterFile<Self>,
     ) -> Result<Caller<Self>, WalkEnd>;
+    /// The caller of a frame in code that lies in no file.
+    fn caller_of_generated_code(
+        walk: &mut Walk<'_, Self>,
+        code: CodeAddress<RuntimeAddress>,
+        registers: &RegisterFile<Self>,
+    ) -> Result<Caller<Self>, WalkEnd>;
+    /// The caller of a function that begins there and has changed stacks.
+    fn caller_on_other_stack(
+        walk: &mut Walk<'_, Self>,
+        at: RuntimeAddress,
+        function: FileAddress,
+        registers: &RegisterFile<Self>,
+    ) -> Result<Caller<Self>, WalkEnd>;
     /// The caller of a frame whose rules need a register that is unknown.
     fn recovered_caller(
         walk: &mut Walk<'_, Self>,

@@ -7,13 +7,17 @@
 //! registers are carried from frame to frame, because a caller's CFA may depend on any of them: signal frames restore every one.
 //! Call frame information is hostile input: evaluation is bounded and cannot panic.
 //!
-//! It knows nothing of symbols, and does not follow stack switches into memory that was not copied.
+//! It knows nothing of symbols. Changes of stacks are followed where Go's table tells of them (`switch`), into what was copied
+//! of the other stack.
 
 mod aarch64;
 mod call;
+mod effects;
 mod evaluate;
 mod expression;
 mod frame_pointer;
+mod generated;
+mod instruction;
 mod kept;
 mod machine;
 mod pclntab;
@@ -23,6 +27,7 @@ mod recover;
 mod resume;
 mod rules;
 mod scan;
+mod switch;
 mod x86_64;
 
 use std::collections::HashMap;
@@ -35,6 +40,7 @@ use crate::model::{
     Bias, CodeAddress, FileAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack,
     WalkEnd,
 };
+use effects::Effects;
 use kept::Kept;
 use machine::Machine;
 use quick::{Known, Table};
@@ -98,6 +104,12 @@ impl<'a> StackMemory<'a> {
         (left_out && !bytes.is_empty()).then(|| aligned..start.saturating_add(bytes.len() as u64))
     }
 
+    /// Where the second piece begins.
+    fn other(&self) -> Option<u64> {
+        let [_, (start, bytes)] = self.pieces;
+        (!bytes.is_empty()).then_some(start)
+    }
+
     /// The `N` bytes at this address, if they were copied.
     #[inline]
     fn read<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
@@ -152,7 +164,17 @@ impl<R: Machine> Unwinder<R> {
     pub fn walk(&mut self, registers: &RegisterFile<R>, stack: StackMemory<'_>, space: &mut dyn CodeSpace) -> Stack {
         let id = space.id();
         let pointers = R::pointers(space);
-        Walk { unwinder: self, stack, space, id, pointers, budget: Budget::default() }.run(registers)
+        let mut walk = Walk {
+            unwinder: self,
+            stack,
+            space,
+            id,
+            pointers,
+            budget: Budget::default(),
+            left: None,
+            followed: Followed::default(),
+        };
+        walk.run(registers)
     }
 }
 
@@ -164,6 +186,19 @@ pub struct Walk<'a, R: Machine = Register> {
     id: SpaceId,
     pointers: R::Pointers,
     budget: Budget,
+    /// The stack pointer of the last frame from which Go changed to the stack that the walk is on.
+    left: Option<u64>,
+    followed: Followed,
+}
+
+/// What the instructions of functions have told in this walk: recursions ask for the same again and again.
+#[derive(Default)]
+struct Followed {
+    /// By the beginning of a function and an address in it.
+    functions: HashMap<(RuntimeAddress, RuntimeAddress), Option<Effects>>,
+    /// By an address in generated code: None if nobody knows whose it is, and what has been done to the stack, if that can be
+    /// told.
+    java: HashMap<RuntimeAddress, Option<Option<Effects>>>,
 }
 
 /// The rules in force at an address, with what they refer to.
@@ -283,7 +318,8 @@ impl<R: Machine> Walk<'_, R> {
             }
             Err(NoRow::TooLong) => return Err(WalkEnd::TooManyFrames),
             Err(NoRow::Bad) => return Err(WalkEnd::BadUnwindInfo(at)),
-            Err(NoRow::Elsewhere) => return Err(WalkEnd::NoUnwindInfo(at)),
+            // It lies wherever the other stack does.
+            Err(NoRow::Elsewhere(function)) => return R::caller_on_other_stack(self, at, function, registers),
             Err(NoRow::None) if !self.space.is_executable(at) => {
                 let CodeAddress::Pc(pc) = code else {
                     return Err(WalkEnd::NoUnwindInfo(code.exact()));
@@ -298,8 +334,7 @@ impl<R: Machine> Walk<'_, R> {
                 self.pointers,
                 at,
             )?,
-            // Generated code keeps frame pointers where it keeps anything; what lies in a file may use that register for whatever it likes.
-            Err(NoRow::None) if self.space.module(at).is_none() => R::caller_by_frame_pointer(self, code, registers)?,
+            Err(NoRow::None) if self.space.module(at).is_none() => R::caller_of_generated_code(self, code, registers)?,
             Err(NoRow::None) => R::caller_without_cfi(self, code, registers).or_else(|end| match end {
                 WalkEnd::NoUnwindInfo(_) => R::caller_by_frame_pointer(self, code, registers),
                 end => Err(end),

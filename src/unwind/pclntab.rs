@@ -13,6 +13,8 @@ use crate::model::{FileAddress, Register};
 const OUTERMOST: [&str; 3] = ["runtime.goexit", "runtime.mstart", "runtime.rt0_go"];
 /// It leaves its goroutine's stack for good and pushes a word onto the scheduler's: what it calls then has no other caller.
 const LEAVES: &str = "runtime.mcall";
+/// Functions that go on on another stack. Before Go 1.17 and since Go 1.26 they are not marked as that.
+const SWITCHES: [&str; 3] = ["runtime.asmcgocall", "runtime.systemstack", "runtime.cgocallback"];
 /// Marked as one though a signal's handler returns from it, to the trampoline.
 const HANDLER: &str = "runtime.sigtramp";
 /// What a signal's handler returns to; the second since Go 1.21.
@@ -41,8 +43,8 @@ pub(super) fn row(table: &Pclntab<'_>, address: FileAddress, effort: &mut Effort
     if is_one_of(&function, &[LEAVES]) && depth.is_some_and(|depth| depth.bytes > 0) {
         return Some(Ok(plain(&function, 0, Rule::Undefined, Rule::Undefined)));
     }
-    if function.switches_stacks() {
-        return Some(Err(NoRow::Elsewhere));
+    if function.switches_stacks() || is_one_of(&function, &SWITCHES) {
+        return Some(Err(NoRow::Elsewhere(function.range.start)));
     }
     let depth = depth?;
     let Ok(bytes) = i64::try_from(depth.bytes) else {

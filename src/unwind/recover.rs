@@ -47,6 +47,10 @@ pub(super) struct Budget {
     words: usize,
     /// Looks at code.
     looks: usize,
+    /// The same where there is no call frame information.
+    sights: usize,
+    /// Functions to follow the instructions of.
+    pub(super) functions: usize,
     /// Frames in trials.
     frames: usize,
     /// Trials that are being made.
@@ -57,11 +61,19 @@ pub(super) struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { words: 1 << 13, looks: 1 << 10, frames: 1 << 14, depth: 0, effort: Effort::default() }
+        Self {
+            words: 1 << 13,
+            looks: 1 << 10,
+            sights: 1 << 14,
+            functions: 1 << 11,
+            frames: 1 << 14,
+            depth: 0,
+            effort: Effort::default(),
+        }
     }
 }
 
-fn take(left: &mut usize) -> Option<()> {
+pub(super) fn take(left: &mut usize) -> Option<()> {
     *left = left.checked_sub(1)?;
     Some(())
 }
@@ -165,6 +177,7 @@ impl Walk<'_> {
     /// The stack pointers of the frames on the way from this caller to the outermost one, if a walk gets there.
     pub(super) fn way_to_the_root(&mut self, caller: &Caller) -> Option<Vec<u64>> {
         self.budget.depth += 1;
+        let left = self.left;
         let mut caller = *caller;
         let mut passed = Vec::new();
         let leads = loop {
@@ -181,6 +194,7 @@ impl Walk<'_> {
             passed.extend(caller.registers.get(Register::Rsp));
         };
         self.budget.depth -= 1;
+        self.left = left;
         leads.then_some(passed)
     }
 
@@ -210,7 +224,7 @@ impl Walk<'_> {
     pub(super) fn behind_stubs(&mut self, mut target: RuntimeAddress) -> RuntimeAddress {
         for _ in 0..MOST_STUBS {
             let mut code = [0; call::STUB];
-            let length = self.look(target, &mut code).unwrap_or(0);
+            let length = self.see(target, &mut code).unwrap_or(0);
             let next = match call::stub(target, &code[..length]) {
                 Some(Stub::To(to)) => Some(to),
                 Some(Stub::Through(slot)) => self.slot(slot),
@@ -259,6 +273,12 @@ impl Walk<'_> {
 }
 
 impl<R: Machine> Walk<'_, R> {
+    /// The same as `look`, where there is no call frame information.
+    pub(super) fn see(&mut self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
+        take(&mut self.budget.sights)?;
+        Some(self.space.read(at, buffer).min(buffer.len()))
+    }
+
     pub(super) fn look(&mut self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
         take(&mut self.budget.looks)?;
         Some(self.space.read(at, buffer).min(buffer.len()))

@@ -148,8 +148,9 @@ pub enum NoRow {
     None,
     /// There is some, and it is malformed.
     Bad,
-    /// The function has changed to another stack, and what called it may be on the first: nothing tells where.
-    Elsewhere,
+    /// The function, which begins there, has changed to another stack, and what called it may be on the first: nothing
+    /// tells where.
+    Elsewhere(FileAddress),
     /// To find out would take more than may be spent.
     TooLong,
 }

@@ -89,6 +89,23 @@ impl Machine for Register {
         frame_pointer::caller(registers, walk.stack, code.lookup())
     }
 
+    fn caller_of_generated_code(
+        walk: &mut Walk<'_>,
+        code: CodeAddress<RuntimeAddress>,
+        registers: &RegisterFile,
+    ) -> Result<Caller, WalkEnd> {
+        walk.caller_of_generated_code(code.lookup(), registers)
+    }
+
+    fn caller_on_other_stack(
+        walk: &mut Walk<'_>,
+        at: RuntimeAddress,
+        function: FileAddress,
+        registers: &RegisterFile,
+    ) -> Result<Caller, WalkEnd> {
+        walk.caller_on_other_stack(at, function, registers)
+    }
+
     fn recovered_caller(
         walk: &mut Walk<'_>,
         code: CodeAddress<RuntimeAddress>,

@@ -188,6 +188,24 @@ impl Machine for Register {
         Ok(Caller { registers: outer, found: FoundBy::FramePointer, code: CodeAddress::Return(target) })
     }
 
+    fn caller_of_generated_code(
+        walk: &mut Walk<'_, Self>,
+        code: CodeAddress<RuntimeAddress>,
+        registers: &RegisterFile<Self>,
+    ) -> Result<Caller<Self>, WalkEnd> {
+        Self::caller_by_frame_pointer(walk, code, registers)
+    }
+
+    /// Only Go's table tells of such functions.
+    fn caller_on_other_stack(
+        _: &mut Walk<'_, Self>,
+        at: RuntimeAddress,
+        _: FileAddress,
+        _: &RegisterFile<Self>,
+    ) -> Result<Caller<Self>, WalkEnd> {
+        Err(WalkEnd::NoUnwindInfo(at))
+    }
+
     /// The stack pointer, where frames without call frame information are behind: a function that has saved x29 and x30 side
     /// by side has made a record of them, as a rule, and points x29 at it.
     fn recovered_caller(
