@@ -72,7 +72,8 @@ impl Walk<'_> {
                 continue;
             };
             // Its return address lies elsewhere: this one is of a call that has long returned.
-            if matches!(link, Link::To(function) if self.caller_by_effects(function, at, registers).is_some()) {
+            let known = |function| self.followed.functions.get(&(function, at)).copied().flatten();
+            if matches!(link, Link::To(function) if known(function).is_some_and(|effects| effects.depth.is_some())) {
                 continue;
             }
             let caller = |mut outer: RegisterFile| {
