@@ -1,14 +1,20 @@
 //! Stacks that a program has recorded of itself, with its own account of who called whom.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
-use hangsnap::model::{Aarch64Register, FoundBy, RegisterFile, RuntimeAddress, Stack, WalkEnd};
+use hangsnap::model::{
+    Aarch64Register, FoundBy, Hold, KernelWait, Pid, Process, ProcessId, RegisterFile, Registers, RuntimeAddress,
+    Scheduling, Snapshot, Stack, StartTime, StopMode, Thread, ThreadState, ThreadStatus, Tid, Timestamp, WalkEnd,
+};
+use hangsnap::symbols::{Finder, Names};
 use hangsnap::unwind::{StackMemory, Unwinder};
 
 use super::space::Space;
-use crate::support::compile;
+use crate::support::{compile, victim_source};
 
 pub const COMPILER: &str = "aarch64-linux-gnu-gcc";
 /// Where the cross-compiler's libraries are.
@@ -172,6 +178,71 @@ fn aarch64_frame_records_lead_to_the_root_without_call_frame_information() {
             assert_eq!(recorded.own_names(&stack), recorded.frames, "{described}");
             assert_eq!(stack.end, WalkEnd::Root, "{described}");
             assert!(stack.frames.iter().all(|frame| frame.found != FoundBy::Cfi), "{described}");
+        }
+    }
+}
+
+/// What the viewer would make of a recorded stack.
+fn viewed(recorded: &Recorded, stack: Stack) -> Snapshot {
+    let thread = Thread {
+        tid: Tid(1),
+        status: ThreadStatus {
+            start: StartTime(0),
+            name: String::new(),
+            state: ThreadState::Running,
+            scheduling: Scheduling::default(),
+            signals: None,
+            wait: KernelWait::default(),
+        },
+        hold: Hold::InPlace,
+        system_call: None,
+        registers: Registers::default(),
+        stack,
+        memory: Vec::new(),
+    };
+    Snapshot {
+        number: 1,
+        taken: Timestamp { realtime_ns: 0, monotonic_ns: 0 },
+        process: Process {
+            id: ProcessId { pid: Pid(1), start: StartTime(0) },
+            inner_pid: 1,
+            name: String::new(),
+            executable: String::new(),
+            command: Vec::new(),
+        },
+        stop: StopMode::None,
+        window: Duration::ZERO,
+        took: Duration::ZERO,
+        modules: recorded.space.modules(),
+        threads: vec![thread],
+        memory: Vec::new(),
+        generated: Vec::new(),
+        notices: Vec::new(),
+    }
+}
+
+#[test]
+fn aarch64_frames_have_names_and_lines() {
+    let source = fs::read_to_string(victim_source("aarch64.c")).expect("the source");
+    let source: Vec<&str> = source.lines().collect();
+    for flags in [&["-O0", "-g"][..], &["-O2", "-g", "-mbranch-protection=standard"], &["-O2", "-g", "-static"]] {
+        let (recorded, stack) = check(flags, "plain");
+        let snapshot = viewed(&recorded, stack);
+        let names = Names::resolve(&Finder::new(Vec::new()), [&snapshot]);
+        let frames = &snapshot.threads[0].stack.frames[..recorded.frames.len()];
+        let mut callee: Option<&str> = None;
+        for (frame, expected) in frames.iter().zip(&recorded.frames) {
+            let [function] = names.of(&snapshot, frame) else {
+                panic!("{expected} {flags:?}: {:?}", names.of(&snapshot, frame));
+            };
+            assert_eq!(function.name.as_ref(), Some(expected), "{flags:?}");
+            let line = function.line.expect("a line");
+            let text = source[line as usize - 1];
+            assert!(
+                callee.is_none_or(|callee| text.contains(&format!("{callee}("))),
+                "{expected}, line {line}: {text}"
+            );
+            callee = Some(expected);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hangsnap::elf::{CfiSections, Headers};
-use hangsnap::model::{Bias, CodeAddress, Frame, ModuleIndex, Place, RuntimeAddress};
+use hangsnap::model::{self, Bias, BuildId, CodeAddress, Frame, ModuleIndex, Place, RuntimeAddress};
 use hangsnap::proc::{Backing, MemoryMap};
 use hangsnap::unwind::{CodeSpace, SpaceId};
 use object::{Object, ObjectSymbol, SymbolKind};
@@ -63,6 +63,19 @@ impl Space {
     /// The same, as if no file had call frame information.
     pub fn without_cfi(self) -> Self {
         Self { with_cfi: false, ..self }
+    }
+
+    /// The modules as a snapshot has them.
+    pub fn modules(&self) -> Vec<model::Module> {
+        let build_id = |bytes: &[u8]| object::File::parse(bytes).ok()?.build_id().ok()?.map(|id| BuildId(id.to_vec()));
+        let module = |module: &Module| model::Module {
+            path: module.path.clone(),
+            build_id: build_id(&module.bytes),
+            bias: module.bias,
+            range: RuntimeAddress(module.start)..RuntimeAddress(module.end),
+            image: None,
+        };
+        self.modules.iter().map(module).collect()
     }
 
     /// The symbol that a frame lies in; `signal` or `nowhere` for what lies in no file.

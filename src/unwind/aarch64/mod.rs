@@ -280,9 +280,12 @@ impl Walk<'_, Register> {
             return None;
         }
         let mut caller = still_in_link_register(registers, target.0);
+        if self.is_in_stub(pc) {
+            return Some(caller);
+        }
         match self.call_before(target)? {
-            Call::To(start) => {
-                let start = self.behind_stub(start);
+            Call::To(called) => {
+                let start = self.behind_stub(called);
                 let into = pc.0.checked_sub(start.0).filter(|into| *into < LONGEST_FUNCTION)?;
                 if (start.0..pc.0).contains(&target.0) {
                     return None;
@@ -337,6 +340,19 @@ impl Walk<'_, Register> {
         let mut instruction = [0; code::SIZE as usize];
         let length = self.look(return_address.offset(-(code::SIZE as i64)), &mut instruction)?;
         code::call(return_address, u32::from_le_bytes(instruction)).filter(|_| length == instruction.len())
+    }
+
+    /// Whether this is in an entry of a procedure linkage table, which changes nothing whoever has called or jumped there.
+    fn is_in_stub(&mut self, pc: RuntimeAddress) -> bool {
+        const BEFORE: usize = code::STUB - code::SIZE as usize;
+        let mut around = [0; BEFORE + code::STUB];
+        let from = pc.offset(-(BEFORE as i64));
+        let length = self.look(from, &mut around).unwrap_or(0);
+        let starts = (0..=BEFORE).step_by(code::SIZE as usize);
+        starts.zip((0..).step_by(code::SIZE as usize)).any(|(start, offset)| {
+            let stub = around[..length].get(start..).unwrap_or_default();
+            code::slot(from.offset(offset), &stub[..stub.len().min(code::STUB)]).is_some()
+        })
     }
 
     /// Where a call of this address comes to, as far as an entry of a procedure linkage table tells.
