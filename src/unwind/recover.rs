@@ -64,8 +64,8 @@ impl Default for Budget {
         Self {
             words: 1 << 13,
             looks: 1 << 10,
-            sights: 1 << 14,
-            functions: 1 << 11,
+            sights: 1 << 13,
+            functions: 1 << 10,
             frames: 1 << 14,
             depth: 0,
             effort: Effort::default(),

@@ -71,9 +71,8 @@ impl Walk<'_> {
             let Some((target, link)) = self.link_to(address, at) else {
                 continue;
             };
-            // Its return address lies elsewhere: this one is of a call that has long returned.
-            let known = |function| self.followed.functions.get(&(function, at)).copied().flatten();
-            if matches!(link, Link::To(function) if known(function).is_some_and(|effects| effects.depth.is_some())) {
+            // This one is of a call that has long returned.
+            if matches!(link, Link::To(function) if self.returns_elsewhere(function, at, registers)) {
                 continue;
             }
             let caller = |mut outer: RegisterFile| {
@@ -109,6 +108,14 @@ impl Walk<'_> {
             let is_here = caller.registers.get(Register::Rsp) == address.checked_add(8);
             (is_here && caller.code.exact() == target).then_some(caller)
         })
+    }
+
+    /// Whether the instructions of the function that begins there tell where its return address lies, and there is one.
+    fn returns_elsewhere(&mut self, function: RuntimeAddress, at: RuntimeAddress, registers: &RegisterFile) -> bool {
+        let effects = self.followed.functions.get(&(function, at)).copied().flatten();
+        let depth = effects.and_then(|effects| effects.depth);
+        let place = registers.get(Register::Rsp).zip(depth).map(|(sp, depth)| sp.wrapping_add_signed(depth));
+        place.is_some_and(|place| self.link_to(place, at).is_some())
     }
 
     /// The return address at this place of the stack, if it is one, and how the call before it may have led to this code.

@@ -151,5 +151,8 @@ fn a_stack_of_anything_ends_in_bounded_work() {
     assert!(walks > 400 && inferred > 0, "{walks} walks with {inferred} inferred frames say too little");
     // A frame takes at least 16 bytes of the stack and some three questions, and what is spent on recovery is bounded.
     assert!(most_questions < LARGE / 16 * 3 + 100_000, "{most_questions} questions");
-    assert!(most_reads <= 1 << 10, "{most_reads} reads");
+    // Where call frame information needs a register, and where there is none.
+    assert!(most_reads <= (1 << 10) + (1 << 13), "{most_reads} reads");
+    // No one walk is what everything else waits for.
+    assert!(longest < Duration::from_secs(1), "{longest:?} for one");
 }
