@@ -67,7 +67,7 @@ fn clang() {
         let flags = [flags, if kind == "-flto" { &["-fuse-ld=lld"] } else { &[] }].concat();
         run(&mut table, &format!("clang, {kind}"), "clang", &flags);
     }
-    let lld: [(&str, &[&str]); 4] = [
+    let lld: [(&str, &[&str]); 3] = [
         ("lld", &["-O2", "-fuse-ld=lld"]),
         ("lld, static-pie", &["-O2", "-fuse-ld=lld", "-static-pie"]),
         ("lld, one segment of code and data", &["-O2", "-fuse-ld=lld", "-Wl,--no-rosegment"]),
