@@ -58,8 +58,13 @@ impl Copied {
     fn of(pid: Pid) -> Self {
         let process = ProcDir::open(pid).expect("the target is alive");
         let mut tracer = Tracer::of_program(env!("CARGO_BIN_EXE_hangsnap").into()).expect("shared memory");
-        let order =
-            Order { stop: StopMode::All, max_hold: Duration::from_secs(1), floating_point: false, memory: Vec::new() };
+        let order = Order {
+            stop: StopMode::All,
+            max_hold: Duration::from_secs(1),
+            floating_point: false,
+            is_go: false,
+            memory: Vec::new(),
+        };
         let captured = tracer.take(&process, &order).expect("it can be captured");
         let memory = ProcessMemory::open(process.memory_owner().expect("the target is alive"));
         let reach = Reach::new(memory, true, Errands::default());

@@ -54,8 +54,13 @@ fn framehop_finds_the_same_return_addresses() {
     let process = ProcDir::open(pid).expect("the victim is alive");
     let mut tracer = Tracer::of_program(env!("CARGO_BIN_EXE_hangsnap").into()).expect("shared memory");
     // All at once, so that each is held and all registers are known.
-    let order =
-        Order { stop: StopMode::All, max_hold: Duration::from_secs(1), floating_point: false, memory: Vec::new() };
+    let order = Order {
+        stop: StopMode::All,
+        max_hold: Duration::from_secs(1),
+        floating_point: false,
+        is_go: false,
+        memory: Vec::new(),
+    };
     let captured = tracer.take(&process, &order).expect("it can be captured");
     let mut unwinder = UnwinderX86_64::new();
     for module in modules(&victim.pid()) {

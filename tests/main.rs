@@ -2,6 +2,7 @@
 //!
 //! Tests that take long have a short form, and their long form when HANGSNAP_LONG=1 is set.
 
+mod aarch64;
 mod corpus;
 mod deep;
 mod doctor;

@@ -58,6 +58,10 @@ impl CodeSpace for Space<'_> {
         Some((ModuleIndex(u32::try_from(index).ok()?), self.source.modules[index].module.bias))
     }
 
+    fn end(&self) -> RuntimeAddress {
+        self.map.iter().next_back().expect("a mapping").range.end
+    }
+
     fn is_executable(&self, address: RuntimeAddress) -> bool {
         self.questions.set(self.questions.get() + 1);
         self.map.find(address).is_some_and(|mapping| mapping.executable)
@@ -87,8 +91,13 @@ impl Copied {
         let process = ProcDir::open(pid).expect("the victim is alive");
         let mut tracer = Tracer::of_program(env!("CARGO_BIN_EXE_hangsnap").into()).expect("shared memory");
         // All at once, so that each is held and all registers are known.
-        let order =
-            Order { stop: StopMode::All, max_hold: Duration::from_secs(1), floating_point: false, memory: Vec::new() };
+        let order = Order {
+            stop: StopMode::All,
+            max_hold: Duration::from_secs(1),
+            floating_point: false,
+            is_go: false,
+            memory: Vec::new(),
+        };
         let captured = tracer.take(&process, &order).expect("it can be captured");
         let memory = ProcessMemory::open(process.memory_owner().expect("the victim is alive"));
         let reach = Reach::new(memory, captured.memory_is_readable, Errands::default());

@@ -26,16 +26,12 @@ pub fn rows(threads: usize, pid: Pid) {
         Err(why) => eprintln!("SKIPPED: gdb: {why}"),
     }
     let dump = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("wire.dmp");
-    match target::build_minidump() {
-        Some(program) => {
-            let status = Command::new(program).arg(pid.to_string()).arg(&dump).stdout(Stdio::null()).status();
-            match (status.is_ok_and(|status| status.success()), fs::read(&dump)) {
-                (true, Ok(bytes)) => row(threads, "a minidump", &bytes),
-                _ => eprintln!("SKIPPED: minidump-writer could not dump the target"),
-            }
+    if let Some(program) = target::build_minidump() {
+        let status = Command::new(program).arg(pid.to_string()).arg(&dump).stdout(Stdio::null()).status();
+        match (status.is_ok_and(|status| status.success()), fs::read(&dump)) {
+            (true, Ok(bytes)) => row(threads, "a minidump", &bytes),
+            _ => eprintln!("SKIPPED: minidump-writer could not dump the target"),
         }
-        // It has said why.
-        None => {}
     }
 }
 

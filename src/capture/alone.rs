@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::copy::{STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
+use super::copy::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use super::fault::{self, Point};
 use super::hold::{self, NotHeld, Ringing};
 use super::ladder::{self, Experience, Plan, Planned};
@@ -218,8 +218,8 @@ fn hold_and_copy(
         let floating_point = floating_point(tid, draft.order.floating_point);
         draft.arena.marks().go_on(Step::ReadingHeld);
         let room = draft.arena.room(STACK_ROOM);
-        let (stack_pointer, fs_base) = (registers.stack_pointer(), registers.fs_base());
-        let plan = StackPlan::new(&draft.map, planned.owner, stack_pointer, Some(fs_base), STACK_LIMIT);
+        let plan =
+            StackPlan::new(&draft.map, draft.order.is_go, planned.owner, Position::held(&registers), STACK_LIMIT);
         let in_time = || begun.elapsed() < draft.order.max_hold / 2;
         let stack = draft.memory.map(|memory| plan.copy(&draft.map, memory, room, in_time));
         (registers, stack, floating_point)

@@ -6,10 +6,12 @@ use nix::errno::Errno;
 
 use super::extent::{self, Extent, Owner, UNKNOWN_EXTENT};
 use super::fault::{self, Point};
+use super::goroutine;
 use super::protocol::StackRecord;
 use crate::proc::MemoryMap;
 use crate::sys::arena::Piece;
 use crate::sys::memory::ProcessMemory;
+use crate::sys::ptrace::RawRegisters;
 
 /// What is copied at most of one stack: 100,000 frames of a recursion, and all that a main thread has by default. It takes
 /// some 2.5 ms to copy so much; nearly every stack in use is a thousandth of it.
@@ -23,12 +25,36 @@ const OTHER_STACK: usize = UNKNOWN_EXTENT as usize;
 /// A longer stack is copied piece by piece, for as long as there is time.
 const PIECE: usize = 1 << 20;
 
+/// Where a thread is, and what tells where its stacks are. Of one that is read in place its stack pointer alone is known.
+#[derive(Clone, Copy)]
+pub(super) struct Position {
+    stack_pointer: u64,
+    fs_base: Option<u64>,
+    /// The current `g`, if it is a thread of Go's.
+    goroutine: Option<u64>,
+}
+
+impl Position {
+    pub(super) fn held(registers: &RawRegisters) -> Self {
+        Self {
+            stack_pointer: registers.stack_pointer(),
+            fs_base: Some(registers.fs_base()),
+            goroutine: Some(registers.goroutine()),
+        }
+    }
+
+    pub(super) fn in_place(stack_pointer: u64) -> Self {
+        Self { stack_pointer, fs_base: None, goroutine: None }
+    }
+}
+
 /// What is to be copied of a thread's stacks.
 #[derive(Clone, Copy)]
 pub(super) struct StackPlan {
-    stack_pointer: u64,
-    fs_base: Option<u64>,
+    position: Position,
     used: Extent,
+    /// Whether Go may have left another stack for this one.
+    is_go: bool,
     /// The oldest part of the thread's own stack, and how long all of it is, where the stack pointer is on another one.
     own: Option<(Extent, u64)>,
 }
@@ -37,22 +63,23 @@ pub(super) struct StackPlan {
 pub(super) struct StackCopy {
     used: Extent,
     read: Result<usize, Errno>,
-    /// The stack that a signal interrupted, the thread's own one, or the oldest part of the first.
+    /// The stack that a signal interrupted, that Go has left, the thread's own one, or the oldest part of the first.
     other: Option<(Extent, usize)>,
 }
 
 impl StackPlan {
     /// What is in use of the stack, in at most so many bytes. Without `fs_base` nobody knows which is the thread's own.
-    pub(super) fn new(map: &MemoryMap, owner: Owner, stack_pointer: u64, fs_base: Option<u64>, limit: usize) -> Self {
+    pub(super) fn new(map: &MemoryMap, is_go: bool, owner: Owner, position: Position, limit: usize) -> Self {
+        let Position { stack_pointer, fs_base, .. } = position;
         let used = extent::used(map, stack_pointer, fs_base, limit);
         let own = fs_base.and_then(|fs_base| extent::own_stack(map, owner, stack_pointer, fs_base, OTHER_STACK));
-        Self { stack_pointer, fs_base, used, own }
+        Self { position, used, is_go, own }
     }
 
     /// How large a buffer it takes at most. With a smaller one less is copied.
     pub(super) fn length(&self) -> usize {
         let is_long = self.used.left_out > 0 || self.used.length > PIECE;
-        let oldest = if is_long { OTHER_STACK } else { 0 };
+        let oldest = if is_long || self.is_go { OTHER_STACK } else { 0 };
         // How much of its own stack is in use will be known when the other one has been copied.
         self.used.length
             + self.own.map_or(oldest, |(_, whole)| STACK_LIMIT.min(usize::try_from(whole).unwrap_or(STACK_LIMIT)))
@@ -70,7 +97,7 @@ impl StackPlan {
         used.shorten(buffer.len());
         let copied = fault::at(Point::Memory).and_then(|()| read(memory, &mut used, buffer, &in_time));
         let (first, rest) = buffer.split_at_mut(copied.unwrap_or(0));
-        let other = self.other(map, first, &used, rest.len()).map(|mut other| {
+        let other = self.other(map, memory, first, &used, rest.len()).map(|mut other| {
             // Without it the walk ends where the stacks were switched or the piece does, and says so.
             let length = read(memory, &mut other, rest, &in_time).unwrap_or(0);
             (other, length)
@@ -78,15 +105,32 @@ impl StackPlan {
         StackCopy { used, read: copied, other }
     }
 
-    fn other(&self, map: &MemoryMap, copied: &[u8], used: &Extent, limit: usize) -> Option<Extent> {
-        let elsewhere = self.fs_base.is_none() || self.own.is_some();
+    fn other(
+        &self,
+        map: &MemoryMap,
+        memory: &ProcessMemory,
+        copied: &[u8],
+        used: &Extent,
+        limit: usize,
+    ) -> Option<Extent> {
+        let Position { stack_pointer, fs_base, goroutine } = self.position;
+        let elsewhere = fs_base.is_none() || self.own.is_some();
         let interrupted = match elsewhere {
-            true => extent::interrupted_stack_pointer(map, copied, self.stack_pointer),
+            true => extent::interrupted_stack_pointer(map, copied, stack_pointer),
+            false => None,
+        };
+        if let Some(stack_pointer) = interrupted {
+            return Some(extent::used(map, stack_pointer, fs_base, limit));
+        }
+        let left = match self.is_go {
+            true => {
+                let red_zone = usize::try_from(stack_pointer.saturating_sub(used.start.0)).unwrap_or(usize::MAX);
+                goroutine::left(map, memory, goroutine, stack_pointer, copied.get(red_zone..).unwrap_or_default())
+            }
             false => None,
         };
         let own = self.own.map(|(oldest, _)| oldest).filter(|oldest| oldest.length <= limit);
-        let interrupted = interrupted.map(|stack_pointer| extent::used(map, stack_pointer, self.fs_base, limit));
-        interrupted.or(own).or_else(|| extent::oldest(used, limit))
+        left.and_then(|left| extent::left(map, left, fs_base, limit)).or(own).or_else(|| extent::oldest(used, limit))
     }
 }
 

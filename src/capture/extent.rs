@@ -10,6 +10,7 @@
 //!
 //! Allocates nothing: it is called while the thread is held.
 
+use super::goroutine::Left;
 use crate::model::RuntimeAddress;
 use crate::proc::{Backing, Mapping, MemoryMap};
 
@@ -86,6 +87,22 @@ fn stack_mapping(map: &MemoryMap, stack_pointer: u64) -> Option<&Mapping> {
     }
 }
 
+/// What to copy of a stack that was left for another one: from its stack pointer on.
+pub(super) fn left(map: &MemoryMap, left: Left, fs_base: Option<u64>, limit: usize) -> Option<Extent> {
+    let Left { stack_pointer, end } = left;
+    let end = match end {
+        Some(end) => end,
+        None => {
+            let used = used(map, stack_pointer, fs_base, limit);
+            used.start.0.checked_add(used.length as u64)?
+        }
+    };
+    let in_use = end.checked_sub(stack_pointer).filter(|in_use| *in_use > 0)?;
+    let length = in_use.min(limit as u64);
+    let start = RuntimeAddress(stack_pointer);
+    Some(Extent { start, length: usize::try_from(length).ok()?, left_out: in_use - length })
+}
+
 /// The oldest part of a stack of which this much was left out.
 pub(super) fn oldest(used: &Extent, limit: usize) -> Option<Extent> {
     let end = used.start.0.checked_add(used.length as u64)?.checked_add(used.left_out)?;
@@ -129,12 +146,17 @@ pub(super) fn own_stack(
 ///
 /// The kernel has put a `struct ucontext` on that stack (asm-generic/ucontext.h, asm/sigcontext.h), with the bounds of the
 /// signal stack, which the thread's own stack pointer lies in, eighteen words before the interrupted one. That is sought
-/// here instead of unwinding to it.
+/// here instead of unwinding to it. No contexts are linked (`uc_link`).
 pub(super) fn interrupted_stack_pointer(map: &MemoryMap, stack: &[u8], stack_pointer: u64) -> Option<u64> {
-    /// Words from `uc_stack.ss_sp` to `uc_stack.ss_flags`, to `uc_stack.ss_size` and to `uc_mcontext.sp`.
-    const FLAGS: usize = 1;
-    const SIZE: usize = 2;
-    const SP: usize = 18;
+    /// Words from `uc_link` to `uc_stack.ss_sp`, to `uc_stack.ss_flags`, to `uc_stack.ss_size`, to `uc_mcontext.sp` and to
+    /// `uc_mcontext.cs`.
+    const START: usize = 1;
+    const FLAGS: usize = 2;
+    const SIZE: usize = 3;
+    const SP: usize = 19;
+    const CS: usize = 22;
+    /// The selector of 64-bit code (asm/segment.h, __USER_CS).
+    const USER_CODE: u16 = 0x33;
     /// SS_ONSTACK and SS_DISABLE; the bit above them all is SS_AUTODISARM.
     const KNOWN_FLAGS: u32 = 3 | 1 << 31;
     /// A signal stack that is larger is hardly one.
@@ -142,9 +164,14 @@ pub(super) fn interrupted_stack_pointer(map: &MemoryMap, stack: &[u8], stack_poi
     let (words, _) = stack.as_chunks::<8>();
     let word = |at: usize| words.get(at).map(|bytes| u64::from_le_bytes(*bytes));
     (0..words.len()).find_map(|at| {
-        let (start, flags, size, interrupted) = (word(at)?, word(at + FLAGS)?, word(at + SIZE)?, word(at + SP)?);
+        let (start, flags, size) = (word(at + START)?, word(at + FLAGS)?, word(at + SIZE)?);
+        let (interrupted, segment) = (word(at + SP)?, word(at + CS)? as u16);
         // The flags are half a word; nobody has cleared the other half.
-        let plausible = size <= LARGEST && flags as u32 & !KNOWN_FLAGS == 0 && interrupted % 8 == 0;
+        let plausible = word(at)? == 0
+            && segment == USER_CODE
+            && size <= LARGEST
+            && flags as u32 & !KNOWN_FLAGS == 0
+            && interrupted % 8 == 0;
         let bounds = start..start.checked_add(size)?;
         let is_frame = plausible && bounds.contains(&stack_pointer) && !bounds.contains(&interrupted);
         (is_frame && stack_mapping(map, interrupted).is_some()).then_some(interrupted)
@@ -158,11 +185,16 @@ mod tests {
     #[test]
     fn a_signal_frame_tells_the_stack_that_it_interrupted() {
         let mut words = [7_u64; 40];
-        (words[12], words[13], words[14], words[30]) = (0x50000, 0, 0x2000, 0x7ff0_0002_0000);
+        (words[11], words[12], words[13], words[14]) = (0, 0x50000, 0, 0x2000);
+        (words[30], words[33]) = (0x7ff0_0002_0000, 0x2b_0000_0000_0033);
         let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         assert_eq!(interrupted_stack_pointer(&map(), &stack, 0x51000), Some(0x7ff0_0002_0000));
         assert_eq!(interrupted_stack_pointer(&map(), &stack, 0x61000), None);
         assert_eq!(interrupted_stack_pointer(&map(), &stack[..200], 0x51000), None);
+        // Go's stacks, full of small numbers and addresses, have the bounds of stacks on them, too.
+        words[33] = 0x2b;
+        let stack: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        assert_eq!(interrupted_stack_pointer(&map(), &stack, 0x51000), None);
     }
 
     fn extent(start: u64, length: usize, left_out: u64) -> Extent {

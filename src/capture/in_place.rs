@@ -6,7 +6,7 @@
 
 use nix::errno::Errno;
 
-use super::copy::{STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
+use super::copy::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use super::ladder::Planned;
 use super::loss;
 use super::protocol::{ContextRecord, StackRecord};
@@ -58,7 +58,13 @@ pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>)
 fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Result<StackCopy, Option<Errno>> {
     let memory = draft.memory.ok_or(None)?;
     draft.arena.marks().step(Step::ReadingMemory, planned.tid.0);
-    let plan = StackPlan::new(&draft.map, planned.owner, blocked.stack_pointer.0, None, STACK_LIMIT);
+    let plan = StackPlan::new(
+        &draft.map,
+        draft.order.is_go,
+        planned.owner,
+        Position::in_place(blocked.stack_pointer.0),
+        STACK_LIMIT,
+    );
     let room = draft.arena.room(STACK_ROOM);
     let copied = plan.copy(&draft.map, memory, room, || true);
     draft.arena.marks().step(Step::ReadingProc, planned.tid.0);

@@ -19,6 +19,7 @@ mod collected;
 mod copy;
 mod extent;
 mod fault;
+mod goroutine;
 mod hold;
 mod in_place;
 mod ladder;
@@ -55,6 +56,8 @@ pub struct Order {
     pub max_hold: Duration,
     /// Whether x87 and SSE registers are wanted.
     pub floating_point: bool,
+    /// Whether it is a program of Go's, whose threads change stacks.
+    pub is_go: bool,
     pub memory: Vec<Wish>,
 }
 

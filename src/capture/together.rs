@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::Order;
 use super::alone::{self, FloatingPoint};
-use super::copy::{STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
+use super::copy::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use super::fault::{self, Point};
 use super::hold::{self, Held, NotHeld, Polling, Ringing};
 use super::ladder::Planned;
@@ -138,7 +139,7 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
             tasks.begin(until);
         }
         drop(helper);
-        let used = read_registers(slots, until, &draft.map, draft.order.floating_point, tasks.as_ref(), room);
+        let used = read_registers(slots, until, &draft.map, draft.order, tasks.as_ref(), room);
         copy_and_let_go(slots, tasks.as_ref());
         if let Some(tasks) = &tasks {
             tasks.end();
@@ -207,7 +208,7 @@ fn read_registers<'room>(
     slots: &mut [Slot],
     until: Instant,
     map: &MemoryMap,
-    floating_point: bool,
+    order: &Order,
     tasks: Option<&Tasks<'room>>,
     mut room: &'room mut [u8],
 ) -> usize {
@@ -225,8 +226,8 @@ fn read_registers<'room>(
         if let (Ok(registers), Some(tasks)) = (&registers, tasks) {
             // Threads that are yet to come are owed their share.
             let most = room.len().saturating_sub(index * SHARE_PER_THREAD);
-            let (stack_pointer, fs_base) = (registers.stack_pointer(), registers.fs_base());
-            let plan = StackPlan::new(map, slot.planned.owner, stack_pointer, Some(fs_base), most.min(STACK_LIMIT));
+            let plan =
+                StackPlan::new(map, order.is_go, slot.planned.owner, Position::held(registers), most.min(STACK_LIMIT));
             let length = plan.length().min(most);
             let (piece, rest) = mem::take(&mut room).split_at_mut(length);
             room = rest;
@@ -234,7 +235,7 @@ fn read_registers<'room>(
             used += length;
             tasks.plan(index, plan, piece);
         }
-        slot.floating_point = alone::floating_point(tid, floating_point);
+        slot.floating_point = alone::floating_point(tid, order.floating_point);
         slot.registers = Some(registers);
     }
     if let Some(tasks) = tasks {

@@ -7,9 +7,11 @@ use std::fs::File;
 use std::sync::OnceLock;
 
 use gimli::{BaseAddresses, EhFrameHdr, LittleEndian as Little, Pointer};
-use object::ReadCache;
+use object::elf::EM_AARCH64;
 use object::read::elf::ElfFile64;
+use object::{ReadCache, ReadRef};
 
+use super::augmentation::{self, Kind};
 use super::sections::{MAX_SECTION, Sections};
 use super::{Error, Headers, Image, Pclntab, PositionedFile, debugdata, go, image};
 use crate::model::FileAddress;
@@ -47,7 +49,10 @@ struct Packed {
 impl CfiSections {
     /// `.debug_frame`, of the file or of the one inside it.
     pub fn debug_frame(&self) -> Option<&Section> {
-        let unpacked = || Sections::of(&*debugdata::unpack(self.packed.file.as_ref()?)?).ok()?.section(".debug_frame");
+        let unpacked = || {
+            let unpacked = debugdata::unpack(self.packed.file.as_ref()?)?;
+            cfi_section(&Sections::of(&*unpacked).ok()?, ".debug_frame", Kind::DebugFrame)
+        };
         self.debug_frame.as_ref().or_else(|| self.packed.debug_frame.get_or_init(unpacked).as_ref())
     }
 
@@ -61,8 +66,8 @@ impl CfiSections {
             .flatten();
         Ok(Self {
             eh_frame_hdr: sections.section(".eh_frame_hdr"),
-            eh_frame: sections.section(".eh_frame"),
-            debug_frame: sections.section(".debug_frame"),
+            eh_frame: cfi_section(&sections, ".eh_frame", Kind::EhFrame),
+            debug_frame: cfi_section(&sections, ".debug_frame", Kind::DebugFrame),
             packed: Packed { file: debugdata::packed_in(&sections), ..Packed::default() },
             pclntab,
             text: sections.address(".text"),
@@ -88,9 +93,21 @@ impl CfiSections {
         };
         let eh_frame = FileAddress(eh_frame);
         let (_, rest) = headers.offset_of_address(eh_frame)?;
-        let eh_frame = read_section(image, eh_frame, rest)?;
+        let mut eh_frame = read_section(image, eh_frame, rest)?;
+        if headers.machine == EM_AARCH64 {
+            augmentation::simplify(&mut eh_frame.data, Kind::EhFrame);
+        }
         Some(Self { eh_frame_hdr: Some(hdr), eh_frame: Some(eh_frame), ..Self::default() })
     }
+}
+
+/// A section with call frame information in a form that gimli understands.
+fn cfi_section<'d, R: ReadRef<'d>>(sections: &Sections<'d, R>, name: &str, kind: Kind) -> Option<Section> {
+    let mut section = sections.section(name)?;
+    if sections.machine() == EM_AARCH64 {
+        augmentation::simplify(&mut section.data, kind);
+    }
+    Some(section)
 }
 
 fn read_section(image: &impl Image, address: FileAddress, size: u64) -> Option<Section> {

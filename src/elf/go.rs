@@ -19,6 +19,12 @@ use crate::model::FileAddress;
 const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 /// Larger than the table of any program seen, by five times.
 const MAX_TABLE: u64 = 256 << 20;
+/// The same, of the code that is searched for the place where Go's begins.
+const MAX_TEXT: u64 = 1 << 30;
+/// Go's functions begin at multiples of this, at least.
+const CODE_ALIGNMENT: usize = 16;
+/// The function that goroutines return to.
+const EXIT: &str = "runtime.goexit";
 /// Go's linker aligns the table to 32, C's may align what it moves to less.
 const ALIGNMENT: usize = 8;
 /// Places where a table may begin that are looked at. A program has one; each look may take a while.
@@ -89,9 +95,12 @@ fn table<'d, R: ReadRef<'d>>(
     if let Some(text) = Pclntab::stated_text(data).or_else(|| relocated(elf, address.offset(TEXT_START as i64))) {
         return parse(text);
     }
-    let text = elf.section_by_name(".text")?;
-    let table = parse(FileAddress(text.address()))?;
-    begins_there(&table, &text).then_some(table)
+    // Functions of C, where a linker of C's has put Go's program together, may come first.
+    let text = elf.section_by_name(".text").filter(|text| text.size() <= MAX_TEXT)?;
+    let table = parse(FileAddress(0))?;
+    let exit = table.functions_called(EXIT).next()?.range.start;
+    let place = beginning_of_exit(&table, exit, FileAddress(text.address()), text.data().ok()?)?;
+    parse(FileAddress(text.address().checked_add(place as u64)?.checked_sub(exit.0)?))
 }
 
 /// What the loader is to put at this address.
@@ -100,15 +109,21 @@ fn relocated<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, LittleEndian, R>, place: Fi
     (relocation.target() == RelocationTarget::Absolute).then_some(FileAddress(relocation.addend().cast_unsigned()))
 }
 
-/// Whether the code of a function that every program has lies where the table says, which it does not where C's code
-/// comes before Go's. Old tables have addresses of their own, and are believed.
-fn begins_there<'d>(table: &Pclntab<'_>, text: &impl ObjectSection<'d>) -> bool {
-    // A return address has to be inside runtime.goexit, so it begins with a nop, and a call.
-    const BEGINNING: [u8; 2] = [0x90, 0xe8];
-    let Some(function) = table.function_called("runtime.goexit") else {
-        return false;
-    };
-    text.data_range(function.range.start.0, BEGINNING.len() as u64).is_ok_and(|code| code == Some(&BEGINNING[..]))
+/// Where the code of a function lies that every program has: a nop, because a return address has to be inside of it, and a
+/// call of a function that the table has, too.
+fn beginning_of_exit(table: &Pclntab<'_>, exit: FileAddress, text: FileAddress, code: &[u8]) -> Option<usize> {
+    const LENGTH: u64 = 6;
+    // There is one for each of Go's calling conventions.
+    let called = table.functions_called("runtime.goexit1");
+    let calls: Vec<[u8; LENGTH as usize]> = called
+        .filter_map(|called| {
+            let distance = called.range.start.0.wrapping_sub(exit.0 + LENGTH).cast_signed();
+            let [a, b, c, d] = i32::try_from(distance).ok()?.to_le_bytes();
+            Some([0x90, 0xe8, a, b, c, d])
+        })
+        .collect();
+    let first = usize::try_from(text.0.wrapping_neg() % CODE_ALIGNMENT as u64).ok()?;
+    (first..code.len()).step_by(CODE_ALIGNMENT).find(|at| calls.iter().any(|call| code[*at..].starts_with(call)))
 }
 
 /// Whether a note says that Go built it.

@@ -34,6 +34,8 @@ pub struct Headers {
     pub loads: Vec<Load>,
     /// Where the search table of the call frame information lies, and how long it is.
     pub eh_frame_hdr: Option<(FileAddress, u64)>,
+    /// Which machine's code it holds.
+    pub(super) machine: elf::Machine,
     /// Where a program begins. A library has none.
     pub entry: Option<FileAddress>,
     notes: Vec<(FileAddress, u64, u64)>,
@@ -63,7 +65,8 @@ impl Headers {
         let (segments, _) = pod::slice_from_bytes::<Segment>(&table, usize::from(count))
             .map_err(|()| Error::Malformed("the table of program headers"))?;
         let entry = Some(header.e_entry.get(LittleEndian)).filter(|entry| *entry != 0).map(FileAddress);
-        Ok(Self { entry, ..Self::from_segments(segments) })
+        let machine = header.e_machine.get(LittleEndian);
+        Ok(Self { entry, machine, ..Self::from_segments(segments) })
     }
 
     fn from_segments(segments: &[Segment]) -> Self {
@@ -130,7 +133,7 @@ impl Headers {
     }
 
     /// Whether a note says that Go built it.
-    pub(super) fn is_go(&self, image: &impl Image) -> bool {
+    pub fn is_go(&self, image: &impl Image) -> bool {
         self.in_notes(image, |name, _, _| (name == go::NOTE).then_some(())).is_some()
     }
 

@@ -6,6 +6,7 @@
 //! file that someone else cuts short must not be able to kill hangsnap. It loads no DWARF debug information and no
 //! symbols; `symbols` does.
 
+mod augmentation;
 mod cfi;
 mod debugdata;
 mod go;

@@ -3,7 +3,7 @@
 //! object's reader of whole files takes in the symbols, too, which are megabytes that an unwinder has no use for, and as many
 //! section headers as the file claims to have. Promises: what it reads and keeps is bounded whatever the file says.
 
-use object::elf::{ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD, FileHeader64, SHT_DYNSYM, SHT_SYMTAB, SectionHeader64};
+use object::elf::{ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD, FileHeader64, Machine, SHT_DYNSYM, SHT_SYMTAB, SectionHeader64};
 use object::read::elf::{FileHeader, SectionHeader, SectionTable};
 use object::{CompressedFileRange, CompressionFormat, LittleEndian as Little, ReadRef};
 
@@ -19,6 +19,7 @@ pub(super) const MAX_SECTION: u64 = 512 << 20;
 
 pub(super) struct Sections<'d, R: ReadRef<'d>> {
     file: R,
+    machine: Machine,
     table: SectionTable<'d, Header, R>,
 }
 
@@ -31,7 +32,16 @@ impl<'d, R: ReadRef<'d>> Sections<'d, R> {
         if !(1..=MAX_SECTIONS).contains(&header.e_shnum.get(Little)) {
             return Err(malformed);
         }
-        Ok(Self { file, table: header.sections(Little, file).map_err(|_| malformed)? })
+        Ok(Self {
+            file,
+            machine: header.e_machine(Little),
+            table: header.sections(Little, file).map_err(|_| malformed)?,
+        })
+    }
+
+    /// The instruction set, as e_machine numbers them.
+    pub(super) fn machine(&self) -> Machine {
+        self.machine
     }
 
     /// Whether the tables of symbols are small enough to be read.

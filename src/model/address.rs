@@ -18,10 +18,12 @@ pub struct FileAddress(pub u64);
 pub struct Bias(pub u64);
 
 impl Bias {
+    #[inline]
     pub fn to_file(self, address: RuntimeAddress) -> FileAddress {
         FileAddress(address.0.wrapping_sub(self.0))
     }
 
+    #[inline]
     pub fn to_runtime(self, address: FileAddress) -> RuntimeAddress {
         RuntimeAddress(address.0.wrapping_add(self.0))
     }
@@ -29,6 +31,7 @@ impl Bias {
 
 impl RuntimeAddress {
     /// The address `bytes` further on, or before where negative, modulo 2^64.
+    #[inline]
     pub fn offset(self, bytes: i64) -> Self {
         Self(self.0.wrapping_add_signed(bytes))
     }
@@ -36,6 +39,7 @@ impl RuntimeAddress {
 
 impl FileAddress {
     /// The address `bytes` further on, or before where negative, modulo 2^64.
+    #[inline]
     pub fn offset(self, bytes: i64) -> Self {
         Self(self.0.wrapping_add_signed(bytes))
     }
@@ -67,6 +71,7 @@ pub enum CodeAddress<A> {
 
 impl<A: Copy> CodeAddress<A> {
     /// The address itself, as the register or the stack held it.
+    #[inline]
     pub fn exact(self) -> A {
         match self {
             Self::Pc(address) | Self::Return(address) => address,
@@ -74,6 +79,7 @@ impl<A: Copy> CodeAddress<A> {
     }
 
     /// The same kind of place in another way of counting addresses.
+    #[inline]
     pub fn map<B>(self, f: impl FnOnce(A) -> B) -> CodeAddress<B> {
         match self {
             Self::Pc(address) => CodeAddress::Pc(f(address)),
@@ -84,6 +90,7 @@ impl<A: Copy> CodeAddress<A> {
 
 impl CodeAddress<RuntimeAddress> {
     /// An address inside the instruction this is about.
+    #[inline]
     pub fn lookup(self) -> RuntimeAddress {
         match self {
             Self::Pc(address) => address,
@@ -94,6 +101,7 @@ impl CodeAddress<RuntimeAddress> {
 
 impl CodeAddress<FileAddress> {
     /// An address inside the instruction this is about.
+    #[inline]
     pub fn lookup(self) -> FileAddress {
         match self {
             Self::Pc(address) => address,

@@ -1,6 +1,6 @@
 //! A stack as it was walked: frames from the innermost outwards, how each was found, and why the walk ended.
 
-use super::{CodeAddress, FileAddress, ModuleIndex, Register, RuntimeAddress};
+use super::{AnyRegister, CodeAddress, FileAddress, ModuleIndex, RuntimeAddress};
 
 /// Where an instruction lies.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -40,9 +40,10 @@ pub enum FoundBy {
     Cfi,
     /// The frame inside it is a signal trampoline, whose call frame information points into the kernel's saved context.
     SignalFrame,
-    /// As `Cfi`, but a register that the information needs was unknown and was recovered: a place on the stack was
-    /// chosen where a return address behind a call of the frame inside it lies. Frames further out were found from
-    /// there, each in the way that it says.
+    /// A return address behind a call of the frame inside it lies at a place that call frame information alone did not
+    /// tell: a register that it needs was unknown and was recovered, or there is none and the frame's own instructions told
+    /// how deep its stack is, or Go has changed to another stack. Frames further out were found from there, each in the way
+    /// that it says.
     Inferred,
     /// A chain of saved frame pointers, where no call frame information was found.
     FramePointer,
@@ -92,7 +93,7 @@ pub enum WalkEnd {
     /// The word at this address is needed and was not copied.
     MemoryNotCopied(RuntimeAddress),
     /// The call frame information needs a register whose value is unknown.
-    UnknownRegister(Register),
+    UnknownRegister(AnyRegister),
     /// No call frame information covers the address, and no chain of frame pointers goes on from it.
     NoUnwindInfo(RuntimeAddress),
     /// There is call frame information for the address, but it cannot be evaluated.

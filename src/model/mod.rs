@@ -5,10 +5,12 @@
 //! was seen (registers, addresses, module identities, states) and how it was seen; names of functions, source lines and
 //! verdicts are computed when it is viewed and have no place here, but for names that only the process itself could tell.
 
+mod aarch64;
 mod address;
 mod frame;
 mod generated;
 mod ids;
+mod machine;
 mod module;
 mod notice;
 mod registers;
@@ -18,10 +20,12 @@ mod summary;
 mod system_call;
 mod thread;
 
+pub use aarch64::Aarch64Register;
 pub use address::{Bias, CodeAddress, FileAddress, RuntimeAddress};
 pub use frame::{FoundBy, Frame, Gap, Place, Stack, WalkEnd};
 pub use generated::GeneratedCode;
 pub use ids::{BuildId, Pid, ProcessId, StartTime, Tid};
+pub use machine::{AnyRegister, OtherMachine, RegisterName};
 pub use module::{Module, ModuleIndex};
 pub use notice::{Cause, Notice, Reason, Subject};
 pub use registers::{FloatingPoint, Register, RegisterFile, RegisterSet, Registers, SpecialRegister, SpecialRegisters};

@@ -2,9 +2,13 @@
 //!
 //! Sixteen general registers and the instruction pointer are what CFI speaks of, numbered as in the System V ABI
 //! (x86-64 psABI, table "DWARF Register Number Mapping"). The others matter to a reader, not to the unwinder, and live
-//! beside them.
+//! beside them. A register file is one of a set of registers (`RegisterName`); unless another is named, of this one.
+
+use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
+
+use super::RegisterName;
 
 /// A register that CFI can name. The discriminant is its DWARF number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -51,17 +55,6 @@ impl Register {
         Self::Rip,
     ];
 
-    /// The register with this DWARF number, if it is one of the seventeen.
-    pub fn from_dwarf(number: u16) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
-    }
-
-    /// Whether the ABI obliges a function to leave the register as it found it (psABI 3.2.1).
-    pub fn is_callee_saved(self) -> bool {
-        use Register::*;
-        matches!(self, Rbx | Rbp | R12 | R13 | R14 | R15)
-    }
-
     /// The name a debugger gives it.
     pub fn name(self) -> &'static str {
         use Register::*;
@@ -87,60 +80,99 @@ impl Register {
     }
 }
 
+impl RegisterName for Register {
+    type Bits = u32;
+    type Each<T: Copy + Debug> = [T; Self::ALL.len()];
+
+    fn all() -> &'static [Self] {
+        &Self::ALL
+    }
+
+    fn each<T: Copy + Debug>(value: impl FnMut(Self) -> T) -> Self::Each<T> {
+        Self::ALL.map(value)
+    }
+
+    #[inline]
+    fn number(self) -> u8 {
+        self as u8
+    }
+
+    #[inline]
+    fn bit(self) -> u32 {
+        1 << self as u8
+    }
+
+    /// psABI 3.2.1.
+    fn is_callee_saved(self) -> bool {
+        use Register::*;
+        matches!(self, Rbx | Rbp | R12 | R13 | R14 | R15)
+    }
+}
+
 /// Some of the registers that CFI can name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RegisterSet(u32);
+pub struct RegisterSet<R: RegisterName = Register>(R::Bits);
 
-impl RegisterSet {
-    pub fn of(registers: &[Register]) -> Self {
-        Self(registers.iter().fold(0, |set, register| set | 1 << *register as u8))
+impl<R: RegisterName> RegisterSet<R> {
+    pub fn of(registers: &[R]) -> Self {
+        Self(registers.iter().fold(R::Bits::default(), |set, register| set | register.bit()))
     }
 
-    pub fn without(self, register: Register) -> Self {
-        Self(self.0 & !(1 << register as u8))
+    pub fn without(self, register: R) -> Self {
+        Self(self.0 & !register.bit())
     }
 }
 
-/// The seventeen registers CFI speaks of. What was never read, or could not be recovered, stays unknown.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RegisterFile {
-    known: u32,
-    values: [u64; Register::ALL.len()],
+/// The registers CFI speaks of. What was never read, or could not be recovered, stays unknown.
+#[derive(Clone, Copy, Debug)]
+pub struct RegisterFile<R: RegisterName = Register> {
+    known: R::Bits,
+    values: R::Each<u64>,
 }
 
-impl RegisterFile {
+impl<R: RegisterName> Default for RegisterFile<R> {
+    fn default() -> Self {
+        Self { known: R::Bits::default(), values: R::each(|_| 0) }
+    }
+}
+
+impl<R: RegisterName> RegisterFile<R> {
     /// The register's value, or None when it is unknown.
-    pub fn get(&self, register: Register) -> Option<u64> {
-        (self.known & 1 << register as u8 != 0).then(|| self.values[register as usize])
+    #[inline]
+    pub fn get(&self, register: R) -> Option<u64> {
+        (self.known & register.bit() != R::Bits::default()).then(|| self.values.as_ref()[register.index()])
     }
 
-    pub fn set(&mut self, register: Register, value: u64) {
-        self.known |= 1 << register as u8;
-        self.values[register as usize] = value;
+    #[inline]
+    pub fn set(&mut self, register: R, value: u64) {
+        self.known = self.known | register.bit();
+        self.values.as_mut()[register.index()] = value;
     }
 
-    pub fn forget(&mut self, register: Register) {
-        self.known &= !(1 << register as u8);
+    #[inline]
+    pub fn forget(&mut self, register: R) {
+        self.known = self.known & !register.bit();
     }
 
-    pub fn forget_all_but(&mut self, registers: RegisterSet) {
-        self.known &= registers.0;
+    #[inline]
+    pub fn forget_all_but(&mut self, registers: RegisterSet<R>) {
+        self.known = self.known & registers.0;
     }
 
     /// The known registers with their values, in DWARF order.
-    pub fn iter(&self) -> impl Iterator<Item = (Register, u64)> + '_ {
-        Register::ALL.into_iter().filter_map(|register| Some((register, self.get(register)?)))
+    pub fn iter(&self) -> impl Iterator<Item = (R, u64)> + '_ {
+        R::all().iter().filter_map(|register| Some((*register, self.get(*register)?)))
     }
 }
 
 /// What an unknown register was before is of no consequence.
-impl PartialEq for RegisterFile {
+impl<R: RegisterName> PartialEq for RegisterFile<R> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-impl Eq for RegisterFile {}
+impl<R: RegisterName> Eq for RegisterFile<R> {}
 
 /// A register that CFI does not speak of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

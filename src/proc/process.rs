@@ -169,9 +169,14 @@ impl ProcDir {
     /// The first bytes of the program, enough to see which class of ELF it is. None where it cannot be read.
     pub fn executable_head(&self) -> Option<[u8; 5]> {
         let mut head = [0; 5];
-        let owner = self.memory_owner().ok()?;
-        fs::File::open(format!("/proc/{}/task/{owner}/exe", self.pid)).ok()?.read_exact(&mut head).ok()?;
+        fs::File::open(self.executable()?).ok()?.read_exact(&mut head).ok()?;
         Some(head)
+    }
+
+    /// By which path the file can be opened that the process executes, whatever has become of its name.
+    pub fn executable(&self) -> Option<PathBuf> {
+        let owner = self.memory_owner().ok()?;
+        Some(format!("/proc/{}/task/{owner}/exe", self.pid).into())
     }
 
     pub(super) fn status(&self) -> Result<Status, Error> {

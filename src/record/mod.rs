@@ -91,7 +91,8 @@ impl Manner {
     fn order(&self, target: &Target) -> Result<Order, Error> {
         let Self { stop, max_hold, floating_point, memory, .. } = self;
         let memory = wishes::locate(memory, target)?;
-        Ok(Order { stop: *stop, max_hold: *max_hold, floating_point: *floating_point, memory })
+        let is_go = target.is_go();
+        Ok(Order { stop: *stop, max_hold: *max_hold, floating_point: *floating_point, is_go, memory })
     }
 }
 

@@ -43,6 +43,10 @@ impl CodeSpace for AddressSpace<'_> {
         module.range.contains(&address).then_some((ModuleIndex(u32::try_from(index).ok()?), module.bias))
     }
 
+    fn end(&self) -> RuntimeAddress {
+        self.map.iter().next_back().map_or(RuntimeAddress(0), |last| last.range.end)
+    }
+
     fn is_executable(&self, address: RuntimeAddress) -> bool {
         self.map.find(address).is_some_and(|mapping| mapping.executable)
     }

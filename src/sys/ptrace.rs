@@ -266,6 +266,11 @@ impl RawRegisters {
         self.0.fs_base
     }
 
+    /// Where Go's functions keep the current `g` (Go's internal ABI), and everybody else whatever they like.
+    pub fn goroutine(&self) -> u64 {
+        self.0.r14
+    }
+
     /// The number of the system call that the thread entered last and has not returned from to user code; None in user code.
     pub fn system_call_number(&self) -> Option<u32> {
         u32::try_from(self.0.orig_rax.cast_signed()).ok()

@@ -261,6 +261,6 @@ fn sections_of(file: &File, headers: &Headers) -> CfiSections {
     CfiSections::from_image(headers, &FileImage { file, headers })
 }
 
-fn headers_of(file: &File) -> Result<Headers, elf::Error> {
+pub(super) fn headers_of(file: &File) -> Result<Headers, elf::Error> {
     Headers::parse(|offset, buffer| file.read_exact_at(buffer, offset).is_ok())
 }

@@ -28,6 +28,11 @@ pub struct Errands {
 }
 
 impl Errands {
+    /// What comes of looking at a file. None when it does not come.
+    pub fn file<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        self.run(FILE_PATIENCE, look)
+    }
+
     /// What the errand brings; None when it takes too long.
     fn run<T: Send + 'static>(&self, patience: Duration, errand: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (answer, answered) = bounded(1);
@@ -106,7 +111,7 @@ impl Reach {
 
     /// What comes of looking at a file. None when it does not come.
     pub fn file<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        self.errands.run(FILE_PATIENCE, look)
+        self.errands.file(look)
     }
 }
 

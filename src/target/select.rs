@@ -1,8 +1,12 @@
 //! From what the user typed to one live process.
 
 use std::fmt;
+use std::fs::File;
 use std::str::FromStr;
 
+use super::Errands;
+use super::images::FileImage;
+use super::modules::headers_of;
 use crate::model::{Pid, Process, ProcessId, StopMode, ThreadState};
 use crate::proc::{self, ProcDir};
 
@@ -145,6 +149,19 @@ impl Target {
 
     pub fn pid(&self) -> Pid {
         self.directory.pid()
+    }
+
+    /// Whether Go built the program that it executes, as far as that tells.
+    pub fn is_go(&self) -> bool {
+        let Some(path) = self.directory.executable() else {
+            return false;
+        };
+        let look = move || {
+            let file = File::open(path).ok()?;
+            let headers = headers_of(&file).ok()?;
+            Some(headers.is_go(&FileImage { file: &file, headers: &headers }))
+        };
+        Errands::default().file(look).flatten().unwrap_or(false)
     }
 
     /// The error for a process whose every thread the kernel refused to hold.

@@ -5,7 +5,7 @@ use gimli::{EvaluationResult, Location, Piece, Value};
 use super::StackMemory;
 use super::rules::StoredExpression;
 use crate::elf::CfiSections;
-use crate::model::{Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::model::{AnyRegister, RegisterFile, RegisterName, RuntimeAddress, WalkEnd};
 
 /// Steps before an expression is taken for one that never ends; real ones have a dozen.
 pub(super) const MAX_STEPS: u32 = 1000;
@@ -15,7 +15,7 @@ pub(super) const MAX_STEPS: u32 = 1000;
 pub(super) enum Failure {
     Malformed,
     NotCopied(u64),
-    Unknown(Register),
+    Unknown(AnyRegister),
 }
 
 impl Failure {
@@ -29,10 +29,10 @@ impl Failure {
 }
 
 /// Evaluates an expression; the rules of registers begin with the CFA on the stack (DWARF 5, 6.4.2.2).
-pub(super) fn evaluate(
+pub(super) fn evaluate<R: RegisterName>(
     expression: &StoredExpression,
     sections: &CfiSections,
-    registers: &RegisterFile,
+    registers: &RegisterFile<R>,
     stack: StackMemory<'_>,
     initial: Option<u64>,
 ) -> Result<u64, Failure> {
@@ -48,8 +48,8 @@ pub(super) fn evaluate(
         result = match result {
             EvaluationResult::Complete => break,
             EvaluationResult::RequiresRegister { register, .. } => {
-                let register = Register::from_dwarf(register.0).ok_or(Failure::Malformed)?;
-                let value = registers.get(register).ok_or(Failure::Unknown(register))?;
+                let register = R::from_dwarf(register.0).ok_or(Failure::Malformed)?;
+                let value = registers.get(register).ok_or(Failure::Unknown(register.into()))?;
                 evaluation.resume_with_register(Value::Generic(value)).map_err(malformed)?
             }
             EvaluationResult::RequiresMemory { address, size, .. } => {

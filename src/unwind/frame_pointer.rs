@@ -9,7 +9,7 @@ use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress,
 
 pub(super) fn caller(registers: &RegisterFile, stack: StackMemory<'_>, at: RuntimeAddress) -> Result<Caller, WalkEnd> {
     let none = WalkEnd::NoUnwindInfo(at);
-    let sp = registers.get(Register::Rsp).ok_or(WalkEnd::UnknownRegister(Register::Rsp))?;
+    let sp = registers.get(Register::Rsp).ok_or(WalkEnd::UnknownRegister(Register::Rsp.into()))?;
     let fp = registers.get(Register::Rbp).ok_or(none)?;
     if fp < sp || fp % 8 != 0 {
         return Err(none);

@@ -19,6 +19,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    #[inline]
     pub(super) fn new(first: Frame) -> Self {
         let mut frames = Vec::with_capacity(USUAL);
         frames.push(first);
@@ -36,6 +37,7 @@ impl Kept {
     }
 
     /// How many frames were walked so far.
+    #[inline]
     pub(super) fn count(&self) -> u64 {
         self.frames.len() as u64 + self.left_out
     }

@@ -3,17 +3,23 @@
 //! Promises: pure (it reads what it is given, never a process or a file); every frame says how it was found and every
 //! walk why it ended; a register that was not captured is unknown. Where a walk needs it, it is looked for on the stack
 //! (`recover`), and a walk that cannot tell what it was ends there. Where no call frame information covers the code, and behind
-//! what was not copied of a stack, callers are guessed (`scan`, `resume`), and marked as that. All sixteen general
+//! what was not copied of a stack, callers are guessed (`scan`, `resume`), and marked as that. All general
 //! registers are carried from frame to frame, because a caller's CFA may depend on any of them: signal frames restore every one.
 //! Call frame information is hostile input: evaluation is bounded and cannot panic.
 //!
-//! It knows nothing of symbols, and does not follow stack switches into memory that was not copied.
+//! It knows nothing of symbols. Changes of stacks are followed where Go's table tells of them (`switch`), into what was copied
+//! of the other stack.
 
+mod aarch64;
 mod call;
+mod effects;
 mod evaluate;
 mod expression;
 mod frame_pointer;
+mod generated;
+mod instruction;
 mod kept;
+mod machine;
 mod pclntab;
 mod prologue;
 mod quick;
@@ -21,6 +27,8 @@ mod recover;
 mod resume;
 mod rules;
 mod scan;
+mod switch;
+mod x86_64;
 
 use std::collections::HashMap;
 use std::mem;
@@ -32,7 +40,9 @@ use crate::model::{
     Bias, CodeAddress, FileAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack,
     WalkEnd,
 };
+use effects::Effects;
 use kept::Kept;
+use machine::Machine;
 use quick::{Known, Table};
 use recover::Budget;
 use rules::{ModuleRules, NoRow, Row};
@@ -52,6 +62,8 @@ pub trait CodeSpace {
     fn id(&self) -> SpaceId;
     /// The module that this address lies in.
     fn module(&self, address: RuntimeAddress) -> Option<(ModuleIndex, Bias)>;
+    /// Where the highest memory ends: no pointer into this space is larger.
+    fn end(&self) -> RuntimeAddress;
     /// Whether code can be executed there.
     fn is_executable(&self, address: RuntimeAddress) -> bool;
     /// The call frame information of a module.
@@ -92,7 +104,14 @@ impl<'a> StackMemory<'a> {
         (left_out && !bytes.is_empty()).then(|| aligned..start.saturating_add(bytes.len() as u64))
     }
 
+    /// Where the second piece begins.
+    fn other(&self) -> Option<u64> {
+        let [_, (start, bytes)] = self.pieces;
+        (!bytes.is_empty()).then_some(start)
+    }
+
     /// The `N` bytes at this address, if they were copied.
+    #[inline]
     fn read<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
         self.pieces.iter().find_map(|(start, bytes)| {
             let offset = usize::try_from(address.checked_sub(*start)?).ok()?;
@@ -108,59 +127,90 @@ impl<'a> StackMemory<'a> {
         })
     }
 
+    #[inline]
     fn word(&self, address: u64) -> Option<u64> {
         self.read(address).map(u64::from_le_bytes)
     }
 }
 
-/// Walks stacks. Keeps the rules it has worked out, by module, for all targets and samples.
-#[derive(Default)]
-pub struct Unwinder {
+/// Walks stacks of one machine. Keeps the rules it has worked out, by module, for all targets and samples.
+pub struct Unwinder<R: Machine = Register> {
     /// By the address of the sections, which the rules keep alive, so that it is not given out again.
-    modules: HashMap<usize, ModuleRules>,
-    table: Table,
+    modules: HashMap<usize, ModuleRules<R>>,
+    table: Table<R>,
+}
+
+impl<R: Machine> Default for Unwinder<R> {
+    fn default() -> Self {
+        Self { modules: HashMap::new(), table: Table::default() }
+    }
 }
 
 /// The caller of a frame.
 #[derive(Clone, Copy)]
-struct Caller {
-    registers: RegisterFile,
+pub struct Caller<R: Machine = Register> {
+    registers: RegisterFile<R>,
     found: FoundBy,
     code: CodeAddress<RuntimeAddress>,
 }
 
-impl Unwinder {
+impl<R: Machine> Unwinder<R> {
     /// Forgets the rules of modules that nobody but this knows any more.
     pub fn forget_unloaded(&mut self) {
         self.modules.retain(|_, rules| rules.is_loaded());
     }
 
     /// The stack of a thread with these registers.
-    pub fn walk(&mut self, registers: &RegisterFile, stack: StackMemory<'_>, space: &mut dyn CodeSpace) -> Stack {
+    pub fn walk(&mut self, registers: &RegisterFile<R>, stack: StackMemory<'_>, space: &mut dyn CodeSpace) -> Stack {
         let id = space.id();
-        Walk { unwinder: self, stack, space, id, budget: Budget::default() }.run(registers)
+        let pointers = R::pointers(space);
+        let mut walk = Walk {
+            unwinder: self,
+            stack,
+            space,
+            id,
+            pointers,
+            budget: Budget::default(),
+            left: None,
+            followed: Followed::default(),
+        };
+        walk.run(registers)
     }
 }
 
 /// One walk up a stack.
-struct Walk<'a> {
-    unwinder: &'a mut Unwinder,
+pub struct Walk<'a, R: Machine = Register> {
+    unwinder: &'a mut Unwinder<R>,
     stack: StackMemory<'a>,
     space: &'a mut dyn CodeSpace,
     id: SpaceId,
+    pointers: R::Pointers,
     budget: Budget,
+    /// The stack pointer of the last frame from which Go changed to the stack that the walk is on.
+    left: Option<u64>,
+    followed: Followed,
+}
+
+/// What the instructions of functions have told in this walk: recursions ask for the same again and again.
+#[derive(Default)]
+struct Followed {
+    /// By the beginning of a function and an address in it.
+    functions: HashMap<(RuntimeAddress, RuntimeAddress), Option<Effects>>,
+    /// By an address in generated code: None if nobody knows whose it is, and what has been done to the stack, if that can be
+    /// told.
+    java: HashMap<RuntimeAddress, Option<Option<Effects>>>,
 }
 
 /// The rules in force at an address, with what they refer to.
-struct Rules {
-    row: Arc<Row>,
+struct Rules<R: Machine = Register> {
+    row: Arc<Row<R>>,
     sections: Arc<CfiSections>,
     bias: Bias,
 }
 
-impl Walk<'_> {
-    fn run(&mut self, registers: &RegisterFile) -> Stack {
-        let Some(pc) = registers.get(Register::Rip) else {
+impl<R: Machine> Walk<'_, R> {
+    fn run(&mut self, registers: &RegisterFile<R>) -> Stack {
+        let Some(pc) = registers.get(R::PC) else {
             return Stack { frames: Vec::new(), gap: None, end: WalkEnd::NotCaptured };
         };
         let mut registers = *registers;
@@ -176,11 +226,12 @@ impl Walk<'_> {
         let end = loop {
             if let Some(from) = known {
                 let table = &self.unwinder.table;
-                let here = table.walk(self.id, &from, &mut code, &mut registers, &self.stack, &mut frames);
+                let here =
+                    table.walk((self.id, self.pointers), &from, &mut code, &mut registers, &self.stack, &mut frames);
                 if here.is_root() {
                     break WalkEnd::Root;
                 }
-                if let Some(caller) = here.caller(&registers, &self.stack)
+                if let Some(caller) = here.caller(&registers, &self.stack, self.pointers)
                     && let Some(outer) = self.known(caller.code().lookup())
                     && frames.count() < MAX_FRAMES
                 {
@@ -198,7 +249,7 @@ impl Walk<'_> {
             let mut caller = self.caller(code, &registers);
             if let Err(WalkEnd::MemoryNotCopied(missing)) = caller
                 && !mem::replace(&mut resumed, true)
-                && let Some((behind, bytes)) = self.behind_the_hole(missing)
+                && let Some((behind, bytes)) = R::behind_the_hole(self, missing)
             {
                 frames.skip(bytes);
                 caller = Ok(behind);
@@ -226,7 +277,7 @@ impl Walk<'_> {
     }
 
     /// What the table has of an address, or has from now on. None if no module has code there.
-    fn known(&mut self, at: RuntimeAddress) -> Option<Known> {
+    fn known(&mut self, at: RuntimeAddress) -> Option<Known<R>> {
         if let Some(known) = self.unwinder.table.find(self.id, at) {
             return Some(*known);
         }
@@ -240,10 +291,13 @@ impl Walk<'_> {
     }
 
     /// The caller of a frame, if need be by recovering a register.
-    fn caller(&mut self, code: CodeAddress<RuntimeAddress>, registers: &RegisterFile) -> Result<Caller, WalkEnd> {
+    fn caller(&mut self, code: CodeAddress<RuntimeAddress>, registers: &RegisterFile<R>) -> Result<Caller<R>, WalkEnd> {
         let caller = match self.known_caller(code, registers) {
             Err(WalkEnd::UnknownRegister(register)) => {
-                self.recovered_caller(code, registers, register).ok_or(WalkEnd::UnknownRegister(register))
+                let recovered = R::try_from(register)
+                    .ok()
+                    .and_then(|register| R::recovered_caller(self, code, registers, register));
+                recovered.ok_or(WalkEnd::UnknownRegister(register))
             }
             known => known,
         }?;
@@ -251,30 +305,38 @@ impl Walk<'_> {
     }
 
     /// The caller of a frame by what is known.
-    fn known_caller(&mut self, code: CodeAddress<RuntimeAddress>, registers: &RegisterFile) -> Result<Caller, WalkEnd> {
+    fn known_caller(
+        &mut self,
+        code: CodeAddress<RuntimeAddress>,
+        registers: &RegisterFile<R>,
+    ) -> Result<Caller<R>, WalkEnd> {
         let at = code.lookup();
         let caller = match self.rules(at) {
             Ok(rules) => {
                 self.budget.effort.spend(rules.row.steps()).ok_or(WalkEnd::TooManyFrames)?;
-                evaluate::caller(&rules.row, &rules.sections, registers, self.stack, at)?
+                evaluate::caller(&rules.row, &rules.sections, registers, self.stack, self.pointers, at)?
             }
             Err(NoRow::TooLong) => return Err(WalkEnd::TooManyFrames),
             Err(NoRow::Bad) => return Err(WalkEnd::BadUnwindInfo(at)),
-            Err(NoRow::Elsewhere) => return Err(WalkEnd::NoUnwindInfo(at)),
+            // It lies wherever the other stack does.
+            Err(NoRow::Elsewhere(function)) => return R::caller_on_other_stack(self, at, function, registers),
             Err(NoRow::None) if !self.space.is_executable(at) => {
-                called_through_bad_pointer(code, registers, self.stack)?
+                let CodeAddress::Pc(pc) = code else {
+                    return Err(WalkEnd::NoUnwindInfo(code.exact()));
+                };
+                R::called_through_bad_pointer(pc, registers, self.stack)?
             }
             Err(NoRow::None) if matches!(code, CodeAddress::Pc(pc) if self.is_trampoline(pc)) => evaluate::caller(
-                &Row::signal_return(FileAddress(0)..FileAddress(0)),
+                &R::signal_return(FileAddress(0)..FileAddress(0)),
                 &CfiSections::default(),
                 registers,
                 self.stack,
+                self.pointers,
                 at,
             )?,
-            // Generated code keeps frame pointers where it keeps anything; what lies in a file may use rbp for whatever it likes.
-            Err(NoRow::None) if self.space.module(at).is_none() => frame_pointer::caller(registers, self.stack, at)?,
-            Err(NoRow::None) => self.caller_without_cfi(code, registers).or_else(|end| match end {
-                WalkEnd::NoUnwindInfo(_) => frame_pointer::caller(registers, self.stack, at),
+            Err(NoRow::None) if self.space.module(at).is_none() => R::caller_of_generated_code(self, code, registers)?,
+            Err(NoRow::None) => R::caller_without_cfi(self, code, registers).or_else(|end| match end {
+                WalkEnd::NoUnwindInfo(_) => R::caller_by_frame_pointer(self, code, registers),
                 end => Err(end),
             })?,
         };
@@ -282,7 +344,7 @@ impl Walk<'_> {
     }
 
     /// The rules at an address inside the instruction in question.
-    fn rules(&mut self, at: RuntimeAddress) -> Result<Rules, NoRow> {
+    fn rules(&mut self, at: RuntimeAddress) -> Result<Rules<R>, NoRow> {
         let (module, bias) = self.space.module(at).ok_or(NoRow::None)?;
         let sections = self.space.cfi(module);
         let rules = self
@@ -294,7 +356,12 @@ impl Walk<'_> {
     }
 
     /// A caller that cannot be one ends the walk, with the reason.
-    fn check(&self, caller: Caller, at: CodeAddress<RuntimeAddress>, callee: &RegisterFile) -> Result<Caller, WalkEnd> {
+    fn check(
+        &mut self,
+        caller: Caller<R>,
+        at: CodeAddress<RuntimeAddress>,
+        callee: &RegisterFile<R>,
+    ) -> Result<Caller<R>, WalkEnd> {
         let CodeAddress::Return(address) = caller.code else {
             // What a signal interrupted may be a call through a bad pointer, a null one too, and may have run on another
             // stack: nothing can be demanded of it.
@@ -303,14 +370,17 @@ impl Walk<'_> {
         if address.0 == 0 {
             return Err(WalkEnd::Root);
         }
-        if !self.space.is_executable(caller.code.lookup()) {
+        // A signal's trampoline has nothing before it that could have called it; it may begin a page.
+        let is_code = self.space.is_executable(caller.code.lookup())
+            || self.space.is_executable(address) && self.is_trampoline(address);
+        if !is_code {
             return Err(match caller.found {
-                FoundBy::Guess => WalkEnd::NoUnwindInfo(RuntimeAddress(callee.get(Register::Rip).unwrap_or(0))),
+                FoundBy::Guess => WalkEnd::NoUnwindInfo(RuntimeAddress(callee.get(R::PC).unwrap_or(0))),
                 _ => WalkEnd::BadReturnAddress(address),
             });
         }
-        match (callee.get(Register::Rsp), caller.registers.get(Register::Rsp)) {
-            // A function that has taken its return address off the stack (vfork keeps it in a register) leaves none of it.
+        match (callee.get(R::SP), caller.registers.get(R::SP)) {
+            // A function whose return address is in a register (vfork takes it off the stack) may have nothing on the stack.
             (Some(inner), Some(outer)) if outer == inner && matches!(at, CodeAddress::Pc(_)) => Ok(caller),
             (Some(inner), Some(outer)) if outer <= inner => Err(WalkEnd::NoProgress),
             _ => Ok(caller),
@@ -324,22 +394,4 @@ fn frame(code: CodeAddress<RuntimeAddress>, found: FoundBy, space: &dyn CodeSpac
         None => Place::Outside(code.exact()),
     };
     Frame { code: code.map(|_| place), found }
-}
-
-/// The instruction pointer of an innermost frame points at no code: somebody called through a bad pointer, and the call
-/// has just pushed its return address. An outer frame has no such excuse.
-fn called_through_bad_pointer(
-    code: CodeAddress<RuntimeAddress>,
-    registers: &RegisterFile,
-    stack: StackMemory<'_>,
-) -> Result<Caller, WalkEnd> {
-    let CodeAddress::Pc(pc) = code else {
-        return Err(WalkEnd::NoUnwindInfo(code.exact()));
-    };
-    let sp = registers.get(Register::Rsp).ok_or(WalkEnd::UnknownRegister(Register::Rsp))?;
-    let target = stack.word(sp).filter(|&target| target != 0).ok_or(WalkEnd::NoUnwindInfo(pc))?;
-    let mut registers = *registers;
-    registers.set(Register::Rsp, sp.wrapping_add(8));
-    registers.set(Register::Rip, target);
-    Ok(Caller { registers, found: FoundBy::Guess, code: CodeAddress::Return(RuntimeAddress(target)) })
 }

@@ -4,6 +4,7 @@
 //! change to another stack, about which call frame information of Go's says nothing. Go's functions keep no register for
 //! their callers but rbp; frames of C below them (a callback's) get nothing else.
 
+use super::machine::Machine;
 use super::rules::{Cfa, Effort, NoRow, Row, Rule};
 use crate::elf::{GoFunction, Pclntab};
 use crate::model::{FileAddress, Register};
@@ -12,6 +13,8 @@ use crate::model::{FileAddress, Register};
 const OUTERMOST: [&str; 3] = ["runtime.goexit", "runtime.mstart", "runtime.rt0_go"];
 /// It leaves its goroutine's stack for good and pushes a word onto the scheduler's: what it calls then has no other caller.
 const LEAVES: &str = "runtime.mcall";
+/// Functions that go on on another stack. Before Go 1.17 and since Go 1.26 they are not marked as that.
+const SWITCHES: [&str; 3] = ["runtime.asmcgocall", "runtime.systemstack", "runtime.cgocallback"];
 /// Marked as one though a signal's handler returns from it, to the trampoline.
 const HANDLER: &str = "runtime.sigtramp";
 /// What a signal's handler returns to; the second since Go 1.21.
@@ -25,7 +28,7 @@ pub(super) fn row(table: &Pclntab<'_>, address: FileAddress, effort: &mut Effort
     if let Some(next) = table.function(address.offset(1))
         && is_one_of(&next, &TRAMPOLINES)
     {
-        return Some(Ok(Row::signal_return(next.range.clone())));
+        return Some(Ok(Register::signal_return(next.range.clone())));
     }
     let function = table.function(address)?;
     if is_one_of(&function, &OUTERMOST) || function.is_outermost() && !is_one_of(&function, &[HANDLER]) {
@@ -40,8 +43,8 @@ pub(super) fn row(table: &Pclntab<'_>, address: FileAddress, effort: &mut Effort
     if is_one_of(&function, &[LEAVES]) && depth.is_some_and(|depth| depth.bytes > 0) {
         return Some(Ok(plain(&function, 0, Rule::Undefined, Rule::Undefined)));
     }
-    if function.switches_stacks() {
-        return Some(Err(NoRow::Elsewhere));
+    if function.switches_stacks() || is_one_of(&function, &SWITCHES) {
+        return Some(Err(NoRow::Elsewhere(function.range.start)));
     }
     let depth = depth?;
     let Ok(bytes) = i64::try_from(depth.bytes) else {
@@ -67,5 +70,6 @@ fn plain(function: &GoFunction<'_>, depth: i64, return_address: Rule, frame_poin
     rules[Register::Rbp as usize] = frame_pointer;
     rules[Register::Rip as usize] = return_address;
     let cfa = Cfa::Offset(Register::Rsp, depth.saturating_add(8));
-    Row { cfa, rules, return_address: Register::Rip, signal_frame: false, function: function.range.clone() }
+    let function = function.range.clone();
+    Row { cfa, rules, return_address: Register::Rip, signing: (), signal_frame: false, function }
 }

@@ -1,35 +1,31 @@
 //! The step that nearly every frame takes, kept by run-time address: one look into a table finds the frame's place and its
 //! rules, and a handful of loads its caller.
 //!
-//! In compilers' code the CFA is a register plus a constant, the return address lies right below it and the registers that
-//! are kept for the caller lie below that. Such a row is folded into a few words here. Whatever else there is (expressions,
+//! In compilers' code the CFA is a register plus a constant, and the return address and the registers that are kept for the
+//! caller lie below it. Such a row is folded into a few words here. Whatever else there is (expressions,
 //! signal frames, registers in other registers, memory that was not copied, a caller that cannot be one) is not decided
 //! here: `caller` returns None, and the general way is taken, which tells why a walk ends.
 
 use super::kept::Kept;
+use super::machine::Machine;
 use super::rules::{Cfa, Row, Rule};
 use super::{SpaceId, StackMemory};
-use crate::model::{
-    Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RegisterSet, RuntimeAddress,
-};
+use crate::model::{Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, RegisterFile, RegisterSet, RuntimeAddress};
 
-/// The registers that are kept for the caller (psABI 3.2.1).
-pub(super) const KEPT: [Register; 6] =
-    [Register::Rbx, Register::Rbp, Register::R12, Register::R13, Register::R14, Register::R15];
 /// Places in the table: half a mebibyte. Threads that run meet more addresses than threads that wait.
 const PLACES: usize = 1 << 13;
 
 /// What is known of one address of code.
 #[derive(Clone, Copy)]
-pub(super) struct Known {
+pub(super) struct Known<R: Machine> {
     module: ModuleIndex,
     bias: Bias,
-    way: Way,
+    way: Way<R>,
 }
 
 #[derive(Clone, Copy)]
-enum Way {
-    Usual(Step),
+enum Way<R: Machine> {
+    Usual(Step<R>),
     /// Nothing called this.
     Root,
     /// It has to be looked at in the general way each time.
@@ -38,42 +34,44 @@ enum Way {
 
 /// How to get from a frame to its caller.
 #[derive(Clone, Copy)]
-struct Step {
-    base: Register,
+struct Step<R: Machine> {
+    base: R,
     offset: i32,
     /// Those of `KEPT` that are not unknown in the caller.
-    kept: RegisterSet,
+    kept: RegisterSet<R>,
     /// One bit for each of `KEPT` that lies on the stack, and where, from the CFA.
-    saved: u8,
-    slots: [i16; KEPT.len()],
+    saved: u16,
+    slots: R::Slots,
+    return_slot: R::ReturnSlot,
+    signing: R::Signing,
 }
 
-impl Step {
+impl<R: Machine> Step<R> {
     /// What a row comes to, if it is of the usual kind.
-    fn fold(row: &Row) -> Option<Self> {
+    fn fold(row: &Row<R>) -> Option<Self> {
         let Cfa::Offset(base, offset) = row.cfa else {
             return None;
         };
-        if row.signal_frame || row.return_address != Register::Rip {
+        if row.signal_frame {
             return None;
         }
         let mut step = Self {
             base,
             offset: i32::try_from(offset).ok()?,
-            kept: RegisterSet::of(&KEPT),
+            kept: RegisterSet::of(R::KEPT),
             saved: 0,
-            slots: [0; KEPT.len()],
+            slots: R::Slots::default(),
+            return_slot: R::return_slot(row)?,
+            signing: row.signing,
         };
-        for register in Register::ALL {
-            let kept = KEPT.iter().position(|kept| *kept == register);
-            match (row.rules[register as usize], kept) {
-                (Rule::Offset(-8), None) if register == Register::Rip => {}
-                (_, None) if register == Register::Rip => return None,
+        for &register in R::all().iter().filter(|register| **register != row.return_address) {
+            let kept = R::KEPT.iter().position(|kept| *kept == register);
+            match (row.rule(register), kept) {
                 (Rule::Unspecified, _) | (Rule::Same, Some(_)) | (Rule::Undefined, None) => {}
                 (Rule::Undefined, Some(_)) => step.kept = step.kept.without(register),
                 (Rule::Offset(offset), Some(index)) => {
                     step.saved |= 1 << index;
-                    step.slots[index] = i16::try_from(offset).ok()?;
+                    step.slots.as_mut()[index] = i16::try_from(offset).ok()?;
                 }
                 _ => return None,
             }
@@ -82,9 +80,9 @@ impl Step {
     }
 }
 
-impl Known {
+impl<R: Machine> Known<R> {
     /// What the rules of an address come to, which lies in executable memory.
-    pub(super) fn new(module: ModuleIndex, bias: Bias, row: &Row) -> Self {
+    pub(super) fn new(module: ModuleIndex, bias: Bias, row: &Row<R>) -> Self {
         let way = match row.is_root() {
             true => Way::Root,
             false => Step::fold(row).map_or(Way::General, Way::Usual),
@@ -92,10 +90,12 @@ impl Known {
         Self { module, bias, way }
     }
 
+    #[inline]
     pub(super) fn is_root(&self) -> bool {
         matches!(self.way, Way::Root)
     }
 
+    #[inline]
     pub(super) fn frame(&self, code: CodeAddress<RuntimeAddress>, found: FoundBy) -> Frame {
         let place = |address| Place::InModule { module: self.module, address: self.bias.to_file(address) };
         Frame { code: code.map(place), found }
@@ -103,68 +103,75 @@ impl Known {
 
     /// The caller, unless that needs a closer look.
     #[inline]
-    pub(super) fn caller(&self, registers: &RegisterFile, stack: &StackMemory<'_>) -> Option<UsualCaller<'_>> {
+    pub(super) fn caller(
+        &self,
+        registers: &RegisterFile<R>,
+        stack: &StackMemory<'_>,
+        pointers: R::Pointers,
+    ) -> Option<UsualCaller<'_, R>> {
         let Way::Usual(step) = &self.way else {
             return None;
         };
         let cfa = registers.get(step.base)?.wrapping_add_signed(step.offset.into());
-        let target = stack.word(cfa.wrapping_sub(8))?;
-        (target != 0 && cfa > registers.get(Register::Rsp)?).then_some(UsualCaller { step, cfa, target })
+        let stored = stack.word(cfa.wrapping_add_signed(R::return_offset(step.return_slot)))?;
+        let target = R::address(stored, step.signing, pointers);
+        (target != 0 && cfa > registers.get(R::SP)?).then_some(UsualCaller { step, cfa, target })
     }
 }
 
 /// A caller that was found, before anything is changed.
-pub(super) struct UsualCaller<'a> {
-    step: &'a Step,
+pub(super) struct UsualCaller<'a, R: Machine> {
+    step: &'a Step<R>,
     cfa: u64,
     target: u64,
 }
 
-impl UsualCaller<'_> {
+impl<R: Machine> UsualCaller<'_, R> {
+    #[inline]
     pub(super) fn code(&self) -> CodeAddress<RuntimeAddress> {
         CodeAddress::Return(RuntimeAddress(self.target))
     }
 
     /// Makes the frame's registers its caller's.
     #[inline]
-    pub(super) fn restore(self, registers: &mut RegisterFile, stack: &StackMemory<'_>) {
+    pub(super) fn restore(self, registers: &mut RegisterFile<R>, stack: &StackMemory<'_>) {
         registers.forget_all_but(self.step.kept);
-        let mut saved = self.step.saved;
+        let mut saved = u32::from(self.step.saved);
         while saved != 0 {
             let index = saved.trailing_zeros() as usize;
             saved &= saved - 1;
-            match stack.word(self.cfa.wrapping_add_signed(self.step.slots[index].into())) {
-                Some(value) => registers.set(KEPT[index], value),
-                None => registers.forget(KEPT[index]),
+            match stack.word(self.cfa.wrapping_add_signed(self.step.slots.as_ref()[index].into())) {
+                Some(value) => registers.set(R::KEPT[index], value),
+                None => registers.forget(R::KEPT[index]),
             }
         }
-        registers.set(Register::Rsp, self.cfa);
-        registers.set(Register::Rip, self.target);
+        registers.set(R::SP, self.cfa);
+        registers.set(R::PC, self.target);
     }
 }
 
 /// A table of addresses. One that falls on the place of another takes it.
-pub(super) struct Table {
-    places: Box<[Option<Entry>]>,
+pub(super) struct Table<R: Machine> {
+    places: Box<[Option<Entry<R>>]>,
 }
 
 #[derive(Clone, Copy)]
-struct Entry {
+struct Entry<R: Machine> {
     space: SpaceId,
     at: RuntimeAddress,
-    known: Known,
+    known: Known<R>,
 }
 
-impl Default for Table {
+impl<R: Machine> Default for Table<R> {
     fn default() -> Self {
         Self { places: vec![None; PLACES].into() }
     }
 }
 
-impl Table {
+impl<R: Machine> Table<R> {
     /// What is known of an address.
     #[inline]
-    pub(super) fn find(&self, space: SpaceId, at: RuntimeAddress) -> Option<&Known> {
+    pub(super) fn find(&self, space: SpaceId, at: RuntimeAddress) -> Option<&Known<R>> {
         let entry = self.places[place(space, at)].as_ref()?;
         (entry.at == at && entry.space == space).then_some(&entry.known)
     }
@@ -174,16 +181,16 @@ impl Table {
     #[inline]
     pub(super) fn walk(
         &self,
-        space: SpaceId,
-        from: &Known,
+        (space, pointers): (SpaceId, R::Pointers),
+        from: &Known<R>,
         code: &mut CodeAddress<RuntimeAddress>,
-        registers: &mut RegisterFile,
+        registers: &mut RegisterFile<R>,
         stack: &StackMemory<'_>,
         frames: &mut Kept,
-    ) -> Known {
+    ) -> Known<R> {
         let mut here = from;
         // Each frame lies further up the stack than the last: it ends.
-        while let Some(caller) = here.caller(registers, stack) {
+        while let Some(caller) = here.caller(registers, stack, pointers) {
             let Some(outer) = self.find(space, caller.code().lookup()) else {
                 break;
             };
@@ -195,12 +202,13 @@ impl Table {
         *here
     }
 
-    pub(super) fn insert(&mut self, space: SpaceId, at: RuntimeAddress, known: Known) {
+    pub(super) fn insert(&mut self, space: SpaceId, at: RuntimeAddress, known: Known<R>) {
         self.places[place(space, at)] = Some(Entry { space, at, known });
     }
 }
 
 /// Fibonacci hashing: the upper bits of a product with 2^64 divided by the golden ratio.
+#[inline]
 fn place(space: SpaceId, at: RuntimeAddress) -> usize {
     let mixed = (at.0 ^ space.0.rotate_left(48)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> (u64::BITS - PLACES.trailing_zeros())) as usize

@@ -27,9 +27,10 @@
 use std::ops::Range;
 
 use super::call::{self, Stub};
+use super::machine::Machine;
 use super::rules::Effort;
 use super::{Caller, Rules, Walk, evaluate, prologue};
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterName, RuntimeAddress, WalkEnd};
 
 /// A trial that has found so many frames has proved itself: a deep recursion need not be walked to its end.
 const LONG_ENOUGH: usize = 256;
@@ -46,6 +47,10 @@ pub(super) struct Budget {
     words: usize,
     /// Looks at code.
     looks: usize,
+    /// The same where there is no call frame information.
+    sights: usize,
+    /// Functions to follow the instructions of.
+    pub(super) functions: usize,
     /// Frames in trials.
     frames: usize,
     /// Trials that are being made.
@@ -56,11 +61,19 @@ pub(super) struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { words: 1 << 13, looks: 1 << 10, frames: 1 << 14, depth: 0, effort: Effort::default() }
+        Self {
+            words: 1 << 13,
+            looks: 1 << 10,
+            sights: 1 << 14,
+            functions: 1 << 11,
+            frames: 1 << 14,
+            depth: 0,
+            effort: Effort::default(),
+        }
     }
 }
 
-fn take(left: &mut usize) -> Option<()> {
+pub(super) fn take(left: &mut usize) -> Option<()> {
     *left = left.checked_sub(1)?;
     Some(())
 }
@@ -154,7 +167,7 @@ impl Walk<'_> {
     /// The caller with a supposed register, if it can be one.
     fn supposed_caller(&mut self, rules: &Rules, supposed: &RegisterFile, at: RuntimeAddress) -> Option<Caller> {
         self.budget.effort.spend(rules.row.steps())?;
-        let caller = evaluate::caller(&rules.row, &rules.sections, supposed, self.stack, at).ok()?;
+        let caller = evaluate::caller(&rules.row, &rules.sections, supposed, self.stack, (), at).ok()?;
         // A frame whose place depends on a register has something on the stack: it is held to that of an outer one.
         let caller = self.check(caller, CodeAddress::Return(at), supposed).ok()?;
         let is_call = matches!(caller.code, CodeAddress::Return(_));
@@ -164,6 +177,7 @@ impl Walk<'_> {
     /// The stack pointers of the frames on the way from this caller to the outermost one, if a walk gets there.
     pub(super) fn way_to_the_root(&mut self, caller: &Caller) -> Option<Vec<u64>> {
         self.budget.depth += 1;
+        let left = self.left;
         let mut caller = *caller;
         let mut passed = Vec::new();
         let leads = loop {
@@ -180,6 +194,7 @@ impl Walk<'_> {
             passed.extend(caller.registers.get(Register::Rsp));
         };
         self.budget.depth -= 1;
+        self.left = left;
         leads.then_some(passed)
     }
 
@@ -209,7 +224,7 @@ impl Walk<'_> {
     pub(super) fn behind_stubs(&mut self, mut target: RuntimeAddress) -> RuntimeAddress {
         for _ in 0..MOST_STUBS {
             let mut code = [0; call::STUB];
-            let length = self.look(target, &mut code).unwrap_or(0);
+            let length = self.see(target, &mut code).unwrap_or(0);
             let next = match call::stub(target, &code[..length]) {
                 Some(Stub::To(to)) => Some(to),
                 Some(Stub::Through(slot)) => self.slot(slot),
@@ -254,6 +269,14 @@ impl Walk<'_> {
     fn slot(&mut self, at: RuntimeAddress) -> Option<RuntimeAddress> {
         let mut word = [0; 8];
         (self.look(at, &mut word)? == word.len()).then_some(RuntimeAddress(u64::from_le_bytes(word)))
+    }
+}
+
+impl<R: Machine> Walk<'_, R> {
+    /// The same as `look`, where there is no call frame information.
+    pub(super) fn see(&mut self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
+        take(&mut self.budget.sights)?;
+        Some(self.space.read(at, buffer).min(buffer.len()))
     }
 
     pub(super) fn look(&mut self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {

@@ -57,12 +57,15 @@ impl Walk<'_> {
     }
 
     fn leads_to_the_root(&mut self, mut caller: Caller) -> bool {
-        for passed in 0..LONG_ENOUGH {
-            match self.known_caller(caller.code, &caller.registers) {
-                Ok(outer) => caller = outer,
-                Err(end) => return end == WalkEnd::Root && passed >= LEAST,
+        let left = self.left;
+        let end = (0..LONG_ENOUGH).find_map(|passed| match self.known_caller(caller.code, &caller.registers) {
+            Ok(outer) => {
+                caller = outer;
+                None
             }
-        }
-        true
+            Err(end) => Some(end == WalkEnd::Root && passed >= LEAST),
+        });
+        self.left = left;
+        end.unwrap_or(true)
     }
 }

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use gimli::{
     BaseAddresses, CfaRule, CieOrFde, CommonInformationEntry, DebugFrame, EhFrame, EhFrameHdr, Encoding, EndianSlice,
     FrameDescriptionEntry, LittleEndian, RegisterRule, UnwindContext, UnwindExpression, UnwindOffset, UnwindSection,
-    UnwindTableRow,
+    UnwindTableRow, Vendor,
 };
 
-use super::{expression, pclntab};
+use super::expression;
+use super::machine::Machine;
 use crate::elf::{CfiSections, Section};
 use crate::model::{FileAddress, Register};
 
@@ -31,7 +32,7 @@ const MAX_FUNCTIONS: usize = 1 << 22;
 const MAX_AUGMENTATION: usize = 32;
 
 /// What may still be spent on rules in one walk: bytes of call frame information, and steps of expressions.
-pub(super) struct Effort(usize);
+pub struct Effort(usize);
 
 impl Default for Effort {
     fn default() -> Self {
@@ -56,7 +57,7 @@ enum SectionKind {
 
 /// A DWARF expression, by where its bytes are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct StoredExpression {
+pub struct StoredExpression {
     section: SectionKind,
     place: UnwindExpression<usize>,
     pub(super) encoding: Encoding,
@@ -66,29 +67,29 @@ impl StoredExpression {
     /// The expression's bytes.
     pub(super) fn bytes<'a>(&self, sections: &'a CfiSections) -> Option<gimli::Expression<Bytes<'a>>> {
         match self.section {
-            SectionKind::EhFrame => self.place.get(&eh_frame(sections.eh_frame.as_ref()?)).ok(),
-            SectionKind::DebugFrame => self.place.get(&debug_frame(sections.debug_frame()?)).ok(),
+            SectionKind::EhFrame => self.place.get(&eh_frame(sections.eh_frame.as_ref()?, Vendor::Default)).ok(),
+            SectionKind::DebugFrame => self.place.get(&debug_frame(sections.debug_frame()?, Vendor::Default)).ok(),
         }
     }
 }
 
 /// How the canonical frame address is computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Cfa {
-    Offset(Register, i64),
+pub enum Cfa<R = Register> {
+    Offset(R, i64),
     Expression(StoredExpression),
 }
 
 /// How the caller's value of one register is recovered (DWARF 5, 6.4.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Rule {
+pub enum Rule<R = Register> {
     /// Nothing is said: what the ABI says of the register holds.
     Unspecified,
     Undefined,
     Same,
     Offset(i64),
     ValOffset(i64),
-    Register(Register),
+    Register(R),
     Expression(StoredExpression),
     ValExpression(StoredExpression),
     Constant(u64),
@@ -97,53 +98,59 @@ pub(super) enum Rule {
 }
 
 /// The rules in force at one address.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Row {
-    pub(super) cfa: Cfa,
+#[derive(Clone, Debug)]
+pub struct Row<R: Machine = Register> {
+    pub(super) cfa: Cfa<R>,
     /// By DWARF number.
-    pub(super) rules: [Rule; Register::ALL.len()],
-    pub(super) return_address: Register,
+    pub(super) rules: R::Each<Rule<R>>,
+    pub(super) return_address: R,
+    pub(super) signing: R::Signing,
     pub(super) signal_frame: bool,
     /// The code that the entry is for: a function, or a part of one that was moved away from it.
     pub(super) function: Range<FileAddress>,
 }
 
-impl Row {
-    /// The rules of code that a signal's handler has returned to. The kernel's saved context begins where the stack pointer
-    /// points (`struct ucontext` of asm/ucontext.h): 40 bytes, and then the registers.
-    pub(super) fn signal_return(function: Range<FileAddress>) -> Self {
-        use Register::{R8, R9, R10, R11, R12, R13, R14, R15, Rax, Rbp, Rbx, Rcx, Rdi, Rdx, Rip, Rsi, Rsp};
-        const SAVED: [Register; 17] =
-            [R8, R9, R10, R11, R12, R13, R14, R15, Rdi, Rsi, Rbp, Rbx, Rdx, Rax, Rcx, Rsp, Rip];
-        let mut rules = [Rule::Undefined; Register::ALL.len()];
-        for (register, place) in SAVED.into_iter().zip((40..).step_by(8)) {
-            rules[register as usize] = Rule::Offset(place);
-        }
-        let cfa = Cfa::Offset(Rsp, 0);
-        Self { cfa, rules, return_address: Rip, signal_frame: true, function }
+impl<R: Machine> Row<R> {
+    /// The rules of code that a signal's handler has returned to, where the kernel's saved context has these registers one
+    /// after the other, so far from the stack pointer.
+    pub(super) fn of_signal_frame(
+        (sp, offset): (R, i64),
+        saved: &[R],
+        function: Range<FileAddress>,
+        signing: R::Signing,
+    ) -> Self {
+        let place = |wanted: R| saved.iter().zip((offset..).step_by(8)).find(|(register, _)| **register == wanted);
+        let rules = R::each(|register| place(register).map_or(Rule::Undefined, |(_, place)| Rule::Offset(place)));
+        Self { cfa: Cfa::Offset(sp, 0), rules, return_address: R::PC, signing, signal_frame: true, function }
+    }
+
+    pub(super) fn rule(&self, register: R) -> Rule<R> {
+        self.rules.as_ref()[register.index()]
     }
 
     /// How many steps it may take to apply it, beyond a few.
     pub(super) fn steps(&self) -> usize {
-        let of_rules = self.rules.iter().filter(|rule| matches!(rule, Rule::Expression(_) | Rule::ValExpression(_)));
+        let of_rules =
+            self.rules.as_ref().iter().filter(|rule| matches!(rule, Rule::Expression(_) | Rule::ValExpression(_)));
         (of_rules.count() + usize::from(matches!(self.cfa, Cfa::Expression(_)))) * expression::MAX_STEPS as usize
     }
 
     /// Whether it says that nothing called this code.
     pub(super) fn is_root(&self) -> bool {
-        self.rules[self.return_address as usize] == Rule::Undefined
+        self.rule(self.return_address) == Rule::Undefined
     }
 }
 
 /// Why there are no rules for an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum NoRow {
+pub enum NoRow {
     /// No function there has call frame information.
     None,
     /// There is some, and it is malformed.
     Bad,
-    /// The function has changed to another stack, and what called it may be on the first: nothing tells where.
-    Elsewhere,
+    /// The function, which begins there, has changed to another stack, and what called it may be on the first: nothing
+    /// tells where.
+    Elsewhere(FileAddress),
     /// To find out would take more than may be spent.
     TooLong,
 }
@@ -152,16 +159,16 @@ pub(super) enum NoRow {
 type Index = Vec<(Range<u64>, usize)>;
 
 /// The rules of one module.
-pub(super) struct ModuleRules {
+pub(super) struct ModuleRules<R: Machine = Register> {
     sections: Arc<CfiSections>,
     bases: BaseAddresses,
     context: Box<UnwindContext<usize>>,
-    rows: HashMap<FileAddress, Result<Arc<Row>, NoRow>>,
+    rows: HashMap<FileAddress, Result<Arc<Row<R>>, NoRow>>,
     eh_index: Option<Index>,
     debug_index: Option<Index>,
 }
 
-impl ModuleRules {
+impl<R: Machine> ModuleRules<R> {
     pub(super) fn new(sections: Arc<CfiSections>) -> Self {
         let mut bases = BaseAddresses::default();
         if let Some(section) = &sections.eh_frame_hdr {
@@ -192,19 +199,19 @@ impl ModuleRules {
     }
 
     /// The rules at an address inside the instruction in question.
-    pub(super) fn row(&mut self, address: FileAddress, effort: &mut Effort) -> Result<Arc<Row>, NoRow> {
+    pub(super) fn row(&mut self, address: FileAddress, effort: &mut Effort) -> Result<Arc<Row<R>>, NoRow> {
         if let Some(row) = self.rows.get(&address) {
             return row.clone();
         }
         // Go's own table comes first, and what it does not know of its functions nothing else does: what Go's linker writes
         // into `.debug_frame` marks neither the outermost functions nor those that change to another stack.
-        let go = self.sections.pclntab.as_ref().and_then(|table| pclntab::row(table, address, effort));
+        let go = self.sections.pclntab.as_ref().and_then(|table| R::go_row(table, address, effort));
         let row = go.unwrap_or_else(|| match self.row_of_eh_frame(address, effort) {
             Err(NoRow::None) => self.row_of_debug_frame(address, effort),
             found => found,
         });
         let row = row.map(Arc::new);
-        if row == Err(NoRow::TooLong) {
+        if matches!(row, Err(NoRow::TooLong)) {
             // Another walk may be able to afford it.
             return row;
         }
@@ -215,10 +222,10 @@ impl ModuleRules {
         row
     }
 
-    fn row_of_eh_frame(&mut self, address: FileAddress, effort: &mut Effort) -> Result<Row, NoRow> {
+    fn row_of_eh_frame(&mut self, address: FileAddress, effort: &mut Effort) -> Result<Row<R>, NoRow> {
         let sections = self.sections.clone();
         let bytes = sections.eh_frame.as_ref().ok_or(NoRow::None)?;
-        let section = eh_frame(bytes);
+        let section = eh_frame(bytes, R::VENDOR);
         let offset = match self.search(&sections, address) {
             Some(offset) => offset,
             None => {
@@ -244,10 +251,10 @@ impl ModuleRules {
         usize::try_from(entry.checked_sub(hdr.eh_frame_ptr().direct().ok()?)?).ok()
     }
 
-    fn row_of_debug_frame(&mut self, address: FileAddress, effort: &mut Effort) -> Result<Row, NoRow> {
+    fn row_of_debug_frame(&mut self, address: FileAddress, effort: &mut Effort) -> Result<Row<R>, NoRow> {
         let sections = self.sections.clone();
         let bytes = sections.debug_frame().ok_or(NoRow::None)?;
-        let section = debug_frame(bytes);
+        let section = debug_frame(bytes, R::VENDOR);
         let index = self.debug_index.get_or_insert_with(|| index(&section, &bytes.data, &self.bases));
         let offset = lookup(index, address).ok_or(NoRow::None)?;
         self.evaluate(&section, &bytes.data, SectionKind::DebugFrame, offset, address, effort)
@@ -261,7 +268,7 @@ impl ModuleRules {
         offset: usize,
         address: FileAddress,
         effort: &mut Effort,
-    ) -> Result<Row, NoRow>
+    ) -> Result<Row<R>, NoRow>
     where
         S: UnwindSection<Bytes<'a>>,
         S::Offset: UnwindOffset<usize>,
@@ -279,15 +286,19 @@ impl ModuleRules {
     }
 }
 
-fn stored(row: &UnwindTableRow<usize>, fde: &FrameDescriptionEntry<Bytes<'_>>, section: SectionKind) -> Option<Row> {
+fn stored<R: Machine>(
+    row: &UnwindTableRow<usize>,
+    fde: &FrameDescriptionEntry<Bytes<'_>>,
+    section: SectionKind,
+) -> Option<Row<R>> {
     let expression =
         |place: &UnwindExpression<usize>| StoredExpression { section, place: *place, encoding: fde.cie().encoding() };
-    let register = |number: gimli::Register| Register::from_dwarf(number.0);
+    let register = |number: gimli::Register| R::from_dwarf(number.0);
     let cfa = match row.cfa() {
         CfaRule::RegisterAndOffset { register: base, offset } => Cfa::Offset(register(*base)?, *offset),
         CfaRule::Expression(place) => Cfa::Expression(expression(place)),
     };
-    let rules = Register::ALL.map(|wanted| match row.register(gimli::Register(wanted as u16)) {
+    let rules = R::each(|wanted| match row.register(gimli::Register(wanted.number().into())) {
         None => Rule::Unspecified,
         Some(RegisterRule::Undefined) => Rule::Undefined,
         Some(RegisterRule::SameValue) => Rule::Same,
@@ -303,6 +314,7 @@ fn stored(row: &UnwindTableRow<usize>, fde: &FrameDescriptionEntry<Bytes<'_>>, s
         cfa,
         rules,
         return_address: register(fde.cie().return_address_register())?,
+        signing: R::signing(row),
         signal_frame: fde.is_signal_trampoline(),
         function: FileAddress(fde.initial_address())..FileAddress(fde.end_address()),
     })
@@ -355,14 +367,16 @@ fn lookup(index: &Index, address: FileAddress) -> Option<usize> {
     index[..after].last().filter(|(range, _)| range.contains(&address.0)).map(|(_, offset)| *offset)
 }
 
-fn eh_frame(section: &Section) -> EhFrame<Bytes<'_>> {
+fn eh_frame(section: &Section, vendor: Vendor) -> EhFrame<Bytes<'_>> {
     let mut parsed = EhFrame::new(&section.data, LittleEndian);
     parsed.set_address_size(8);
+    parsed.set_vendor(vendor);
     parsed
 }
 
-fn debug_frame(section: &Section) -> DebugFrame<Bytes<'_>> {
+fn debug_frame(section: &Section, vendor: Vendor) -> DebugFrame<Bytes<'_>> {
     let mut parsed = DebugFrame::new(&section.data, LittleEndian);
     parsed.set_address_size(8);
+    parsed.set_vendor(vendor);
     parsed
 }

@@ -1,26 +1,51 @@
 //! Code that no call frame information covers: all of musl, assembly, what a compiler thought nobody would unwind.
 //!
-//! Nothing tells where such a frame's return address is, but each word of the stack is either one or not: the nearest that
-//! lies behind a call to a function that begins shortly before the address in question is taken at once, and the nearest
-//! behind any other call if the walk gets from there to the outermost frame. Either is a guess, and marked as one. Registers
-//! that are kept for the caller are taken to be untouched if the walk gets to the outermost frame with them, and else to be
-//! unknown; a caller that needs one then has it recovered.
+//! Nothing tells where such a frame's return address is, but each word of the stack is either one or not. A return address
+//! behind a direct call tells where the function begins that was called, and from there the function's own instructions
+//! tell how deep its stack is (`effects`): where that is the place of the very word, the caller and its registers are found
+//! as if by call frame information, and marked as inferred.
+//!
+//! Where that does not find it, because it was called through a pointer or does things to its stack that cannot be followed,
+//! the nearest return address behind a call that may have led here is taken, and the nearest behind any other call if the
+//! walk gets from there to the outermost frame. Either is a guess, and marked as one. Registers that are kept for the caller are
+//! taken to be untouched if the walk gets to the outermost frame with them, and else to be unknown; a caller that needs one
+//! then has it recovered.
 //!
 //! What has no caller is told by what it is: the program's entry, or code that goes straight on to exit(2).
 
-use super::quick::KEPT;
-use super::recover::DEEPEST;
-use super::{Caller, Rules, Walk, call};
+use super::effects::{Effects, effects_at};
+use super::machine::Machine;
+use super::recover::{self, DEEPEST};
+use super::x86_64::KEPT;
+use super::{Caller, Rules, Walk, call, generated};
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress, WalkEnd};
 
 /// Words of stack that such a frame may have.
 const MOST_WORDS: usize = 512;
 /// How far behind its beginning a function may be left.
 const LONGEST_FUNCTION: u64 = 4096;
+/// So much is looked at of it behind the place in question: what jumps back to that comes later.
+const AHEAD: usize = 512;
+/// The registers that are kept for the caller, and how they are encoded.
+const ENCODED: [(Register, u8); KEPT.len()] = [
+    (Register::Rbx, 3),
+    (Register::Rbp, 5),
+    (Register::R12, 12),
+    (Register::R13, 13),
+    (Register::R14, 14),
+    (Register::R15, 15),
+];
 /// The code from a program's entry to the first call in it.
 const ENTRY: u64 = 64;
-/// rt_sigreturn(2), as every libc calls it: mov $15,%rax; syscall.
-const SIGNAL_RETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+
+/// Where the call before a return address has led.
+#[derive(Clone, Copy)]
+enum Link {
+    /// To a function that begins here, shortly before the code in question.
+    To(RuntimeAddress),
+    /// Elsewhere, or nobody knows where.
+    Elsewhere,
+}
 
 impl Walk<'_> {
     /// The caller of a frame in such code.
@@ -37,18 +62,20 @@ impl Walk<'_> {
         if self.budget.depth == DEEPEST {
             return Err(none);
         }
-        let sp = registers.get(Register::Rsp).and_then(|sp| sp.checked_next_multiple_of(8)).ok_or(none)?;
-        let words = self.stack.from(sp).ok_or(none)?;
+        let sp = registers.get(Register::Rsp).ok_or(none)?;
+        let words = self.stack.from(sp.checked_next_multiple_of(8).ok_or(none)?).ok_or(none)?;
+        if let Some(caller) = self.caller_by_call(at, registers) {
+            return Ok(caller);
+        }
         for address in words.step_by(8).take(MOST_WORDS) {
-            let Some(target) = self.stack.word(address).map(RuntimeAddress) else {
-                break;
+            let Some((target, link)) = self.link_to(address, at) else {
+                continue;
             };
-            if !self.space.is_executable(target.offset(-1)) {
+            // Its return address lies elsewhere: this one is of a call that has long returned.
+            let known = |function| self.followed.functions.get(&(function, at)).copied().flatten();
+            if matches!(link, Link::To(function) if known(function).is_some_and(|effects| effects.depth.is_some())) {
                 continue;
             }
-            let Some(is_of_this) = self.calls(target, at) else {
-                continue;
-            };
             let caller = |mut outer: RegisterFile| {
                 outer.set(Register::Rsp, address.wrapping_add(8));
                 outer.set(Register::Rip, target.0);
@@ -62,41 +89,110 @@ impl Walk<'_> {
                 return Ok(untouched);
             }
             let unknown = caller(RegisterFile::default());
-            if is_of_this || self.way_to_the_root(&unknown).is_some() {
+            if matches!(link, Link::To(_)) || self.way_to_the_root(&unknown).is_some() {
                 return Ok(unknown);
             }
         }
         Err(none)
     }
 
-    /// Whether there is a call before this return address: of the function that this code is in, or of another.
-    fn calls(&mut self, return_address: RuntimeAddress, code: RuntimeAddress) -> Option<bool> {
-        let mut before = [0; call::LONGEST];
-        let from = return_address.offset(-(call::LONGEST as i64));
-        if self.look(from, &mut before)? != call::LONGEST {
-            return None;
-        }
-        match call::direct(return_address, &before) {
-            Some(target) => {
-                let target = self.behind_stubs(target);
-                Some(code.0.checked_sub(target.0).is_some_and(|into| into < LONGEST_FUNCTION))
-            }
-            None => call::is_indirect(&before).then_some(false),
-        }
+    /// The caller, if a direct call has led here and the function that it called has done nothing to its stack that cannot be
+    /// followed.
+    pub(super) fn caller_by_call(&mut self, at: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
+        let sp = registers.get(Register::Rsp)?.checked_next_multiple_of(8)?;
+        self.stack.from(sp)?.step_by(8).take(MOST_WORDS).find_map(|address| {
+            let (target, link) = self.link_to(address, at)?;
+            let Link::To(function) = link else {
+                return None;
+            };
+            let caller = self.caller_by_effects(function, at, registers)?;
+            let is_here = caller.registers.get(Register::Rsp) == address.checked_add(8);
+            (is_here && caller.code.exact() == target).then_some(caller)
+        })
     }
 
-    fn is_entry(&mut self, at: RuntimeAddress) -> bool {
-        let Some((module, bias)) = self.space.module(at) else {
-            return false;
+    /// The return address at this place of the stack, if it is one, and how the call before it may have led to this code.
+    fn link_to(&mut self, address: u64, code: RuntimeAddress) -> Option<(RuntimeAddress, Link)> {
+        let target = self.stack.word(address).map(RuntimeAddress)?;
+        if !self.space.is_executable(target.offset(-1)) {
+            return None;
+        }
+        let mut before = [0; call::LONGEST];
+        let from = target.offset(-(call::LONGEST as i64));
+        if self.see(from, &mut before)? != call::LONGEST {
+            return None;
+        }
+        let link = match call::direct(target, &before) {
+            Some(called) => {
+                let called = if self.is_left(called, code) { called } else { self.behind_stubs(called) };
+                let is_near = code.0.checked_sub(called.0).is_some_and(|into| into < LONGEST_FUNCTION);
+                if is_near { Link::To(called) } else { Link::Elsewhere }
+            }
+            None => call::is_indirect(&before).then_some(Link::Elsewhere)?,
         };
-        let entry = self.space.cfi(module).entry;
-        entry.is_some_and(|entry| bias.to_file(at).0.checked_sub(entry.0).is_some_and(|into| into < ENTRY))
+        Some((target, link))
+    }
+
+    /// Whether code that the process made begins there, of a function that it enters no more.
+    fn is_left(&mut self, function: RuntimeAddress, code: RuntimeAddress) -> bool {
+        let mut beginning = [0; call::STUB];
+        self.space.module(code).is_none()
+            && self.see(function, &mut beginning) == Some(beginning.len())
+            && generated::restore_entry(&mut beginning)
+    }
+
+    /// The caller as the instructions of the function tell that begins here.
+    pub(super) fn caller_by_effects(
+        &mut self,
+        function: RuntimeAddress,
+        at: RuntimeAddress,
+        registers: &RegisterFile,
+    ) -> Option<Caller> {
+        let known = self.followed.functions.get(&(function, at)).copied();
+        let effects = known.unwrap_or_else(|| {
+            let effects = self.follow(function, at);
+            self.followed.functions.insert((function, at), effects);
+            effects
+        });
+        self.caller_after(&effects?, registers)
+    }
+
+    fn follow(&mut self, function: RuntimeAddress, at: RuntimeAddress) -> Option<Effects> {
+        let into = usize::try_from(at.0.checked_sub(function.0)?).ok()?;
+        let mut code = [0; LONGEST_FUNCTION as usize + AHEAD];
+        let room = code.get_mut(..into + AHEAD)?;
+        recover::take(&mut self.budget.functions)?;
+        let length = self.see(function, room)?;
+        if self.space.module(function).is_none() {
+            generated::restore_entry(&mut code[..length]);
+        }
+        effects_at(&code[..length], into)
+    }
+
+    /// The caller of a frame that has done this to its stack.
+    pub(super) fn caller_after(&self, effects: &Effects, registers: &RegisterFile) -> Option<Caller> {
+        let by = |register, distance: Option<i64>| Some(registers.get(register)?.wrapping_add_signed(distance?));
+        let place = by(Register::Rsp, effects.depth).or_else(|| by(Register::Rbp, effects.frame))?;
+        let target = self.stack.word(place)?;
+        let mut outer = *registers;
+        outer.forget_all_but(RegisterSet::of(&KEPT));
+        for (register, encoded) in ENCODED {
+            match effects.saved(encoded).map(|below| self.stack.word(place.wrapping_add_signed(-below))) {
+                Some(Some(value)) => outer.set(register, value),
+                Some(None) => outer.forget(register),
+                None => {}
+            }
+        }
+        outer.set(Register::Rsp, place.wrapping_add(8));
+        outer.set(Register::Rip, target);
+        let code = CodeAddress::Return(RuntimeAddress(target));
+        Some(Caller { registers: outer, found: FoundBy::Inferred, code })
     }
 
     /// Whether nothing lies between this instruction and exit(2) or exit_group(2): threads of musl begin in such code.
     fn goes_on_to_exit(&mut self, at: RuntimeAddress) -> bool {
         let mut code = [0; 16];
-        let length = self.look(at, &mut code).unwrap_or(0);
+        let length = self.see(at, &mut code).unwrap_or(0);
         let mut rest = &code[..length];
         loop {
             rest = match rest {
@@ -112,6 +208,16 @@ impl Walk<'_> {
                 _ => return false,
             };
         }
+    }
+}
+
+impl<R: Machine> Walk<'_, R> {
+    pub(super) fn is_entry(&mut self, at: RuntimeAddress) -> bool {
+        let Some((module, bias)) = self.space.module(at) else {
+            return false;
+        };
+        let entry = self.space.cfi(module).entry;
+        entry.is_some_and(|entry| bias.to_file(at).0.checked_sub(entry.0).is_some_and(|into| into < ENTRY))
     }
 
     /// What a return address really is, which nothing was called before: the first instruction of a function that was put
@@ -133,7 +239,8 @@ impl Walk<'_> {
 
     /// Whether a signal's handler returns here, as far as the code tells.
     pub(super) fn is_trampoline(&mut self, at: RuntimeAddress) -> bool {
-        let mut code = [0; SIGNAL_RETURN.len()];
-        self.look(at, &mut code) == Some(code.len()) && code == SIGNAL_RETURN
+        let mut code = [0; 16];
+        let code = &mut code[..R::SIGNAL_RETURN.len()];
+        self.see(at, code) == Some(code.len()) && code == R::SIGNAL_RETURN
     }
 }

@@ -9,9 +9,9 @@ use super::rows::Rows;
 use super::{Error, Record, notice, packed, pb};
 use crate::model::{
     CodeAddress, FileAddress, FloatingPoint, FoundBy, Frame, Gap, GeneratedCode, Hold, KernelWait, ModuleIndex, Pid,
-    Place, Policy, Process, ProcessId, Recording, Register, Registers, RuntimeAddress, Scheduling, SignalSet,
-    SignalSets, Snapshot, SpecialRegisters, Stack, StartTime, StopMode, SystemCall, Thread, ThreadState, ThreadStatus,
-    Tid, Timestamp, WalkEnd,
+    Place, Policy, Process, ProcessId, Recording, Register, RegisterName, Registers, RuntimeAddress, Scheduling,
+    SignalSet, SignalSets, Snapshot, SpecialRegisters, Stack, StartTime, StopMode, SystemCall, Thread, ThreadState,
+    ThreadStatus, Tid, Timestamp, WalkEnd,
 };
 
 /// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
@@ -323,7 +323,8 @@ fn walk_end(stack: &pb::Stack) -> Result<WalkEnd, Error> {
             u16::try_from(stack.end_register)
                 .ok()
                 .and_then(Register::from_dwarf)
-                .ok_or(Error::Unknown("the register that ended a walk"))?,
+                .ok_or(Error::Unknown("the register that ended a walk"))?
+                .into(),
         ),
         Ok(pb::WalkEnd::NoUnwindInfo) => WalkEnd::NoUnwindInfo(at),
         Ok(pb::WalkEnd::BadUnwindInfo) => WalkEnd::BadUnwindInfo(at),

@@ -282,7 +282,7 @@ pub(super) fn walk_end(end: WalkEnd) -> (pb::WalkEnd, u64, u32) {
         WalkEnd::Root => (pb::WalkEnd::Root, 0, 0),
         WalkEnd::NotCaptured => (pb::WalkEnd::NotCaptured, 0, 0),
         WalkEnd::MemoryNotCopied(at) => (pb::WalkEnd::MemoryNotCopied, at.0, 0),
-        WalkEnd::UnknownRegister(register) => (pb::WalkEnd::UnknownRegister, 0, register as u32),
+        WalkEnd::UnknownRegister(register) => (pb::WalkEnd::UnknownRegister, 0, register.number().into()),
         WalkEnd::NoUnwindInfo(at) => (pb::WalkEnd::NoUnwindInfo, at.0, 0),
         WalkEnd::BadUnwindInfo(at) => (pb::WalkEnd::BadUnwindInfo, at.0, 0),
         WalkEnd::BadReturnAddress(at) => (pb::WalkEnd::BadReturnAddress, at.0, 0),

@@ -135,13 +135,9 @@ impl Known {
         thread.name = change.name.unwrap_or(thread.name);
         thread.state = change.state.unwrap_or(thread.state);
         thread.stack = change.stack.unwrap_or(thread.stack);
-        match change.call_plus_one {
-            Some(call_plus_one) => {
-                thread.system_call = call_plus_one
-                    .checked_sub(1)
-                    .map(|number| pb::SystemCall { number, arguments: old_arguments.to_vec() });
-            }
-            None => {}
+        if let Some(call_plus_one) = change.call_plus_one {
+            let call = |number| pb::SystemCall { number, arguments: old_arguments.to_vec() };
+            thread.system_call = call_plus_one.checked_sub(1).map(call);
         }
         if let Some(call) = &mut thread.system_call
             && !change.arguments.is_empty()

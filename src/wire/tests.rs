@@ -36,7 +36,7 @@ fn everything(number: u64) -> Snapshot {
         WalkEnd::Root,
         WalkEnd::NotCaptured,
         WalkEnd::MemoryNotCopied(at),
-        WalkEnd::UnknownRegister(Register::R15),
+        WalkEnd::UnknownRegister(Register::R15.into()),
         WalkEnd::NoUnwindInfo(at),
         WalkEnd::BadUnwindInfo(at),
         WalkEnd::BadReturnAddress(at),
@@ -223,23 +223,24 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
         2 => thread.hold = [Hold::InPlace, Hold::NotCaptured][word as usize % 2],
         3 => thread.hold = Hold::Held(Duration::from_nanos(word % 1_000_000)),
         4 => {
-            thread.system_call = (word % 2 == 0).then_some(SystemCall { number: word as u32 % 9, arguments: [word; 6] })
+            thread.system_call =
+                (word.is_multiple_of(2)).then_some(SystemCall { number: word as u32 % 9, arguments: [word; 6] })
         }
         5 => thread.registers.general = RegisterFile::default(),
         6 => thread.registers.general.set(Register::ALL[word as usize % 17], word),
-        7 => thread.registers.special = (word % 2 == 0).then_some(SpecialRegisters([word; 9])),
-        8 => thread.registers.floating = (word % 2 == 0).then(|| FloatingPoint(vec![word as u8; 512].into())),
+        7 => thread.registers.special = (word.is_multiple_of(2)).then_some(SpecialRegisters([word; 9])),
+        8 => thread.registers.floating = (word.is_multiple_of(2)).then(|| FloatingPoint(vec![word as u8; 512].into())),
         9 => thread.stack.frames.truncate(word as usize % 4),
         10 => thread.stack.frames.insert(
             0,
             Frame { code: CodeAddress::Pc(Place::Outside(RuntimeAddress(word % 7))), found: FoundBy::Context },
         ),
         11 => thread.stack.end = [WalkEnd::Root, WalkEnd::BadUnwindInfo(RuntimeAddress(word))][word as usize % 2],
-        12 => thread.memory = if word % 2 == 0 { Vec::new() } else { memory() },
-        13 => thread.status.wait.stack = (word % 2 == 0).then(|| vec![format!("k{}", word % 4)]),
-        14 => thread.status.wait.channel = (word % 2 == 0).then(|| "channel".into()),
+        12 => thread.memory = if word.is_multiple_of(2) { Vec::new() } else { memory() },
+        13 => thread.status.wait.stack = (word.is_multiple_of(2)).then(|| vec![format!("k{}", word % 4)]),
+        14 => thread.status.wait.channel = (word.is_multiple_of(2)).then(|| "channel".into()),
         15 => thread.status.signals = thread.status.signals.map(|sets| SignalSets { blocked: SignalSet(word), ..sets }),
-        16 => thread.status.scheduling.last_cpu = (word % 2 == 0).then_some(word as u32 % 9),
+        16 => thread.status.scheduling.last_cpu = (word.is_multiple_of(2)).then_some(word as u32 % 9),
         _ => {}
     }
     // Of a stack that was cut short nothing is left out behind its last frame.

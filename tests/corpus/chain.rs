@@ -17,6 +17,8 @@ const ROOTS: [&str; 5] = ["start", "clone", "clone3", "start_context", "runtime.
 enum Token {
     /// A frame of this function (None: of any), at this address if it is known.
     Frame { name: Option<String>, address: Option<u64> },
+    /// A frame of this function, or none: a wrapper that what told the stack knows nothing of.
+    Wrapper { name: String },
     /// As many frames of this function; None: one or more.
     Recursion { name: String, depth: Option<usize> },
     /// Any frames of functions that are not in the chain.
@@ -89,6 +91,7 @@ fn token(word: &str) -> Token {
         ("<signal>", _) => Token::Signal { address },
         ("root", _) => Token::Root { start: address },
         ("?", _) => Token::Frame { name: None, address },
+        _ if name.len() > 1 && name.ends_with('?') => Token::Wrapper { name: names::base(name.trim_end_matches('?')) },
         (_, Some((name, depth))) => Token::Recursion { name: name.to_owned(), depth },
         _ => Token::Frame { name: Some(names::base(name)), address },
     }
@@ -107,7 +110,7 @@ impl Matching<'_> {
         let Some((token, rest)) = tokens.split_first() else {
             return frames.is_empty();
         };
-        if *token == Token::Gap && self.run(rest, frames) {
+        if matches!(token, Token::Gap | Token::Wrapper { .. }) && self.run(rest, frames) {
             return true;
         }
         let Some((frame, others)) = frames.split_first() else {
@@ -130,6 +133,7 @@ impl Matching<'_> {
             Token::Frame { name: Some(wanted), address } => {
                 is_called(wanted) && is_at(*address) && self.run(rest, others)
             }
+            Token::Wrapper { name } => is_called(name) && self.run(rest, others),
             Token::Recursion { name: wanted, depth } => {
                 let count = frames.iter().take_while(|frame| self::name(frame).as_deref() == Some(wanted)).count();
                 self.ran_out |= count == frames.len();
@@ -203,6 +207,11 @@ fn stacks_are_told_apart_from_those_that_lack_or_invent_something() {
     let mut elsewhere = whole.clone();
     elsewhere[2].address = Some(0x21);
     assert_eq!(chain.judge(&elsewhere, true, false), Verdict::Wrong);
+    let wrapped = Chain::parse("chain 7 .. b@0x20 b? handler .. root@0x50").expect("a chain");
+    let twice = [&whole[..2], &[whole[2].clone(), frame("b", 0x23)], &whole[3..4], &whole[6..]].concat();
+    assert_eq!(wrapped.judge(&twice, true, false), Verdict::Right);
+    assert_eq!(wrapped.judge(&[&twice[..3], &twice[4..]].concat(), true, false), Verdict::Right);
+    assert_eq!(wrapped.judge(&[&twice[..4], &twice[3..]].concat(), true, false), Verdict::Wrong);
     let mut nameless = whole.clone();
     nameless[1].functions = vec![None];
     assert_ne!(chain.judge(&nameless, true, false), Verdict::Right);

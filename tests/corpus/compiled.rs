@@ -67,9 +67,10 @@ fn clang() {
         let flags = [flags, if kind == "-flto" { &["-fuse-ld=lld"] } else { &[] }].concat();
         run(&mut table, &format!("clang, {kind}"), "clang", &flags);
     }
-    let lld: [(&str, &[&str]); 3] = [
+    let lld: [(&str, &[&str]); 4] = [
         ("lld", &["-O2", "-fuse-ld=lld"]),
         ("lld, static-pie", &["-O2", "-fuse-ld=lld", "-static-pie"]),
+        ("lld, packed relocations", &["-O2", "-fuse-ld=lld", "-Wl,--pack-dyn-relocs=relr"]),
         ("lld, one segment of code and data", &["-O2", "-fuse-ld=lld", "-Wl,--no-rosegment"]),
     ];
     for (kind, flags) in lld {

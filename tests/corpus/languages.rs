@@ -47,6 +47,9 @@ fn rust() {
     table.finish();
 }
 
+const IN_C: [&str; 7] =
+    ["cgo", "callback", "callback, read", "callback, spin", "thread, cgo", "thread, read", "thread, spin"];
+
 #[test]
 fn go() {
     let mut table = Table::new("Go");
@@ -66,11 +69,12 @@ fn go() {
         if !made(name, &mut command, &program) {
             continue;
         }
-        let in_c: &[&str] = if part == "chain_cgo.go" { &["cgo", "callback"] } else { &[] };
-        for kind in [&["read", "spin"], in_c].concat() {
+        let in_c: &[&str] = if part == "chain_cgo.go" { &IN_C } else { &[] };
+        for kind in [&["read", "spin", "system stack"], in_c].concat() {
             let title = format!("{name}, {kind}");
             let case = Case { names_exist, ..Case::new(&title) };
-            let case = if kind == "spin" { case.spinning(20) } else { case };
+            // The runtime wakes up now and then to see whether it has waited for long enough.
+            let case = if kind.ends_with("spin") || kind == "system stack" { case.spinning(20) } else { case };
             table.run(&case, &program, &[kind]);
         }
     }

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use super::build::{Running, compile, place, remove_section_headers};
+use super::build::{Running, compile, place, remove_section_headers, skip};
 use super::{Case, Table};
 
 fn program() -> Option<PathBuf> {
@@ -25,6 +26,51 @@ fn copy(of: &Path, case: &str) -> PathBuf {
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("paths of tests are text")
+}
+
+/// A file system made of two, as containers have them: device and inode of its files are not those of the mappings.
+struct Overlay {
+    directory: tempfile::TempDir,
+}
+
+impl Overlay {
+    /// Of these files, one in each part; and where they are seen. None, having said so, where it may not be mounted.
+    fn mount(case: &str, lower: &Path, upper: &Path) -> Option<(Self, [PathBuf; 2])> {
+        let overlay = Self { directory: tempfile::tempdir().expect("a temporary directory") };
+        let root = text(overlay.directory.path());
+        // Nothing may be put into the parts while it is mounted.
+        let script = "mount -t tmpfs none $0 && mkdir $0/lower $0/upper $0/work $0/merged && \
+                      cp $1 $0/lower/program && cp $2 $0/upper/library && mount -t overlay none \
+                      -o lowerdir=$0/lower,upperdir=$0/upper,workdir=$0/work $0/merged";
+        let mounted = Command::new("sh").args(["-c", script, root, text(lower), text(upper)]).status();
+        if mounted.is_ok_and(|status| status.success()) {
+            let seen = ["program", "library"].map(|name| overlay.directory.path().join("merged").join(name));
+            return Some((overlay, seen));
+        }
+        skip(case, "an overlay cannot be mounted here");
+        None
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        for mounted in [self.directory.path().join("merged"), self.directory.path().to_owned()] {
+            // What was not mounted cannot be taken off; what a program still executes goes when that ends.
+            let _ = Command::new("umount").arg("--lazy").arg(mounted).status();
+        }
+    }
+}
+
+#[test]
+fn overlays() {
+    let mut table = Table::new("overlays");
+    let name = "program and library on an overlay";
+    if let Some((program, library)) = program().zip(library("library", &[]))
+        && let Some((_mounted, [program, library])) = Overlay::mount(name, &program, &library)
+    {
+        table.run(&Case::new(name), &program, &["library", text(&library)]);
+    }
+    table.finish();
 }
 
 #[test]

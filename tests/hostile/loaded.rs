@@ -57,6 +57,10 @@ impl CodeSpace for Space<'_> {
         (BIAS.to_file(address).0 < AROUND).then_some((ModuleIndex(0), BIAS))
     }
 
+    fn end(&self) -> RuntimeAddress {
+        BIAS.to_runtime(FileAddress(2 * AROUND))
+    }
+
     fn is_executable(&self, address: RuntimeAddress) -> bool {
         BIAS.to_file(address).0 < 2 * AROUND
     }

@@ -152,13 +152,13 @@ impl<'d> Pclntab<'d> {
         range.contains(&address).then_some(GoFunction { table: self, description: self.description(number)?, range })
     }
 
-    /// The function of this name, by looking at all of them.
-    pub(super) fn function_called(&self, name: &str) -> Option<GoFunction<'_>> {
-        (0..self.functions).find_map(|number| {
+    /// The functions of this name, by looking at all of them.
+    pub(super) fn functions_called(&self, name: &str) -> impl Iterator<Item = GoFunction<'_>> {
+        let function = |number| {
             let range = FileAddress(self.entry(number)?)..FileAddress(self.entry(number + 1)?);
-            let function = GoFunction { table: self, description: self.description(number)?, range };
-            function.is_called(name, "").then_some(function)
-        })
+            Some(GoFunction { table: self, description: self.description(number)?, range })
+        };
+        (0..self.functions).filter_map(function).filter(move |function| function.is_called(name, ""))
     }
 
     /// The same, of bytes of its own.

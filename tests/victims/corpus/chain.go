@@ -1,5 +1,6 @@
-// `chain KIND`: a goroutine on a thread of its own that sleeps in a system call (`read`), spins (`spin`), is in C that was
-// called by Go (`cgo`) or by Go that C called back (`callback`), and the stack that the Go runtime itself tells of it.
+// `chain KIND`: a goroutine on a thread of its own that sleeps in a system call (`read`), spins (`spin`), waits in the runtime
+// (`system stack`), is in C (`cgo`), or in C or Go that was called back by C (`callback`, which a `thread` of C's may have
+// begun), and the stack that the Go runtime itself tells of it.
 package main
 
 import (
@@ -7,7 +8,9 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"unsafe"
 )
 
 var spun uint64
@@ -39,7 +42,7 @@ func chain(inner string) string {
 
 //go:noinline
 func sleeps(descriptor int) {
-	fmt.Println(chain(".."))
+	fmt.Println(throughC(chain("..")))
 	fmt.Println("ready")
 	var bytes [8]byte
 	syscall.Read(descriptor, bytes[:])
@@ -47,11 +50,49 @@ func sleeps(descriptor int) {
 
 //go:noinline
 func spins() {
-	fmt.Println(chain(".."))
+	fmt.Println(throughC(chain("..")))
 	fmt.Println("ready")
 	for {
 		spun++
 	}
+}
+
+// Waits on the thread's own stack, in the runtime, for all goroutines to stand still, one of which never does.
+//
+//go:noinline
+func waits() {
+	path := append([]byte(fmt.Sprintf("/proc/self/task/%d/syscall", syscall.Gettid())), 0)
+	ready := []byte("ready\n")
+	spinning := make(chan bool)
+	var isAboutTo int32
+	go func() {
+		spinning <- true
+		// Nothing here asks whether the goroutine should make room for others, as functions do where they begin.
+		for atomic.LoadInt32(&isAboutTo) == 0 || !isInFutex(&path[0]) {
+		}
+		syscall.RawSyscall(syscall.SYS_WRITE, 1, uintptr(unsafe.Pointer(&ready[0])), uintptr(len(ready)))
+		for {
+			spun++
+		}
+	}()
+	<-spinning
+	fmt.Println(chain(".. runtime.systemstack .. runtime.GOMAXPROCS"))
+	atomic.StoreInt32(&isAboutTo, 1)
+	runtime.GOMAXPROCS(3)
+}
+
+// Whether the thread waits for a futex whose system call this file tells.
+//
+//go:nosplit
+func isInFutex(path *byte) bool {
+	var text [4]byte
+	file, _, failed := syscall.RawSyscall(syscall.SYS_OPEN, uintptr(unsafe.Pointer(path)), 0, 0)
+	if failed != 0 {
+		return false
+	}
+	syscall.RawSyscall(syscall.SYS_READ, file, uintptr(unsafe.Pointer(&text[0])), uintptr(len(text)))
+	syscall.RawSyscall(syscall.SYS_CLOSE, file, 0, 0)
+	return text == [4]byte{'2', '0', '2', ' '}
 }
 
 //go:noinline
@@ -61,8 +102,10 @@ func middle(kind string, descriptor int, array [100]int) int {
 		sleeps(descriptor)
 	case "spin":
 		spins()
+	case "system stack":
+		waits()
 	default:
-		calls(kind)
+		calls(kind, descriptor)
 	}
 	return array[3]
 }

@@ -6,9 +6,9 @@
  *
  *     chain TID TOKEN...
  *
- * `name@0x12` is a frame of that function at that address, `name` one at an address nobody knows, `?` a frame without a
- * name, `..` any frames of libraries, `<signal>` what the kernel laid, `root` the thread's outermost frame (of the main
- * thread with the address of _start). `ready` follows when as many threads as were announced have printed theirs.
+ * `name@0x12` is a frame of that function at that address, `name` one at an address nobody knows, `name?` one that may be
+ * missing, `?` a frame without a name, `..` any frames of libraries, `<signal>` what the kernel laid, `root` the thread's outermost frame (of the main
+ * thread with the address of _start, of others with its own if it has no name). `ready` follows when as many threads as were announced have printed theirs.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -73,6 +73,28 @@ static inline void say(const char *line) {
         _exit(1);
 }
 
+/*
+ * Where a thread's outermost frame is, if its function has no name to tell it by: musl's threads end behind the call of their
+ * function with exit(2), in code without a symbol. Its address is what that call has put at the very top of the stack.
+ */
+static inline void *root_of_thread(void) {
+#ifdef __GLIBC__
+    return NULL;
+#else
+    static const unsigned char exits[] = {0x89, 0xc7, 0x31, 0xc0, 0xb0, 0x3c, 0x0f, 0x05};
+    pthread_attr_t attributes;
+    void *stack;
+    size_t size;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0 || pthread_attr_getstack(&attributes, &stack, &size) != 0)
+        _exit(1);
+    for (char **word = (char **)((char *)stack + size) - 1; word > (char **)stack; word--)
+        /* The C library is smaller than this. */
+        if (labs(*word - (char *)pthread_getattr_np) < 1 << 19 && memcmp(*word, exits, sizeof exits) == 0)
+            return *word;
+    _exit(1);
+#endif
+}
+
 /* Prints this thread's chain; `inner` tells what will lie inside of the function entered last. */
 static inline void announce(const char *inner) {
     char line[4096];
@@ -93,7 +115,7 @@ static inline void announce(const char *inner) {
     if (ends == ENDS_WITH_THREAD) {
         add(line, sizeof line, "?", address);
         add(line, sizeof line, "..", NULL);
-        add(line, sizeof line, "root", syscall(SYS_gettid) == getpid() ? _start : NULL);
+        add(line, sizeof line, "root", syscall(SYS_gettid) == getpid() ? _start : root_of_thread());
     }
     strcat(line, "\n");
     say(line);

@@ -51,15 +51,21 @@ PLAIN void unwinds() {
     AFTER_CALL();
 }
 
-// Called by the C++ library while the function that threw is still on the stack.
+// Called by the C++ library, on top of the function that threw or of the one that may not.
 PLAIN void on_terminate() {
     ENTER_CALLBACK("on_terminate");
     leaf();
     AFTER_CALL();
 }
 
+// Whether the function that threw is gone by then, the language leaves to the compiler: its destructors tell.
+struct Entered {
+    ~Entered() { entered_count--; }
+};
+
 PLAIN void throws_for_good() {
     ENTER("throws_for_good");
+    Entered unless_unwound;
     throw 1;
 }
 

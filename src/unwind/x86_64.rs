@@ -1,0 +1,121 @@
+//! What the unwinder knows of x86-64 (System V psABI): return addresses lie on the stack, right below the CFA.
+
+use std::ops::Range;
+
+use gimli::{UnwindTableRow, Vendor};
+
+use super::machine::Machine;
+use super::rules::{Effort, NoRow, Row, Rule};
+use super::{Caller, CodeSpace, StackMemory, Walk, frame_pointer, pclntab};
+use crate::elf::Pclntab;
+use crate::model::{CodeAddress, FileAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+
+/// The registers that are kept for the caller (psABI 3.2.1).
+pub(super) const KEPT: [Register; 6] =
+    [Register::Rbx, Register::Rbp, Register::R12, Register::R13, Register::R14, Register::R15];
+/// Where the return address lies, from the CFA.
+const RETURN_OFFSET: i64 = -8;
+
+impl Machine for Register {
+    const PC: Self = Self::Rip;
+    const SP: Self = Self::Rsp;
+    const LINK: Option<Self> = None;
+    const KEPT: &'static [Self] = &KEPT;
+    type Slots = [i16; KEPT.len()];
+    type ReturnSlot = ();
+    type Signing = ();
+    type Pointers = ();
+    const VENDOR: Vendor = Vendor::Default;
+    /// mov $15,%rax; syscall.
+    const SIGNAL_RETURN: &'static [u8] = &[0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+
+    fn pointers(_: &dyn CodeSpace) {}
+
+    #[inline]
+    fn address(stored: u64, (): (), (): ()) -> u64 {
+        stored
+    }
+
+    fn signing(_: &UnwindTableRow<usize>) {}
+
+    fn return_slot(row: &Row) -> Option<()> {
+        let usual = row.return_address == Self::Rip && row.rule(Self::Rip) == Rule::Offset(RETURN_OFFSET);
+        usual.then_some(())
+    }
+
+    #[inline]
+    fn return_offset((): ()) -> i64 {
+        RETURN_OFFSET
+    }
+
+    /// `struct ucontext` of asm/ucontext.h: 40 bytes, and then the registers.
+    fn signal_return(function: Range<FileAddress>) -> Row {
+        use Register::{R8, R9, R10, R11, R12, R13, R14, R15, Rax, Rbp, Rbx, Rcx, Rdi, Rdx, Rip, Rsi, Rsp};
+        const SAVED: [Register; 17] =
+            [R8, R9, R10, R11, R12, R13, R14, R15, Rdi, Rsi, Rbp, Rbx, Rdx, Rax, Rcx, Rsp, Rip];
+        Row::of_signal_frame((Rsp, 40), &SAVED, function, ())
+    }
+
+    fn go_row(table: &Pclntab<'_>, address: FileAddress, effort: &mut Effort) -> Option<Result<Row, NoRow>> {
+        pclntab::row(table, address, effort)
+    }
+
+    fn called_through_bad_pointer(
+        pc: RuntimeAddress,
+        registers: &RegisterFile,
+        stack: StackMemory<'_>,
+    ) -> Result<Caller, WalkEnd> {
+        let sp = registers.get(Self::Rsp).ok_or(WalkEnd::UnknownRegister(Self::Rsp.into()))?;
+        let target = stack.word(sp).filter(|&target| target != 0).ok_or(WalkEnd::NoUnwindInfo(pc))?;
+        let mut registers = *registers;
+        registers.set(Self::Rsp, sp.wrapping_add(8));
+        registers.set(Self::Rip, target);
+        Ok(Caller { registers, found: FoundBy::Guess, code: CodeAddress::Return(RuntimeAddress(target)) })
+    }
+
+    fn caller_without_cfi(
+        walk: &mut Walk<'_>,
+        code: CodeAddress<RuntimeAddress>,
+        registers: &RegisterFile,
+    ) -> Result<Caller, WalkEnd> {
+        walk.caller_without_cfi(code, registers)
+    }
+
+    fn caller_by_frame_pointer(
+        walk: &mut Walk<'_>,
+        code: CodeAddress<RuntimeAddress>,
+        registers: &RegisterFile,
+    ) -> Result<Caller, WalkEnd> {
+        frame_pointer::caller(registers, walk.stack, code.lookup())
+    }
+
+    fn caller_of_generated_code(
+        walk: &mut Walk<'_>,
+        code: CodeAddress<RuntimeAddress>,
+        registers: &RegisterFile,
+    ) -> Result<Caller, WalkEnd> {
+        walk.caller_of_generated_code(code.lookup(), registers)
+    }
+
+    fn caller_on_other_stack(
+        walk: &mut Walk<'_>,
+        at: RuntimeAddress,
+        function: FileAddress,
+        registers: &RegisterFile,
+    ) -> Result<Caller, WalkEnd> {
+        walk.caller_on_other_stack(at, function, registers)
+    }
+
+    fn recovered_caller(
+        walk: &mut Walk<'_>,
+        code: CodeAddress<RuntimeAddress>,
+        registers: &RegisterFile,
+        register: Self,
+    ) -> Option<Caller> {
+        walk.recovered_caller(code, registers, register)
+    }
+
+    fn behind_the_hole(walk: &mut Walk<'_>, missing: RuntimeAddress) -> Option<(Caller, u64)> {
+        walk.behind_the_hole(missing)
+    }
+}
