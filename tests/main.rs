@@ -19,6 +19,7 @@ mod names;
 mod namespaces;
 mod oracle;
 mod proto;
+mod record;
 mod recover;
 mod sameness;
 mod support;

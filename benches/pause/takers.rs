@@ -91,18 +91,18 @@ pub fn add(snapshot: &Snapshot, holds: &mut Holds) {
 pub fn record(pid: &str, mode: Mode, max_hold: &str, every: &str, count: &str) -> Vec<Snapshot> {
     let file = scratch("pause.hangsnap");
     // A recording is never overwritten; one may be left of a bench that was killed.
-    let _ = fs::remove_file(&file);
+    let _ = fs::remove_dir_all(&file);
     let mut command = Command::new(env!("CARGO_BIN_EXE_hangsnap"));
     command.args(["--pid", pid, "--every", every, "--count", count, "--stop", mode.word()]);
     // The pace is the bench's: it is not to be slowed down for the target's sake.
     command.args(["--max-hold", max_hold, "--max-duty", "100%", "-o"]).arg(&file);
     succeed(&mut command);
-    let mut reader = Reader::open(&file).expect("it was just written").expect("from its beginning");
+    let mut reader = Reader::open(&file).expect("it was just written");
     let mut snapshots = Vec::new();
     while let Some(snapshot) = reader.next_snapshot().expect("it was just written") {
         snapshots.push(snapshot.expect("to its end"));
     }
-    fs::remove_file(&file).expect("it was just read");
+    fs::remove_dir_all(&file).expect("it was just read");
     snapshots
 }
 

@@ -17,11 +17,12 @@ Examples:
   hangsnap list recordings/                      what was recorded
   hangsnap show FILE --at 14:05:10               the snapshot of that time
   hangsnap diff FILE                             what moved between the last two, what stands still and since when
+  hangsnap check RECORDING                       whether all of it can still be read
   hangsnap doctor --pid 22780                    what may be seen of it, and what to change to see more
   hangsnap demo                                  see it work on a program that hangs
 
-Exit codes: 0 done; 1 the recording has no such snapshot or thread, or `doctor`
-finds that a snapshot would lack or disturb something; 2 anything else, told in one line.";
+Exit codes: 0 done; 1 the recording has no such snapshot or thread, `check` finds
+damage, or `doctor` that a snapshot would lack or disturb something; 2 anything else, told in one line.";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -35,6 +36,19 @@ const DIFF_EXAMPLES: &str = "\
 Examples:
   hangsnap diff FILE           the last two snapshots
   hangsnap diff FILE 1 last    the first and the last";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  hangsnap check RECORDING             reads everything, and says what is damaged or lost
+  hangsnap check RECORDING --repair    makes indexes anew that are missing or wrong; segments are never changed
+
+Exit codes: 0 all of it can be read; 1 something is damaged, lost, or misled by its index; 2 it cannot be checked.";
+
+const PIN_EXAMPLES: &str = "\
+Examples:
+  hangsnap pin RECORDING                                   keeps all that is there now
+  hangsnap pin RECORDING --from 14:00:00 --to 14:10:00     the segments that hold something of that time
+  hangsnap pin RECORDING --undo";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
@@ -76,9 +90,19 @@ pub(super) struct SampleArguments {
     /// Stop recording after this time (10m, 1h)
     #[arg(long = "for", value_name = "TIME", requires = "every")]
     pub(super) length: Option<String>,
-    /// Where to record: a new file, or a directory in which each process gets a file of its own
+    /// Where to keep it: a new file (with --every a new directory), or a directory in which each process gets one of its own
     #[arg(long, short, value_name = "FILE|DIR")]
     pub(super) output: Option<PathBuf>,
+    /// What a recording may take on disk (1GiB, 512MiB); its oldest segments are removed for the next, but not those pinned, which
+    /// do not count
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", requires = "every")]
+    pub(super) max_size: String,
+    /// Remove segments of a recording that are older than this (24h); without it they stay while there is room
+    #[arg(long, value_name = "TIME", requires = "every")]
+    pub(super) keep_for: Option<String>,
+    /// When the disk is made to have what was recorded, so that a power cut takes only what came after
+    #[arg(long, value_enum, default_value_t = SyncPolicy::Segment, requires = "every")]
+    pub(super) sync: SyncPolicy,
     /// Which threads to hold, and which at the same time
     #[arg(long, value_enum, default_value_t = Stop::Auto)]
     pub(super) stop: Stop,
@@ -123,6 +147,16 @@ pub(super) enum Stop {
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum SyncPolicy {
+    /// When the kernel likes: a power cut takes what it has not written yet, some 30 s, and perhaps all of a young recording
+    Never,
+    /// When a segment ends, after 8 MiB or an hour: a power cut takes at most the segment that is being written
+    Segment,
+    /// With each sample: a power cut takes none that was reported
+    Sample,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Keep {
     Stacks,
 }
@@ -149,6 +183,18 @@ pub(super) enum Command {
     /// Compare two snapshots of a recording, thread by thread
     #[command(after_help = DIFF_EXAMPLES)]
     Diff(DiffArguments),
+    /// Read all of a recording, and tell what is damaged or lost
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check {
+        #[arg(value_name = "FILE|DIR")]
+        path: PathBuf,
+        /// Make indexes anew that are missing or wrong
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Keep the segments of a recording from being removed
+    #[command(after_help = PIN_EXAMPLES)]
+    Pin(PinArguments),
     /// Tell what this host and a process allow hangsnap to see, what each missing right costs, and what would grant it
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor {
@@ -171,6 +217,7 @@ pub(super) enum Command {
 
 #[derive(Args, Debug)]
 pub(super) struct ShowArguments {
+    #[arg(value_name = "FILE|DIR")]
     pub(super) file: PathBuf,
     /// Which snapshot: `last`, its number, or a time
     #[arg(long, value_name = "last|N|TIME", default_value = "last", allow_negative_numbers = true)]
@@ -193,7 +240,23 @@ pub(super) struct ShowArguments {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct PinArguments {
+    #[arg(value_name = "RECORDING")]
+    pub(super) path: PathBuf,
+    /// From this time on: `last`, a snapshot's number, or a time
+    #[arg(long, value_name = "last|N|TIME")]
+    pub(super) from: Option<String>,
+    /// Up to this time
+    #[arg(long, value_name = "last|N|TIME")]
+    pub(super) to: Option<String>,
+    /// Take the pins away
+    #[arg(long)]
+    pub(super) undo: bool,
+}
+
+#[derive(Args, Debug)]
 pub(super) struct DiffArguments {
+    #[arg(value_name = "FILE|DIR")]
     pub(super) file: PathBuf,
     /// The two snapshots: `last`, numbers or times; by default the last two
     #[arg(value_name = "A B", num_args = 2)]

@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use jiff::SignedDuration;
 
-use super::arguments::{DiffArguments, RegisterSet, SampleArguments, ShowArguments, Stop};
+use super::arguments::{DiffArguments, PinArguments, RegisterSet, SampleArguments, ShowArguments, Stop, SyncPolicy};
 use super::{format, is_directory};
 use crate::model::{Register, RuntimeAddress, SpecialRegister, StopMode};
 use crate::record::{Manner, MemoryWish, Output};
 use crate::render::Selection;
+use crate::store::{self, Policy, Sync};
 use crate::symbols::Finder;
 use crate::target::Wanted;
 use crate::view::{At, Format};
@@ -21,6 +22,8 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 const SHORTEST_HOLD: Duration = Duration::from_millis(1);
 /// The share of time for which threads may be held, unless something else is asked for: 1%, in millionths.
 pub(super) const DEFAULT_DUTY: u32 = 10_000;
+/// Below this a recording would hold next to nothing.
+const SMALLEST_SIZE: u64 = 1 << 20;
 
 /// What to do with live processes.
 pub(super) struct Configuration {
@@ -39,6 +42,7 @@ pub(super) enum Job {
         count: Option<u64>,
         length: Option<Duration>,
         output: Output,
+        policy: Policy,
     },
 }
 
@@ -49,6 +53,9 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         count,
         length,
         output,
+        max_size,
+        keep_for,
+        sync,
         stop,
         max_hold,
         max_duty,
@@ -100,10 +107,46 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
             }
             let length = length.map(|text| time("--for", &text)).transpose()?;
             let output = keep.unwrap_or_else(|| Output::Directory(PathBuf::from(".")));
-            Job::Record { interval, max_duty: share(&max_duty)?, count, length, output }
+            let policy = policy(&max_size, keep_for.as_deref(), sync)?;
+            Job::Record { interval, max_duty: share(&max_duty)?, count, length, output, policy }
         }
     };
     Ok(Configuration { targets, manner, job })
+}
+
+fn policy(max_size: &str, keep_for: Option<&str>, sync: SyncPolicy) -> anyhow::Result<Policy> {
+    let sync = match sync {
+        SyncPolicy::Never => Sync::Never,
+        SyncPolicy::Segment => Sync::Segment,
+        SyncPolicy::Sample => Sync::Sample,
+    };
+    let keep_for = keep_for.map(|text| time("--keep-for", text)).transpose()?;
+    let bytes = size(max_size).ok_or_else(|| anyhow!("--max-size {max_size}: not a size; write 512MiB or 2GiB"))?;
+    if bytes < SMALLEST_SIZE {
+        bail!("--max-size {max_size}: too little to hold a recording; use 1MiB or more");
+    }
+    Ok(Policy { max_size: bytes, keep_for, sync })
+}
+
+/// A number of bytes: `64MiB`, `1GiB`.
+fn size(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match text.get(digits.len()..)? {
+        "" | "B" => 1,
+        "KiB" | "K" => 1 << 10,
+        "MiB" | "M" => 1 << 20,
+        "GiB" | "G" => 1 << 30,
+        "TiB" | "T" => 1 << 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// From and to which moment to pin, if it is said.
+pub(super) fn check_pin(arguments: &PinArguments) -> anyhow::Result<(Option<At>, Option<At>)> {
+    let at =
+        |option, text: &Option<String>| text.as_ref().map(|text| parsed(option, text, text.parse::<At>())).transpose();
+    Ok((at("--from", &arguments.from)?, at("--to", &arguments.to)?))
 }
 
 /// What `show` was asked for.
@@ -143,14 +186,15 @@ fn finder(sysroot: Option<&Path>) -> anyhow::Result<Finder> {
 }
 
 fn where_to(path: PathBuf, targets: usize) -> anyhow::Result<Output> {
-    if is_directory(&path) {
+    // The directory of a recording is what it is itself, and not where others go.
+    if is_directory(&path) && !store::is_recording(&path) {
         return Ok(Output::Directory(path));
     }
     match targets {
         1 => Ok(Output::File(path)),
-        // One file holds one process; several need a directory, which is made.
+        // A recording is of one process; several need a directory, which is made.
         _ if path.exists() => {
-            bail!("{} is a file, and each process gets one of its own; name a directory", path.display())
+            bail!("{} is not a directory for recordings, of which each process gets its own; name one", path.display())
         }
         _ => Ok(Output::Directory(path)),
     }

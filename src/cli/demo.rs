@@ -12,6 +12,7 @@ use super::output;
 use crate::model::Pid;
 use crate::record::{self, Manner, Output, Plan, Voice};
 use crate::render::Selection;
+use crate::store::Policy;
 use crate::symbols::Finder;
 use crate::target::{Target, Wanted};
 use crate::view::{self, At, Format};
@@ -67,6 +68,7 @@ pub(super) fn run() -> anyhow::Result<()> {
         count: Some(4),
         length: None,
         output: Output::File(file.clone()),
+        policy: Policy::default(),
     };
     let voice = Voice { out: Box::new(std::io::stdout()), is_terminal: false };
     record::run(plan, voice, &crossbeam_channel::never(), || {})?;

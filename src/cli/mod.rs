@@ -1,7 +1,7 @@
 //! The command line: arguments as typed, checked configuration, work, exit code. The only room that knows clap.
 //!
 //! Exit codes: 0 when what was asked for was done (a closed pipe is the reader's right, and counts); 1 when the recording
-//! has no such snapshot or thread, or when `doctor` finds something that a snapshot would lack or disturb; 2 for
+//! has no such snapshot or thread, when `check` finds damage, or `doctor` something that a snapshot would lack or disturb; 2 for
 //! everything else that went wrong, with one line on standard error that says what and what would help (clap's few lines
 //! where the options themselves make no sense).
 
@@ -34,6 +34,9 @@ use patience::Patience;
 
 const NOT_THERE: u8 = 1;
 const LIMITED: u8 = 1;
+const DAMAGED: u8 = 1;
+/// How many damaged places are told of in one line.
+const TOLD: usize = 8;
 const FAILED: u8 = 2;
 
 /// Runs hangsnap as it was called.
@@ -120,6 +123,19 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let failures = view::list(&mut out, &path, format(json))?;
             finish(out, failures)
         }
+        Some(Command::Check { path, repair }) => {
+            let mut out = output();
+            let _patience = Patience::about("reading the recordings");
+            let is_whole = view::check(&mut out, &path, repair)?;
+            finish(out, [])?;
+            return Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) });
+        }
+        Some(Command::Pin(arguments)) => {
+            let (from, to) = configuration::check_pin(&arguments)?;
+            let mut out = output();
+            view::pin(&mut out, &arguments.path, from.as_ref(), to.as_ref(), arguments.undo)?;
+            finish(out, [])
+        }
         Some(Command::Show(arguments)) => {
             let checked = configuration::Show::check(&arguments)?;
             let mut out = output();
@@ -132,7 +148,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 &checked.selection,
                 format(arguments.json),
             )?;
-            finish(out, damage.map(view::Error::Damaged))
+            finish(out, damage.into_iter().map(view::Error::Damaged))
         }
         Some(Command::Diff(arguments)) => {
             let (between, finder) = configuration::check_diff(&arguments)?;
@@ -140,7 +156,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let between = between.as_ref().map(|(first, second)| (first, second));
             let _patience = Patience::about("reading the recording and debug information");
             let damage = view::diff(&mut out, &arguments.file, between, &finder, format(arguments.json))?;
-            finish(out, damage.map(view::Error::Damaged))
+            finish(out, damage.into_iter().map(view::Error::Damaged))
         }
         None => sample(configuration::check(arguments.sample)?),
     }
@@ -165,7 +181,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             let _patience = Patience::about("reading debug information");
             for (number, target) in targets.iter().enumerate() {
                 let snapshot = record::once(target, &manner, &mut tracer)?;
-                view::check(&snapshot, &selection)?;
+                view::ensure_selected(&snapshot, &selection)?;
                 if let Some(output) = &keep {
                     record::keep(output, &snapshot)?;
                 }
@@ -177,7 +193,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             }
             finish(out, [])
         }
-        Job::Record { interval, max_duty, count, length, output } => {
+        Job::Record { interval, max_duty, count, length, output, policy } => {
             let termination = Termination::block().context("cannot block signals")?;
             let (sender, asked) = crossbeam_channel::bounded(1);
             thread::spawn(move || {
@@ -192,7 +208,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             });
             let is_terminal = io::stdout().is_terminal();
             let voice = Voice { out: Box::new(io::stdout()), is_terminal };
-            let plan = Plan { targets, interval, manner, max_duty, count, length, output };
+            let plan = Plan { targets, interval, manner, max_duty, count, length, output, policy };
             let ready = || {
                 // Without a service manager there is nobody to tell.
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -220,7 +236,10 @@ fn finish(mut out: impl Write, failures: impl IntoIterator<Item = view::Error>) 
         0 => Ok(()),
         1 => Err(failures.remove(0).into()),
         _ => {
-            let lines: Vec<String> = failures.iter().map(ToString::to_string).collect();
+            let mut lines: Vec<String> = failures.iter().take(TOLD).map(ToString::to_string).collect();
+            if failures.len() > TOLD {
+                lines.push(format!("and {} more", failures.len() - TOLD));
+            }
             anyhow::bail!("{}", lines.join("; "))
         }
     }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use crate::capture::{self, Captured, Order, Tracer};
 use crate::model::{Process, Recording, Snapshot, StopMode};
 use crate::proc::{self, Host};
-use crate::store::{self, Writer, file_name};
+use crate::store::{self, Segment, file_name};
 use crate::sys::memory::ProcessMemory;
 use crate::target::{self, Target};
 use assemble::Assembler;
@@ -51,9 +51,9 @@ pub enum Error {
 /// Where recordings go.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
-    /// A file of this name, for one process.
+    /// Of this name, for one process.
     File(PathBuf),
-    /// A file for each process, named after it, in this directory.
+    /// One for each process, named after it, in this directory.
     Directory(PathBuf),
 }
 
@@ -172,12 +172,18 @@ fn recording(interval: Option<Duration>) -> Recording {
 /// Keeps one snapshot in a file of its own.
 pub fn keep(output: &Output, snapshot: &Snapshot) -> Result<(), Error> {
     let path = output.path_for(&snapshot.process);
-    Writer::create(&path, &recording(None))?.append(snapshot)?;
-    Ok(())
+    let mut segment = Segment::create(&path, &recording(None))?;
+    match segment.append(snapshot) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            segment.discard();
+            Err(error.into())
+        }
+    }
 }
 
 impl Output {
-    /// The file for a process that is recorded from now on.
+    /// The recording of a process that is recorded from now on.
     fn path_for(&self, process: &Process) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),

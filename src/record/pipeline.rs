@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::watch::Event;
 use super::{Error, Sample};
 use crate::model::Process;
-use crate::store::Writer;
+use crate::store::{Stored, Writer};
 
 /// What the scheduling thread hands over, about the target of this number.
 pub(super) enum Job {
@@ -27,20 +27,30 @@ impl Pipeline {
     /// Works off the queue until it is closed.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) -> (Progress, Result<(), Error>) {
         let mut last: Vec<Option<Process>> = vec![None; self.writers.len()];
+        let mut worked = Ok(());
         for job in jobs {
-            if let Err(error) = self.work(job, &mut last) {
-                return (self.progress, Err(error));
+            worked = self.work(job, &mut last);
+            if worked.is_err() {
+                break;
             }
         }
-        (self.progress, Ok(()))
+        for writer in self.writers {
+            worked = worked.and(writer.finish().map_err(Error::from));
+        }
+        (self.progress, worked)
     }
 
     fn work(&mut self, job: Job, last: &mut [Option<Process>]) -> Result<(), Error> {
         match job {
             Job::Sample { target, sample } => {
                 let snapshot = self.assembler.assemble(*sample);
-                let stored = self.writers[target].append(&snapshot)?;
-                self.progress.sample(target, &snapshot, stored)?;
+                match self.writers[target].append(&snapshot)? {
+                    Stored::Yes { bytes, missing } => {
+                        self.progress.room_again(target, missing)?;
+                        self.progress.sample(target, &snapshot, bytes)?;
+                    }
+                    Stored::NoRoom { why, missing } => self.progress.no_room(target, &why, missing)?,
+                }
                 last[target] = Some(snapshot.process);
             }
             Job::Skipped { target, count } => self.progress.skipped(target, count)?,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::watch::Event;
 use crate::model::{Snapshot, StopMode};
 use crate::render::{bytes, duration, printable, time};
+use crate::store;
 use crate::target::Target;
 
 /// Where to talk.
@@ -26,6 +27,8 @@ struct Tally {
     bytes: u64,
     losses: u64,
     skipped: u64,
+    /// Samples for which there was no room.
+    missing: u64,
     longest_hold: Duration,
     fewest_threads: usize,
     most_threads: usize,
@@ -69,7 +72,7 @@ impl Progress {
     }
 
     /// Says that a sample was stored.
-    pub(super) fn sample(&mut self, target: usize, snapshot: &Snapshot, stored: usize) -> io::Result<()> {
+    pub(super) fn sample(&mut self, target: usize, snapshot: &Snapshot, stored: u64) -> io::Result<()> {
         let tally = &mut self.tallies[target];
         let threads = snapshot.threads.len();
         let change = match tally.last_threads {
@@ -82,7 +85,7 @@ impl Progress {
             tally.first_ns = snapshot.taken.monotonic_ns;
         }
         tally.snapshots += 1;
-        tally.bytes += stored as u64;
+        tally.bytes += stored;
         tally.losses += snapshot.notices.len() as u64;
         tally.longest_hold = tally.longest_hold.max(snapshot.longest_hold());
         tally.fewest_threads = tally.fewest_threads.min(threads);
@@ -103,7 +106,7 @@ impl Progress {
             time(snapshot.taken.realtime_ns),
             counted(threads),
             duration(snapshot.longest_hold()),
-            bytes(stored as u64),
+            bytes(stored),
         );
         let line = printable(&line);
         if self.voice.is_terminal {
@@ -113,6 +116,26 @@ impl Progress {
         } else {
             self.say(&line)
         }
+    }
+
+    /// Says that samples find no room, once for all of them; they go on being taken, and each is tried.
+    pub(super) fn no_room(&mut self, target: usize, why: &store::Error, missing: u64) -> io::Result<()> {
+        self.tallies[target].missing += 1;
+        if missing > 1 {
+            return Ok(());
+        }
+        let label = self.tallies[target].label.clone();
+        self.say(&format!("{label}: {why}; recording goes on when there is room"))
+    }
+
+    /// Says that samples find room again, if so many did not.
+    pub(super) fn room_again(&mut self, target: usize, missing: u64) -> io::Result<()> {
+        if missing == 0 {
+            return Ok(());
+        }
+        let label = self.tallies[target].label.clone();
+        let plural = if missing == 1 { "" } else { "s" };
+        self.say(&format!("{label}: there is room again; {missing} sample{plural} found none and are lost"))
     }
 
     pub(super) fn skipped(&mut self, target: usize, count: u64) -> io::Result<()> {
@@ -143,16 +166,17 @@ impl Progress {
     /// Says what was recorded.
     pub(super) fn end(&mut self, why: &str) -> io::Result<()> {
         for tally in std::mem::take(&mut self.tallies) {
-            let Tally { label, path, snapshots, bytes: size, losses, skipped, longest_hold, .. } = tally;
+            let Tally { label, path, snapshots, bytes: size, losses, skipped, missing, longest_hold, .. } = tally;
             let took = duration(Duration::from_nanos(tally.last_ns.saturating_sub(tally.first_ns)));
             let threads = match (tally.fewest_threads, tally.most_threads) {
                 (fewest, most) if fewest == most => counted(most),
                 (fewest, most) => format!("{fewest} to {most} threads"),
             };
             let plural = if snapshots == 1 { "" } else { "s" };
+            let missing = if missing == 0 { String::new() } else { format!(", {missing} found no room") };
             self.say(&format!(
                 "{why}: {snapshots} snapshot{plural} of {label} in {took}, {threads}, none held longer than {}, {} in \
-                 {path}; {skipped} skipped, {losses} losses",
+                 {path}; {skipped} skipped{missing}, {losses} losses",
                 duration(longest_hold),
                 bytes(size),
             ))?;

@@ -11,7 +11,7 @@ use super::progress::{Progress, Voice};
 use super::watch::{Event, Watch};
 use super::{Error, Manner, Output, Sample, recording};
 use crate::capture::{Budget, Order, Tracer};
-use crate::store::Writer;
+use crate::store::{Policy, Writer};
 use crate::target::Target;
 
 /// Samples that may wait to be stored.
@@ -29,6 +29,8 @@ pub struct Plan {
     /// How long to go on; None for no end.
     pub length: Option<Duration>,
     pub output: Output,
+    /// How long recordings are kept, and how safely.
+    pub policy: Policy,
 }
 
 /// What ended a recording.
@@ -68,9 +70,9 @@ struct Sampled {
 /// Records until something ends it. `ready` is called once everything is in place; `asked` receives when the user wants
 /// an end.
 ///
-/// The first sample of each target is taken before any file is made, so that what cannot be recorded leaves nothing behind.
+/// The first sample of each target is taken before anything is made, so that what cannot be recorded leaves nothing behind.
 pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce()) -> Result<Ended, Error> {
-    let Plan { targets, interval, manner, max_duty, count, length, output } = plan;
+    let Plan { targets, interval, manner, max_duty, count, length, output, policy } = plan;
     let mut tracer = Tracer::new()?;
     let mut sampled = Vec::new();
     let mut first = Vec::new();
@@ -88,10 +90,10 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
     let mut told = Ok(());
     for (sampled, sample) in sampled.iter().zip(&first) {
         let path = output.path_for(&sampled.target.process);
-        let writer = match Writer::create(&path, &recording(Some(interval))) {
+        let writer = match Writer::create(&path, &recording(Some(interval)), policy) {
             Ok(writer) => writer,
             Err(error) => {
-                writers.into_iter().for_each(Writer::discard);
+                writers.iter().for_each(Writer::discard);
                 return Err(error.into());
             }
         };
@@ -105,6 +107,7 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
         for (writer, sample) in writers.iter_mut().zip(first) {
             writer.append(&assembler.assemble(sample))?;
         }
+        writers.into_iter().try_for_each(Writer::finish)?;
         return Err(error.into());
     }
     let (jobs, queue) = bounded(QUEUE);

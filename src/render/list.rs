@@ -9,25 +9,25 @@ use crate::model::{Recording, Summary};
 /// One recording's snapshots, without what is in them.
 pub struct ListedRecording {
     pub path: String,
-    pub recording: Recording,
+    /// What it says of itself, if that can be read.
+    pub recording: Option<Recording>,
     pub snapshots: Vec<Summary>,
 }
 
 /// Writes the list of one recording.
 pub fn list(out: &mut dyn Write, listed: &ListedRecording) -> io::Result<()> {
     let ListedRecording { path, recording, snapshots } = listed;
-    let Recording { version, host, kernel, interval, .. } = recording;
-    write!(
-        out,
-        "{HEADING}{}{HEADING:#}: recorded on {} (Linux {}) by hangsnap {}",
-        Foreign(path),
-        Foreign(host),
-        Foreign(kernel),
-        Foreign(version)
-    )?;
-    match interval {
-        Some(interval) => writeln!(out, ", every {}", duration(*interval))?,
-        None => writeln!(out)?,
+    write!(out, "{HEADING}{}{HEADING:#}: ", Foreign(path))?;
+    match recording {
+        None => writeln!(out, "recorded nobody knows where: what it said of itself is lost")?,
+        Some(Recording { version, host, kernel, interval, .. }) => {
+            let (host, kernel, version) = (Foreign(host), Foreign(kernel), Foreign(version));
+            write!(out, "recorded on {host} (Linux {kernel}) by hangsnap {version}")?;
+            match interval {
+                Some(interval) => writeln!(out, ", every {}", duration(*interval))?,
+                None => writeln!(out)?,
+            }
+        }
     }
     writeln!(
         out,

@@ -1,22 +1,38 @@
-//! Snapshots in a file: written one record after another, read back whole.
+//! Snapshots in files: written one record after another, read back as far as they are whole.
 //!
-//! Promises: a record is written with one call and counts only when it is all there and its checksum agrees, so a writer
-//! that dies leaves a file of which everything but at most the last record can be read. An existing file is never
-//! overwritten. Files can be read by their owner only: a snapshot tells what a process was doing. The reader bounds what
-//! it allocates by what the file holds.
+//! A recording is a directory of segments, each of which can be read alone; a single snapshot is one segment in a file of its
+//! own. Promises: a record is written with one call and counts only when it is all there and its checksums agree, so a
+//! writer that dies leaves everything but at most the last record; a reader goes on behind damage and tells what is lost. An existing
+//! recording is never written to. Files can be read by their owner only: a snapshot tells what a process was doing. What is held in
+//! memory is bounded by what a file holds, and by its largest record. An index makes things fast and is never believed
+//! unseen. Deliberately absent: names of threads or frames, which are `wire`'s and `symbols`' matter.
 
+mod bytes;
+mod chain;
+mod check;
+mod contents;
+mod frame;
+mod index;
+mod layout;
+mod part;
+mod pin;
 mod reader;
+mod records;
+mod retention;
+mod segment;
 mod writer;
 
-pub use reader::{Damage, Reader, recordings_in};
-pub use writer::{EXTENSION, Writer, file_name};
+pub use chain::Damage;
+pub use check::{Checked, CheckedSegment, check};
+pub use contents::{Contents, Found};
+pub use index::Fault;
+pub use layout::{EXTENSION, file_name, is_recording, recording_at, recordings_in};
+pub use pin::{Pinned, pin, unpin};
+pub use reader::Reader;
+pub use segment::Segment;
+pub use writer::{Policy, Stored, Sync, Writer};
 
 use std::path::PathBuf;
-
-/// The first bytes of every file.
-const MAGIC: &[u8; 8] = b"HANGSNAP";
-/// Length and checksum before each payload.
-const HEAD: usize = 8;
 
 /// Why a recording could not be written or read. Each message ends in what would help.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +43,29 @@ pub enum Error {
     Exists { path: PathBuf },
     #[error("cannot write {}: {source}; what was written before is whole", path.display())]
     Write { path: PathBuf, source: std::io::Error },
+    #[error("{} has been removed while it was being written; record again", path.display())]
+    Removed { path: PathBuf },
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{} is not a recording of hangsnap: it does not begin with HANGSNAP", path.display())]
+    #[error("{} is not a recording of hangsnap: it does not begin as one does", path.display())]
     NotOurs { path: PathBuf },
     #[error("{} holds no recordings (*.{EXTENSION})", path.display())]
     Empty { path: PathBuf },
+    #[error("{} holds {count} recordings; name one of them", path.display())]
+    Several { path: PathBuf, count: usize },
     #[error("{} holds no snapshot; record one with `hangsnap --pid PID -o FILE`", path.display())]
     NoSnapshot { path: PathBuf },
+    #[error("{} is a file, and nothing removes it; only the segments of a recording's directory are pinned", path.display())]
+    NotPinnable { path: PathBuf },
+    #[error("cannot pin {}: {source}", path.display())]
+    Pin { path: PathBuf, source: std::io::Error },
+    #[error("cannot write the index of {}: {source}", path.display())]
+    Index { path: PathBuf, source: std::io::Error },
+}
+
+impl Error {
+    /// A segment that was listed and is no longer there: it has been removed because of its age or for want of room.
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
 }

@@ -1,101 +1,209 @@
-//! Appending records to a new file.
+//! A recording that is being written: one segment after another in a directory of its own.
+//!
+//! Promises: whatever happens, each segment that has a name begins with a whole snapshot and can be read alone. A disk that is
+//! full is no error once a snapshot has been stored: what does not fit is counted, and when there is room again the recording
+//! goes on in a new segment. What the disk is made to have, and when, is the policy's.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use nix::errno::Errno;
 
-use super::{Error, HEAD, MAGIC};
-use crate::model::{Process, Recording, Snapshot};
-use crate::wire::Encoder;
+use super::retention::{Past, Retention};
+use super::segment::Segment;
+use super::{Error, index, layout};
+use crate::model::{Recording, Snapshot};
+use crate::wire::Row;
 
-/// What recordings are called behind the dot.
-pub const EXTENSION: &str = "hangsnap";
+/// No segment is longer, nor written for a longer time.
+const LONGEST: u64 = 8 << 20;
+const OLDEST: Duration = Duration::from_secs(3600);
+/// A segment is at most this part of what a recording may take.
+const PART: u64 = 8;
+
+/// When the disk is made to have what was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sync {
+    /// When the kernel likes.
+    Never,
+    /// When a segment ends.
+    Segment,
+    /// With each sample.
+    Sample,
+}
+
+/// How long a recording is kept, and how safely.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// What all segments may take together, but for pinned ones.
+    pub max_size: u64,
+    /// After how long a segment is removed.
+    pub keep_for: Option<Duration>,
+    pub sync: Sync,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { max_size: 512 << 20, keep_for: None, sync: Sync::Segment }
+    }
+}
+
+/// What became of a snapshot.
+#[derive(Debug)]
+pub enum Stored {
+    /// It took so many bytes; before it, so many found no room.
+    Yes { bytes: u64, missing: u64 },
+    /// There is no room for it, and this many have found none now.
+    NoRoom { why: Error, missing: u64 },
+}
 
 /// A recording that is being written.
 pub struct Writer {
-    file: File,
-    path: PathBuf,
-    encoder: Encoder,
-    /// How many bytes of the file are whole records.
-    whole: u64,
+    directory: PathBuf,
+    recording: Recording,
+    policy: Policy,
+    retention: Retention,
+    longest: u64,
+    current: Option<(Segment, Vec<Row>)>,
+    /// The number of the last segment.
+    number: u32,
+    /// Snapshots that have found no room since the last one that did.
+    missing: u64,
 }
 
 impl Writer {
-    /// Begins a recording in a new file, making its directory where there is none.
-    pub fn create(path: &Path, recording: &Recording) -> Result<Self, Error> {
-        let open = |source| Error::Open { path: path.into(), source };
-        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(open)?;
-        }
-        let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(Error::Exists { path: path.into() });
-            }
-            Err(error) => return Err(open(error)),
-        };
-        let mut encoder = Encoder::default();
-        let mut first = MAGIC.to_vec();
-        frame(&encoder.recording(recording), &mut first);
-        let mut writer = Self { file, path: path.into(), encoder, whole: 0 };
-        writer.write(&first)?;
-        Ok(writer)
-    }
-
-    /// Appends a snapshot and tells how many bytes it took.
-    pub fn append(&mut self, snapshot: &Snapshot) -> Result<usize, Error> {
-        let mut record = Vec::new();
-        frame(&self.encoder.snapshot(snapshot).payload, &mut record);
-        self.write(&record)?;
-        Ok(record.len())
+    /// Begins a recording in a new directory.
+    pub fn create(directory: &Path, recording: &Recording, policy: Policy) -> Result<Self, Error> {
+        layout::make(directory)?;
+        let longest = LONGEST.min(policy.max_size / PART);
+        Ok(Self {
+            directory: directory.into(),
+            recording: recording.clone(),
+            policy,
+            retention: Retention::new(policy.max_size.saturating_sub(longest), policy.keep_for),
+            longest,
+            current: None,
+            number: 0,
+            missing: 0,
+        })
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.directory
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        match self.file.write_all(bytes) {
-            Ok(()) => {
-                self.whole += bytes.len() as u64;
-                Ok(())
+    /// Stores a snapshot. That there is no room is an error only for the first one.
+    pub fn append(&mut self, snapshot: &Snapshot) -> Result<Stored, Error> {
+        self.retention.expire(Instant::now());
+        if let Some((segment, _)) = &self.current {
+            // Somebody removed it, or the whole directory: then no other can be begun either, and that is told.
+            if segment.is_removed() {
+                self.current = None;
+            } else if segment.begun().elapsed() >= OLDEST {
+                self.end_segment().map_err(|source| self.cannot_write(source))?;
             }
+        }
+        let mut stored = self.store(snapshot);
+        if matches!(&stored, Err(error) if is_want_of_room(error)) && self.current.is_some() {
+            // Perhaps only this file may not grow any further. What it has is whole.
+            self.end_segment().map_err(|source| self.cannot_write(source))?;
+            stored = self.store(snapshot);
+        }
+        match stored {
+            Ok(bytes) => Ok(Stored::Yes { bytes, missing: std::mem::take(&mut self.missing) }),
             Err(source) => {
-                // On a full disk a part may have been written. Should cutting it off fail too, the reader does so.
-                let _ = self.file.set_len(self.whole);
-                Err(Error::Write { path: self.path.clone(), source })
+                self.current = None;
+                if self.number == 0 {
+                    self.discard();
+                } else if is_want_of_room(&source) {
+                    self.missing += 1;
+                    return Ok(Stored::NoRoom { why: self.cannot_write(source), missing: self.missing });
+                }
+                Err(self.cannot_write(source))
             }
         }
     }
 
+    /// Ends the recording; what has been written can be read whether or not this is called.
+    pub fn finish(mut self) -> Result<(), Error> {
+        self.end_segment().map_err(|source| self.cannot_write(source))
+    }
+
     /// Removes a recording that has come to nothing.
-    pub fn discard(self) {
-        // What cannot be removed is a file without a snapshot, which the reader says of it.
-        let _ = fs::remove_file(&self.path);
+    pub fn discard(&self) {
+        // What is not empty holds a snapshot, and stays.
+        let _ = fs::remove_dir(&self.directory);
+    }
+
+    fn store(&mut self, snapshot: &Snapshot) -> io::Result<u64> {
+        let durable = self.policy.sync == Sync::Sample;
+        let before = match &mut self.current {
+            Some((segment, rows)) => {
+                let before = segment.bytes();
+                rows.push(segment.write(snapshot, durable)?);
+                before
+            }
+            None => {
+                self.begin_segment(snapshot, durable)?;
+                0
+            }
+        };
+        let now = self.current.as_ref().map_or(0, |(segment, _)| segment.bytes());
+        if now >= self.longest {
+            self.end_segment()?;
+        }
+        Ok(now - before)
+    }
+
+    /// Begins the next segment with this snapshot. It gets its name when it holds it.
+    fn begin_segment(&mut self, snapshot: &Snapshot, durable: bool) -> io::Result<()> {
+        let number = self.number + 1;
+        let mut segment = Segment::begin(&layout::unnamed(&self.directory, number), &self.recording)?;
+        let path = layout::segment(&self.directory, number);
+        let row = match segment.write(snapshot, durable).and_then(|row| segment.name(path).map(|()| row)) {
+            Ok(row) => row,
+            Err(error) => {
+                segment.discard();
+                return Err(error);
+            }
+        };
+        if self.policy.sync != Sync::Never {
+            layout::sync_names(segment.path())?;
+            if number == 1 {
+                layout::sync_names(&self.directory)?;
+            }
+        }
+        self.number = number;
+        self.current = Some((segment, vec![row]));
+        Ok(())
+    }
+
+    fn end_segment(&mut self) -> io::Result<()> {
+        let Some((segment, rows)) = self.current.take() else { return Ok(()) };
+        if self.policy.sync != Sync::Never {
+            segment.sync()?;
+        }
+        // Without room for an index the segment is read instead.
+        let index = index::write(segment.path(), segment.salt(), &self.recording, segment.bytes(), &rows).unwrap_or(0);
+        let (path, bytes) = (segment.path().to_path_buf(), segment.bytes() + index);
+        self.retention.add(Past { path, bytes, ended: Instant::now() });
+        Ok(())
+    }
+
+    fn cannot_write(&self, source: io::Error) -> Error {
+        let path = self.directory.clone();
+        match self.directory.exists() {
+            true => Error::Write { path, source },
+            false if self.number == 0 => Error::Open { path, source },
+            false => Error::Removed { path },
+        }
     }
 }
 
-/// Puts length and checksum before a payload.
-fn frame(payload: &[u8], record: &mut Vec<u8>) {
-    record.reserve(HEAD + payload.len());
-    // A snapshot of 4 GiB would be a million threads.
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-    record.extend_from_slice(&length.to_le_bytes());
-    record.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
-    record.extend_from_slice(payload);
-}
-
-/// What the recording of a process is called when the user does not say: program, pid and the time it was begun (UTC).
-pub fn file_name(process: &Process, begun: Timestamp) -> String {
-    let name: String = process
-        .name
-        .chars()
-        .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
-        .collect();
-    let begun = begun.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ");
-    format!("{name}-{}-{begun}.{EXTENSION}", process.id.pid)
+/// Whether a snapshot could be stored were there more room.
+fn is_want_of_room(error: &io::Error) -> bool {
+    let number = error.raw_os_error().map(Errno::from_raw);
+    matches!(number, Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG))
 }

@@ -9,6 +9,7 @@
 
 pub mod alarm;
 pub mod arena;
+pub mod being_written;
 pub mod clock;
 pub mod memory;
 pub mod ptrace;

@@ -1,8 +1,10 @@
-//! The offline programs: list, show and diff recordings.
+//! The offline programs: list, show and diff recordings, check and pin them.
 //!
 //! Promises: works on files alone, on any machine, and prints of a file what was printed live. A damaged file is used as
 //! far as it goes, and the damage is handed back to be told.
 
+mod check;
+mod pin;
 mod select;
 
 use std::io::{self, Write};
@@ -11,9 +13,11 @@ use std::path::Path;
 use crate::analysis::{History, compare};
 use crate::model::Snapshot;
 use crate::render::{self, ListedRecording, Selection, json};
-use crate::store::{self, Damage, Reader};
+use crate::store::{self, Contents, Damage, Reader};
 use crate::symbols::{Finder, Names};
 
+pub use check::check;
+pub use pin::pin;
 pub use select::At;
 
 /// Why nothing can be shown. Each message ends in what would help.
@@ -50,7 +54,7 @@ pub fn print(
     selection: &Selection,
     format: Format,
 ) -> Result<(), Error> {
-    check(snapshot, selection)?;
+    ensure_selected(snapshot, selection)?;
     let names = Names::resolve(finder, [snapshot]);
     match format {
         Format::Text => render::show(out, snapshot, &names, selection)?,
@@ -60,7 +64,7 @@ pub fn print(
 }
 
 /// Whether a selection selects anything of a snapshot.
-pub fn check(snapshot: &Snapshot, selection: &Selection) -> Result<(), Error> {
+pub fn ensure_selected(snapshot: &Snapshot, selection: &Selection) -> Result<(), Error> {
     match &selection.thread {
         Some(wanted) if selection.threads(snapshot).is_empty() => {
             Err(Error::NoSuchThread { number: snapshot.number, wanted: wanted.clone() })
@@ -69,7 +73,7 @@ pub fn check(snapshot: &Snapshot, selection: &Selection) -> Result<(), Error> {
     }
 }
 
-/// Prints the chosen snapshot of a recording. The damage is what the file suffered beyond what was printed.
+/// Prints the chosen snapshot of a recording. What is returned is the damage that was met on the way to it.
 pub fn show(
     out: &mut dyn Write,
     path: &Path,
@@ -77,11 +81,12 @@ pub fn show(
     finder: &Finder,
     selection: &Selection,
     format: Format,
-) -> Result<Option<Damage>, Error> {
-    let mut reader = open(path)?;
-    let (chosen, damage) = select::choose(&mut reader, at)?;
+) -> Result<Vec<Damage>, Error> {
+    let path = store::recording_at(path)?;
+    let mut contents = Contents::open(&path)?;
+    let chosen = select::choose(&mut contents, &path, at)?;
     print(out, &chosen, finder, selection, format)?;
-    Ok(damage)
+    Ok(contents.damage())
 }
 
 /// Prints what changed between two snapshots of a recording, by default the last two.
@@ -91,26 +96,29 @@ pub fn diff(
     between: Option<(&At, &At)>,
     finder: &Finder,
     format: Format,
-) -> Result<Option<Damage>, Error> {
-    let (first, second, damage) = match between {
+) -> Result<Vec<Damage>, Error> {
+    let path = store::recording_at(path)?;
+    let mut contents = Contents::open(&path)?;
+    let (first, second) = match between {
         Some((first, second)) => {
-            let (first, _) = select::choose(&mut open(path)?, first)?;
-            let (second, damage) = select::choose(&mut open(path)?, second)?;
-            if first.number <= second.number { (first, second, damage) } else { (second, first, damage) }
+            let first = select::choose(&mut contents, &path, first)?;
+            let second = select::choose(&mut contents, &path, second)?;
+            if first.number <= second.number { (first, second) } else { (second, first) }
         }
-        None => {
-            let (pair, damage) = select::last_two(&mut open(path)?)?;
-            let (first, second) = pair?;
-            (first, second, damage)
-        }
+        None => select::last_two(&mut contents, &path)?,
     };
     // For how long a thread has been where it is takes every snapshot up to the later one.
-    let mut history = History::default();
-    let mut reader = open(path)?;
-    while let Some(Ok(snapshot)) = reader.next_snapshot()? {
-        history.add(&snapshot);
-        if snapshot.number >= second.number {
-            break;
+    let (mut history, mut damage) = (History::default(), Vec::new());
+    let mut reader = Reader::open(&path)?;
+    while let Some(next) = reader.next_snapshot()? {
+        match next {
+            Ok(snapshot) => {
+                history.add(&snapshot);
+                if snapshot.number >= second.number {
+                    break;
+                }
+            }
+            Err(found) => damage.push(found),
         }
     }
     let comparison = compare(&first, &second, &history);
@@ -119,6 +127,9 @@ pub fn diff(
         Format::Text => render::diff(out, &comparison, &names)?,
         Format::Json => json::diff(out, &comparison, &names)?,
     }
+    damage.extend(contents.damage());
+    damage.sort_by(|one, other| (&one.path, one.at).cmp(&(&other.path, other.at)));
+    damage.dedup_by(|one, other| one.path == other.path && one.at == other.at);
     Ok(damage)
 }
 
@@ -129,7 +140,7 @@ pub fn list(out: &mut dyn Write, path: &Path, format: Format) -> Result<Vec<Erro
     let mut failures = Vec::new();
     for path in &paths {
         match list_one(out, path, format) {
-            Ok(damage) => failures.extend(damage.map(Error::Damaged)),
+            Ok(damage) => failures.extend(damage.into_iter().map(Error::Damaged)),
             Err(error @ Error::Output(_)) => return Err(error),
             Err(error) => failures.push(error),
         }
@@ -137,24 +148,13 @@ pub fn list(out: &mut dyn Write, path: &Path, format: Format) -> Result<Vec<Erro
     Ok(failures)
 }
 
-fn list_one(out: &mut dyn Write, path: &Path, format: Format) -> Result<Option<Damage>, Error> {
-    let mut reader = open(path)?;
-    let recording = reader.recording().clone();
-    let mut listed = ListedRecording { path: path.display().to_string(), recording, snapshots: Vec::new() };
-    let mut damage = None;
-    while let Some(snapshot) = reader.next_snapshot()? {
-        match snapshot {
-            Ok(snapshot) => listed.snapshots.push((&snapshot).into()),
-            Err(found) => damage = Some(found),
-        }
-    }
+fn list_one(out: &mut dyn Write, path: &Path, format: Format) -> Result<Vec<Damage>, Error> {
+    let mut contents = Contents::open(path)?;
+    let (snapshots, recording) = (contents.summaries()?, contents.recording()?);
+    let listed = ListedRecording { path: path.display().to_string(), recording, snapshots };
     match format {
         Format::Text => render::list(out, &listed)?,
         Format::Json => json::list(out, &listed)?,
     }
-    Ok(damage)
-}
-
-fn open(path: &Path) -> Result<Reader, Error> {
-    Reader::open(path)?.map_err(Error::Damaged)
+    Ok(contents.damage())
 }

@@ -1,6 +1,7 @@
 //! Which snapshot of a recording is meant.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use jiff::civil;
@@ -8,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::Error;
 use crate::model::Snapshot;
-use crate::store::{self, Damage, Reader};
+use crate::store::{self, Contents};
 
 /// A snapshot as the user names it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -73,97 +74,65 @@ impl fmt::Display for At {
     }
 }
 
-/// Reads to the end and keeps the snapshot that is meant, with the damage if there was any on the way.
-pub(super) fn choose(reader: &mut Reader, at: &At) -> Result<(Snapshot, Option<Damage>), Error> {
+/// The snapshot that is meant; of those that are meant and damaged, none.
+pub(super) fn choose(contents: &mut Contents, path: &Path, at: &At) -> Result<Snapshot, Error> {
     let moment = match at {
-        At::TimeOfDay(time) => Some(on_the_last_day(reader, *time)?),
-        At::Time(ns) => Some(*ns),
-        At::Last | At::Number(_) => None,
+        At::TimeOfDay(time) => moment_of(contents, *time)?,
+        At::Time(ns) => *ns,
+        At::Last | At::Number(_) => i128::MAX,
     };
-    let (mut chosen, mut damage, mut numbers) = (None, None, Numbers::default());
-    while let Some(next) = reader.next_snapshot()? {
-        match next {
-            Ok(snapshot) => {
-                numbers.add(snapshot.number);
-                let meant = match (at, moment) {
-                    (At::Number(number), _) => snapshot.number == *number,
-                    (_, Some(moment)) => i128::from(snapshot.taken.realtime_ns) <= moment,
-                    (_, None) => true,
-                };
-                if meant {
-                    chosen = Some(snapshot);
-                }
-            }
-            Err(found) => damage = Some(found),
+    // What turns out to be damaged is not found a second time.
+    for _ in 0..=contents.segments() {
+        let found = match at {
+            At::Last => contents.last()?,
+            At::Number(number) => contents.by_number(*number)?,
+            At::Time(_) | At::TimeOfDay(_) => contents.by_time(moment)?,
+        };
+        let Some(found) = found else { break };
+        if let Some(snapshot) = contents.snapshot(found)? {
+            return Ok(snapshot);
         }
     }
-    let path = reader.path();
-    match (chosen, damage) {
-        (Some(chosen), damage) => Ok((chosen, damage)),
-        (None, Some(damage)) => Err(Error::Damaged(damage)),
-        (None, None) if numbers.count == 0 => Err(store::Error::NoSnapshot { path: path.into() }.into()),
-        (None, None) => Err(Error::NoSuchSnapshot {
-            path: path.display().to_string(),
-            wanted: at.to_string(),
-            held: numbers.to_string(),
-        }),
-    }
+    let numbers = contents.numbers()?;
+    Err(match (contents.damage().pop(), numbers) {
+        (Some(damage), _) => Error::Damaged(damage),
+        (None, None) => store::Error::NoSnapshot { path: path.into() }.into(),
+        (None, numbers) => {
+            Error::NoSuchSnapshot { path: path.display().to_string(), wanted: at.to_string(), held: held(numbers) }
+        }
+    })
 }
 
-type Pair = Result<(Snapshot, Snapshot), Error>;
-
 /// The last two snapshots of a recording.
-pub(super) fn last_two(reader: &mut Reader) -> Result<(Pair, Option<Damage>), Error> {
-    let (mut before, mut last, mut damage, mut numbers) = (None, None, None, Numbers::default());
-    while let Some(next) = reader.next_snapshot()? {
-        match next {
-            Ok(snapshot) => {
-                numbers.add(snapshot.number);
-                before = last.replace(snapshot);
-            }
-            Err(found) => damage = Some(found),
+pub(super) fn last_two(contents: &mut Contents, path: &Path) -> Result<(Snapshot, Snapshot), Error> {
+    for _ in 0..=contents.segments() {
+        let Some(last) = contents.last()? else { break };
+        let Some(before) = contents.before(last)? else { break };
+        // The later one first: what turns out to be damaged makes other rows of a segment.
+        let Some(last) = contents.snapshot(last)? else { continue };
+        if let Some(before) = contents.snapshot(before)? {
+            return Ok((before, last));
         }
     }
-    let pair = before
-        .zip(last)
-        .ok_or_else(|| Error::TooFewSnapshots { path: reader.path().display().to_string(), held: numbers.to_string() });
-    Ok((pair, damage))
+    Err(Error::TooFewSnapshots { path: path.display().to_string(), held: held(contents.numbers()?) })
 }
 
 /// That time of day on the day when the last snapshot was taken, in the reader's time zone.
-fn on_the_last_day(reader: &Reader, time: civil::Time) -> Result<i128, Error> {
-    let (last, _) = choose(&mut super::open(reader.path())?, &At::Last)?;
-    let day = jiff::Timestamp::from_nanosecond(last.taken.realtime_ns.into())
-        .map_or(civil::Date::ZERO, |taken| taken.to_zoned(TimeZone::system()).date());
+pub(super) fn moment_of(contents: &mut Contents, time: civil::Time) -> Result<i128, Error> {
+    let last = contents.last()?;
+    let last = last.map(|last| contents.summary(last)).transpose()?.flatten();
+    let taken = last.and_then(|last| jiff::Timestamp::from_nanosecond(last.taken.realtime_ns.into()).ok());
+    let day = taken.map_or(civil::Date::ZERO, |taken| taken.to_zoned(TimeZone::system()).date());
     let moment = day.to_datetime(time).to_zoned(TimeZone::system());
     Ok(moment.map_or(0, |moment| end_of(moment.timestamp().as_nanosecond())))
 }
 
 /// Which snapshots a recording holds, for a message.
-#[derive(Default)]
-struct Numbers {
-    count: u64,
-    first: u64,
-    last: u64,
-}
-
-impl Numbers {
-    fn add(&mut self, number: u64) {
-        if self.count == 0 {
-            self.first = number;
-        }
-        self.count += 1;
-        self.last = number;
-    }
-}
-
-impl fmt::Display for Numbers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.count {
-            0 => f.write_str("no snapshot"),
-            1 => write!(f, "snapshot {} only", self.first),
-            _ => write!(f, "snapshots {} to {}", self.first, self.last),
-        }
+fn held(numbers: Option<(u64, u64)>) -> String {
+    match numbers {
+        None => "no snapshot".into(),
+        Some((first, last)) if first == last => format!("snapshot {first} only"),
+        Some((first, last)) => format!("snapshots {first} to {last}"),
     }
 }
 

@@ -240,7 +240,7 @@ fn add_counts(threads: &mut [Known], counters: &pb::Counters) -> Result<(), Erro
     Ok(())
 }
 
-fn recording(message: pb::Recording) -> Recording {
+pub(super) fn recording(message: pb::Recording) -> Recording {
     let pb::Recording { version, host, kernel, boot_id, machine, interval_ns } = message;
     let interval = (interval_ns != 0).then(|| Duration::from_nanos(interval_ns));
     Recording { version, host, kernel, boot_id, machine, interval }

@@ -46,16 +46,7 @@ struct Remembered {
 
 impl Encoder {
     pub fn recording(&mut self, recording: &Recording) -> Vec<u8> {
-        let Recording { version, host, kernel, boot_id, machine, interval } = recording;
-        let message = pb::Recording {
-            version: version.clone(),
-            host: host.clone(),
-            kernel: kernel.clone(),
-            boot_id: boot_id.clone(),
-            machine: machine.clone(),
-            interval_ns: interval.map_or(0, nanoseconds),
-        };
-        packed::pack(&Kind::Recording(message).into(), None)
+        packed::pack(&Kind::Recording(self::recording(recording)).into(), None)
     }
 
     /// Forgets what earlier records hold: the next snapshot will be whole.
@@ -249,6 +240,18 @@ fn tell_counts(counts: Counts, counters: &mut pb::Counters) {
     counters.involuntary_switches.push(involuntary_switches);
     counters.last_cpu_plus_one.push(last_cpu_plus_one);
     counters.hold.push(hold);
+}
+
+pub(super) fn recording(recording: &Recording) -> pb::Recording {
+    let Recording { version, host, kernel, boot_id, machine, interval } = recording;
+    pb::Recording {
+        version: version.clone(),
+        host: host.clone(),
+        kernel: kernel.clone(),
+        boot_id: boot_id.clone(),
+        machine: machine.clone(),
+        interval_ns: interval.map_or(0, nanoseconds),
+    }
 }
 
 fn registers(registers: &Registers) -> pb::Registers {

@@ -7,6 +7,7 @@
 
 mod decode;
 mod encode;
+mod index;
 mod known;
 mod notice;
 mod packed;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use decode::Decoder;
 pub use encode::{Encoded, Encoder};
+pub use index::{IndexHead, Row, Span, decode_rows, encode_rows};
 pub use summary::{Peeked, peek};
 
 use crate::model::{Recording, Snapshot};

@@ -677,6 +677,44 @@ pub struct Refused {
     #[prost(int32, tag = "2")]
     pub errno: i32,
 }
+/// The first record of an index: what a search for a number or a time needs to know of the segment.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IndexHead {
+    /// So many bytes of the segment are covered, from its first on. An index that covers more than there is is of no use.
+    #[prost(uint64, tag = "1")]
+    pub covered: u64,
+    #[prost(uint64, tag = "2")]
+    pub snapshots: u64,
+    /// The least and the greatest number, and the same of their times.
+    #[prost(uint64, tag = "3")]
+    pub first_number: u64,
+    #[prost(uint64, tag = "4")]
+    pub last_number: u64,
+    #[prost(sfixed64, tag = "5")]
+    pub earliest_realtime_ns: i64,
+    #[prost(sfixed64, tag = "6")]
+    pub latest_realtime_ns: i64,
+    /// As in the segment.
+    #[prost(message, optional, tag = "7")]
+    pub recording: ::core::option::Option<Recording>,
+}
+/// The second: a row for each snapshot, in the order of the segment.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct IndexRows {
+    #[prost(message, repeated, tag = "1")]
+    pub rows: ::prost::alloc::vec::Vec<IndexRow>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IndexRow {
+    /// Where the snapshot's record begins in the segment, and how many bytes its payload has.
+    #[prost(uint64, tag = "1")]
+    pub offset: u64,
+    #[prost(uint64, tag = "2")]
+    pub length: u64,
+    /// As in the record.
+    #[prost(message, optional, tag = "3")]
+    pub summary: ::core::option::Option<Summary>,
+}
 /// Which threads were held, and which at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

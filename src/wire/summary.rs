@@ -45,7 +45,7 @@ pub(super) fn encode(summary: Summary, whole: bool) -> pb::Summary {
     }
 }
 
-fn decode(summary: pb::Summary) -> Summary {
+pub(super) fn decode(summary: pb::Summary) -> Summary {
     Summary {
         number: summary.number,
         taken: Timestamp { realtime_ns: summary.realtime_ns, monotonic_ns: summary.monotonic_ns },

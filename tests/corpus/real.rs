@@ -90,7 +90,7 @@ fn sample(program: &Program, wanted: usize) -> Counts {
 
 impl Counts {
     fn add(&mut self, path: &Path) {
-        let mut reader = Reader::open(path).expect("a recording").unwrap_or_else(|damage| panic!("{}", damage.what));
+        let mut reader = Reader::open(path).expect("a recording");
         let mut incomplete = Vec::new();
         while let Some(snapshot) = reader.next_snapshot().expect("a recording") {
             let mut snapshot = snapshot.unwrap_or_else(|damage| panic!("{}", damage.what));

@@ -84,7 +84,7 @@ fn killed_at_random_moments_it_leaves_a_target_that_runs_on() {
             let text = String::from_utf8_lossy(&listed.stdout);
             assert!(text.lines().count() > 2, "kill {round} left no snapshot: {text}");
         }
-        std::fs::remove_file(&file).expect("the recording is there");
+        std::fs::remove_dir_all(&file).expect("the recording is there");
     }
     eprintln!("{inside_a_hold} of {} kills that were looked at came inside a hold", kills / 2);
     assert!(inside_a_hold > 0, "no kill came inside a hold; this has tested nothing");

@@ -4,8 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+
 use super::{FAILED, NOT_THERE, assert_contains, complaint, is_empty};
-use crate::support::{Victim, compile, hangsnap, run, succeed};
+use crate::lifecycle::sampler::{PATIENCE, Sampler};
+use crate::support::{Victim, compile, hangsnap, run, succeed, until};
 
 fn sleeper() -> Victim {
     Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])))
@@ -167,22 +170,93 @@ fn a_directory_that_one_may_not_write_to() {
     }
 }
 
+/// A shell with a mount namespace of its own, which a file system that is made in it goes with: `$0` is hangsnap, `$1` a
+/// directory, `$2` the victim's pid.
+fn in_a_mount_namespace(script: &str, directory: &Path, victim: &Victim) -> std::process::Output {
+    let mut command = Command::new("timeout");
+    command.args(["60", "unshare", "--mount", "bash", "-c", script]).arg(hangsnap().get_program());
+    run(command.arg(directory).arg(victim.pid()).env("TZ", "UTC"))
+}
+
 #[test]
-fn a_full_disk_is_told_and_what_was_written_before_is_whole() {
+fn a_full_disk_stops_the_recording_until_there_is_room() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let victim = sleeper();
-    let mounted = directory.path().display().to_string();
-    // A file system of its own that holds a few snapshots and no more; it goes with its mount namespace.
-    let script = "mount -t tmpfs -o size=64k none \"$1\" && \"$0\" --pid \"$2\" --every 1ms -o \"$1/full.hangsnap\"; \
-                  echo \"code $?\"; \"$0\" list \"$1/full.hangsnap\" | wc -l";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script]).arg(hangsnap().get_program()).args([&mounted, &victim.pid()]);
-    let output = run(&mut command);
+    let script = r##"
+        mount -t tmpfs -o size=64k none "$1" || exit 9
+        mkfifo "/dev/shm/full.$$"
+        exec 3<> "/dev/shm/full.$$"
+        rm "/dev/shm/full.$$"
+        "$0" --pid "$2" --max-duty 100% --every 1ms -o "$1/full.hangsnap" >&3 2>&1 &
+        while read -r line <&3; do echo "$line"; [[ $line == *"goes on when there is room"* ]] && break; done
+        mount -o remount,size=64m "$1"
+        while read -r line <&3; do echo "$line"; [[ $line == *"there is room again"* ]] && break; done
+        while read -r line <&3; do echo "$line"; [[ $line == "#"* ]] && break; done
+        kill -TERM $!
+        while read -r line <&3; do [[ $line == "stopped"* ]] && echo "$line" && break; done
+        wait $!; echo "code $?"
+        "$0" list "$1/full.hangsnap" | tail -n +3 | while read -r number rest; do echo "listed $number"; done
+        "$0" check "$1/full.hangsnap"; echo "check $?"
+        ls "$1/full.hangsnap"
+    "##;
+    let output = in_a_mount_namespace(script, directory.path(), &sleeper());
     let text = String::from_utf8_lossy(&output.stdout);
-    let lines: Vec<&str> = text.lines().rev().take(2).collect();
-    assert_eq!(lines[1], "code 2", "{output:?}");
-    assert!(lines[0].parse::<u32>().expect("a count of lines") > 3, "snapshots are listed: {output:?}");
+    let told = |what: &str| text.lines().filter(|line| line.contains(what)).collect::<Vec<_>>();
+    let full = told("goes on when there is room");
+    assert_eq!(full.len(), 1, "it is told once: {output:?}");
+    assert_contains(full[0], &["cannot write", "full.hangsnap", "No space left"]);
+    let again = told("there is room again");
+    let lost: u64 = again[0].split("; ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).expect("a count");
+    assert!(lost > 0, "{again:?}");
+    assert_contains(told("stopped:")[0], &[&format!(", {lost} found no room")]);
+    assert_eq!(told("code "), ["code 0"], "the sampler went on to its end");
+    let numbers: Vec<u64> = told("listed ").iter().map(|line| line[7..].parse().expect("a number")).collect();
+    let gap = numbers.windows(2).map(|pair| pair[1] - pair[0] - 1).max().expect("more than one");
+    assert!(gap >= lost, "the {lost} numbers that are lost are not listed: {numbers:?}");
+    assert!(told("full.hangsnap: whole;").len() == 1 && told("check 0").len() == 1, "nothing is torn: {text}");
+    assert!(told("00000002.segment").len() == 1, "it went on in another segment: {text}");
+}
+
+#[test]
+fn a_disk_that_is_full_from_the_beginning_is_an_error_and_nothing_is_left() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let script = r#"
+        mount -t tmpfs -o size=64k none "$1" || exit 9
+        cat /dev/zero > "$1/filler" 2> /dev/null
+        "$0" --pid "$2" --every 10ms -o "$1/full.hangsnap"; echo "code $?"
+        "$0" --pid "$2" -o "$1/one.hangsnap" > /dev/null; echo "code $?"
+        echo "there $(ls "$1")"
+    "#;
+    let output = in_a_mount_namespace(script, directory.path(), &sleeper());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.lines().filter(|line| *line == "code 2").count(), 2, "{output:?}");
+    assert!(text.ends_with("there filler\n"), "{output:?}");
     let errors = String::from_utf8_lossy(&output.stderr);
-    let first = errors.lines().next().expect("a complaint");
-    assert_contains(first, &["hangsnap: cannot write", "full.hangsnap", "No space left"]);
+    for (line, name) in errors.lines().zip(["full.hangsnap", "one.hangsnap"]) {
+        assert_contains(line, &["hangsnap: cannot ", name, "No space left"]);
+    }
+    assert_eq!(errors.lines().count(), 2, "{errors}");
+}
+
+/// The limit is on each file, so that another one may still be written.
+#[test]
+fn where_files_may_not_grow_more_of_them_are_made() {
+    const LIMIT: u64 = 32 << 10;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let recording = directory.path().join("small.hangsnap");
+    let victim = sleeper();
+    let mut command = hangsnap();
+    command.args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "-o"]).arg(&recording);
+    let mut sampler = Sampler::start(&mut command);
+    sampler.line_with("#1 ");
+    let limit = format!("--fsize={LIMIT}");
+    succeed(Command::new("prlimit").args(["--pid", &sampler.pid().to_string(), &limit]));
+    let segment = |number: u32| recording.join(format!("{number:08}.segment"));
+    until("there is a third segment", PATIENCE, || segment(3).exists());
+    sampler.signal(Signal::SIGTERM);
+    let ended = sampler.end();
+    assert!(!ended.in_order().contains("no room"), "none is lost: {:?}", ended.lines);
+    succeed(hangsnap().arg("check").arg(&recording));
+    for number in [2, 3] {
+        assert!(fs::metadata(segment(number)).expect("it is there").len() <= LIMIT);
+    }
 }

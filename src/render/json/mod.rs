@@ -90,10 +90,10 @@ struct ChangeFields<'a> {
 struct ListDocument<'a> {
     format: &'static str,
     file: &'a str,
-    version: &'a str,
-    host: &'a str,
-    kernel: &'a str,
-    boot_id: &'a str,
+    version: Option<&'a str>,
+    host: Option<&'a str>,
+    kernel: Option<&'a str>,
+    boot_id: Option<&'a str>,
     interval_ns: Option<u64>,
     snapshots: Vec<ListFields<'a>>,
 }
@@ -160,15 +160,15 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
 
 /// Writes a recording's list as one object on one line.
 pub fn list(out: &mut dyn Write, listed: &ListedRecording) -> io::Result<()> {
-    let recording = &listed.recording;
+    let recording = listed.recording.as_ref();
     let document = ListDocument {
         format: "hangsnap.list/1",
         file: &listed.path,
-        version: &recording.version,
-        host: &recording.host,
-        kernel: &recording.kernel,
-        boot_id: &recording.boot_id,
-        interval_ns: recording.interval.map(nanoseconds),
+        version: recording.map(|recording| recording.version.as_str()),
+        host: recording.map(|recording| recording.host.as_str()),
+        kernel: recording.map(|recording| recording.kernel.as_str()),
+        boot_id: recording.map(|recording| recording.boot_id.as_str()),
+        interval_ns: recording.and_then(|recording| recording.interval).map(nanoseconds),
         snapshots: listed.snapshots.iter().map(list_fields).collect(),
     };
     line(out, &document)

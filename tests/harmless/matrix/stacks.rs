@@ -33,7 +33,7 @@ impl Shares {
 
     /// Adds every snapshot of a recording, and returns how many there are.
     pub fn add(&mut self, file: &Path) -> u64 {
-        let mut reader = Reader::open(file).expect("the recording is there").expect("it is whole");
+        let mut reader = Reader::open(file).expect("the recording is there");
         let mut snapshots: Vec<Snapshot> = Vec::new();
         while let Some(next) = reader.next_snapshot().expect("the recording can be read") {
             snapshots.push(next.expect("the recording is whole"));

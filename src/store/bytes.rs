@@ -1,0 +1,69 @@
+//! A file, a piece at a time: what a reader holds of it is bounded by its largest record, and never by what it claims.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// How much is read at once, at least.
+const PIECE: usize = 1 << 16;
+/// How much room is made at once for what a record claims to hold.
+const STEP: usize = 1 << 20;
+
+/// A file with the piece of it that was read last.
+pub(super) struct Bytes {
+    file: File,
+    start: u64,
+    held: Vec<u8>,
+}
+
+impl Bytes {
+    pub(super) fn new(file: File) -> Self {
+        Self { file, start: 0, held: Vec::new() }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The bytes from here on, as many as asked for; fewer where the file ends.
+    pub(super) fn at(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
+        if self.within(position, length).is_none() {
+            self.fill(position, length.max(PIECE))?;
+        }
+        let from = usize::try_from(position - self.start).unwrap_or(usize::MAX).min(self.held.len());
+        let until = from.saturating_add(length).min(self.held.len());
+        Ok(&self.held[from..until])
+    }
+
+    /// Forgets what was read: the file may have grown.
+    pub(super) fn forget(&mut self) {
+        self.held.clear();
+    }
+
+    fn within(&self, position: u64, length: usize) -> Option<()> {
+        let from = usize::try_from(position.checked_sub(self.start)?).ok()?;
+        (from.checked_add(length)? <= self.held.len()).then_some(())
+    }
+
+    fn fill(&mut self, position: u64, wanted: usize) -> io::Result<()> {
+        self.held.clear();
+        self.start = position;
+        while self.held.len() < wanted {
+            let have = self.held.len();
+            self.held.resize(have + (wanted - have).min(STEP), 0);
+            match self.file.read_at(&mut self.held[have..], position + have as u64) {
+                Ok(0) => {
+                    self.held.truncate(have);
+                    return Ok(());
+                }
+                Ok(read) => self.held.truncate(have + read),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => self.held.truncate(have),
+                Err(error) => {
+                    self.held.clear();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! Reading everything, to say what is damaged and whether the indexes agree; and making indexes anew.
+//!
+//! Segments are never changed. A damaged one is left without an index when indexes are repaired, so that whoever reads it
+//! is told of the damage.
+
+use std::path::{Path, PathBuf};
+
+use super::chain::Damage;
+use super::index::{self, Fault, Index};
+use super::part::{Scanned, scan};
+use super::{Error, layout};
+
+/// What is in a recording.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Checked {
+    pub segments: Vec<CheckedSegment>,
+    /// Numbers that no snapshot has, between others: the first and the last of each gap.
+    pub gaps: Vec<(u64, u64)>,
+    pub snapshots: u64,
+    /// The first number and the last.
+    pub numbers: Option<(u64, u64)>,
+}
+
+/// What is in one segment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckedSegment {
+    pub path: PathBuf,
+    pub bytes: u64,
+    pub damage: Vec<Damage>,
+    /// Why its index cannot be believed; None when it agrees, or when the segment needs none.
+    pub index: Option<Fault>,
+    /// Whether its index was made anew.
+    pub repaired: bool,
+}
+
+impl Checked {
+    /// Whether everything that was ever written can be read, and as fast as it should.
+    pub fn is_whole(&self) -> bool {
+        self.segments.iter().all(|segment| segment.damage.is_empty() && !segment.is_misled())
+    }
+}
+
+impl CheckedSegment {
+    /// Whether its index says something that is not so. That there is none is nothing wrong: the segment is being written, or its
+    /// writer was killed.
+    pub fn is_misled(&self) -> bool {
+        !self.repaired && self.index.is_some_and(|fault| fault != Fault::Missing)
+    }
+}
+
+/// Reads a recording, or a segment of one, and repairs its indexes if that is wanted.
+pub fn check(path: &Path, repair: bool) -> Result<Checked, Error> {
+    let is_directory = path.is_dir();
+    let mut checked = Checked::default();
+    for segment in layout::segments_of(path)? {
+        match check_segment(&segment, repair && is_directory, is_directory, &mut checked) {
+            Ok(segment) => checked.segments.push(segment),
+            Err(error) if error.is_gone() && is_directory => {}
+            Err(Error::NotOurs { path }) if is_directory => {
+                let last = checked.numbers.map_or(0, |(_, last)| last);
+                let damage = Damage::whole_file(path.clone(), last);
+                let bytes = damage.lost;
+                checked.segments.push(CheckedSegment {
+                    path,
+                    bytes,
+                    damage: vec![damage],
+                    index: None,
+                    repaired: false,
+                });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(checked)
+}
+
+fn check_segment(path: &Path, repair: bool, has_index: bool, checked: &mut Checked) -> Result<CheckedSegment, Error> {
+    let Scanned { recording, rows, mut damage, salt, end, is_being_written } = scan(path, true)?;
+    for found in &mut damage {
+        found.after = found.after.max(checked.numbers.map_or(0, |(_, last)| last));
+    }
+    for row in &rows {
+        checked.count(row.summary.number);
+    }
+    let index = match Index::open(path).and_then(|mut index| index.rows()) {
+        Ok(indexed) if indexed == rows => None,
+        Ok(_) => Some(Fault::Wrong),
+        Err(fault) => Some(fault),
+    };
+    let index = index.filter(|_| has_index);
+    let repaired = repair && index.is_some();
+    if repaired {
+        index::remove(path);
+        // While a segment is being written its index would be out of date at once.
+        if let (Some(salt), Some(recording), true, false) = (salt, &recording, damage.is_empty(), is_being_written) {
+            index::write(path, salt, recording, end, &rows)
+                .map_err(|source| Error::Index { path: path.into(), source })?;
+        }
+    }
+    let bytes = std::fs::metadata(path).map_or(end, |metadata| metadata.len());
+    Ok(CheckedSegment { path: path.into(), bytes, damage, index, repaired })
+}
+
+impl Checked {
+    fn count(&mut self, number: u64) {
+        self.snapshots += 1;
+        let (first, last) = self.numbers.unwrap_or((number, number));
+        if number > last.saturating_add(1) {
+            self.gaps.push((last + 1, number - 1));
+        }
+        self.numbers = Some((first, number));
+    }
+}

@@ -1,0 +1,185 @@
+//! What a recording holds, segment by segment, and one snapshot out of it without reading the others.
+//!
+//! Segments are ordered by their numbers, and snapshots with them; realtime may step between any two.
+
+use std::path::{Path, PathBuf};
+
+use super::chain::Damage;
+use super::part::Part;
+use super::{Error, layout};
+use crate::model::{Recording, Snapshot, Summary};
+use crate::wire::Span;
+
+/// A snapshot's place in a recording.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Found {
+    segment: usize,
+    row: usize,
+}
+
+enum Slot {
+    Unopened(PathBuf),
+    Opened(Box<Part>),
+    /// Removed since, or no segment at all, which is among the damage.
+    Nothing,
+}
+
+/// A recording that is looked things up in.
+pub struct Contents {
+    slots: Vec<Slot>,
+    is_directory: bool,
+    /// Files that hold nothing of a segment.
+    damage: Vec<Damage>,
+}
+
+impl Contents {
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let slots = layout::segments_of(path)?.into_iter().map(Slot::Unopened).collect();
+        Ok(Self { slots, is_directory: path.is_dir(), damage: Vec::new() })
+    }
+
+    /// How many segments it had when it was opened.
+    pub fn segments(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What the snapshots have in common, as far as it can be read.
+    pub fn recording(&mut self) -> Result<Option<Recording>, Error> {
+        for segment in 0..self.slots.len() {
+            if let Some(recording) = self.part(segment)?.and_then(|part| part.recording.clone()) {
+                return Ok(Some(recording));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a list says of each snapshot, in order.
+    pub fn summaries(&mut self) -> Result<Vec<Summary>, Error> {
+        let mut summaries = Vec::new();
+        for segment in 0..self.slots.len() {
+            if let Some(part) = self.part(segment)? {
+                summaries.extend(part.rows()?.iter().map(|row| row.summary.clone()));
+            }
+        }
+        Ok(summaries)
+    }
+
+    /// What was seen to be damaged so far: all that there is where all had to be read.
+    pub fn damage(&self) -> Vec<Damage> {
+        let mut damage = self.damage.clone();
+        let mut last = 0;
+        for slot in &self.slots {
+            let Slot::Opened(part) = slot else { continue };
+            damage.extend(part.damage.iter().cloned().map(|one| Damage { after: one.after.max(last), ..one }));
+            last = part.span.map_or(last, |span| span.numbers.1);
+        }
+        damage
+    }
+
+    /// The first number and the last; None without any.
+    pub fn numbers(&mut self) -> Result<Option<(u64, u64)>, Error> {
+        let first = self.span_from(0..self.slots.len())?;
+        let last = self.span_from((0..self.slots.len()).rev())?;
+        Ok(first.zip(last).map(|((_, first), (_, last))| (first.numbers.0, last.numbers.1)))
+    }
+
+    pub fn last(&mut self) -> Result<Option<Found>, Error> {
+        let Some((segment, _)) = self.span_from((0..self.slots.len()).rev())? else { return Ok(None) };
+        self.at_the_end_of(segment)
+    }
+
+    /// The one before.
+    pub fn before(&mut self, found: Found) -> Result<Option<Found>, Error> {
+        let Found { segment, row } = found;
+        if let Some(row) = row.checked_sub(1) {
+            return Ok(Some(Found { segment, row }));
+        }
+        match self.span_from((0..segment).rev())? {
+            Some((segment, _)) => self.at_the_end_of(segment),
+            None => Ok(None),
+        }
+    }
+
+    pub fn by_number(&mut self, number: u64) -> Result<Option<Found>, Error> {
+        let (mut low, mut high) = (0, self.slots.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.span_from((low..=middle).rev())? {
+                Some((segment, span)) if number < span.numbers.0 => high = segment,
+                Some((segment, span)) if number <= span.numbers.1 => {
+                    return self.in_segment(segment, |summary| summary.number == number);
+                }
+                _ => low = middle + 1,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last one that was taken at or before this moment, in nanoseconds since 1970.
+    pub fn by_time(&mut self, moment: i128) -> Result<Option<Found>, Error> {
+        for segment in (0..self.slots.len()).rev() {
+            let span = self.span(segment)?;
+            if span.is_some_and(|span| i128::from(span.realtime_ns.0) <= moment) {
+                return self.in_segment(segment, |summary| i128::from(summary.taken.realtime_ns) <= moment);
+            }
+        }
+        Ok(None)
+    }
+
+    pub fn summary(&mut self, found: Found) -> Result<Option<Summary>, Error> {
+        let Some(part) = self.part(found.segment)? else { return Ok(None) };
+        Ok(part.rows()?.get(found.row).map(|row| row.summary.clone()))
+    }
+
+    /// The snapshot itself. None when it is damaged after all, or has just been removed: to search again finds another.
+    pub fn snapshot(&mut self, found: Found) -> Result<Option<Snapshot>, Error> {
+        let Some(part) = self.part(found.segment)? else { return Ok(None) };
+        match part.snapshot(found.row) {
+            Err(error) if error.is_gone() && self.is_directory => Ok(None),
+            read => read,
+        }
+    }
+
+    fn at_the_end_of(&mut self, segment: usize) -> Result<Option<Found>, Error> {
+        self.in_segment(segment, |_| true)
+    }
+
+    /// The last one in a segment of which this holds.
+    fn in_segment(&mut self, segment: usize, holds: impl Fn(&Summary) -> bool) -> Result<Option<Found>, Error> {
+        let Some(part) = self.part(segment)? else { return Ok(None) };
+        let row = part.rows()?.iter().rposition(|row| holds(&row.summary));
+        Ok(row.map(|row| Found { segment, row }))
+    }
+
+    fn span(&mut self, segment: usize) -> Result<Option<Span>, Error> {
+        Ok(self.part(segment)?.and_then(|part| part.span))
+    }
+
+    /// The first of these segments that holds a snapshot.
+    fn span_from(&mut self, segments: impl Iterator<Item = usize>) -> Result<Option<(usize, Span)>, Error> {
+        for segment in segments {
+            if let Some(span) = self.span(segment)? {
+                return Ok(Some((segment, span)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn part(&mut self, segment: usize) -> Result<Option<&mut Part>, Error> {
+        if let Slot::Unopened(path) = &self.slots[segment] {
+            self.slots[segment] = match Part::open(path) {
+                Ok(part) => Slot::Opened(Box::new(part)),
+                Err(error) if error.is_gone() && self.is_directory => Slot::Nothing,
+                Err(Error::NotOurs { path }) if self.is_directory => {
+                    self.damage.push(Damage::whole_file(path, 0));
+                    Slot::Nothing
+                }
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(match &mut self.slots[segment] {
+            Slot::Opened(part) => Some(part),
+            Slot::Unopened(_) | Slot::Nothing => None,
+        })
+    }
+}

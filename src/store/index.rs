@@ -1,0 +1,132 @@
+//! The index beside a segment: written when the segment has been ended, and believed only where it fits it.
+//!
+//! A segment without an index that can be believed is read instead, so an index is never what a result depends on. That it
+//! fits is seen by its checksums, by the salt that it shares with the segment, by the segment's length, and by its rows
+//! following on each other without a gap from the first snapshot to the end of what it covers. What is found by a row is
+//! checked once more when it is read.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::bytes::Bytes;
+use super::frame::{self, HEAD, Head, INDEX_MAGIC, MAGIC, Salt};
+use super::layout;
+use crate::model::Recording;
+use crate::wire::{IndexHead, Row, Span, decode_rows, encode_rows};
+
+/// Why there is no index to be believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("there is none")]
+    Missing,
+    #[error("it cannot be read")]
+    Unreadable,
+    #[error("it is damaged")]
+    Damaged,
+    #[error("it is another segment's")]
+    Foreign,
+    #[error("the segment is longer or shorter than it was")]
+    Stale,
+    #[error("it does not say what the segment holds")]
+    Wrong,
+}
+
+/// Writes the index of a segment of which so many bytes are covered, and tells how long it is. Nothing is left of one that
+/// could not be written.
+pub(super) fn write(segment: &Path, salt: Salt, recording: &Recording, covered: u64, rows: &[Row]) -> io::Result<u64> {
+    let Some(span) = Span::of(rows) else { return Ok(0) };
+    let path = layout::index_of(segment);
+    let mut bytes = INDEX_MAGIC.to_vec();
+    frame::put(salt, &IndexHead { covered, span, recording: recording.clone() }.encode(), &mut bytes)?;
+    frame::put(salt, &encode_rows(rows), &mut bytes)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    if let Err(error) = file.write_all(&bytes) {
+        remove(segment);
+        return Err(error);
+    }
+    Ok(bytes.len() as u64)
+}
+
+/// Removes the index of a segment.
+pub(super) fn remove(segment: &Path) {
+    // What stays, and fits nothing, is not believed.
+    let _ = std::fs::remove_file(layout::index_of(segment));
+}
+
+/// The index of a segment, of which the head has been believed.
+pub(super) struct Index {
+    bytes: Bytes,
+    pub(super) head: IndexHead,
+    /// Where the rows' record begins in the index, and the first snapshot's in the segment.
+    rows_at: u64,
+    first_at: u64,
+    salt: Salt,
+}
+
+impl Index {
+    pub(super) fn open(segment: &Path) -> Result<Self, Fault> {
+        let file = File::open(layout::index_of(segment)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Fault::Missing,
+            _ => Fault::Unreadable,
+        })?;
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Err(Fault::Unreadable);
+        }
+        let mut bytes = Bytes::new(file);
+        if bytes.at(0, MAGIC).map_err(|_| Fault::Unreadable)? != INDEX_MAGIC {
+            return Err(Fault::Damaged);
+        }
+        let (found, payload) = record(&mut bytes, MAGIC as u64)?;
+        let head = IndexHead::decode(payload).map_err(|_| Fault::Damaged)?;
+        let (its, length) = beginning(segment).ok_or(Fault::Unreadable)?;
+        let its = its.ok_or(Fault::Foreign)?;
+        if its.salt != found.salt {
+            return Err(Fault::Foreign);
+        }
+        if length != head.covered {
+            return Err(Fault::Stale);
+        }
+        let (rows_at, first_at) = (MAGIC as u64 + found.record(), MAGIC as u64 + its.record());
+        Ok(Self { bytes, head, rows_at, first_at, salt: its.salt })
+    }
+
+    pub(super) fn rows(&mut self) -> Result<Vec<Row>, Fault> {
+        let (head, payload) = record(&mut self.bytes, self.rows_at)?;
+        if head.salt != self.salt {
+            return Err(Fault::Foreign);
+        }
+        let rows = decode_rows(payload).map_err(|_| Fault::Damaged)?;
+        let mut at = self.first_at;
+        for row in &rows {
+            if row.offset != at {
+                return Err(Fault::Wrong);
+            }
+            at = at.saturating_add(HEAD as u64).saturating_add(row.length);
+        }
+        if at != self.head.covered || Span::of(&rows) != Some(self.head.span) || !rows[0].whole {
+            return Err(Fault::Wrong);
+        }
+        Ok(rows)
+    }
+}
+
+fn record(bytes: &mut Bytes, at: u64) -> Result<(Head, &[u8]), Fault> {
+    let head = bytes.at(at, HEAD).map_err(|_| Fault::Unreadable)?;
+    let head = Head::parse(head).ok_or(Fault::Damaged)?;
+    let payload = bytes.at(at + HEAD as u64, head.length as usize).map_err(|_| Fault::Unreadable)?;
+    if !head.agrees_with(payload) {
+        return Err(Fault::Damaged);
+    }
+    Ok((head, payload))
+}
+
+/// The head of a segment's first record, if it is undamaged, and the segment's length.
+fn beginning(segment: &Path) -> Option<(Option<Head>, u64)> {
+    use std::os::unix::fs::FileExt;
+    let file = File::open(segment).ok()?;
+    let mut bytes = [0; MAGIC + HEAD];
+    let head = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Head::parse(&bytes[MAGIC..]));
+    Some((head, file.metadata().ok()?.len()))
+}

@@ -1,0 +1,76 @@
+//! Pins: an empty file beside a segment that is not to be removed.
+//!
+//! Whoever writes the recording looks for it just before it removes a segment, so a recording is pinned while it grows.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::part::Part;
+use super::{Error, layout};
+
+/// What was pinned, or is no longer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Pinned {
+    pub segments: Vec<PathBuf>,
+    pub snapshots: u64,
+}
+
+/// Pins the segments of a recording that hold something of this time, in nanoseconds since 1970.
+pub fn pin(recording: &Path, times: &RangeInclusive<i128>) -> Result<Pinned, Error> {
+    each(recording, times, |segment| {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(layout::pin_of(segment))
+            .map(drop)?;
+        // It may have been about to be removed: then there is nothing left to pin.
+        let is_there = segment.exists();
+        if !is_there {
+            fs::remove_file(layout::pin_of(segment))?;
+        }
+        Ok(is_there)
+    })
+}
+
+/// Takes the pins away again.
+pub fn unpin(recording: &Path, times: &RangeInclusive<i128>) -> Result<Pinned, Error> {
+    each(recording, times, |segment| match fs::remove_file(layout::pin_of(segment)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        removed => removed.map(|()| true),
+    })
+}
+
+fn each(
+    recording: &Path,
+    times: &RangeInclusive<i128>,
+    change: impl Fn(&Path) -> io::Result<bool>,
+) -> Result<Pinned, Error> {
+    if !recording.is_dir() {
+        return Err(Error::NotPinnable { path: recording.into() });
+    }
+    let mut pinned = Pinned::default();
+    for segment in layout::segments_of(recording)? {
+        let span = match Part::open(&segment) {
+            Ok(part) => part.span,
+            Err(error) if error.is_gone() => continue,
+            // What is no segment has no time.
+            Err(Error::NotOurs { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let Some(span) = span else { continue };
+        let (earliest, latest) = (i128::from(span.realtime_ns.0), i128::from(span.realtime_ns.1));
+        if latest < *times.start() || earliest > *times.end() {
+            continue;
+        }
+        if change(&segment).map_err(|source| Error::Pin { path: segment.clone(), source })? {
+            pinned.snapshots += span.snapshots;
+            pinned.segments.push(segment);
+        }
+    }
+    Ok(pinned)
+}

@@ -1,0 +1,67 @@
+//! Which segments of a recording that is being written go, so that it can be written for ever.
+//!
+//! Whole segments are removed, oldest first, once they are older than they are to be kept, or when all of them together would
+//! take more room than is allowed. Never the one that is being written, and none beside which a pin lies: a pinned segment
+//! does not count, or a few pins would leave no room for what comes. Age is counted by a clock that nobody sets.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::{index, layout};
+
+/// A segment that has been ended.
+pub(super) struct Past {
+    pub(super) path: PathBuf,
+    /// With its index.
+    pub(super) bytes: u64,
+    pub(super) ended: Instant,
+}
+
+impl Past {
+    fn is_pinned(&self) -> bool {
+        layout::pin_of(&self.path).exists()
+    }
+
+    /// Removes it, unless it is pinned. What cannot be removed now is tried again when the next segment has ended.
+    fn remove(&self) -> bool {
+        let gone = !self.is_pinned() && fs::remove_file(&self.path).is_ok();
+        if gone {
+            index::remove(&self.path);
+        }
+        gone || !self.path.exists()
+    }
+}
+
+pub(super) struct Retention {
+    /// For all segments but the one being written.
+    max_bytes: u64,
+    keep_for: Option<Duration>,
+    past: VecDeque<Past>,
+}
+
+impl Retention {
+    pub(super) fn new(max_bytes: u64, keep_for: Option<Duration>) -> Self {
+        Self { max_bytes, keep_for, past: VecDeque::new() }
+    }
+
+    /// A segment has been ended: others may have to go for the next one.
+    pub(super) fn add(&mut self, ended: Past) {
+        self.past.push_back(ended);
+        let mut bytes: u64 = self.past.iter().filter(|past| !past.is_pinned()).map(|past| past.bytes).sum();
+        self.past.retain(|past| {
+            let goes = bytes > self.max_bytes && past.remove();
+            if goes {
+                bytes = bytes.saturating_sub(past.bytes);
+            }
+            !goes
+        });
+    }
+
+    /// Removes what has become too old.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let Some(keep_for) = self.keep_for else { return };
+        self.past.retain(|past| now.saturating_duration_since(past.ended) <= keep_for || !past.remove());
+    }
+}

@@ -1,0 +1,63 @@
+//! `hangsnap check`: reads everything and says what is damaged, what is lost, and whether the indexes agree.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::Error;
+use crate::render::{bytes, printable};
+use crate::store::{self, Checked, CheckedSegment};
+
+/// Checks a recording, or every recording in a directory, and makes indexes anew if that is wanted. Whether all is whole.
+pub fn check(out: &mut dyn Write, path: &Path, repair: bool) -> Result<bool, Error> {
+    let mut is_whole = true;
+    for path in store::recordings_in(path)? {
+        let checked = store::check(&path, repair)?;
+        write(out, &path, &checked)?;
+        is_whole &= checked.is_whole();
+    }
+    Ok(is_whole)
+}
+
+fn write(out: &mut dyn Write, path: &Path, checked: &Checked) -> Result<(), Error> {
+    let Checked { segments, gaps, snapshots, numbers } = checked;
+    let size = bytes(segments.iter().map(|segment| segment.bytes).sum());
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let numbers = numbers.map_or(String::new(), |(first, last)| format!(" ({first} to {last})"));
+    let count = segments.len();
+    let state = if checked.is_whole() { "whole" } else { "damaged" };
+    writeln!(
+        out,
+        "{}: {state}; {snapshots} snapshots{numbers} in {count} segment{}, {size}",
+        printable(&path.display().to_string()),
+        plural(count)
+    )?;
+    for segment in segments {
+        write_segment(out, segment)?;
+    }
+    let missing: u64 = gaps.iter().map(|(first, last)| last - first + 1).sum();
+    if missing > 0 {
+        let listed: Vec<String> = gaps.iter().take(8).map(|(first, last)| format!("{first} to {last}")).collect();
+        let more = if gaps.len() > 8 { format!(" and {} more gaps", gaps.len() - 8) } else { String::new() };
+        writeln!(
+            out,
+            "  {missing} numbers are not there ({}{more}): damaged, removed, skipped, or without room when they were taken",
+            listed.join(", ")
+        )?;
+    }
+    Ok(())
+}
+
+fn write_segment(out: &mut dyn Write, segment: &CheckedSegment) -> Result<(), Error> {
+    for damage in &segment.damage {
+        writeln!(out, "  {}", printable(&damage.to_string()))?;
+    }
+    if let Some(fault) = segment.index {
+        let done = match (segment.repaired, segment.damage.is_empty()) {
+            (true, true) => "made anew",
+            (true, false) => "removed, so that whoever reads the segment is told of its damage",
+            (false, _) => "the segment is read instead; --repair makes it anew",
+        };
+        writeln!(out, "  index of {}: {fault}; {done}", printable(&segment.path.display().to_string()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! What an index says of a segment.
+
+use prost::Message;
+
+use super::{Error, decode, encode, pb, summary};
+use crate::model::{Recording, Summary};
+
+/// Where a snapshot is in its segment, and what a list says of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    pub offset: u64,
+    /// The length of its payload.
+    pub length: u64,
+    /// Whether it can be decoded without those before it.
+    pub whole: bool,
+    pub summary: Summary,
+}
+
+/// What a search for a snapshot needs to know of a segment that holds at least one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    pub snapshots: u64,
+    /// The least and the greatest number.
+    pub numbers: (u64, u64),
+    /// The earliest and the latest time, in nanoseconds since 1970.
+    pub realtime_ns: (i64, i64),
+}
+
+impl Span {
+    /// Of the rows of a segment; None of no rows.
+    pub fn of(rows: &[Row]) -> Option<Self> {
+        let numbers = rows.iter().map(|row| row.summary.number);
+        let times = rows.iter().map(|row| row.summary.taken.realtime_ns);
+        Some(Self {
+            snapshots: rows.len() as u64,
+            numbers: (numbers.clone().min()?, numbers.max()?),
+            realtime_ns: (times.clone().min()?, times.max()?),
+        })
+    }
+}
+
+/// What stands at the beginning of an index.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IndexHead {
+    /// How many bytes of the segment it covers.
+    pub covered: u64,
+    pub span: Span,
+    pub recording: Recording,
+}
+
+impl IndexHead {
+    pub fn encode(&self) -> Vec<u8> {
+        let Self { covered, span, recording } = self;
+        pb::IndexHead {
+            covered: *covered,
+            snapshots: span.snapshots,
+            first_number: span.numbers.0,
+            last_number: span.numbers.1,
+            earliest_realtime_ns: span.realtime_ns.0,
+            latest_realtime_ns: span.realtime_ns.1,
+            recording: Some(encode::recording(recording)),
+        }
+        .encode_to_vec()
+    }
+
+    pub fn decode(payload: &[u8]) -> Result<Self, Error> {
+        let message = pb::IndexHead::decode(payload)?;
+        Ok(Self {
+            covered: message.covered,
+            span: Span {
+                snapshots: message.snapshots,
+                numbers: (message.first_number, message.last_number),
+                realtime_ns: (message.earliest_realtime_ns, message.latest_realtime_ns),
+            },
+            recording: decode::recording(message.recording.ok_or(Error::Unknown("the recording"))?),
+        })
+    }
+}
+
+/// The rows of an index as the payload of its second record.
+pub fn encode_rows(rows: &[Row]) -> Vec<u8> {
+    let row = |row: &Row| pb::IndexRow {
+        offset: row.offset,
+        length: row.length,
+        summary: Some(summary::encode(row.summary.clone(), row.whole)),
+    };
+    pb::IndexRows { rows: rows.iter().map(row).collect() }.encode_to_vec()
+}
+
+pub fn decode_rows(payload: &[u8]) -> Result<Vec<Row>, Error> {
+    let row = |row: pb::IndexRow| {
+        let summary = row.summary.ok_or(Error::Unknown("the summary of a row"))?;
+        Ok(Row { offset: row.offset, length: row.length, whole: summary.whole, summary: summary::decode(summary) })
+    };
+    pb::IndexRows::decode(payload)?.rows.into_iter().map(row).collect()
+}
