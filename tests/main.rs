@@ -12,6 +12,7 @@ mod framehop;
 mod harmless;
 mod hostile;
 mod input;
+mod interop;
 mod layers;
 mod lifecycle;
 mod limits;

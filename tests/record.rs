@@ -7,6 +7,7 @@ mod check;
 mod crash;
 mod damage;
 mod durable;
+mod extract;
 mod golden;
 mod index;
 mod live;

@@ -50,6 +50,15 @@ Examples:
   hangsnap pin RECORDING --from 14:00:00 --to 14:10:00     the segments that hold something of that time
   hangsnap pin RECORDING --undo";
 
+const CUT_EXAMPLES: &str = "\
+Examples:
+  hangsnap cut RECORDING --from 14:00 --to 14:10 -o incident.hangsnap    one file to mail
+  hangsnap cut RECORDING --from 120 --redact -o incident.hangsnap        from snapshot 120 on, without memory";
+
+const MERGE_EXAMPLES: &str = "\
+Examples:
+  hangsnap merge before-restart.hangsnap after.hangsnap -o both.hangsnap";
+
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
   hangsnap doctor                 what hangsnap may do on this host
@@ -195,6 +204,27 @@ pub(super) enum Command {
     /// Keep the segments of a recording from being removed
     #[command(after_help = PIN_EXAMPLES)]
     Pin(PinArguments),
+    /// Make one file of a range of time of a recording
+    #[command(after_help = CUT_EXAMPLES)]
+    Cut(CutArguments),
+    /// Make one file of recordings that follow one another
+    #[command(after_help = MERGE_EXAMPLES)]
+    Merge {
+        /// In any order
+        #[arg(value_name = "RECORDING", required = true)]
+        paths: Vec<PathBuf>,
+        /// Leave out copied memory and words of the command line
+        #[arg(long)]
+        redact: bool,
+        /// The new file
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Take copied memory and words of the command line out of recordings; every segment is written anew
+    Scrub {
+        #[arg(value_name = "FILE|DIR")]
+        path: PathBuf,
+    },
     /// Tell what this host and a process allow hangsnap to see, what each missing right costs, and what would grant it
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor {
@@ -252,6 +282,24 @@ pub(super) struct PinArguments {
     /// Take the pins away
     #[arg(long)]
     pub(super) undo: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CutArguments {
+    #[arg(value_name = "RECORDING")]
+    pub(super) path: PathBuf,
+    /// From this time on: `last`, a snapshot's number, or a time
+    #[arg(long, value_name = "last|N|TIME")]
+    pub(super) from: Option<String>,
+    /// Up to this time
+    #[arg(long, value_name = "last|N|TIME")]
+    pub(super) to: Option<String>,
+    /// Leave out copied memory and words of the command line
+    #[arg(long)]
+    pub(super) redact: bool,
+    /// The new file
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) output: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use jiff::SignedDuration;
 
-use super::arguments::{DiffArguments, PinArguments, RegisterSet, SampleArguments, ShowArguments, Stop, SyncPolicy};
+use super::arguments::{DiffArguments, RegisterSet, SampleArguments, ShowArguments, Stop, SyncPolicy};
 use super::{format, is_directory};
 use crate::model::{Register, RuntimeAddress, SpecialRegister, StopMode};
 use crate::record::{Manner, MemoryWish, Output};
@@ -142,11 +142,10 @@ fn size(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// From and to which moment to pin, if it is said.
-pub(super) fn check_pin(arguments: &PinArguments) -> anyhow::Result<(Option<At>, Option<At>)> {
-    let at =
-        |option, text: &Option<String>| text.as_ref().map(|text| parsed(option, text, text.parse::<At>())).transpose();
-    Ok((at("--from", &arguments.from)?, at("--to", &arguments.to)?))
+/// From and to which moment, if it is said.
+pub(super) fn check_range(from: Option<&str>, to: Option<&str>) -> anyhow::Result<(Option<At>, Option<At>)> {
+    let at = |option, text: Option<&str>| text.map(|text| parsed(option, text, text.parse::<At>())).transpose();
+    Ok((at("--from", from)?, at("--to", to)?))
 }
 
 /// What `show` was asked for.

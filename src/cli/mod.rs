@@ -27,7 +27,7 @@ use crate::render;
 use crate::symbols::Finder;
 use crate::sys::signals::{Termination, survive_file_size_limit};
 use crate::target::Target;
-use crate::view::{self, Format};
+use crate::view::{self, Extract, Format};
 use arguments::{Arguments, Command};
 use configuration::{Configuration, Job};
 use patience::Patience;
@@ -68,6 +68,7 @@ pub fn main() -> ExitCode {
             ExitCode::from(match error.downcast_ref::<view::Error>() {
                 Some(
                     view::Error::NoSuchSnapshot { .. }
+                    | view::Error::NothingThen { .. }
                     | view::Error::NoSuchThread { .. }
                     | view::Error::TooFewSnapshots { .. },
                 ) => NOT_THERE,
@@ -131,10 +132,30 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             return Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) });
         }
         Some(Command::Pin(arguments)) => {
-            let (from, to) = configuration::check_pin(&arguments)?;
+            let (from, to) = configuration::check_range(arguments.from.as_deref(), arguments.to.as_deref())?;
             let mut out = output();
             view::pin(&mut out, &arguments.path, from.as_ref(), to.as_ref(), arguments.undo)?;
             finish(out, [])
+        }
+        Some(Command::Cut(arguments)) => {
+            let (from, to) = configuration::check_range(arguments.from.as_deref(), arguments.to.as_deref())?;
+            let extract = Extract { output: &arguments.output, redact: arguments.redact };
+            let mut out = output();
+            let _patience = Patience::about("reading the recording");
+            let damage = view::cut(&mut out, &arguments.path, (from.as_ref(), to.as_ref()), &extract)?;
+            finish(out, damage.into_iter().map(view::Error::Damaged))
+        }
+        Some(Command::Merge { paths, redact, output: file }) => {
+            let mut out = output();
+            let _patience = Patience::about("reading the recordings");
+            let damage = view::merge(&mut out, &paths, &Extract { output: &file, redact })?;
+            finish(out, damage.into_iter().map(view::Error::Damaged))
+        }
+        Some(Command::Scrub { path }) => {
+            let mut out = output();
+            let _patience = Patience::about("writing the recordings anew");
+            let gone = view::scrub(&mut out, &path)?;
+            finish(out, gone.into_iter().map(view::Error::Damaged))
         }
         Some(Command::Show(arguments)) => {
             let checked = configuration::Show::check(&arguments)?;

@@ -105,8 +105,8 @@ impl Snapshot {
     }
 }
 
-/// What all snapshots of one recording share.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What all snapshots of one recording share. Empty where that is damaged.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Recording {
     /// The version of hangsnap that wrote it.
     pub version: String,

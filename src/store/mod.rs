@@ -19,6 +19,7 @@ mod pin;
 mod reader;
 mod records;
 mod retention;
+mod scrub;
 mod segment;
 mod writer;
 
@@ -29,6 +30,7 @@ pub use index::Fault;
 pub use layout::{EXTENSION, file_name, is_recording, recording_at, recordings_in};
 pub use pin::{Pinned, pin, unpin};
 pub use reader::Reader;
+pub use scrub::{Scrubbed, scrub};
 pub use segment::Segment;
 pub use writer::{Policy, Stored, Sync, Writer};
 
@@ -59,6 +61,8 @@ pub enum Error {
     NotPinnable { path: PathBuf },
     #[error("cannot pin {}: {source}", path.display())]
     Pin { path: PathBuf, source: std::io::Error },
+    #[error("{} is being written; stop the recording first, or record with --redact", path.display())]
+    BeingWritten { path: PathBuf },
     #[error("cannot write the index of {}: {source}", path.display())]
     Index { path: PathBuf, source: std::io::Error },
 }

@@ -72,6 +72,11 @@ impl Segment {
         Ok(Row { offset, length, whole: encoded.whole, summary: snapshot.into() })
     }
 
+    /// The next snapshot is told whole, whatever came before it.
+    pub fn begin_anew(&mut self) {
+        self.encoder.begin_anew();
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,14 +1,16 @@
-//! The offline programs: list, show and diff recordings, check and pin them.
+//! The offline programs: list, show and diff recordings, check and pin them, and make others of them.
 //!
 //! Promises: works on files alone, on any machine, and prints of a file what was printed live. A damaged file is used as
 //! far as it goes, and the damage is handed back to be told.
 
 mod check;
+mod extract;
 mod pin;
+mod scrub;
 mod select;
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::analysis::{History, compare};
 use crate::model::Snapshot;
@@ -17,7 +19,9 @@ use crate::store::{self, Contents, Damage, Reader};
 use crate::symbols::{Finder, Names};
 
 pub use check::check;
+pub use extract::{Extract, cut, merge};
 pub use pin::pin;
+pub use scrub::scrub;
 pub use select::At;
 
 /// Why nothing can be shown. Each message ends in what would help.
@@ -35,6 +39,10 @@ pub enum Error {
         "no thread of snapshot {number} has the id or the name `{wanted}`; `hangsnap show` without --thread lists them"
     )]
     NoSuchThread { number: u64, wanted: String },
+    #[error("{path} holds no snapshot of that time; it holds {held}, see `hangsnap list {path}`")]
+    NothingThen { path: String, held: String },
+    #[error("{} and {} {why}, so their snapshots have no common order; cut each to a file of its own", one.display(), other.display())]
+    NoOrder { one: PathBuf, other: PathBuf, why: &'static str },
     #[error("{path} holds {held}, and a comparison needs two; record more with --every and --count")]
     TooFewSnapshots { path: String, held: String },
 }

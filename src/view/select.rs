@@ -1,6 +1,7 @@
 //! Which snapshot of a recording is meant.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -58,6 +59,39 @@ fn end_of(moment: i128) -> i128 {
         _ if moment % MILLISECOND == 0 => moment + MILLISECOND - 1,
         _ => moment,
     }
+}
+
+/// The first nanosecond of what was typed, by its last.
+fn start_of(end: i128) -> i128 {
+    const MILLISECOND: i128 = 1_000_000;
+    const SECOND: i128 = 1000 * MILLISECOND;
+    match end + 1 {
+        next if next % SECOND == 0 => next - SECOND,
+        next if next % MILLISECOND == 0 => next - MILLISECOND,
+        _ => end,
+    }
+}
+
+/// The moments from one to another, both included, in nanoseconds since 1970: all there are, where nothing was said.
+pub(super) fn range(
+    contents: &mut Contents,
+    from: Option<&At>,
+    to: Option<&At>,
+) -> Result<RangeInclusive<i128>, Error> {
+    let from = from.map(|at| moment(contents, at)).transpose()?.map_or(i128::MIN, start_of);
+    let to = to.map(|at| moment(contents, at)).transpose()?.unwrap_or(i128::MAX);
+    Ok(from..=to)
+}
+
+fn moment(contents: &mut Contents, at: &At) -> Result<i128, Error> {
+    let found = match at {
+        At::Time(moment) => return Ok(*moment),
+        At::TimeOfDay(time) => return moment_of(contents, *time),
+        At::Number(number) => contents.by_number(*number)?,
+        At::Last => contents.last()?,
+    };
+    let summary = found.map(|found| contents.summary(found)).transpose()?.flatten();
+    Ok(summary.map_or(0, |summary| summary.taken.realtime_ns.into()))
 }
 
 impl fmt::Display for At {
@@ -118,7 +152,7 @@ pub(super) fn last_two(contents: &mut Contents, path: &Path) -> Result<(Snapshot
 }
 
 /// That time of day on the day when the last snapshot was taken, in the reader's time zone.
-pub(super) fn moment_of(contents: &mut Contents, time: civil::Time) -> Result<i128, Error> {
+fn moment_of(contents: &mut Contents, time: civil::Time) -> Result<i128, Error> {
     let last = contents.last()?;
     let last = last.map(|last| contents.summary(last)).transpose()?.flatten();
     let taken = last.and_then(|last| jiff::Timestamp::from_nanosecond(last.taken.realtime_ns.into()).ok());
@@ -128,7 +162,7 @@ pub(super) fn moment_of(contents: &mut Contents, time: civil::Time) -> Result<i1
 }
 
 /// Which snapshots a recording holds, for a message.
-fn held(numbers: Option<(u64, u64)>) -> String {
+pub(super) fn held(numbers: Option<(u64, u64)>) -> String {
     match numbers {
         None => "no snapshot".into(),
         Some((first, last)) if first == last => format!("snapshot {first} only"),

@@ -1,0 +1,157 @@
+//! Files made of recordings, and recordings that are scrubbed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hangsnap::model::{MemoryOf, Snapshot};
+use hangsnap::store::Reader;
+
+use crate::support::{Victim, compile, hangsnap, run, succeed};
+
+const SECRET: &str = "correct-horse-battery-staple";
+
+/// A process that has a secret among its arguments and in a path that it waits on.
+fn confidant(directory: &Path) -> Victim {
+    let fifo = directory.join(SECRET);
+    if !fifo.exists() {
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    }
+    // It opens the FIFO, which waits for somebody who writes to it: the path is copied with the call.
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo ready; exec cat \"$0\""]).arg(&fifo);
+    let victim = Victim::start(&mut command);
+    crate::support::until("it waits for the FIFO", std::time::Duration::from_secs(10), || {
+        let call = fs::read_to_string(format!("/proc/{}/syscall", victim.pid())).unwrap_or_default();
+        // openat is 257.
+        call.starts_with("257 ")
+    });
+    victim
+}
+
+fn record(victim: &Victim, output: &Path, more: &[&str]) {
+    let mut command = hangsnap();
+    command.args(["--pid", &victim.pid(), "--every", "20ms", "--count", "5", "--max-duty", "100%"]).args(more);
+    succeed(command.arg("-o").arg(output));
+}
+
+fn snapshots(path: &Path) -> Vec<Snapshot> {
+    let mut reader = Reader::open(path).expect("a recording");
+    let mut snapshots = Vec::new();
+    while let Some(next) = reader.next_snapshot().expect("it can be read") {
+        snapshots.push(next.expect("it is whole"));
+    }
+    snapshots
+}
+
+/// Whether any file below this holds the secret, packed or not.
+fn tells(path: &Path) -> bool {
+    let said = |snapshot: &Snapshot| {
+        let pieces = snapshot.threads.iter().flat_map(|thread| &thread.memory).chain(&snapshot.memory);
+        let mut pieces = pieces.map(|piece| String::from_utf8_lossy(&piece.bytes).into_owned());
+        let in_memory = pieces.any(|text| text.contains(SECRET));
+        in_memory || snapshot.process.command.iter().any(|word| word.contains(SECRET))
+    };
+    let files: Vec<PathBuf> = match path.is_dir() {
+        true => fs::read_dir(path).expect("a directory").map(|entry| entry.expect("an entry").path()).collect(),
+        false => vec![path.into()],
+    };
+    let plainly = files.iter().any(|file| {
+        fs::read(file).expect("a file of ours").windows(SECRET.len()).any(|bytes| bytes == SECRET.as_bytes())
+    });
+    plainly || snapshots(path).iter().any(said)
+}
+
+#[test]
+fn memory_and_arguments_are_left_out_on_request_or_taken_out_afterwards() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let victim = confidant(directory.path());
+    let (open, closed) = (directory.path().join("open.hangsnap"), directory.path().join("closed.hangsnap"));
+    record(&victim, &open, &["--keep", "stacks"]);
+    assert!(tells(&open), "the test would notice");
+    let paths = |snapshot: &Snapshot| {
+        snapshot.threads.iter().flat_map(|thread| &thread.memory).any(|piece| matches!(piece.what, MemoryOf::Path(_)))
+    };
+    assert!(snapshots(&open).iter().any(paths), "a path that is waited on is kept");
+    record(&victim, &closed, &["--redact"]);
+    assert!(!tells(&closed));
+    // What else there is stays as it is.
+    let mut expected = snapshots(&open);
+    expected.iter_mut().for_each(Snapshot::redact);
+    succeed(hangsnap().arg("scrub").arg(&open));
+    assert!(!tells(&open));
+    assert_eq!(snapshots(&open), expected);
+    succeed(hangsnap().arg("check").arg(&open));
+    // A single snapshot is a file.
+    let single = directory.path().join("single.hangsnap");
+    succeed(hangsnap().args(["--pid", &victim.pid(), "-o"]).arg(&single));
+    assert!(tells(&single));
+    succeed(hangsnap().arg("scrub").arg(&single));
+    assert!(!tells(&single));
+}
+
+#[test]
+fn a_range_of_time_is_cut_out_and_recordings_are_put_one_behind_another() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+    let (one, two) = (directory.path().join("one.hangsnap"), directory.path().join("two.hangsnap"));
+    record(&victim, &one, &[]);
+    record(&victim, &two, &[]);
+    let (first, second) = (snapshots(&one), snapshots(&two));
+    // The three in the middle, as a user names the times that `list --json` tells.
+    let time = |snapshot: &Snapshot| {
+        let time = jiff::Timestamp::from_nanosecond(snapshot.taken.realtime_ns.into()).expect("a time");
+        time.to_string()
+    };
+    let cut = directory.path().join("cut.hangsnap");
+    let mut command = hangsnap();
+    command.arg("cut").arg(&one).args(["--from", &time(&first[1]), "--to", &time(&first[3]), "-o"]);
+    succeed(command.arg(&cut));
+    assert!(cut.is_file(), "one file to mail");
+    assert_eq!(snapshots(&cut), first[1..4]);
+    // In whichever order they are named.
+    let merged = directory.path().join("merged.hangsnap");
+    succeed(hangsnap().arg("merge").args([&two, &one]).arg("-o").arg(&merged));
+    let mut expected = first.clone();
+    expected.extend(second.iter().cloned().map(|snapshot| Snapshot { number: snapshot.number + 5, ..snapshot }));
+    assert!(snapshots(&merged) == expected, "the same snapshots, one recording behind the other");
+    succeed(hangsnap().arg("diff").arg(&merged));
+    // What has no order is refused, and so is what holds nothing; neither leaves a file behind.
+    for (arguments, code) in [
+        (vec!["merge", "one.hangsnap", "one.hangsnap"], 2),
+        (vec!["cut", "one.hangsnap", "--to", "1999-01-01T00:00:00Z"], 1),
+        (vec!["cut", "nowhere.hangsnap"], 2),
+    ] {
+        let mut command = hangsnap();
+        let output = run(command.current_dir(directory.path()).args(&arguments).args(["-o", "none.hangsnap"]));
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1, "{arguments:?}: {output:?}");
+        assert!(!directory.path().join("none.hangsnap").exists());
+    }
+}
+
+/// The return address of each thread's innermost frame is in the bytes that were kept of its stack.
+#[test]
+fn stacks_are_kept_on_request() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+    let recording = directory.path().join("kept.hangsnap");
+    record(&victim, &recording, &["--keep", "stacks"]);
+    for snapshot in snapshots(&recording) {
+        for thread in &snapshot.threads {
+            let stack = thread.memory.iter().find(|piece| piece.what == MemoryOf::Stack).expect("its stack is kept");
+            let module = |frame| snapshot.module_of(frame).expect("a module");
+            let caller = &thread.stack.frames[1];
+            let hangsnap::model::Place::InModule { address, .. } = caller.code.exact() else { panic!("in a file") };
+            let word = module(caller).bias.0.wrapping_add(address.0).to_le_bytes();
+            assert!(
+                stack.bytes.windows(8).any(|bytes| bytes == word),
+                "{} of snapshot {}",
+                thread.tid,
+                snapshot.number
+            );
+        }
+    }
+    let shown = succeed(hangsnap().args(["show", "--verbose"]).arg(&recording));
+    assert!(shown.contains("stack: "), "{shown}");
+}
