@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::style::{HEADING, WARNING};
-use super::value::{Foreign, duration, time};
+use super::value::{Clock, Foreign, duration};
 use crate::model::{Recording, Summary};
 
 /// One recording's snapshots, without what is in them.
@@ -33,12 +33,13 @@ pub fn list(out: &mut dyn Write, listed: &ListedRecording) -> io::Result<()> {
         out,
         "  number  time                             pid      program          threads  longest held     all  losses"
     )?;
+    let clock = Clock::here();
     for snapshot in snapshots {
         let Summary { number, taken, pid, program, threads, longest_hold, window, losses } = snapshot;
         write!(
             out,
             "  {number:>6}  {:<31}  {:<7}  {:<15}  {threads:>7}  {:>12}  {:>6}  ",
-            time(taken.realtime_ns),
+            clock.time(taken.realtime_ns),
             pid.0,
             Foreign(program).to_string(),
             duration(*longest_hold),
