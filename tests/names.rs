@@ -4,6 +4,7 @@
 mod debugdata;
 mod generated;
 mod go;
+mod uncovered;
 
 use std::fs;
 use std::process::Command;
@@ -25,8 +26,11 @@ fn read(command: &mut Command) -> Value {
 
 /// Waits until the main thread of a victim sleeps where it stays.
 fn until_it_pauses(pid: &str) {
-    // 34: pause.
-    let pauses = || fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|call| call.starts_with("34 "));
+    // 34: pause; 35: nanosleep; 230: clock_nanosleep.
+    let pauses = || {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+        ["34 ", "35 ", "230 "].iter().any(|number| call.starts_with(number))
+    };
     until("the victim pauses", Duration::from_secs(60), pauses);
 }
 

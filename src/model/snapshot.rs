@@ -76,12 +76,16 @@ impl Snapshot {
         self.threads.iter().filter_map(|thread| thread.hold.time()).max().unwrap_or_default()
     }
 
-    /// Takes out what the process may have been told in confidence: all copied memory, and the words of its command line.
-    /// Registers, addresses and names of programs, threads and files stay.
+    /// Takes out what the process may have been told in confidence: all copied memory, the words of its command line, and the
+    /// registers that copies of memory go through (x87 and SSE). General registers, addresses and names of programs, threads and
+    /// files stay.
     pub fn redact(&mut self) {
         self.process.command.clear();
         self.memory.clear();
-        self.threads.iter_mut().for_each(|thread| thread.memory.clear());
+        for thread in &mut self.threads {
+            thread.memory.clear();
+            thread.registers.floating = None;
+        }
     }
 
     /// The module a frame lies in.

@@ -37,6 +37,18 @@ pub(super) fn unnamed(directory: &Path, number: u32) -> PathBuf {
     directory.join(format!("{number:08}.new"))
 }
 
+/// What takes a file's place when it is finished, beside it.
+pub(super) fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".unfinished");
+    name.into()
+}
+
+/// Removes segments that never got their names, because whoever wrote them was killed.
+pub(super) fn remove_unnamed(directory: &Path) -> io::Result<()> {
+    with_extension(directory, "new")?.into_iter().try_for_each(fs::remove_file)
+}
+
 /// Beside a segment.
 pub(super) fn index_of(segment: &Path) -> PathBuf {
     segment.with_extension("index")

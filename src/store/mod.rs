@@ -61,6 +61,8 @@ pub enum Error {
     NotPinnable { path: PathBuf },
     #[error("cannot pin {}: {source}", path.display())]
     Pin { path: PathBuf, source: std::io::Error },
+    #[error("{} has another name, under which it would stay as it is; remove that first", path.display())]
+    OtherNames { path: PathBuf },
     #[error("{} is being written; stop the recording first, or record with --redact", path.display())]
     BeingWritten { path: PathBuf },
     #[error("cannot write the index of {}: {source}", path.display())]

@@ -5,12 +5,15 @@
 //! may keep them until something else needs the room.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::chain::Chain;
 use super::reader::Reader;
 use super::segment::Segment;
 use super::{Damage, Error, index, layout};
+use crate::model::Recording;
+use crate::wire::Row;
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -21,15 +24,18 @@ pub struct Scrubbed {
     pub dropped: Vec<Damage>,
 }
 
-/// Scrubs a recording, or a segment of one.
+/// Scrubs a recording, or a segment of one, which nobody may be writing to.
 pub fn scrub(path: &Path) -> Result<Scrubbed, Error> {
+    // A link would be replaced, and what it leads to stay as it is.
+    let path = &fs::canonicalize(path).map_err(|source| Error::Open { path: path.into(), source })?;
     let mut scrubbed = Scrubbed::default();
     let segments = layout::segments_of(path)?;
     // Before anything is changed.
     for segment in &segments {
-        if Chain::open(segment)?.is_being_written() {
-            return Err(Error::BeingWritten { path: segment.clone() });
-        }
+        check(segment)?;
+    }
+    if path.is_dir() {
+        layout::remove_unnamed(path).map_err(|source| Error::Write { path: path.clone(), source })?;
     }
     for segment in segments {
         scrub_segment(&segment, path.is_dir(), &mut scrubbed)?;
@@ -37,40 +43,74 @@ pub fn scrub(path: &Path) -> Result<Scrubbed, Error> {
     Ok(scrubbed)
 }
 
-/// Begins the segment that is to take the place of this one.
-fn begin(path: &Path, reader: &Reader) -> Result<Segment, Error> {
-    let recording = reader.recording().cloned().unwrap_or_default();
-    Segment::create(&path.with_extension("new"), &recording)
+/// Whether a segment can be scrubbed: nobody writes to it, and it has no other name under which it would stay.
+fn check(segment: &Path) -> Result<(), Error> {
+    let names = fs::metadata(segment).map_err(|source| Error::Open { path: segment.into(), source })?.nlink();
+    if names > 1 {
+        return Err(Error::OtherNames { path: segment.into() });
+    }
+    match Chain::open(segment) {
+        Ok(chain) if chain.is_being_written() => Err(Error::BeingWritten { path: segment.into() }),
+        Ok(_) | Err(Error::NotOurs { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
-fn scrub_segment(path: &Path, has_index: bool, scrubbed: &mut Scrubbed) -> Result<(), Error> {
-    let mut reader = Reader::open(path)?;
+fn scrub_segment(path: &Path, is_part: bool, scrubbed: &mut Scrubbed) -> Result<(), Error> {
     let write = |source| Error::Write { path: path.into(), source };
-    let mut rows = Vec::new();
-    let mut anew: Option<Segment> = None;
-    while let Some(next) = reader.next_snapshot()? {
-        match next {
-            Ok(mut snapshot) => {
-                snapshot.redact();
-                let segment = match &mut anew {
-                    Some(segment) => segment,
-                    None => anew.insert(begin(path, &reader)?),
-                };
-                rows.push(segment.write(&snapshot, false).map_err(write)?);
-            }
-            Err(damage) => scrubbed.dropped.push(damage),
+    let mut anew = None;
+    let rows = match copy(path, &mut anew, scrubbed) {
+        Ok(rows) => rows,
+        // A segment of a recording that is none holds nothing that could be kept.
+        Err(Error::NotOurs { .. }) if is_part => {
+            scrubbed.dropped.push(Damage::whole_file(path.into(), 0));
+            Vec::new()
         }
-    }
-    // Of a segment without anything that can be read nothing can be told, and nothing may stay.
-    let Some(mut segment) = anew else { return fs::remove_file(path).map_err(write) };
-    segment.sync().map_err(write)?;
+        Err(error) => {
+            anew.into_iter().for_each(|(segment, _): (Segment, Recording)| segment.discard());
+            return Err(error);
+        }
+    };
     index::remove(path);
+    let Some((mut segment, recording)) = anew else {
+        // Of a file without anything that can be read nothing can be told, and nothing may stay.
+        return fs::remove_file(path).map_err(write);
+    };
+    segment.sync().map_err(write)?;
     segment.name(path.into()).map_err(write)?;
     layout::sync_names(path).map_err(write)?;
-    if has_index && let Some(recording) = reader.recording() {
-        index::write(path, segment.salt(), recording, segment.bytes(), &rows).map_err(write)?;
+    if is_part {
+        index::write(path, segment.salt(), &recording, segment.bytes(), &rows).map_err(write)?;
     }
     scrubbed.segments += 1;
     scrubbed.snapshots += rows.len() as u64;
     Ok(())
+}
+
+/// Copies what can be read of a segment, scrubbed, into a new one.
+fn copy(path: &Path, anew: &mut Option<(Segment, Recording)>, scrubbed: &mut Scrubbed) -> Result<Vec<Row>, Error> {
+    let mut reader = Reader::open(path)?;
+    let mut rows = Vec::new();
+    while let Some(next) = reader.next_snapshot()? {
+        match next {
+            Ok(mut snapshot) => {
+                snapshot.redact();
+                let (segment, _) = match anew {
+                    Some(anew) => anew,
+                    None => {
+                        let recording = reader.recording().cloned().unwrap_or_default();
+                        let unfinished = layout::unfinished(path);
+                        // One that was killed has left it.
+                        let _ = fs::remove_file(&unfinished);
+                        anew.insert((Segment::create(&unfinished, &recording)?, recording))
+                    }
+                };
+                rows.push(
+                    segment.write(&snapshot, false).map_err(|source| Error::Write { path: path.into(), source })?,
+                );
+            }
+            Err(damage) => scrubbed.dropped.push(damage),
+        }
+    }
+    Ok(rows)
 }

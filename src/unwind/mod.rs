@@ -199,6 +199,35 @@ struct Followed {
     /// By an address in generated code: None if nobody knows whose it is, and what has been done to the stack, if that can be
     /// told.
     java: HashMap<RuntimeAddress, Option<Option<Effects>>>,
+    code: Code,
+}
+
+/// A few bytes at a time of the code that this walk has looked at, by address and length. Recursions look at the same code
+/// again and again.
+#[derive(Default)]
+struct Code(HashMap<(RuntimeAddress, usize), ([u8; CODE], usize)>);
+
+/// As much of code as is kept in one piece, and so many pieces.
+const CODE: usize = 16;
+const MOST_CODE: usize = 4096;
+
+impl Code {
+    /// How much could be read then, if it was.
+    fn find(&self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
+        let (bytes, read) = self.0.get(&(at, buffer.len()))?;
+        buffer.copy_from_slice(bytes.get(..buffer.len())?);
+        Some(*read)
+    }
+
+    fn keep(&mut self, at: RuntimeAddress, buffer: &[u8], read: usize) {
+        let mut bytes = [0; CODE];
+        if let Some(room) = bytes.get_mut(..buffer.len())
+            && self.0.len() < MOST_CODE
+        {
+            room.copy_from_slice(buffer);
+            self.0.insert((at, buffer.len()), (bytes, read));
+        }
+    }
 }
 
 /// The rules in force at an address, with what they refer to.
@@ -367,15 +396,20 @@ impl<R: Machine> Walk<'_, R> {
             // stack: nothing can be demanded of it.
             return Ok(caller);
         };
+        let nowhere = WalkEnd::NoUnwindInfo(RuntimeAddress(callee.get(R::PC).unwrap_or(0)));
         if address.0 == 0 {
-            return Err(WalkEnd::Root);
+            // Where nothing proves that a return address lies there, a zero may be anything.
+            return Err(match caller.found {
+                FoundBy::Context | FoundBy::Cfi | FoundBy::SignalFrame => WalkEnd::Root,
+                FoundBy::FramePointer | FoundBy::Inferred | FoundBy::Guess => nowhere,
+            });
         }
         // A signal's trampoline has nothing before it that could have called it; it may begin a page.
         let is_code = self.space.is_executable(caller.code.lookup())
             || self.space.is_executable(address) && self.is_trampoline(address);
         if !is_code {
             return Err(match caller.found {
-                FoundBy::Guess => WalkEnd::NoUnwindInfo(RuntimeAddress(callee.get(R::PC).unwrap_or(0))),
+                FoundBy::Guess => nowhere,
                 _ => WalkEnd::BadReturnAddress(address),
             });
         }

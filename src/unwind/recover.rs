@@ -200,8 +200,8 @@ impl Walk<'_> {
 
     /// What connects this return address to the function whose caller is sought.
     fn link(&mut self, return_address: RuntimeAddress, function: &Range<RuntimeAddress>) -> Option<Link> {
-        if self.rules(return_address).is_ok_and(|rules| rules.row.signal_frame) {
-            // The kernel has made it so; any function may handle a signal.
+        // The kernel has made it so; any function may handle a signal. musl's trampoline has no call frame information.
+        if self.rules(return_address).is_ok_and(|rules| rules.row.signal_frame) || self.is_trampoline(return_address) {
             return Some(Link::Direct);
         }
         let mut before = [0; call::LONGEST];
@@ -275,12 +275,31 @@ impl Walk<'_> {
 impl<R: Machine> Walk<'_, R> {
     /// The same as `look`, where there is no call frame information.
     pub(super) fn see(&mut self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
-        take(&mut self.budget.sights)?;
-        Some(self.space.read(at, buffer).min(buffer.len()))
+        self.read_code(at, buffer, |budget| &mut budget.sights)
     }
 
     pub(super) fn look(&mut self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
-        take(&mut self.budget.looks)?;
-        Some(self.space.read(at, buffer).min(buffer.len()))
+        self.read_code(at, buffer, |budget| &mut budget.looks)
+    }
+
+    /// Reads a little code, which takes of a budget unless it was read before.
+    fn read_code(
+        &mut self,
+        at: RuntimeAddress,
+        buffer: &mut [u8],
+        left: impl Fn(&mut Budget) -> &mut usize,
+    ) -> Option<usize> {
+        if let Some(read) = self.followed.code.find(at, buffer) {
+            return Some(read);
+        }
+        take(left(&mut self.budget))?;
+        let read = self.space.read(at, buffer).min(buffer.len());
+        self.followed.code.keep(at, buffer, read);
+        Some(read)
+    }
+
+    /// Whether nothing more can be found out about code without call frame information.
+    pub(super) fn is_spent(&self) -> bool {
+        self.budget.sights == 0 || self.budget.functions == 0 || self.budget.looks == 0
     }
 }

@@ -17,10 +17,11 @@ use super::effects::{Effects, effects_at};
 use super::machine::Machine;
 use super::recover::{self, DEEPEST};
 use super::x86_64::KEPT;
-use super::{Caller, Rules, Walk, call, generated};
+use super::{Caller, Rules, Walk, call, frame_pointer, generated};
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress, WalkEnd};
 
-/// Words of stack that such a frame may have.
+/// Words of stack that such a frame may have: where a call is sought that is known to have led here, and where one is guessed.
+const MOST_WORDS_BY_CALL: usize = 1 << 13;
 const MOST_WORDS: usize = 512;
 /// How far behind its beginning a function may be left.
 const LONGEST_FUNCTION: u64 = 4096;
@@ -80,6 +81,11 @@ impl Walk<'_> {
                 outer.set(Register::Rip, target.0);
                 Caller { registers: outer, found: FoundBy::Guess, code: CodeAddress::Return(target) }
             };
+            if let Some(framed) = self.caller_in_frame(address, at, registers)
+                && self.way_to_the_root(&framed).is_some()
+            {
+                return Ok(framed);
+            }
             // Such code seldom touches what it would have to keep for its caller.
             let mut untouched = *registers;
             untouched.forget_all_but(RegisterSet::of(&KEPT));
@@ -92,14 +98,21 @@ impl Walk<'_> {
                 return Ok(unknown);
             }
         }
-        Err(none)
+        Err(if self.is_spent() { WalkEnd::TooManyFrames } else { none })
+    }
+
+    /// The caller by the frame pointer, if that has this return address: such code (V8's, of which a part lies in its file)
+    /// may keep frame pointers, and then its caller's is not untouched.
+    fn caller_in_frame(&self, address: u64, at: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
+        let fp = registers.get(Register::Rbp)?;
+        (fp.checked_add(8) == Some(address)).then(|| frame_pointer::caller(registers, self.stack, at).ok())?
     }
 
     /// The caller, if a direct call has led here and the function that it called has done nothing to its stack that cannot be
     /// followed.
     pub(super) fn caller_by_call(&mut self, at: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
         let sp = registers.get(Register::Rsp)?.checked_next_multiple_of(8)?;
-        self.stack.from(sp)?.step_by(8).take(MOST_WORDS).find_map(|address| {
+        self.stack.from(sp)?.step_by(8).take(MOST_WORDS_BY_CALL).find_map(|address| {
             let (target, link) = self.link_to(address, at)?;
             let Link::To(function) = link else {
                 return None;
@@ -121,6 +134,10 @@ impl Walk<'_> {
     /// The return address at this place of the stack, if it is one, and how the call before it may have led to this code.
     fn link_to(&mut self, address: u64, code: RuntimeAddress) -> Option<(RuntimeAddress, Link)> {
         let target = self.stack.word(address).map(RuntimeAddress)?;
+        if self.space.is_executable(target) && self.is_trampoline(target) {
+            // A function that ended in a jump: the handler's return address is its own.
+            return Some((target, Link::Elsewhere));
+        }
         if !self.space.is_executable(target.offset(-1)) {
             return None;
         }

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use super::select::{held, range};
+use super::select::{Range, held};
 use super::{At, Error};
 use crate::model::Recording;
 use crate::render::{bytes, printable};
@@ -49,25 +49,25 @@ pub fn cut(
 ) -> Result<Vec<Damage>, Error> {
     let path = store::recording_at(path)?;
     let mut contents = Contents::open(&path)?;
-    let times = range(&mut contents, from, to)?;
-    let extracted = extract.make(&in_order(std::slice::from_ref(&path))?, &times)?;
+    let range = Range::of(&mut contents, &path, from, to)?;
+    let extracted = extract.make(&in_order(std::slice::from_ref(&path))?, &range)?;
     let held = held(contents.numbers()?);
     extracted.tell(out, extract).ok_or(Error::NothingThen { path: path.display().to_string(), held })?
 }
 
 /// Puts recordings one behind another. What is returned is what of them could not be read.
 pub fn merge(out: &mut dyn Write, paths: &[PathBuf], extract: &Extract<'_>) -> Result<Vec<Damage>, Error> {
-    let extracted = extract.make(&in_order(paths)?, &(i128::MIN..=i128::MAX))?;
+    let extracted = extract.make(&in_order(paths)?, &Range::all())?;
     // Each of them holds a snapshot, or they would have no order.
     extracted.tell(out, extract).unwrap_or(Ok(Vec::new()))
 }
 
 impl Extract<'_> {
     /// Makes the file. Nothing is left of it if this fails.
-    fn make(&self, sources: &[Source<'_>], times: &RangeInclusive<i128>) -> Result<Extracted, Error> {
+    fn make(&self, sources: &[Source<'_>], range: &Range) -> Result<Extracted, Error> {
         let mut extracted = Extracted::default();
         let mut segment = None;
-        match (self.copy(sources, times, &mut segment, &mut extracted), segment) {
+        match (self.copy(sources, range, &mut segment, &mut extracted), segment) {
             (Ok(()), _) => Ok(extracted),
             (Err(error), segment) => {
                 segment.into_iter().for_each(Segment::discard);
@@ -79,7 +79,7 @@ impl Extract<'_> {
     fn copy(
         &self,
         sources: &[Source<'_>],
-        times: &RangeInclusive<i128>,
+        range: &Range,
         segment: &mut Option<Segment>,
         extracted: &mut Extracted,
     ) -> Result<(), Error> {
@@ -97,7 +97,7 @@ impl Extract<'_> {
                     }
                 };
                 last = snapshot.number;
-                if !times.contains(&i128::from(snapshot.taken.realtime_ns)) {
+                if !range.contains(&snapshot) {
                     continue;
                 }
                 snapshot.number = snapshot.number.saturating_add(behind);
@@ -123,8 +123,10 @@ impl Extracted {
         let Self { snapshots, bytes: size, damage } = self;
         let plural = if snapshots == 1 { "" } else { "s" };
         let path = extract.output.display().to_string();
-        let told = writeln!(out, "{snapshots} snapshot{plural}, {}, in {}", bytes(size), printable(&path));
-        (snapshots > 0).then(|| told.map(|()| damage).map_err(Error::Output))
+        (snapshots > 0).then(|| {
+            writeln!(out, "{snapshots} snapshot{plural}, {}, in {}", bytes(size), printable(&path))?;
+            Ok(damage)
+        })
     }
 }
 

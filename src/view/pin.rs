@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::select::range;
+use super::select::Range;
 use super::{At, Error};
 use crate::render::printable;
 use crate::store::{self, Contents};
@@ -12,7 +12,7 @@ use crate::store::{self, Contents};
 pub fn pin(out: &mut dyn Write, path: &Path, from: Option<&At>, to: Option<&At>, undo: bool) -> Result<(), Error> {
     let path = store::recording_at(path)?;
     let mut contents = Contents::open(&path)?;
-    let times = range(&mut contents, from, to)?;
+    let times = Range::of(&mut contents, &path, from, to)?.as_times(&mut contents)?;
     let pinned = if undo { store::unpin(&path, &times)? } else { store::pin(&path, &times)? };
     let what = if undo { "no longer pinned" } else { "pinned" };
     let (segments, snapshots) = (pinned.segments.len(), pinned.snapshots);

@@ -9,7 +9,7 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 
 use super::Error;
-use crate::model::Snapshot;
+use crate::model::{Snapshot, Summary};
 use crate::store::{self, Contents};
 
 /// A snapshot as the user names it.
@@ -72,26 +72,63 @@ fn start_of(end: i128) -> i128 {
     }
 }
 
-/// The moments from one to another, both included, in nanoseconds since 1970: all there are, where nothing was said.
-pub(super) fn range(
-    contents: &mut Contents,
-    from: Option<&At>,
-    to: Option<&At>,
-) -> Result<RangeInclusive<i128>, Error> {
-    let from = from.map(|at| moment(contents, at)).transpose()?.map_or(i128::MIN, start_of);
-    let to = to.map(|at| moment(contents, at)).transpose()?.unwrap_or(i128::MAX);
-    Ok(from..=to)
+/// What lies from one snapshot or time to another, both included: all there is, where nothing was said. Numbers and times each
+/// have bounds of their own, because times may step back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Range {
+    pub(super) numbers: RangeInclusive<u64>,
+    /// In nanoseconds since 1970.
+    pub(super) times: RangeInclusive<i128>,
 }
 
-fn moment(contents: &mut Contents, at: &At) -> Result<i128, Error> {
-    let found = match at {
-        At::Time(moment) => return Ok(*moment),
-        At::TimeOfDay(time) => return moment_of(contents, *time),
-        At::Number(number) => contents.by_number(*number)?,
-        At::Last => contents.last()?,
-    };
-    let summary = found.map(|found| contents.summary(found)).transpose()?.flatten();
-    Ok(summary.map_or(0, |summary| summary.taken.realtime_ns.into()))
+impl Range {
+    pub(super) fn all() -> Self {
+        Self { numbers: 0..=u64::MAX, times: i128::MIN..=i128::MAX }
+    }
+
+    pub(super) fn of(contents: &mut Contents, path: &Path, from: Option<&At>, to: Option<&At>) -> Result<Self, Error> {
+        let all = Self::all();
+        let from = from.map(|at| Self::bound(contents, path, at)).transpose()?;
+        let to = to.map(|at| Self::bound(contents, path, at)).transpose()?;
+        let (first, earliest) = from.unwrap_or((None, None));
+        let (last, latest) = to.unwrap_or((None, None));
+        Ok(Self {
+            numbers: first.unwrap_or(*all.numbers.start())..=last.unwrap_or(*all.numbers.end()),
+            times: earliest.map_or(*all.times.start(), start_of)..=latest.unwrap_or(*all.times.end()),
+        })
+    }
+
+    pub(super) fn contains(&self, snapshot: &Snapshot) -> bool {
+        self.numbers.contains(&snapshot.number) && self.times.contains(&i128::from(snapshot.taken.realtime_ns))
+    }
+
+    fn bound(contents: &mut Contents, path: &Path, at: &At) -> Result<(Option<u64>, Option<i128>), Error> {
+        let found = match at {
+            At::Time(moment) => return Ok((None, Some(*moment))),
+            At::TimeOfDay(time) => return Ok((None, Some(moment_of(contents, *time)?))),
+            At::Number(number) => contents.by_number(*number)?,
+            At::Last => contents.last()?,
+        };
+        let summary = found.map(|found| contents.summary(found)).transpose()?.flatten();
+        let held = held(contents.numbers()?);
+        let path = path.display().to_string();
+        let summary = summary.ok_or(Error::NoSuchSnapshot { path, wanted: at.to_string(), held })?;
+        Ok((Some(summary.number), None))
+    }
+
+    /// The times of what lies between two numbers, too, for whoever knows nothing but times.
+    pub(super) fn as_times(&self, contents: &mut Contents) -> Result<RangeInclusive<i128>, Error> {
+        let inside = |summary: &Summary| self.numbers.contains(&summary.number);
+        let times: Vec<i128> = contents
+            .summaries()?
+            .iter()
+            .filter(|summary| inside(summary))
+            .map(|summary| summary.taken.realtime_ns.into())
+            .collect();
+        let (earliest, latest) = (times.iter().min().copied(), times.iter().max().copied());
+        let start = earliest.map_or(*self.times.start(), |earliest| earliest.max(*self.times.start()));
+        Ok(start..=latest.map_or(*self.times.end(), |latest| latest.min(*self.times.end())))
+    }
 }
 
 impl fmt::Display for At {

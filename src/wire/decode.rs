@@ -90,6 +90,7 @@ impl Decoder {
             modules: message.modules,
             threads: message.threads.into_iter().map(Known::new).collect(),
         };
+        in_order(&previous.threads)?;
         Ok((own, previous))
     }
 
@@ -110,6 +111,7 @@ impl Decoder {
             previous.threads.extend(message.threads.into_iter().map(Known::new));
             previous.threads.sort_by_key(|known| known.thread.tid);
         }
+        in_order(&previous.threads)?;
         for change in message.changed {
             let known = previous.threads.get_mut(change.place as usize).ok_or(Error::Dangling("a thread"))?;
             known.apply(change);
@@ -127,6 +129,7 @@ impl Decoder {
     }
 
     fn build(&self, own: Own, previous: &Previous) -> Result<Snapshot, Error> {
+        self.rows.begin();
         let Previous { number, process, modules, threads } = previous;
         let frames =
             threads.iter().map(|known| self.rows.stack(known.thread.stack).map_or(0, |stack| stack.frames.len()));
@@ -216,6 +219,14 @@ impl Decoder {
             }),
             wait: KernelWait { channel, stack: stack.transpose()? },
         })
+    }
+}
+
+/// Threads are in the order of their ids, each there once.
+fn in_order(threads: &[Known]) -> Result<(), Error> {
+    match threads.is_sorted_by(|one, next| one.thread.tid < next.thread.tid) {
+        true => Ok(()),
+        false => Err(Error::Unknown("the order of its threads")),
     }
 }
 

@@ -55,6 +55,12 @@ impl Encoder {
     }
 
     pub fn snapshot(&mut self, snapshot: &Snapshot) -> Encoded {
+        if !snapshot.threads.is_sorted_by(|one, next| one.tid < next.tid) {
+            let mut ordered = snapshot.clone();
+            ordered.threads.sort_by_key(|thread| thread.tid);
+            ordered.threads.dedup_by_key(|thread| thread.tid);
+            return self.snapshot(&ordered);
+        }
         let ids = &snapshot.process.id;
         let previous = self.previous.take().filter(|previous| {
             // A process that has executed a program has everything elsewhere: nothing of what is remembered is of use.
@@ -62,7 +68,6 @@ impl Encoder {
             previous.since_whole + 1 < WHOLE_EVERY
                 && 2 * fresh < snapshot.modules.len().max(1)
                 && (previous.process.pid, previous.process.start_ticks) == (ids.pid.0, ids.start.0)
-                && snapshot.threads.is_sorted_by(|one, next| one.tid < next.tid)
         });
         let whole = previous.is_none();
         let summary = Some(summary::encode(snapshot.into(), whole));

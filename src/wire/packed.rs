@@ -24,8 +24,8 @@ const WORTH_PACKING: usize = 128;
 /// no more of them than threads.
 const MOST_AT_LEAST: usize = 1 << 20;
 const MOST_PER_BYTE: usize = 256;
-/// A million threads, with as many rows of tables.
-const MOST_MESSAGES: usize = 1 << 21;
+/// A hundred thousand threads with what hangs on each, and as many rows of tables. An empty thread takes 400 bytes.
+const MOST_MESSAGES: usize = 1 << 20;
 
 impl From<Kind> for pb::Record {
     fn from(kind: Kind) -> Self {
@@ -94,17 +94,19 @@ struct Level {
     inner: &'static [(u32, Level)],
 }
 
-/// Tables are field 7 of snapshots and changes, which are fields 2 and 4 of a record.
+/// Snapshots and changes are fields 2 and 4 of a record. Of both, tables are field 7; threads are field 9 of the one, and 14
+/// and 15 of the other. What memory a thread has is in a list, field 11 of a thread that has changed.
 const RECORD: Level = Level { inner: &[(2, SNAPSHOT), (4, SNAPSHOT)] };
-const SNAPSHOT: Level = Level { inner: &[(7, TABLES)] };
-const TABLES: Level = Level { inner: &[] };
+const SNAPSHOT: Level = Level { inner: &[(7, LEAF), (9, THREAD), (14, THREAD), (15, THREAD)] };
+const THREAD: Level = Level { inner: &[(11, LEAF)] };
+const LEAF: Level = Level { inner: &[] };
 
-/// How many fields there are on these levels.
+/// How many messages, strings and lists there are on these levels.
 fn messages(mut bytes: &[u8], level: &Level) -> Result<usize, Error> {
     let mut count = 0;
     while !bytes.is_empty() {
         let (tag, wire_type) = decode_key(&mut bytes)?;
-        count += 1;
+        count += usize::from(wire_type == WireType::LengthDelimited);
         match level.inner.iter().find(|(inner, _)| *inner == tag) {
             Some((_, inner)) if wire_type == WireType::LengthDelimited => {
                 let length = usize::try_from(decode_varint(&mut bytes)?).ok();

@@ -1,5 +1,6 @@
 //! What is stored once and referred to by row numbers: the reader's side.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::pb::memory::What;
@@ -9,6 +10,10 @@ use crate::model::{Bias, BuildId, MemoryOf, MemoryPiece, Module, RuntimeAddress}
 /// Frames of all stacks in the table together. A stack may be told as a few bytes that refer to another, so a small file
 /// could otherwise ask for any number.
 const MAX_FRAMES: usize = 20_000_000;
+
+/// Bytes of strings and modules that one record may take out of the tables: a name of a hundred bytes for each of a hundred
+/// thousand threads, many times over. Each is a few bytes in the record.
+const MAX_TAKEN: usize = 256 << 20;
 
 /// A stack with all of its frames; those in the message are a part of them.
 pub(super) struct StackRow {
@@ -25,11 +30,14 @@ pub(super) struct Rows {
     stacks: Vec<StackRow>,
     chunks: Vec<Vec<u8>>,
     frames_in_all: usize,
+    /// Bytes of strings and modules that the current record has taken out.
+    taken: Cell<usize>,
 }
 
 impl Rows {
     /// Adds the rows that a record brings. An error if rows before them have been missed.
     pub(super) fn add(&mut self, tables: pb::Tables) -> Result<(), Error> {
+        self.begin();
         let rows_before = [
             tables.strings_before,
             tables.modules_before,
@@ -80,11 +88,27 @@ impl Rows {
     }
 
     pub(super) fn string(&self, number: u32) -> Result<String, Error> {
-        self.strings.get(number as usize).cloned().ok_or(Error::Dangling("a string"))
+        let string = self.strings.get(number as usize).ok_or(Error::Dangling("a string"))?;
+        self.take(string.len() + size_of::<String>())?;
+        Ok(string.clone())
     }
 
     pub(super) fn module(&self, number: u32) -> Result<Module, Error> {
-        self.modules.get(number as usize).cloned().ok_or(Error::Dangling("a module"))
+        let module = self.modules.get(number as usize).ok_or(Error::Dangling("a module"))?;
+        let image = module.image.as_ref().map_or(0, |image| image.len());
+        self.take(module.path.len() + image + size_of::<Module>())?;
+        Ok(module.clone())
+    }
+
+    /// What is taken from now on is another record's.
+    pub(super) fn begin(&self) {
+        self.taken.set(0);
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), Error> {
+        let taken = self.taken.get().saturating_add(bytes);
+        self.taken.set(taken);
+        if taken > MAX_TAKEN { Err(Error::TooMuch) } else { Ok(()) }
     }
 
     pub(super) fn frame(&self, number: u32) -> Result<&pb::Frame, Error> {

@@ -302,6 +302,41 @@ fn a_small_record_that_unpacks_to_much_is_refused() {
 }
 
 #[test]
+fn a_small_record_that_refers_to_much_is_refused() {
+    let mut snapshot = pb::Snapshot {
+        process: Some(pb::Process { command: vec![0; 100_000], ..Default::default() }),
+        stop: pb::StopMode::All.into(),
+        tables: Some(pb::Tables { strings: vec!["a".repeat(200_000)], ..Default::default() }),
+        ..Default::default()
+    };
+    let record = |snapshot: &pb::Snapshot| {
+        let kind = Some(pb::record::Kind::Snapshot(snapshot.clone()));
+        prost::Message::encode_to_vec(&pb::Record { kind, summary: None })
+    };
+    assert_eq!(Decoder::default().record(&record(&snapshot)), Err(Error::TooMuch));
+    snapshot.process.as_mut().expect("it has one").command.truncate(100);
+    Decoder::default().record(&record(&snapshot)).expect("what is not so much is no crime");
+}
+
+#[test]
+fn threads_that_are_not_in_order_are_put_in_order_and_not_read() {
+    let mut snapshot = everything(1);
+    let ordered = snapshot.clone();
+    snapshot.threads.reverse();
+    snapshot.threads.push(snapshot.threads[0].clone());
+    let mut encoder = Encoder::default();
+    assert_eq!(snapshot_of(Decoder::default().record(&encoder.snapshot(&snapshot).payload)), ordered);
+    let message = pb::Snapshot {
+        process: Some(pb::Process::default()),
+        threads: vec![pb::Thread::default(), pb::Thread::default()],
+        ..Default::default()
+    };
+    let record = pb::Record { kind: Some(pb::record::Kind::Snapshot(message)), summary: None };
+    let read = Decoder::default().record(&prost::Message::encode_to_vec(&record));
+    assert_eq!(read, Err(Error::Unknown("the order of its threads")));
+}
+
+#[test]
 fn a_recording_comes_back_as_it_was() {
     let recording = Recording {
         version: "1".into(),

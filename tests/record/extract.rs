@@ -82,6 +82,29 @@ fn memory_and_arguments_are_left_out_on_request_or_taken_out_afterwards() {
     assert!(!tells(&open));
     assert_eq!(snapshots(&open), expected);
     succeed(hangsnap().arg("check").arg(&open));
+    // Through a link, what it leads to is scrubbed; with a second name, which would keep all, nothing is.
+    let (linked, link) = (directory.path().join("linked.hangsnap"), directory.path().join("link.hangsnap"));
+    succeed(hangsnap().args(["--pid", &victim.pid(), "-o"]).arg(&linked));
+    std::os::unix::fs::symlink(&linked, &link).expect("a link");
+    succeed(hangsnap().arg("scrub").arg(&link));
+    assert!(link.is_symlink() && !tells(&linked));
+    let (named, other) = (directory.path().join("named.hangsnap"), directory.path().join("other.hangsnap"));
+    succeed(hangsnap().args(["--pid", &victim.pid(), "-o"]).arg(&named));
+    fs::hard_link(&named, &other).expect("another name");
+    assert_eq!(run(hangsnap().arg("scrub").arg(&named)).status.code(), Some(2));
+    assert!(tells(&named) && tells(&other));
+    // What a sampler that was killed has begun, a segment of nothing, and what a scrub that was killed has left.
+    record(&victim, &directory.path().join("killed.hangsnap"), &[]);
+    let killed = directory.path().join("killed.hangsnap");
+    fs::copy(killed.join("00000001.segment"), killed.join("00000002.new")).expect("a copy");
+    fs::write(killed.join("00000003.segment"), "").expect("a file");
+    fs::write(killed.join("00000001.segment.unfinished"), SECRET).expect("a file");
+    assert_eq!(run(hangsnap().arg("scrub").arg(&killed)).status.code(), Some(2), "what is dropped is told");
+    assert!(!tells(&killed));
+    let mut left: Vec<_> =
+        fs::read_dir(&killed).expect("it is there").map(|entry| entry.expect("one").file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["00000001.index", "00000001.segment"]);
     // A single snapshot is a file.
     let single = directory.path().join("single.hangsnap");
     succeed(hangsnap().args(["--pid", &victim.pid(), "-o"]).arg(&single));
@@ -109,6 +132,9 @@ fn a_range_of_time_is_cut_out_and_recordings_are_put_one_behind_another() {
     succeed(command.arg(&cut));
     assert!(cut.is_file(), "one file to mail");
     assert_eq!(snapshots(&cut), first[1..4]);
+    let by_number = directory.path().join("by-number.hangsnap");
+    succeed(hangsnap().arg("cut").arg(&one).args(["--from", "2", "--to", "4", "-o"]).arg(&by_number));
+    assert_eq!(snapshots(&by_number), first[1..4]);
     // In whichever order they are named.
     let merged = directory.path().join("merged.hangsnap");
     succeed(hangsnap().arg("merge").args([&two, &one]).arg("-o").arg(&merged));
@@ -120,6 +146,7 @@ fn a_range_of_time_is_cut_out_and_recordings_are_put_one_behind_another() {
     for (arguments, code) in [
         (vec!["merge", "one.hangsnap", "one.hangsnap"], 2),
         (vec!["cut", "one.hangsnap", "--to", "1999-01-01T00:00:00Z"], 1),
+        (vec!["cut", "one.hangsnap", "--from", "99"], 1),
         (vec!["cut", "nowhere.hangsnap"], 2),
     ] {
         let mut command = hangsnap();
