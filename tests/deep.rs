@@ -1,10 +1,11 @@
 //! Recursion that has run away: the newest and the oldest frames are there, and what lies between is counted.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Victim, compile, hangsnap, succeed};
+use crate::support::{Victim, compile, hangsnap, succeed, victim_source};
 
 const FLAGS: [&str; 3] = ["-O0", "-g", "-pthread"];
 
@@ -85,6 +86,27 @@ fn of_a_stack_that_is_too_long_to_be_copied_both_ends_are_known() {
         assert!(known < frames && bytes > 16 * (frames - known), "{what}: {known} of {frames} frames");
         let last = names.iter().rposition(|name| name == "recurse").expect("it recurses");
         assert_eq!(names[last + 1], "main", "{what}");
+    }
+}
+
+/// Of a goroutine's stack, which has no mapping of its own, the newest 64 KiB were copied, and nothing was known of the rest.
+#[test]
+fn the_stack_of_a_goroutine_is_copied_to_its_end() {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("recursion");
+    let mut build = Command::new("go");
+    build.env("GO111MODULE", "off").env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0").arg("build").arg("-o");
+    succeed(build.arg(&program).arg(victim_source("recursion.go")));
+    let victim = Victim::start(Command::new(program).arg("1999").env("GODEBUG", "asyncpreemptoff=1"));
+    for stop in ["auto", "all"] {
+        let printed = succeed(hangsnap().args(["--pid", &victim.pid(), "--stop", stop, "--json"]));
+        let snapshot: Value = serde_json::from_str(&printed).expect("JSON");
+        let threads = snapshot["threads"].as_array().expect("threads").iter();
+        let mut stacks = threads.map(|thread| (names(thread), &thread["incomplete"]));
+        let is_recursion = |(names, _): &(Vec<String>, &Value)| names.iter().any(|name| name == "main.recurse");
+        let (names, incomplete) = stacks.find(is_recursion).expect("somebody recurses");
+        let frames = names.iter().filter(|name| *name == "main.recurse").count();
+        assert_eq!((frames, incomplete), (2000, &Value::Null), "--stop {stop}");
+        assert_eq!(names.last().map(String::as_str), Some("runtime.goexit"), "--stop {stop}");
     }
 }
 

@@ -68,10 +68,20 @@ pub(super) struct StackCopy {
 }
 
 impl StackPlan {
-    /// What is in use of the stack, in at most so many bytes. Without `fs_base` nobody knows which is the thread's own.
-    pub(super) fn new(map: &MemoryMap, is_go: bool, owner: Owner, position: Position, limit: usize) -> Self {
-        let Position { stack_pointer, fs_base, .. } = position;
-        let used = extent::used(map, stack_pointer, fs_base, limit);
+    /// What is in use of the stack, in at most so many bytes. Without `fs_base` nobody knows which is the thread's own. Of a
+    /// program of Go's, its memory tells where a goroutine's ends.
+    pub(super) fn new(
+        map: &MemoryMap,
+        go: Option<&ProcessMemory>,
+        owner: Owner,
+        position: Position,
+        limit: usize,
+    ) -> Self {
+        let Position { stack_pointer, fs_base, goroutine } = position;
+        let end = go.and_then(|memory| goroutine::end(memory, goroutine, stack_pointer));
+        let told = end.and_then(|end| extent::until(map, stack_pointer, end, limit));
+        let used = told.unwrap_or_else(|| extent::used(map, stack_pointer, fs_base, limit));
+        let is_go = go.is_some();
         let own = fs_base.and_then(|fs_base| extent::own_stack(map, owner, stack_pointer, fs_base, OTHER_STACK));
         Self { position, used, is_go, own }
     }
@@ -97,7 +107,7 @@ impl StackPlan {
         used.shorten(buffer.len());
         let copied = fault::at(Point::Memory).and_then(|()| read(memory, &mut used, buffer, &in_time));
         let (first, rest) = buffer.split_at_mut(copied.unwrap_or(0));
-        let other = self.other(map, memory, first, &used, rest.len()).map(|mut other| {
+        let other = self.other(map, memory, first, &used, rest.len(), &in_time).map(|mut other| {
             // Without it the walk ends where the stacks were switched or the piece does, and says so.
             let length = read(memory, &mut other, rest, &in_time).unwrap_or(0);
             (other, length)
@@ -112,6 +122,7 @@ impl StackPlan {
         copied: &[u8],
         used: &Extent,
         limit: usize,
+        in_time: &impl Fn() -> bool,
     ) -> Option<Extent> {
         let Position { stack_pointer, fs_base, goroutine } = self.position;
         let elsewhere = fs_base.is_none() || self.own.is_some();
@@ -125,7 +136,14 @@ impl StackPlan {
         let left = match self.is_go {
             true => {
                 let red_zone = usize::try_from(stack_pointer.saturating_sub(used.start.0)).unwrap_or(usize::MAX);
-                goroutine::left(map, memory, goroutine, stack_pointer, copied.get(red_zone..).unwrap_or_default())
+                goroutine::left(
+                    map,
+                    memory,
+                    goroutine,
+                    stack_pointer,
+                    copied.get(red_zone..).unwrap_or_default(),
+                    in_time,
+                )
             }
             false => None,
         };

@@ -29,6 +29,12 @@ pub(super) struct Extent {
 }
 
 impl Extent {
+    /// From there on as many bytes as are in use, at most so many.
+    fn of(start: u64, in_use: u64, limit: usize) -> Self {
+        let length = usize::try_from(in_use).unwrap_or(usize::MAX).min(limit);
+        Self { start: RuntimeAddress(start), length, left_out: in_use - length as u64 }
+    }
+
     /// Leaves out what goes beyond so many bytes.
     pub(super) fn shorten(&mut self, length: usize) {
         if length < self.length {
@@ -40,7 +46,6 @@ impl Extent {
 
 /// What to copy of the stack that this stack pointer points into, at most so many bytes.
 pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, limit: usize) -> Extent {
-    let limit = limit as u64;
     let below = stack_pointer.saturating_sub(RED_ZONE);
     let descriptor = fs_base.filter(|&fs_base| fs_base > stack_pointer);
     let (start, end) = match stack_mapping(map, stack_pointer) {
@@ -55,20 +60,23 @@ pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, li
             (below.max(first), end)
         }
         None => {
-            let end = descriptor.filter(|descriptor| descriptor - stack_pointer <= limit);
+            let end = descriptor.filter(|descriptor| descriptor - stack_pointer <= limit as u64);
             // The page that holds the stack pointer may be the first one there is.
             let page = stack_pointer & !0xfff;
             (below.max(page), end.unwrap_or(stack_pointer.saturating_add(UNKNOWN_EXTENT)))
         }
     };
-    let in_use = end.saturating_sub(start);
-    let length = in_use.min(limit);
-    Extent {
-        start: RuntimeAddress(start),
-        // It is no more than the limit, which was a usize.
-        length: usize::try_from(length).unwrap_or(usize::MAX),
-        left_out: in_use - length,
-    }
+    Extent::of(start, end.saturating_sub(start), limit)
+}
+
+/// What to copy of a stack of which somebody else says where it ends; None where there is no memory that it could be in.
+pub(super) fn until(map: &MemoryMap, stack_pointer: u64, end: u64, limit: usize) -> Option<Extent> {
+    let memory = |at: u64| map.find(RuntimeAddress(at)).filter(|mapping| !mapping.forbidden);
+    let first = memory(stack_pointer)?.range.start.0;
+    // The kernel may show the memory as several mappings; where there is none between them, copying ends.
+    memory(end.checked_sub(1)?)?;
+    let start = stack_pointer.saturating_sub(RED_ZONE).max(first);
+    Some(Extent::of(start, end.checked_sub(start)?, limit))
 }
 
 /// The mapping of the stack that a stack pointer belongs to: the one it points into or, where it has run over, the one
@@ -98,9 +106,7 @@ pub(super) fn left(map: &MemoryMap, left: Left, fs_base: Option<u64>, limit: usi
         }
     };
     let in_use = end.checked_sub(stack_pointer).filter(|in_use| *in_use > 0)?;
-    let length = in_use.min(limit as u64);
-    let start = RuntimeAddress(stack_pointer);
-    Some(Extent { start, length: usize::try_from(length).ok()?, left_out: in_use - length })
+    Some(Extent::of(stack_pointer, in_use, limit))
 }
 
 /// The oldest part of a stack of which this much was left out.
@@ -223,6 +229,15 @@ mod tests {
     #[test]
     fn a_stack_without_known_end_gets_a_fixed_part() {
         assert_eq!(used(&map(), 0x20000, None, 1 << 20), extent(0x1ff80, 0x10080, 0));
+    }
+
+    #[test]
+    fn an_end_that_is_told_must_lie_in_memory() {
+        assert_eq!(until(&map(), 0x20000, 0x60000, 1 << 20), Some(extent(0x1ff80, 0x40080, 0)));
+        assert_eq!(until(&map(), 0x20000, 0x60000, 4096), Some(extent(0x1ff80, 4096, 0x3f080)));
+        assert_eq!(until(&map(), 0x20000, 0x90001, 1 << 20), None);
+        assert_eq!(until(&map(), 0x20000, 0x10000, 1 << 20), None);
+        assert_eq!(until(&map(), 0x20000, 0, 1 << 20), None);
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Resu
     draft.arena.marks().step(Step::ReadingMemory, planned.tid.0);
     let plan = StackPlan::new(
         &draft.map,
-        draft.order.is_go,
+        draft.order.is_go.then_some(memory),
         planned.owner,
         Position::in_place(blocked.stack_pointer.0),
         STACK_LIMIT,

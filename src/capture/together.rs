@@ -226,8 +226,8 @@ fn read_registers<'room>(
         if let (Ok(registers), Some(tasks)) = (&registers, tasks) {
             // Threads that are yet to come are owed their share.
             let most = room.len().saturating_sub(index * SHARE_PER_THREAD);
-            let plan =
-                StackPlan::new(map, order.is_go, slot.planned.owner, Position::held(registers), most.min(STACK_LIMIT));
+            let go = order.is_go.then_some(tasks.memory);
+            let plan = StackPlan::new(map, go, slot.planned.owner, Position::held(registers), most.min(STACK_LIMIT));
             let length = plan.length().min(most);
             let (piece, rest) = mem::take(&mut room).split_at_mut(length);
             room = rest;

@@ -34,7 +34,7 @@ struct Task<'room> {
 /// One task for each thread, in the order in which the threads are let go.
 pub(super) struct Tasks<'room> {
     tasks: Vec<Mutex<Task<'room>>>,
-    memory: &'room ProcessMemory,
+    pub(super) memory: &'room ProcessMemory,
     map: &'room MemoryMap,
     /// Until when copying may go on, in nanoseconds of the clock. Zero before everybody has stopped.
     until: AtomicU64,

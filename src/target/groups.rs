@@ -37,6 +37,16 @@ pub(super) fn groups(map: &MemoryMap) -> Vec<Group<'_>> {
 }
 
 impl Group<'_> {
+    /// Whether the beginning of the image, with its headers and notes, is not mapped here.
+    pub(super) fn is_part(&self) -> bool {
+        self.first.offset > 0 && self.first.backing != Backing::Vdso
+    }
+
+    /// Whether the same file is mapped there from its beginning.
+    pub(super) fn is_part_of(&self, whole: &Group<'_>) -> bool {
+        self.is_part() && !whole.is_part() && self.first.backing == whole.first.backing
+    }
+
     fn goes_on_with(&self, mapping: &Mapping) -> bool {
         let apart = mapping.range.start.0.saturating_sub(self.first.range.start.0);
         self.first.backing == mapping.backing

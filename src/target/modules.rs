@@ -38,6 +38,8 @@ struct Identity {
 pub struct LoadedModule {
     pub module: Module,
     headers: Headers,
+    /// The bias of the copy in memory that has all of the image. A part that is mapped once more has its code alone.
+    whole: Bias,
 }
 
 /// Reads modules and keeps what it read.
@@ -76,19 +78,25 @@ impl Loader {
         map: &MemoryMap,
         reach: &'a Reach,
     ) -> Source<'a> {
-        let mut modules = Vec::new();
-        let mut loaded = Vec::new();
-        for group in groups(map) {
+        let mut found = Vec::new();
+        let groups = groups(map);
+        let (parts, wholes): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.is_part());
+        for group in wholes.iter().chain(&parts) {
             let Some(identity) = group.identity(process) else {
                 continue;
             };
             let known = self.modules.get(&identity).cloned();
-            if let Some(module) = known.or_else(|| group.read(&root, reach)) {
+            let as_part = || {
+                let whole = wholes.iter().find(|whole| group.is_part_of(whole))?.identity(process)?;
+                group.as_part_of(self.modules.get(&whole)?)
+            };
+            if let Some(module) = known.or_else(as_part).or_else(|| group.read(&root, reach)) {
                 self.modules.insert(identity.clone(), module.clone());
-                loaded.push(identity);
-                modules.push(module);
+                found.push((identity, module));
             }
         }
+        found.sort_by_key(|(identity, _)| identity.range.start);
+        let (loaded, modules): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         // A process that executes itself again and again, or loads and unloads plugins, has new ones for ever.
         let now: HashSet<&Identity> = loaded.iter().collect();
         self.modules.retain(|identity, _| identity.process != process || now.contains(identity));
@@ -150,9 +158,7 @@ impl Group<'_> {
                 reach.file(move || headers_of(&open_below(&root, &path).ok()?).ok())??
             }
         };
-        let mapping = self.code.unwrap_or(self.first);
-        let address = headers.address_of_offset(mapping.offset, mapping.executable)?;
-        let bias = Bias(mapping.range.start.0.wrapping_sub(address.0));
+        let bias = self.bias(&headers)?;
         let build_id = match reach.is_readable() {
             true => headers.build_id(&MemoryImage { reach, bias }),
             // What runs cannot be asked; the file at its path is most likely the one.
@@ -164,7 +170,20 @@ impl Group<'_> {
                 })?
             }
         };
-        Some(LoadedModule { module: Module { path: path.clone(), build_id, bias, range, image: None }, headers })
+        let module = Module { path: path.clone(), build_id, bias, range, image: None };
+        Some(LoadedModule { module, headers, whole: bias })
+    }
+
+    /// The same image once more: where the kernel has it from the same file, what runs here is what was read there.
+    fn as_part_of(&self, whole: &LoadedModule) -> Option<LoadedModule> {
+        let (bias, range) = (self.bias(&whole.headers)?, self.first.range.start..self.end);
+        Some(LoadedModule { module: Module { bias, range, ..whole.module.clone() }, ..whole.clone() })
+    }
+
+    fn bias(&self, headers: &Headers) -> Option<Bias> {
+        let mapping = self.code.unwrap_or(self.first);
+        let address = headers.address_of_offset(mapping.offset, mapping.executable)?;
+        Some(Bias(mapping.range.start.0.wrapping_sub(address.0)))
     }
 }
 
@@ -180,7 +199,7 @@ fn read_vdso(range: Range<RuntimeAddress>, reach: &Reach) -> Option<LoadedModule
     let bias = Bias(range.start.0.wrapping_sub(first.0));
     let build_id = headers.build_id(&MemoryImage { reach, bias });
     let module = Module { path: "[vdso]".into(), build_id, bias, range, image: Some(image.into()) };
-    Some(LoadedModule { module, headers })
+    Some(LoadedModule { module, headers, whole: bias })
 }
 
 impl Source<'_> {
@@ -219,7 +238,7 @@ impl Source<'_> {
                     let subject = Subject::Module(loaded.module.path.clone());
                     self.notices.push(Notice { subject, reason });
                 }
-                let image = MemoryImage { reach: self.reach, bias: loaded.module.bias };
+                let image = MemoryImage { reach: self.reach, bias: loaded.whole };
                 CfiSections::from_image(&loaded.headers, &image)
             }
         };

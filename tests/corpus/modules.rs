@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::build::{Running, compile, place, remove_section_headers, skip};
 use super::{Case, Table};
+use crate::support::{hangsnap, succeed};
 
 fn program() -> Option<PathBuf> {
     compile("modules", &["gcc"], &["modules.c"], &["-O2", "-pthread"])
@@ -80,9 +81,22 @@ fn mappings() {
         table.run(&Case::new("program as usual"), &program, &["plain"]);
         table.run(&Case::new("code in pieces"), &program, &["pieces"]);
         table.run(&Case::new("code in an anonymous mapping"), &program, &["anonymous"]);
+        table.run(&Case::new("a page of the program mapped again"), &program, &["again"]);
         table.run(&Case::new("executed from memory").nameless(), &program, &["in-memory"]);
     }
     table.finish();
+}
+
+/// The notes of such a page are nowhere near it, and its file was taken for another one.
+#[test]
+fn a_page_that_is_mapped_again_is_of_the_file_that_runs() {
+    let Some(program) = program() else {
+        return;
+    };
+    let running = Running::start(&program, &["again"]);
+    let printed = succeed(hangsnap().args(["--pid", &running.victim.pid()]));
+    assert!(printed.contains("mapped_again "), "{printed}");
+    assert!(!printed.contains("is not the one that is running"), "{printed}");
 }
 
 #[test]
@@ -119,6 +133,12 @@ fn files() {
         let replaced = copy(&program, name);
         let running = Running::start(&replaced, &["plain"]);
         fs::rename(copy(&other, "the replacement"), &replaced).expect("both are on one file system");
+        table.look(&Case::new(name).nameless(), &running);
+
+        let name = "deleted, a page of it mapped again";
+        let deleted = copy(&program, name);
+        let running = Running::start(&deleted, &["again"]);
+        fs::remove_file(&deleted).expect("it is there");
         table.look(&Case::new(name).nameless(), &running);
 
         let name = "without section headers";

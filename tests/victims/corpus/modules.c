@@ -56,6 +56,14 @@ __attribute__((aligned(4096))) PLAIN static void outer_page(void) {
     AFTER_CALL();
 }
 
+/* Refers to nothing by how far off it lies, and so runs wherever it is mapped. */
+__attribute__((aligned(4096))) PLAIN static void mapped_again(void (*enter)(const char *, void *), const char *name,
+                                                              void (*callee)(void)) {
+    enter(name, __builtin_return_address(0));
+    callee();
+    AFTER_CALL();
+}
+
 static int in_memory(const char *path) {
     int file = open(path, O_RDONLY), memory = memfd_create("in memory", 0);
     check(file < 0 || memory < 0, path);
@@ -86,6 +94,25 @@ static void make_anonymous(void *page) {
     check(mremap(copy, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, page) != page, "mremap");
 }
 
+/* A page of the program's code, mapped once more and far off: V8 has its own code near what it makes. */
+static void *map_again(void *page) {
+    unsigned long start, offset, end;
+    char line[8192];
+    FILE *map = fopen("/proc/self/maps", "r");
+    int program = open("/proc/self/exe", O_RDONLY);
+    check(map == NULL || program < 0, "this program");
+    while (fgets(line, sizeof line, map) != NULL)
+        if (sscanf(line, "%lx-%lx %*s %lx", &start, &end, &offset) == 3 && start <= (unsigned long)page &&
+            (unsigned long)page < end)
+            break;
+    offset += (unsigned long)page - start;
+    void *copy = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, program, (long)offset);
+    check(copy == MAP_FAILED || memcmp(copy, page, 4096) != 0, "mmap");
+    fclose(map);
+    close(program);
+    return copy;
+}
+
 int main(int count, char **arguments) {
     const char *kind = count > 1 ? arguments[1] : "";
     const char *path = count > 2 ? arguments[2] : NULL;
@@ -98,6 +125,12 @@ int main(int count, char **arguments) {
         check(mprotect((void *)changed_page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) != 0, "mprotect");
     if (strcmp(kind, "anonymous") == 0)
         make_anonymous((void *)changed_page);
+    if (strcmp(kind, "again") == 0) {
+        void (*again)(void (*)(const char *, void *), const char *, void (*)(void)) = map_again((void *)mapped_again);
+        again(enter_of_plugin, "mapped_again", outer_page);
+        AFTER_CALL();
+        return 0;
+    }
     if (path == NULL) {
         outer_page();
         AFTER_CALL();
