@@ -253,13 +253,13 @@ mod tests {
     /// A stack full of pointers to what looks like a `g` kept its thread held for milliseconds.
     #[test]
     fn a_stack_full_of_forged_goroutines_is_not_read_for_long() {
-        let text = std::fs::read("/proc/self/maps").expect("this process has a map");
         let stranger = goroutine((8, 4096), 1, 0);
         let mut ms: Vec<Vec<u64>> = (0..1000).map(|_| vec![address(&stranger); M_WORDS]).collect();
         let forged: Vec<_> = ms.iter().map(|m| goroutine((0x1000, 0x9000), address(m), 0)).collect();
         for (m, forged) in ms.iter_mut().zip(&forged) {
             m[0] = address(forged);
         }
+        let text = std::fs::read("/proc/self/maps").expect("this process has a map");
         let map = MemoryMap::parse(&text).expect("well-formed");
         let memory = ProcessMemory::open(Tid(nix::unistd::gettid().as_raw()));
         let stack: Vec<u8> = forged.iter().cycle().take(1 << 20).flat_map(|one| address(one).to_le_bytes()).collect();
