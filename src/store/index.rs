@@ -41,7 +41,9 @@ pub(super) fn write(segment: &Path, salt: Salt, recording: &Recording, covered: 
     let mut bytes = INDEX_MAGIC.to_vec();
     frame::put(salt, &IndexHead { covered, span, recording: recording.clone() }.encode(), &mut bytes)?;
     frame::put(salt, &encode_rows(rows), &mut bytes)?;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    // A new file: to write into what is there would follow a link, and empty what that leads to.
+    remove(segment);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     if let Err(error) = file.write_all(&bytes) {
         remove(segment);
         return Err(error);

@@ -21,13 +21,11 @@ pub struct Pinned {
 /// Pins the segments of a recording that hold something of this time, in nanoseconds since 1970.
 pub fn pin(recording: &Path, times: &RangeInclusive<i128>) -> Result<Pinned, Error> {
     each(recording, times, |segment| {
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(layout::pin_of(segment))
-            .map(drop)?;
+        // What is there is a pin already, whatever it is. A link is not followed, nor anything emptied.
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(layout::pin_of(segment)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => drop(opened?),
+        }
         // It may have been about to be removed: then there is nothing left to pin.
         let is_there = segment.exists();
         if !is_there {

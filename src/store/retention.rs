@@ -21,7 +21,7 @@ pub(super) struct Past {
 
 impl Past {
     fn is_pinned(&self) -> bool {
-        layout::pin_of(&self.path).exists()
+        layout::pin_of(&self.path).symlink_metadata().is_ok()
     }
 
     /// Removes it, unless it is pinned. What cannot be removed now is tried again when the next segment has ended.
