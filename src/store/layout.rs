@@ -47,6 +47,12 @@ pub(super) fn pin_of(segment: &Path) -> PathBuf {
     segment.with_extension("pin")
 }
 
+/// A segment that is about to be removed. Readers look at no such file, and one that a killed writer leaves behind is
+/// nothing to them.
+pub(super) fn leaving(segment: &Path) -> PathBuf {
+    segment.with_extension("old")
+}
+
 /// Makes the directory that is to hold this file, where there is none.
 pub(super) fn make_parent(path: &Path) -> Result<(), Error> {
     match path.parent().filter(|directory| !directory.as_os_str().is_empty()) {

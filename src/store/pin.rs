@@ -7,6 +7,8 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::part::Part;
 use super::{Error, layout};
@@ -27,7 +29,7 @@ pub fn pin(recording: &Path, times: &RangeInclusive<i128>) -> Result<Pinned, Err
             opened => drop(opened?),
         }
         // It may have been about to be removed: then there is nothing left to pin.
-        let is_there = segment.exists();
+        let is_there = is_there_to_stay(segment);
         if !is_there {
             fs::remove_file(layout::pin_of(segment))?;
         }
@@ -41,6 +43,22 @@ pub fn unpin(recording: &Path, times: &RangeInclusive<i128>) -> Result<Pinned, E
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         removed => removed.map(|()| true),
     })
+}
+
+/// For how long a writer may take to decide about a segment. It does so between two system calls.
+const DECIDES: Duration = Duration::from_secs(1);
+
+/// Whether a segment beside which a pin lies now is there, or given its name back by a writer that was about to remove it.
+fn is_there_to_stay(segment: &Path) -> bool {
+    let begun = Instant::now();
+    while !segment.exists() {
+        // What a killed writer left is there for longer.
+        if !layout::leaving(segment).exists() || begun.elapsed() > DECIDES {
+            return segment.exists();
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    true
 }
 
 fn each(
