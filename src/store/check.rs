@@ -41,6 +41,12 @@ impl Checked {
 }
 
 impl CheckedSegment {
+    /// One of which nothing can be read.
+    fn lost(damage: Damage) -> Self {
+        let (path, bytes) = (damage.path.clone(), damage.lost);
+        Self { path, bytes, damage: vec![damage], index: None, repaired: false }
+    }
+
     /// Whether its index says something that is not so. That there is none is nothing wrong: the segment is being written, or its
     /// writer was killed.
     pub fn is_misled(&self) -> bool {
@@ -56,17 +62,9 @@ pub fn check(path: &Path, repair: bool) -> Result<Checked, Error> {
         match check_segment(&segment, repair && is_directory, is_directory, &mut checked) {
             Ok(segment) => checked.segments.push(segment),
             Err(error) if error.is_gone() && is_directory => {}
-            Err(Error::NotOurs { path }) if is_directory => {
+            Err(error) if is_directory => {
                 let last = checked.numbers.map_or(0, |(_, last)| last);
-                let damage = Damage::whole_file(path.clone(), last);
-                let bytes = damage.lost;
-                checked.segments.push(CheckedSegment {
-                    path,
-                    bytes,
-                    damage: vec![damage],
-                    index: None,
-                    repaired: false,
-                });
+                checked.segments.push(CheckedSegment::lost(error.into_damage(last)?));
             }
             Err(error) => return Err(error),
         }
