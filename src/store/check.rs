@@ -16,6 +16,8 @@ pub struct Checked {
     pub segments: Vec<CheckedSegment>,
     /// Numbers that no snapshot has, between others: the first and the last of each gap.
     pub gaps: Vec<(u64, u64)>,
+    /// Numbers that are not greater than the one before them: that one, and the number.
+    pub backwards: Vec<(u64, u64)>,
     pub snapshots: u64,
     /// The first number and the last.
     pub numbers: Option<(u64, u64)>,
@@ -36,7 +38,8 @@ pub struct CheckedSegment {
 impl Checked {
     /// Whether everything that was ever written can be read, and as fast as it should.
     pub fn is_whole(&self) -> bool {
-        self.segments.iter().all(|segment| segment.damage.is_empty() && !segment.is_misled())
+        self.backwards.is_empty()
+            && self.segments.iter().all(|segment| segment.damage.is_empty() && !segment.is_misled())
     }
 }
 
@@ -68,6 +71,12 @@ pub fn check(path: &Path, repair: bool) -> Result<Checked, Error> {
             }
             Err(error) => return Err(error),
         }
+    }
+    if is_directory {
+        let last = checked.numbers.map_or(0, |(_, last)| last);
+        let lost = layout::segments_lost(path).map_err(|source| Error::Open { path: path.into(), source })?;
+        let gone = |segment| Damage::whole_file(segment, last, "the segment is gone, and its index is there".into());
+        checked.segments.extend(lost.into_iter().map(|segment| CheckedSegment::lost(gone(segment))));
     }
     Ok(checked)
 }
@@ -102,7 +111,13 @@ fn check_segment(path: &Path, repair: bool, has_index: bool, checked: &mut Check
 impl Checked {
     fn count(&mut self, number: u64) {
         self.snapshots += 1;
-        let (first, last) = self.numbers.unwrap_or((number, number));
+        let (first, last) = match self.numbers {
+            Some((first, last)) => (first, last),
+            None => (number, number.saturating_sub(1)),
+        };
+        if number <= last && self.snapshots > 1 {
+            self.backwards.push((last, number));
+        }
         if number > last.saturating_add(1) {
             self.gaps.push((last + 1, number - 1));
         }

@@ -15,6 +15,7 @@ use crate::model::Process;
 pub const EXTENSION: &str = "hangsnap";
 /// And what their parts are.
 const SEGMENT: &str = "segment";
+const INDEX: &str = "index";
 
 /// What the recording of a process is called when the user does not say: program, pid and the time it was begun (UTC).
 pub fn file_name(process: &Process, begun: Timestamp) -> String {
@@ -39,7 +40,7 @@ pub(super) fn unnamed(directory: &Path, number: u32) -> PathBuf {
 
 /// Beside a segment.
 pub(super) fn index_of(segment: &Path) -> PathBuf {
-    segment.with_extension("index")
+    segment.with_extension(INDEX)
 }
 
 /// Beside a segment.
@@ -106,6 +107,16 @@ fn segments_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
         key(one).cmp(&key(other))
     });
     Ok(segments)
+}
+
+/// Segments of which only the index is there. A writer removes the index first, while the segment still has another name.
+pub(super) fn segments_lost(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut lost: Vec<PathBuf> =
+        with_extension(directory, INDEX)?.into_iter().map(|index| index.with_extension(SEGMENT)).collect();
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    lost.retain(|segment| !is_there(segment) && !is_there(&leaving(segment)) && is_there(&index_of(segment)));
+    lost.sort_unstable();
+    Ok(lost)
 }
 
 /// The recordings that a path means: itself, or those in a directory, in the order of their names.

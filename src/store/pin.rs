@@ -74,8 +74,8 @@ fn each(
         let span = match Part::open(&segment) {
             Ok(part) => part.span,
             Err(error) if error.is_gone() => continue,
-            // What is no segment has no time.
-            Err(Error::NotOurs { .. }) => None,
+            // What is no segment, or cannot be read, has no time that is known.
+            Err(Error::NotOurs { .. } | Error::Open { .. } | Error::Read { .. }) => None,
             Err(error) => return Err(error),
         };
         let Some(span) = span else { continue };
