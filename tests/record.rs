@@ -12,6 +12,7 @@ mod golden;
 mod index;
 mod live;
 mod made;
+mod mended;
 mod retention;
 
 use std::fs;

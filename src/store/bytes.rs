@@ -1,8 +1,11 @@
 //! A file, a piece at a time: what a reader holds of it is bounded by its largest record, and never by what it claims.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use nix::fcntl::OFlag;
 
 /// How much is read at once, at least.
 const PIECE: usize = 1 << 16;
@@ -14,6 +17,15 @@ pub(super) struct Bytes {
     file: File,
     start: u64,
     held: Vec<u8>,
+}
+
+/// Opens a file to read it, and nothing but a file: to open a FIFO would wait for somebody to write to it.
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 impl Bytes {

@@ -29,10 +29,10 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// A file that should be a segment and holds nothing of one.
-    pub(super) fn whole_file(path: PathBuf, after: u64) -> Self {
+    /// A file that should be a segment and is of no use.
+    pub(super) fn whole_file(path: PathBuf, after: u64, what: String) -> Self {
         let lost = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        Self { path, at: 0, lost, dependent: 0, after, before: None, what: "nothing that is a record".into() }
+        Self { path, at: 0, lost, dependent: 0, after, before: None, what }
     }
 }
 

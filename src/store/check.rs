@@ -16,6 +16,8 @@ pub struct Checked {
     pub segments: Vec<CheckedSegment>,
     /// Numbers that no snapshot has, between others: the first and the last of each gap.
     pub gaps: Vec<(u64, u64)>,
+    /// Numbers that are not greater than the one before them: that one, and the number.
+    pub backwards: Vec<(u64, u64)>,
     pub snapshots: u64,
     /// The first number and the last.
     pub numbers: Option<(u64, u64)>,
@@ -36,11 +38,18 @@ pub struct CheckedSegment {
 impl Checked {
     /// Whether everything that was ever written can be read, and as fast as it should.
     pub fn is_whole(&self) -> bool {
-        self.segments.iter().all(|segment| segment.damage.is_empty() && !segment.is_misled())
+        self.backwards.is_empty()
+            && self.segments.iter().all(|segment| segment.damage.is_empty() && !segment.is_misled())
     }
 }
 
 impl CheckedSegment {
+    /// One of which nothing can be read.
+    fn lost(damage: Damage) -> Self {
+        let (path, bytes) = (damage.path.clone(), damage.lost);
+        Self { path, bytes, damage: vec![damage], index: None, repaired: false }
+    }
+
     /// Whether its index says something that is not so. That there is none is nothing wrong: the segment is being written, or its
     /// writer was killed.
     pub fn is_misled(&self) -> bool {
@@ -56,20 +65,18 @@ pub fn check(path: &Path, repair: bool) -> Result<Checked, Error> {
         match check_segment(&segment, repair && is_directory, is_directory, &mut checked) {
             Ok(segment) => checked.segments.push(segment),
             Err(error) if error.is_gone() && is_directory => {}
-            Err(Error::NotOurs { path }) if is_directory => {
+            Err(error) if is_directory => {
                 let last = checked.numbers.map_or(0, |(_, last)| last);
-                let damage = Damage::whole_file(path.clone(), last);
-                let bytes = damage.lost;
-                checked.segments.push(CheckedSegment {
-                    path,
-                    bytes,
-                    damage: vec![damage],
-                    index: None,
-                    repaired: false,
-                });
+                checked.segments.push(CheckedSegment::lost(error.into_damage(last)?));
             }
             Err(error) => return Err(error),
         }
+    }
+    if is_directory {
+        let last = checked.numbers.map_or(0, |(_, last)| last);
+        let lost = layout::segments_lost(path).map_err(|source| Error::Open { path: path.into(), source })?;
+        let gone = |segment| Damage::whole_file(segment, last, "the segment is gone, and its index is there".into());
+        checked.segments.extend(lost.into_iter().map(|segment| CheckedSegment::lost(gone(segment))));
     }
     Ok(checked)
 }
@@ -104,7 +111,13 @@ fn check_segment(path: &Path, repair: bool, has_index: bool, checked: &mut Check
 impl Checked {
     fn count(&mut self, number: u64) {
         self.snapshots += 1;
-        let (first, last) = self.numbers.unwrap_or((number, number));
+        let (first, last) = match self.numbers {
+            Some((first, last)) => (first, last),
+            None => (number, number.saturating_sub(1)),
+        };
+        if number <= last && self.snapshots > 1 {
+            self.backwards.push((last, number));
+        }
         if number > last.saturating_add(1) {
             self.gaps.push((last + 1, number - 1));
         }

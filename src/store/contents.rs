@@ -8,7 +8,7 @@ use super::chain::Damage;
 use super::part::Part;
 use super::{Error, layout};
 use crate::model::{Recording, Snapshot, Summary};
-use crate::wire::Span;
+use crate::wire::{Row, Span};
 
 /// A snapshot's place in a recording.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -57,9 +57,7 @@ impl Contents {
     pub fn summaries(&mut self) -> Result<Vec<Summary>, Error> {
         let mut summaries = Vec::new();
         for segment in 0..self.slots.len() {
-            if let Some(part) = self.part(segment)? {
-                summaries.extend(part.rows()?.iter().map(|row| row.summary.clone()));
-            }
+            summaries.extend(self.rows(segment)?.iter().map(|row| row.summary.clone()));
         }
         Ok(summaries)
     }
@@ -127,15 +125,14 @@ impl Contents {
     }
 
     pub fn summary(&mut self, found: Found) -> Result<Option<Summary>, Error> {
-        let Some(part) = self.part(found.segment)? else { return Ok(None) };
-        Ok(part.rows()?.get(found.row).map(|row| row.summary.clone()))
+        Ok(self.rows(found.segment)?.get(found.row).map(|row| row.summary.clone()))
     }
 
     /// The snapshot itself. None when it is damaged after all, or has just been removed: to search again finds another.
     pub fn snapshot(&mut self, found: Found) -> Result<Option<Snapshot>, Error> {
         let Some(part) = self.part(found.segment)? else { return Ok(None) };
         match part.snapshot(found.row) {
-            Err(error) if error.is_gone() && self.is_directory => Ok(None),
+            Err(error) => self.lose(found.segment, error).map(|()| None),
             read => read,
         }
     }
@@ -146,8 +143,7 @@ impl Contents {
 
     /// The last one in a segment of which this holds.
     fn in_segment(&mut self, segment: usize, holds: impl Fn(&Summary) -> bool) -> Result<Option<Found>, Error> {
-        let Some(part) = self.part(segment)? else { return Ok(None) };
-        let row = part.rows()?.iter().rposition(|row| holds(&row.summary));
+        let row = self.rows(segment)?.iter().rposition(|row| holds(&row.summary));
         Ok(row.map(|row| Found { segment, row }))
     }
 
@@ -165,17 +161,35 @@ impl Contents {
         Ok(None)
     }
 
+    fn rows(&mut self, segment: usize) -> Result<&[Row], Error> {
+        let Some(part) = self.part(segment)? else { return Ok(&[]) };
+        if let Err(error) = part.rows() {
+            self.lose(segment, error)?;
+        }
+        match &mut self.slots[segment] {
+            Slot::Opened(part) => part.rows(),
+            Slot::Unopened(_) | Slot::Nothing => Ok(&[]),
+        }
+    }
+
+    /// Goes on without a segment that cannot be read, if there may be others.
+    fn lose(&mut self, segment: usize, error: Error) -> Result<(), Error> {
+        if !self.is_directory {
+            return Err(error);
+        }
+        if !error.is_gone() {
+            self.damage.push(error.into_damage(0)?);
+        }
+        self.slots[segment] = Slot::Nothing;
+        Ok(())
+    }
+
     fn part(&mut self, segment: usize) -> Result<Option<&mut Part>, Error> {
         if let Slot::Unopened(path) = &self.slots[segment] {
-            self.slots[segment] = match Part::open(path) {
-                Ok(part) => Slot::Opened(Box::new(part)),
-                Err(error) if error.is_gone() && self.is_directory => Slot::Nothing,
-                Err(Error::NotOurs { path }) if self.is_directory => {
-                    self.damage.push(Damage::whole_file(path, 0));
-                    Slot::Nothing
-                }
-                Err(error) => return Err(error),
-            };
+            match Part::open(path) {
+                Ok(part) => self.slots[segment] = Slot::Opened(Box::new(part)),
+                Err(error) => self.lose(segment, error)?,
+            }
         }
         Ok(match &mut self.slots[segment] {
             Slot::Opened(part) => Some(part),

@@ -5,12 +5,12 @@
 //! following on each other without a gap from the first snapshot to the end of what it covers. What is found by a row is
 //! checked once more when it is read.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::bytes::Bytes;
+use super::bytes::{Bytes, open_file};
 use super::frame::{self, HEAD, Head, INDEX_MAGIC, MAGIC, Salt};
 use super::layout;
 use crate::model::Recording;
@@ -41,7 +41,9 @@ pub(super) fn write(segment: &Path, salt: Salt, recording: &Recording, covered: 
     let mut bytes = INDEX_MAGIC.to_vec();
     frame::put(salt, &IndexHead { covered, span, recording: recording.clone() }.encode(), &mut bytes)?;
     frame::put(salt, &encode_rows(rows), &mut bytes)?;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    // A new file: to write into what is there would follow a link, and empty what that leads to.
+    remove(segment);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     if let Err(error) = file.write_all(&bytes) {
         remove(segment);
         return Err(error);
@@ -67,13 +69,10 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn open(segment: &Path) -> Result<Self, Fault> {
-        let file = File::open(layout::index_of(segment)).map_err(|error| match error.kind() {
+        let file = open_file(&layout::index_of(segment)).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Fault::Missing,
             _ => Fault::Unreadable,
         })?;
-        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            return Err(Fault::Unreadable);
-        }
         let mut bytes = Bytes::new(file);
         if bytes.at(0, MAGIC).map_err(|_| Fault::Unreadable)? != INDEX_MAGIC {
             return Err(Fault::Damaged);
@@ -125,7 +124,7 @@ fn record(bytes: &mut Bytes, at: u64) -> Result<(Head, &[u8]), Fault> {
 /// The head of a segment's first record, if it is undamaged, and the segment's length.
 fn beginning(segment: &Path) -> Option<(Option<Head>, u64)> {
     use std::os::unix::fs::FileExt;
-    let file = File::open(segment).ok()?;
+    let file = open_file(segment).ok()?;
     let mut bytes = [0; MAGIC + HEAD];
     let head = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Head::parse(&bytes[MAGIC..]));
     Some((head, file.metadata().ok()?.len()))

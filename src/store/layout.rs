@@ -15,6 +15,7 @@ use crate::model::Process;
 pub const EXTENSION: &str = "hangsnap";
 /// And what their parts are.
 const SEGMENT: &str = "segment";
+const INDEX: &str = "index";
 
 /// What the recording of a process is called when the user does not say: program, pid and the time it was begun (UTC).
 pub fn file_name(process: &Process, begun: Timestamp) -> String {
@@ -44,19 +45,28 @@ pub(super) fn unfinished(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Removes segments that never got their names, because whoever wrote them was killed.
+/// Removes segments that have no names yet or none any more, because whoever wrote or removed them was killed.
 pub(super) fn remove_unnamed(directory: &Path) -> io::Result<()> {
-    with_extension(directory, "new")?.into_iter().try_for_each(fs::remove_file)
+    for extension in ["new", "old"] {
+        with_extension(directory, extension)?.into_iter().try_for_each(fs::remove_file)?;
+    }
+    Ok(())
 }
 
 /// Beside a segment.
 pub(super) fn index_of(segment: &Path) -> PathBuf {
-    segment.with_extension("index")
+    segment.with_extension(INDEX)
 }
 
 /// Beside a segment.
 pub(super) fn pin_of(segment: &Path) -> PathBuf {
     segment.with_extension("pin")
+}
+
+/// A segment that is about to be removed. Readers look at no such file, and one that a killed writer leaves behind is
+/// nothing to them.
+pub(super) fn leaving(segment: &Path) -> PathBuf {
+    segment.with_extension("old")
 }
 
 /// Makes the directory that is to hold this file, where there is none.
@@ -112,6 +122,16 @@ fn segments_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
         key(one).cmp(&key(other))
     });
     Ok(segments)
+}
+
+/// Segments of which only the index is there. A writer removes the index first, while the segment still has another name.
+pub(super) fn segments_lost(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut lost: Vec<PathBuf> =
+        with_extension(directory, INDEX)?.into_iter().map(|index| index.with_extension(SEGMENT)).collect();
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    lost.retain(|segment| !is_there(segment) && !is_there(&leaving(segment)) && is_there(&index_of(segment)));
+    lost.sort_unstable();
+    Ok(lost)
 }
 
 /// The recordings that a path means: itself, or those in a directory, in the order of their names.

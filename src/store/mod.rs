@@ -70,6 +70,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// Makes damage of what keeps one segment among others from being read: the others can be. Behind the snapshot of this number.
+    fn into_damage(self, after: u64) -> Result<Damage, Self> {
+        match self {
+            Self::NotOurs { path } => Ok(Damage::whole_file(path, after, "nothing that is a record".into())),
+            Self::Open { path, source } | Self::Read { path, source } => {
+                Ok(Damage::whole_file(path, after, format!("it cannot be read ({source})")))
+            }
+            error => Err(error),
+        }
+    }
+
     /// A segment that was listed and is no longer there: it has been removed because of its age or for want of room.
     fn is_gone(&self) -> bool {
         matches!(self, Self::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound)

@@ -7,6 +7,8 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::part::Part;
 use super::{Error, layout};
@@ -21,15 +23,13 @@ pub struct Pinned {
 /// Pins the segments of a recording that hold something of this time, in nanoseconds since 1970.
 pub fn pin(recording: &Path, times: &RangeInclusive<i128>) -> Result<Pinned, Error> {
     each(recording, times, |segment| {
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(layout::pin_of(segment))
-            .map(drop)?;
+        // What is there is a pin already, whatever it is. A link is not followed, nor anything emptied.
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(layout::pin_of(segment)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => drop(opened?),
+        }
         // It may have been about to be removed: then there is nothing left to pin.
-        let is_there = segment.exists();
+        let is_there = is_there_to_stay(segment);
         if !is_there {
             fs::remove_file(layout::pin_of(segment))?;
         }
@@ -45,6 +45,22 @@ pub fn unpin(recording: &Path, times: &RangeInclusive<i128>) -> Result<Pinned, E
     })
 }
 
+/// For how long a writer may take to decide about a segment. It does so between two system calls.
+const DECIDES: Duration = Duration::from_secs(1);
+
+/// Whether a segment beside which a pin lies now is there, or given its name back by a writer that was about to remove it.
+fn is_there_to_stay(segment: &Path) -> bool {
+    let begun = Instant::now();
+    while !segment.exists() {
+        // What a killed writer left is there for longer.
+        if !layout::leaving(segment).exists() || begun.elapsed() > DECIDES {
+            return segment.exists();
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
 fn each(
     recording: &Path,
     times: &RangeInclusive<i128>,
@@ -58,8 +74,8 @@ fn each(
         let span = match Part::open(&segment) {
             Ok(part) => part.span,
             Err(error) if error.is_gone() => continue,
-            // What is no segment has no time.
-            Err(Error::NotOurs { .. }) => None,
+            // What is no segment, or cannot be read, has no time that is known.
+            Err(Error::NotOurs { .. } | Error::Open { .. } | Error::Read { .. }) => None,
             Err(error) => return Err(error),
         };
         let Some(span) = span else { continue };

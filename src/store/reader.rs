@@ -28,8 +28,8 @@ impl Reader {
             match describe(segment) {
                 Ok(None) => continue,
                 Ok(described) => recording = described,
-                Err(error) if error.is_gone() && is_directory => continue,
-                Err(Error::NotOurs { .. }) if is_directory => continue,
+                // That is told when it is its turn.
+                Err(_) if is_directory => continue,
                 Err(error) => return Err(error),
             }
             break;
@@ -50,14 +50,19 @@ impl Reader {
                 match Chain::open(&path) {
                     Ok(chain) => self.current = Some((chain, Decoder::default())),
                     Err(error) if error.is_gone() && self.is_directory => {}
-                    Err(Error::NotOurs { .. }) if self.is_directory => {
-                        return Ok(Some(Err(Damage::whole_file(path, self.last))));
-                    }
+                    Err(error) if self.is_directory => return Ok(Some(Err(error.into_damage(self.last)?))),
                     Err(error) => return Err(error),
                 }
                 continue;
             };
-            match chain.step()? {
+            let step = match chain.step() {
+                Err(error) if self.is_directory => {
+                    self.current = None;
+                    return Ok(Some(Err(error.into_damage(self.last)?)));
+                }
+                step => step?,
+            };
+            match step {
                 Step::Snapshot(place, _) | Step::Other(place) => match decoder.record(chain.payload(place)?) {
                     Ok(Record::Snapshot(snapshot)) => {
                         self.last = snapshot.number;

@@ -21,16 +21,29 @@ pub(super) struct Past {
 
 impl Past {
     fn is_pinned(&self) -> bool {
-        layout::pin_of(&self.path).exists()
+        layout::pin_of(&self.path).symlink_metadata().is_ok()
     }
 
     /// Removes it, unless it is pinned. What cannot be removed now is tried again when the next segment has ended.
     fn remove(&self) -> bool {
-        let gone = !self.is_pinned() && fs::remove_file(&self.path).is_ok();
-        if gone {
-            index::remove(&self.path);
+        if self.is_pinned() {
+            return !self.path.exists();
         }
-        gone || !self.path.exists()
+        // Who pins it makes the pin first and then looks for the segment; here it gets another name first, and then the pin
+        // is looked for. So one of both sees the other, however they meet.
+        let leaving = layout::leaving(&self.path);
+        if fs::rename(&self.path, &leaving).is_err() {
+            return !self.path.exists();
+        }
+        if !self.is_pinned() {
+            // Before the segment: an index alone would tell of a segment that is lost.
+            index::remove(&self.path);
+            if fs::remove_file(&leaving).is_ok() {
+                return true;
+            }
+        }
+        // Should this fail too, the file stays under the other name.
+        fs::rename(&leaving, &self.path).is_err()
     }
 }
 

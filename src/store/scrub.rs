@@ -62,8 +62,8 @@ fn scrub_segment(path: &Path, is_part: bool, scrubbed: &mut Scrubbed) -> Result<
     let rows = match copy(path, &mut anew, scrubbed) {
         Ok(rows) => rows,
         // A segment of a recording that is none holds nothing that could be kept.
-        Err(Error::NotOurs { .. }) if is_part => {
-            scrubbed.dropped.push(Damage::whole_file(path.into(), 0));
+        Err(error @ Error::NotOurs { .. }) if is_part => {
+            scrubbed.dropped.push(error.into_damage(0)?);
             Vec::new()
         }
         Err(error) => {

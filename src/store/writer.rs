@@ -102,13 +102,13 @@ impl Writer {
             if segment.is_removed() {
                 self.current = None;
             } else if segment.begun().elapsed() >= OLDEST {
-                self.end_segment().map_err(|source| self.cannot_write(source))?;
+                self.end_on_the_way().map_err(|source| self.cannot_write(source))?;
             }
         }
         let mut stored = self.store(snapshot);
         if matches!(&stored, Err(error) if is_want_of_room(error)) && self.current.is_some() {
             // Perhaps only this file may not grow any further. What it has is whole.
-            self.end_segment().map_err(|source| self.cannot_write(source))?;
+            self.end_on_the_way().map_err(|source| self.cannot_write(source))?;
             stored = self.store(snapshot);
         }
         match stored {
@@ -152,7 +152,7 @@ impl Writer {
         };
         let now = self.current.as_ref().map_or(0, |(segment, _)| segment.bytes());
         if now >= self.longest {
-            self.end_segment()?;
+            self.end_on_the_way()?;
         }
         Ok(now - before)
     }
@@ -182,14 +182,18 @@ impl Writer {
 
     fn end_segment(&mut self) -> io::Result<()> {
         let Some((segment, rows)) = self.current.take() else { return Ok(()) };
-        if self.policy.sync != Sync::Never {
-            segment.sync()?;
-        }
+        let synced = if self.policy.sync != Sync::Never { segment.sync() } else { Ok(()) };
         // Without room for an index the segment is read instead.
         let index = index::write(segment.path(), segment.salt(), &self.recording, segment.bytes(), &rows).unwrap_or(0);
         let (path, bytes) = (segment.path().to_path_buf(), segment.bytes() + index);
         self.retention.add(Past { path, bytes, ended: Instant::now() });
-        Ok(())
+        // Told only now: the segment takes its room, and is to go one day, whether the disk has it or not.
+        synced
+    }
+
+    /// The same where the recording goes on. A disk that becomes full as it is made to have the segment is no error, as in `append`.
+    fn end_on_the_way(&mut self) -> io::Result<()> {
+        self.end_segment().or_else(|error| if is_want_of_room(&error) { Ok(()) } else { Err(error) })
     }
 
     fn cannot_write(&self, source: io::Error) -> Error {

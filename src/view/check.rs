@@ -19,7 +19,7 @@ pub fn check(out: &mut dyn Write, path: &Path, repair: bool) -> Result<bool, Err
 }
 
 fn write(out: &mut dyn Write, path: &Path, checked: &Checked) -> Result<(), Error> {
-    let Checked { segments, gaps, snapshots, numbers } = checked;
+    let Checked { segments, gaps, backwards, snapshots, numbers } = checked;
     let size = bytes(segments.iter().map(|segment| segment.bytes).sum());
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     let numbers = numbers.map_or(String::new(), |(first, last)| format!(" ({first} to {last})"));
@@ -33,6 +33,9 @@ fn write(out: &mut dyn Write, path: &Path, checked: &Checked) -> Result<(), Erro
     )?;
     for segment in segments {
         write_segment(out, segment)?;
+    }
+    for (before, number) in backwards.iter().take(8) {
+        writeln!(out, "  snapshot {number} comes behind {before}: segments are not in order, or of another recording")?;
     }
     let missing: u64 = gaps.iter().map(|(first, last)| last - first + 1).sum();
     if missing > 0 {
