@@ -16,9 +16,10 @@ fn deep(command: &mut Command) -> (Victim, u64) {
     (victim, frames)
 }
 
-/// The stack of the thread that recurses.
+/// The stack of the thread that recurses. How far it is copied in the time for which a thread may be held by default depends
+/// on the machine, and is not what is asked here.
 fn deepest(victim: &Victim, stop: &str) -> (Vec<String>, Value) {
-    let printed = succeed(hangsnap().args(["--pid", &victim.pid(), "--stop", stop, "--json"]));
+    let printed = succeed(hangsnap().args(["--pid", &victim.pid(), "--stop", stop, "--max-hold", "1s", "--json"]));
     let snapshot: Value = serde_json::from_str(&printed).expect("JSON");
     let threads = snapshot["threads"].as_array().expect("threads");
     let thread = threads.iter().find(|thread| names(thread).iter().any(|name| name == "recurse"));

@@ -6,6 +6,7 @@
 
 mod calls;
 mod faults;
+mod holdings;
 mod killed;
 mod matrix;
 mod signals;

@@ -12,6 +12,7 @@ use super::watch::{Event, Watch};
 use super::{Error, Manner, Output, Sample, recording};
 use crate::capture::{Budget, Order, Tracer};
 use crate::store::{Policy, Writer};
+use crate::sys::heap::keep_no_large_pieces;
 use crate::target::Target;
 
 /// Samples that may wait to be stored.
@@ -73,6 +74,7 @@ struct Sampled {
 /// The first sample of each target is taken before anything is made, so that what cannot be recorded leaves nothing behind.
 pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce()) -> Result<Ended, Error> {
     let Plan { targets, interval, manner, max_duty, count, length, output, policy } = plan;
+    keep_no_large_pieces();
     let mut tracer = Tracer::new()?;
     let mut sampled = Vec::new();
     let mut first = Vec::new();

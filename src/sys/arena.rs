@@ -7,6 +7,7 @@
 //!
 //! The reader trusts no length it finds: the writer may have been killed in the middle of a word.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 
 use super::clock::Instant;
 
@@ -27,8 +28,8 @@ const HEADER: usize = PAGE;
 const LOG: usize = 256 << 20;
 const BYTES: usize = 768 << 20;
 const SIZE: usize = HEADER + LOG + BYTES;
-/// What may stay in use from one snapshot to the next, beyond twice what the last one needed.
-const SPARE: usize = 16 << 20;
+/// Less than this is not worth a call to give back.
+const WORTH_GIVING: usize = 1 << 20;
 
 /// What the tracer is doing, as the one who watches it needs to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,18 +126,23 @@ impl Drop for Shared {
 }
 
 /// The side of the one who asked.
-pub struct ArenaReader(Shared);
+pub struct ArenaReader {
+    shared: Shared,
+    /// Where the last byte lies that was copied out since pages were let go of.
+    read_to: Cell<usize>,
+}
 
 impl ArenaReader {
     pub fn create() -> io::Result<Self> {
         let file = File::from(memfd_create(c"hangsnap", MFdFlags::MFD_CLOEXEC)?);
         file.set_len(SIZE as u64)?;
-        Ok(Self(Shared::map(file)?))
+        Ok(Self { shared: Shared::map(file)?, read_to: Cell::new(0) })
     }
 
     /// Forgets what was logged. Nobody may be writing.
     pub fn clear(&mut self) {
-        let header = self.0.header();
+        self.let_go_of_pages();
+        let header = self.shared.header();
         header.logged.store(0, Ordering::Release);
         header.tid.store(0, Ordering::Relaxed);
         header.since_ns.store(Instant::now().nanoseconds(), Ordering::Relaxed);
@@ -145,8 +151,22 @@ impl ArenaReader {
         header.step.store(Step::Between as u32, Ordering::Release);
     }
 
+    /// Has no more of the bytes in its own page tables, if they were many: their contents are the writer's matter, and to
+    /// look at some again costs little here, where no thread is held.
+    fn let_go_of_pages(&self) {
+        let read_to = self.read_to.replace(0);
+        if read_to > WORTH_GIVING {
+            let length = read_to.next_multiple_of(PAGE).min(BYTES);
+            if let Some(bytes) = NonNull::new(self.shared.at(HEADER + LOG).cast()) {
+                // SAFETY: the range lies within the mapping, which is shared: its contents stay. Nothing refers to them, because the
+                // reader only copies. Should it fail, the pages stay, which harms nobody.
+                let _ = unsafe { madvise(bytes, length, MmapAdvise::MADV_DONTNEED) };
+            }
+        }
+    }
+
     pub fn progress(&self) -> Progress {
-        let header = self.0.header();
+        let header = self.shared.header();
         Progress {
             step: Step::from_number(header.step.load(Ordering::Acquire)),
             tid: header.tid.load(Ordering::Relaxed).cast_signed(),
@@ -156,14 +176,14 @@ impl ArenaReader {
 
     /// The time between the first freeze and the last release. Zero when nothing was held.
     pub fn window(&self) -> Duration {
-        let header = self.0.header();
+        let header = self.shared.header();
         let at = |time: &AtomicU64| Instant::from_nanoseconds(time.load(Ordering::Relaxed));
         at(&header.last_release_ns).since(at(&header.first_freeze_ns))
     }
 
     /// A copy of everything that has been logged: record after record, each with its length before it.
     pub fn log(&self) -> Vec<Vec<u8>> {
-        let logged = usize::try_from(self.0.header().logged.load(Ordering::Acquire)).unwrap_or(0).min(LOG);
+        let logged = usize::try_from(self.shared.header().logged.load(Ordering::Acquire)).unwrap_or(0).min(LOG);
         let mut records = Vec::new();
         let mut at = 0;
         while let Some(length) = self.copy(HEADER, logged, at, size_of::<u32>()) {
@@ -180,6 +200,7 @@ impl ArenaReader {
     /// A copy of some bytes. None when there can be no such piece.
     pub fn bytes(&self, piece: Piece) -> Option<Box<[u8]>> {
         let (offset, length) = (usize::try_from(piece.offset).ok()?, usize::try_from(piece.length).ok()?);
+        self.read_to.set(self.read_to.get().max(offset.saturating_add(length)).min(BYTES));
         self.copy(HEADER + LOG, BYTES, offset, length).map(Vec::into_boxed_slice)
     }
 
@@ -190,7 +211,7 @@ impl ArenaReader {
         // SAFETY: the source lies within the mapping, as was checked; the destination has room for as many bytes and is ours
         // alone. Another process may be writing there, which yields other bytes and nothing worse: they are plain numbers.
         unsafe {
-            ptr::copy_nonoverlapping(self.0.at(part + offset).cast_const(), bytes.as_mut_ptr(), length);
+            ptr::copy_nonoverlapping(self.shared.at(part + offset).cast_const(), bytes.as_mut_ptr(), length);
             bytes.set_len(length);
         }
         Some(bytes)
@@ -199,7 +220,7 @@ impl ArenaReader {
 
 impl AsFd for ArenaReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.file.as_fd()
+        self.shared.file.as_fd()
     }
 }
 
@@ -209,20 +230,25 @@ pub struct ArenaWriter {
     /// How much of the bytes is taken, and how much has been written to since the tracer began.
     taken: usize,
     touched: usize,
-    /// What the last snapshot needed.
-    last: usize,
+    /// How far the room of this snapshot has reached, and how far that of those before it did: a half less of what it was
+    /// more with each.
+    reached: usize,
+    usual: usize,
 }
 
 impl ArenaWriter {
     pub fn open(file: OwnedFd) -> io::Result<Self> {
-        Ok(Self { shared: Shared::map(File::from(file))?, taken: 0, touched: 0, last: 0 })
+        Ok(Self { shared: Shared::map(File::from(file))?, taken: 0, touched: 0, reached: 0, usual: 0 })
     }
 
-    /// Begins a new snapshot. Pages that an unusually large one needed are given back.
+    /// Begins a new snapshot. Pages that an unusually large one needed are given back, by and by: one that comes now and then
+    /// finds some of them, and those that are always the same never wait for fresh ones.
     pub fn begin(&mut self) {
-        self.last = std::mem::take(&mut self.taken);
-        let enough = self.last.saturating_mul(2).saturating_add(SPARE).next_multiple_of(PAGE);
-        if self.touched > enough {
+        self.taken = 0;
+        let reached = std::mem::take(&mut self.reached);
+        self.usual = reached + self.usual.saturating_sub(reached) / 2;
+        let enough = self.usual.next_multiple_of(PAGE);
+        if self.touched > enough + WORTH_GIVING {
             let (offset, length) = (HEADER + LOG + enough, self.touched - enough);
             let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else {
                 return;
@@ -248,6 +274,7 @@ impl ArenaWriter {
     pub fn room_and_marks(&mut self, size: usize) -> (&mut [u8], Marks<'_>) {
         let start = self.taken;
         let end = start.saturating_add(size).min(BYTES);
+        self.reached = self.reached.max(end);
         let mut page = self.touched.next_multiple_of(PAGE);
         while page < end {
             // SAFETY: the page lies within the mapping, and only this process writes to it.
@@ -351,10 +378,10 @@ mod tests {
         let mut writer = ArenaWriter::open(file).expect("a mapping");
         assert!(writer.log(b"good"));
         // A length without a record behind it, as a writer that was killed would never leave it.
-        reader.0.header().logged.fetch_add(4, Ordering::Relaxed);
+        reader.shared.header().logged.fetch_add(4, Ordering::Relaxed);
         let lie = u32::MAX.to_le_bytes();
         // SAFETY: the four bytes lie within the mapping.
-        unsafe { ptr::copy_nonoverlapping(lie.as_ptr(), reader.0.at(HEADER + 8), 4) };
+        unsafe { ptr::copy_nonoverlapping(lie.as_ptr(), reader.shared.at(HEADER + 8), 4) };
         assert_eq!(reader.log(), [b"good".to_vec()]);
     }
 

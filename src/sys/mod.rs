@@ -1,5 +1,5 @@
-//! The kernel's door: ptrace, the memory of another process, shared memory, clocks, alarms, scheduling, signals, trials. The
-//! only room with `unsafe`.
+//! The kernel's door: ptrace, the memory of another process, shared memory, the heap, clocks, alarms, scheduling, signals,
+//! trials. The only room with `unsafe`.
 //!
 //! Promises: nothing here allocates, logs, locks or parses while a thread is held, so all of it may be called between
 //! freeze and release. Errors are the kernel's own errno. It does not decide anything: what to hold, for how long and
@@ -11,6 +11,7 @@ pub mod alarm;
 pub mod arena;
 pub mod being_written;
 pub mod clock;
+pub mod heap;
 pub mod memory;
 pub mod ptrace;
 pub mod scheduling;

@@ -4,21 +4,17 @@
 //! An hour has 720 snapshots at 5 s; the long form takes ten hours' worth. That it was a storm is asserted, too: a
 //! machine that is too busy to make one fails here and not unnoticed.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use super::holdings::{Family, MEMORY_SLACK_KIB};
 use super::{Counters, states_and_tracers};
 use crate::lifecycle::sampler::{PATIENCE, Sampler, start_told};
 use crate::support::{compile, hangsnap, long_form, until};
 
-/// How much more memory the sampler may have at the end than after its first snapshots: room for more threads at once than
-/// it had seen by then, and for all that may be copied of one stack, 8 MiB, which it and its tracer set aside when they first
-/// meet a thread on another stack than its own, and keep. In the long form this is 0.5 KiB for a snapshot of 36,000.
-const MEMORY_SLACK_KIB: u64 = 2048 + 2 * 8192;
 /// When it is warm: every kind of thread has been seen in every kind of place.
 const WARM: u64 = 240;
 /// How many samples are taken to be an hour, and in the long form ten hours.
@@ -41,69 +37,6 @@ impl Tally {
         };
         let number = |word: &str| word.parse().expect("a count");
         Self { kind: kind.to_owned(), given: number(given), taken: number(taken), wrong: number(wrong) }
-    }
-}
-
-/// The sampler and the processes that it started.
-struct Family(i32);
-
-impl Family {
-    fn members(&self) -> Vec<i32> {
-        let mut members = vec![self.0];
-        let mut looked_at = 0;
-        while let Some(parent) = members.get(looked_at).copied() {
-            looked_at += 1;
-            let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
-            for children in tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok()) {
-                members.extend(children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
-            }
-        }
-        members
-    }
-
-    /// What all of them hold at this moment; None when one ended while it was looked at.
-    fn holdings(&self) -> Option<Holdings> {
-        let members = self.members();
-        let mut holdings = Holdings { processes: members.len(), descriptors: 0, memory_kib: 0 };
-        for pid in members {
-            holdings.descriptors += fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-            let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-            holdings.memory_kib += resident.trim().strip_suffix(" kB")?.parse::<u64>().ok()?;
-        }
-        Some(holdings)
-    }
-
-    /// What they hold by many looks: the least number of descriptors, because some are open for the moment of one sample
-    /// only, and the median of the memory. When one of them is being replaced they hold less; such looks do not count.
-    fn keep(&self) -> Holdings {
-        let mut looks: Vec<Holdings> = (0..300)
-            .filter_map(|_| {
-                std::thread::sleep(Duration::from_millis(1));
-                self.holdings()
-            })
-            .collect();
-        let processes = looks.iter().map(|look| look.processes).max().expect("it was there to be looked at");
-        looks.retain(|look| look.processes == processes);
-        looks.sort_unstable_by_key(|look| look.memory_kib);
-        let memory_kib = looks[looks.len() / 2].memory_kib;
-        let descriptors = looks.iter().filter(|look| look.is_complete(memory_kib)).map(|look| look.descriptors).min();
-        Holdings { processes, descriptors: descriptors.expect("the median is one of them"), memory_kib }
-    }
-}
-
-/// Open descriptors and resident memory of the sampler's family.
-#[derive(Debug)]
-struct Holdings {
-    processes: usize,
-    descriptors: usize,
-    memory_kib: u64,
-}
-
-impl Holdings {
-    /// Whether all processes have grown up, when so much memory is usual. One that has just been started has less.
-    fn is_complete(&self, usual_kib: u64) -> bool {
-        self.memory_kib > usual_kib / 20 * 19
     }
 }
 

@@ -65,6 +65,14 @@ impl Sampler {
         }
     }
 
+    /// Waits until it has told of so many samples more than by now.
+    pub fn more_samples(&mut self, wanted: usize) {
+        self.seen.extend(self.lines.try_iter());
+        for _ in 0..wanted {
+            self.line_with("#");
+        }
+    }
+
     /// Waits for its end: how it ended, everything it said, and its complaints.
     pub fn end(mut self) -> Ended {
         let limit = Instant::now() + PATIENCE;
