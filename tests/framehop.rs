@@ -8,14 +8,12 @@ mod sections;
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use ::framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use ::framehop::{FrameAddress, Module, Unwinder};
-use hangsnap::capture::{Context, Order, Tracer};
-use hangsnap::model::{Pid, Register, StopMode};
-use hangsnap::proc::ProcDir;
+use hangsnap::model::Register;
 
+use crate::support::held::{held, registers};
 use crate::support::{Victim, hangsnap, succeed};
 
 /// Threads parked in Python's lock, queue, sleep and select. No thread is made to give up the interpreter's lock but by
@@ -50,18 +48,7 @@ fn framehop_finds_the_same_return_addresses() {
     let victim = Victim::start(Command::new("python3").arg(PROGRAM));
     let ours: serde_json::Value =
         serde_json::from_str(&succeed(hangsnap().args(["--pid", &victim.pid(), "--json"]))).expect("JSON");
-    let pid = Pid(i32::try_from(victim.child.id()).expect("a pid"));
-    let process = ProcDir::open(pid).expect("the victim is alive");
-    let mut tracer = Tracer::of_program(env!("CARGO_BIN_EXE_hangsnap").into()).expect("shared memory");
-    // All at once, so that each is held and all registers are known.
-    let order = Order {
-        stop: StopMode::All,
-        max_hold: Duration::from_secs(1),
-        floating_point: false,
-        is_go: false,
-        memory: Vec::new(),
-    };
-    let captured = tracer.take(&process, &order).expect("it can be captured");
+    let (_, captured) = held(&victim);
     let mut unwinder = UnwinderX86_64::new();
     for module in modules(&victim.pid()) {
         unwinder.add_module(module);
@@ -69,10 +56,7 @@ fn framehop_finds_the_same_return_addresses() {
     let mut cache = CacheX86_64::new();
     let (mut compared, mut threads) = (0, 0);
     for thread in &captured.threads {
-        let Context::Full(raw) = &thread.context else {
-            panic!("thread {} was not held", thread.tid);
-        };
-        let registers = raw.interpret().general;
+        let registers = registers(thread);
         let register = |which| registers.get(which).expect("a held thread's registers are known");
         let mut read = |address: u64| {
             let offset = address.checked_sub(thread.stack.start).and_then(|offset| usize::try_from(offset).ok());

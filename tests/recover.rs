@@ -12,16 +12,17 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hangsnap::capture::{Captured, CapturedThread, Context, Order, Tracer};
+use hangsnap::capture::{Captured, CapturedThread};
 use hangsnap::elf::CfiSections;
 use hangsnap::model::{
-    Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Pid, Place, Register, RegisterFile, RuntimeAddress, Stack, StopMode,
+    Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack,
 };
 use hangsnap::proc::{MemoryMap, ProcDir};
 use hangsnap::sys::memory::ProcessMemory;
 use hangsnap::target::{Errands, Loader, Pages, Reach, Source};
 use hangsnap::unwind::{CodeSpace, SpaceId, StackMemory, Unwinder};
 
+use crate::support::held::{held, registers};
 use crate::support::{Victim, compile, hangsnap, succeed, until};
 
 /// What the kernel tells of a thread that is blocked in a system call: see proc_pid_syscall(5).
@@ -87,18 +88,7 @@ struct Copied {
 
 impl Copied {
     fn of(victim: &Victim) -> Self {
-        let pid = Pid(i32::try_from(victim.child.id()).expect("a pid"));
-        let process = ProcDir::open(pid).expect("the victim is alive");
-        let mut tracer = Tracer::of_program(env!("CARGO_BIN_EXE_hangsnap").into()).expect("shared memory");
-        // All at once, so that each is held and all registers are known.
-        let order = Order {
-            stop: StopMode::All,
-            max_hold: Duration::from_secs(1),
-            floating_point: false,
-            is_go: false,
-            memory: Vec::new(),
-        };
-        let captured = tracer.take(&process, &order).expect("it can be captured");
+        let (process, captured) = held(victim);
         let memory = ProcessMemory::open(process.memory_owner().expect("the victim is alive"));
         let reach = Reach::new(memory, captured.memory_is_readable, Errands::default());
         Self { process, reach, captured, loader: Loader::default() }
@@ -119,10 +109,7 @@ impl Copied {
         };
         let mut walker = Walker { unwinder: Unwinder::default(), space };
         for thread in &captured.threads {
-            let Context::Full(raw) = &thread.context else {
-                panic!("thread {} was not held", thread.tid);
-            };
-            with(thread, &raw.interpret().general, &mut walker);
+            with(thread, &registers(thread), &mut walker);
         }
     }
 }

@@ -269,16 +269,23 @@ pub(super) struct ShowArguments {
     pub(super) json: bool,
 }
 
+/// A part of a recording. Without either end it is all of it.
 #[derive(Args, Debug)]
-pub(super) struct PinArguments {
-    #[arg(value_name = "RECORDING")]
-    pub(super) path: PathBuf,
+pub(super) struct RangeArguments {
     /// From this time on: `last`, a snapshot's number, or a time
     #[arg(long, value_name = "last|N|TIME")]
     pub(super) from: Option<String>,
     /// Up to this time
     #[arg(long, value_name = "last|N|TIME")]
     pub(super) to: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct PinArguments {
+    #[arg(value_name = "RECORDING")]
+    pub(super) path: PathBuf,
+    #[command(flatten)]
+    pub(super) range: RangeArguments,
     /// Take the pins away
     #[arg(long)]
     pub(super) undo: bool,
@@ -288,12 +295,8 @@ pub(super) struct PinArguments {
 pub(super) struct CutArguments {
     #[arg(value_name = "RECORDING")]
     pub(super) path: PathBuf,
-    /// From this time on: `last`, a snapshot's number, or a time
-    #[arg(long, value_name = "last|N|TIME")]
-    pub(super) from: Option<String>,
-    /// Up to this time
-    #[arg(long, value_name = "last|N|TIME")]
-    pub(super) to: Option<String>,
+    #[command(flatten)]
+    pub(super) range: RangeArguments,
     /// Leave out copied memory and words of the command line
     #[arg(long)]
     pub(super) redact: bool,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use jiff::SignedDuration;
 
-use super::arguments::{DiffArguments, RegisterSet, SampleArguments, ShowArguments, Stop, SyncPolicy};
+use super::arguments::{DiffArguments, RangeArguments, RegisterSet, SampleArguments, ShowArguments, Stop, SyncPolicy};
 use super::{format, is_directory};
 use crate::model::{Register, RuntimeAddress, SpecialRegister, StopMode};
 use crate::record::{Manner, MemoryWish, Output};
@@ -143,9 +143,11 @@ fn size(text: &str) -> Option<u64> {
 }
 
 /// From and to which moment, if it is said.
-pub(super) fn check_range(from: Option<&str>, to: Option<&str>) -> anyhow::Result<(Option<At>, Option<At>)> {
-    let at = |option, text: Option<&str>| text.map(|text| parsed(option, text, text.parse::<At>())).transpose();
-    Ok((at("--from", from)?, at("--to", to)?))
+pub(super) fn check_range(range: &RangeArguments) -> anyhow::Result<(Option<At>, Option<At>)> {
+    let at = |option, text: &Option<String>| {
+        text.as_deref().map(|text| parsed(option, text, text.parse::<At>())).transpose()
+    };
+    Ok((at("--from", &range.from)?, at("--to", &range.to)?))
 }
 
 /// What `show` was asked for.

@@ -132,13 +132,13 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             return Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) });
         }
         Some(Command::Pin(arguments)) => {
-            let (from, to) = configuration::check_range(arguments.from.as_deref(), arguments.to.as_deref())?;
+            let (from, to) = configuration::check_range(&arguments.range)?;
             let mut out = output();
             view::pin(&mut out, &arguments.path, from.as_ref(), to.as_ref(), arguments.undo)?;
             finish(out, [])
         }
         Some(Command::Cut(arguments)) => {
-            let (from, to) = configuration::check_range(arguments.from.as_deref(), arguments.to.as_deref())?;
+            let (from, to) = configuration::check_range(&arguments.range)?;
             let extract = Extract { output: &arguments.output, redact: arguments.redact };
             let mut out = output();
             let _patience = Patience::about("reading the recording");

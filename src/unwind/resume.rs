@@ -47,13 +47,8 @@ impl Walk<'_> {
     }
 
     fn is_behind_a_call(&mut self, target: RuntimeAddress) -> bool {
-        if !self.space.is_executable(target.offset(-1)) {
-            return false;
-        }
-        let mut before = [0; call::LONGEST];
-        let from = target.offset(-(call::LONGEST as i64));
-        self.space.read(from, &mut before) == before.len()
-            && (call::direct(target, &before).is_some() || call::is_indirect(&before))
+        let before = self.code_before(target);
+        before.is_some_and(|before| call::direct(target, &before).is_some() || call::is_indirect(&before))
     }
 
     fn leads_to_the_root(&mut self, mut caller: Caller) -> bool {

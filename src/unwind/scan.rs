@@ -138,14 +138,7 @@ impl Walk<'_> {
             // A function that ended in a jump: the handler's return address is its own.
             return Some((target, Link::Elsewhere));
         }
-        if !self.space.is_executable(target.offset(-1)) {
-            return None;
-        }
-        let mut before = [0; call::LONGEST];
-        let from = target.offset(-(call::LONGEST as i64));
-        if self.see(from, &mut before)? != call::LONGEST {
-            return None;
-        }
+        let before = self.code_before(target)?;
         let link = match call::direct(target, &before) {
             Some(called) => {
                 let called = if self.is_left(called, code) { called } else { self.behind_stubs(called) };
@@ -155,6 +148,16 @@ impl Walk<'_> {
             None => call::is_indirect(&before).then_some(Link::Elsewhere)?,
         };
         Some((target, link))
+    }
+
+    /// The code before what may be a return address, in which a call may end.
+    pub(super) fn code_before(&mut self, target: RuntimeAddress) -> Option<[u8; call::LONGEST]> {
+        if !self.space.is_executable(target.offset(-1)) {
+            return None;
+        }
+        let mut before = [0; call::LONGEST];
+        let length = self.see(target.offset(-(call::LONGEST as i64)), &mut before)?;
+        (length == before.len()).then_some(before)
     }
 
     /// Whether code that the process made begins there, of a function that it enters no more.

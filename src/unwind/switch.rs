@@ -43,15 +43,7 @@ impl Walk<'_> {
         let words = self.stack.from(place).filter(|words| words.start % 8 == 0)?;
         words.step_by(8).take(MOST_WORDS).find_map(|place| {
             let target = RuntimeAddress(self.stack.word(place)?);
-            if !self.space.is_executable(target.offset(-1)) {
-                return None;
-            }
-            let mut before = [0; call::LONGEST];
-            let from = target.offset(-(call::LONGEST as i64));
-            if self.see(from, &mut before)? != call::LONGEST {
-                return None;
-            }
-            let called = call::direct(target, &before)?;
+            let called = call::direct(target, &self.code_before(target)?)?;
             (self.behind_stubs(called) == function).then_some((place, target))
         })
     }

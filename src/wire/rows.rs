@@ -21,7 +21,7 @@ pub(super) struct StackRow {
     pub(super) message: pb::Stack,
 }
 
-/// The four tables since the last whole snapshot.
+/// The five tables since the last whole snapshot.
 #[derive(Default)]
 pub(super) struct Rows {
     strings: Vec<String>,

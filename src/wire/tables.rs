@@ -42,7 +42,7 @@ impl<K: Eq + Hash, M> Table<K, M> {
 /// What tells one stack from another: its frames' row numbers, innermost first, and what is said of it.
 type StackKey = (Arc<[u32]>, Option<Gap>, WalkEnd);
 
-/// The four tables of a whole snapshot and the changes behind it.
+/// The five tables of a whole snapshot and the changes behind it.
 pub(super) struct Tables {
     strings: Table<String, String>,
     modules: Table<Module, pb::Module>,

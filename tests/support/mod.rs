@@ -1,5 +1,7 @@
 //! Victims: small programs that are compiled when a test first needs them, and end with it.
 
+pub mod held;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -26,10 +26,7 @@ use super::machine::Machine;
 use super::rules::{Cfa, Effort, NoRow, Row, Rule};
 use super::{Caller, CodeSpace, StackMemory, Walk, evaluate};
 use crate::elf::{CfiSections, Pclntab};
-use crate::model::Aarch64Register::{
-    self as Register, X0, X1, X2, X3, X4, X5, X6, X7, X8, X9, X10, X11, X12, X13, X14, X15, X16, X17, X18, X19, X20,
-    X21, X22, X23, X24, X25, X26, X27, X28, X29, X30,
-};
+use crate::model::Aarch64Register::{self as Register, X19, X20, X21, X22, X23, X24, X25, X26, X27, X28, X29};
 use crate::model::{CodeAddress, FileAddress, FoundBy, RegisterFile, RegisterSet, RuntimeAddress, WalkEnd};
 use code::Call;
 
@@ -108,42 +105,7 @@ impl Machine for Register {
     }
 
     fn signal_return(function: Range<FileAddress>) -> Row<Self> {
-        const SAVED: [Register; 33] = [
-            X0,
-            X1,
-            X2,
-            X3,
-            X4,
-            X5,
-            X6,
-            X7,
-            X8,
-            X9,
-            X10,
-            X11,
-            X12,
-            X13,
-            X14,
-            X15,
-            X16,
-            X17,
-            X18,
-            X19,
-            X20,
-            X21,
-            X22,
-            X23,
-            X24,
-            X25,
-            X26,
-            X27,
-            X28,
-            X29,
-            X30,
-            Register::Sp,
-            Register::Pc,
-        ];
-        Row::of_signal_frame((Self::Sp, SAVED_REGISTERS), &SAVED, function, Signing::Plain)
+        Row::of_signal_frame((Self::Sp, SAVED_REGISTERS), &Register::ALL, function, Signing::Plain)
     }
 
     /// Go's table is not read for this machine; the call frame information that Go's linker writes is.
