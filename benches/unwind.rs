@@ -64,6 +64,7 @@ impl Copied {
             floating_point: false,
             is_go: false,
             memory: Vec::new(),
+            after: None,
         };
         let captured = tracer.take(&process, &order).expect("it can be captured");
         let memory = ProcessMemory::open(process.memory_owner().expect("the target is alive"));

@@ -9,6 +9,7 @@ mod faults;
 mod holdings;
 mod killed;
 mod matrix;
+mod resting;
 mod signals;
 mod storm;
 pub mod unstoppable;

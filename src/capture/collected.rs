@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::protocol::{ContextRecord, MemoryRecord, Record, Request, StackRecord, ThreadRecord};
+use super::protocol::{ContextRecord, MemoryRecord, Record, Request, RestingRecord, StackRecord, ThreadRecord};
 use super::tracer::Death;
-use super::{Captured, CapturedThread, Context, StackBytes};
+use super::{Captured, CapturedThread, Context, RestingThread, StackBytes};
 use crate::model::{Cause, Hold, MemoryPiece, Notice, Process, Reason, StopMode, Subject, Tid, Timestamp};
 use crate::proc::{self, MemoryMap, ProcDir};
 use crate::sys::arena::{ArenaReader, Piece, Progress, Step};
@@ -14,11 +14,13 @@ use crate::sys::ptrace::RawRegisters;
 
 /// What has been heard of a snapshot so far, from one tracer or several.
 pub(super) struct Collected {
+    number: u64,
     stop: StopMode,
     taken: Option<Timestamp>,
     process: Option<Process>,
     map: MemoryMap,
     pub(super) threads: BTreeMap<Tid, CapturedThread>,
+    resting: BTreeMap<Tid, RestingThread>,
     memory: Vec<MemoryPiece>,
     memory_is_readable: bool,
     notices: Vec<Notice>,
@@ -32,13 +34,15 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    pub(super) fn new(stop: StopMode) -> Self {
+    pub(super) fn new(number: u64, stop: StopMode) -> Self {
         Self {
+            number,
             stop,
             taken: None,
             process: None,
             map: MemoryMap::default(),
             threads: BTreeMap::new(),
+            resting: BTreeMap::new(),
             memory: Vec::new(),
             memory_is_readable: true,
             notices: Vec::new(),
@@ -62,6 +66,11 @@ impl Collected {
                 Ok(Record::Thread(thread)) => {
                     self.threads.insert(thread.tid, captured(*thread, arena));
                 }
+                Ok(Record::Resting(record)) => {
+                    let RestingRecord { tid, status, memory } = *record;
+                    let memory = memory.into_iter().filter_map(|record| piece(record, arena)).collect();
+                    self.resting.insert(tid, RestingThread { tid, status, memory });
+                }
                 Ok(Record::Memory(record)) => {
                     // A tracer that took the place of another has copied it again.
                     self.memory.extend(piece(record, arena).filter(|piece| !self.memory.contains(piece)));
@@ -80,7 +89,13 @@ impl Collected {
             Notice { subject: Subject::Thread(tid), reason: Reason::ThreadGone } => Some(*tid),
             _ => None,
         });
-        self.threads.keys().copied().chain(gone).chain(self.given_up.iter().copied()).collect()
+        self.threads
+            .keys()
+            .chain(self.resting.keys())
+            .copied()
+            .chain(gone)
+            .chain(self.given_up.iter().copied())
+            .collect()
     }
 
     /// The tracer is dead: changes the request so that the next one does not die of the same.
@@ -169,6 +184,7 @@ impl Collected {
             _ => None,
         });
         Ok(Captured {
+            number: self.number,
             taken: self.taken.unwrap_or_else(clock::timestamp),
             process,
             window: self.window,
@@ -176,6 +192,7 @@ impl Collected {
             stop: degraded.unwrap_or(self.stop),
             map: self.map,
             threads: self.threads.into_values().collect(),
+            resting: self.resting.into_values().collect(),
             memory: self.memory,
             memory_is_readable: self.memory_is_readable,
             lost_hold: self.lost_hold,

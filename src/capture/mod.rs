@@ -26,6 +26,7 @@ mod ladder;
 mod loss;
 mod memory;
 mod protocol;
+mod resting;
 mod serve;
 mod snapshot;
 mod supervise;
@@ -59,6 +60,9 @@ pub struct Order {
     /// Whether it is a program of Go's, whose threads change stacks.
     pub is_go: bool,
     pub memory: Vec<Wish>,
+    /// Of a recording, the number of the last snapshot of the process that whoever orders has: of threads that have not run since
+    /// only that is told. None where a snapshot stands alone.
+    pub after: Option<u64>,
 }
 
 /// A piece of memory that is to be copied.
@@ -142,8 +146,19 @@ impl CapturedThread {
     }
 }
 
+/// A thread that has not run since the snapshot before: whatever that says of it is true still.
+pub struct RestingThread {
+    pub tid: Tid,
+    /// What /proc says of it, but for what it waits for in the kernel; None where that was not read again.
+    pub status: Option<ThreadStatus>,
+    /// As it is now.
+    pub memory: Vec<MemoryPiece>,
+}
+
 /// Everything that was copied of a process at one moment.
 pub struct Captured {
+    /// Each that a `Tracer` takes has another, and a later one a larger.
+    pub number: u64,
     pub taken: Timestamp,
     pub process: Process,
     pub window: Duration,
@@ -153,6 +168,8 @@ pub struct Captured {
     pub map: MemoryMap,
     /// In the order of their ids.
     pub threads: Vec<CapturedThread>,
+    /// In the order of their ids, too. There are none if `Order::after` was not given.
+    pub resting: Vec<RestingThread>,
     pub memory: Vec<MemoryPiece>,
     /// Whether the process's memory could be read in time.
     pub memory_is_readable: bool,
@@ -164,13 +181,18 @@ pub struct Captured {
 impl Captured {
     /// Whether nothing could be captured because nothing was permitted, and what the kernel said.
     pub fn refused_everywhere(&self) -> Option<i32> {
-        if self.threads.iter().any(CapturedThread::is_captured) {
+        if self.is_anything_captured() {
             return None;
         }
         self.notices.iter().find_map(|notice| match notice.reason {
             Reason::Refused { errno: errno @ (libc::EPERM | libc::EACCES), .. } => Some(errno),
             _ => None,
         })
+    }
+
+    /// Whether anything could be had of any thread but its entry in /proc.
+    pub fn is_anything_captured(&self) -> bool {
+        !self.resting.is_empty() || self.threads.iter().any(CapturedThread::is_captured)
     }
 
     /// The longest time for which a thread was held.

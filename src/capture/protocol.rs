@@ -19,6 +19,8 @@ const MAX_MESSAGE: u32 = 64 << 20;
 pub(super) struct Request {
     pub(super) process: ProcessId,
     pub(super) order: Order,
+    /// Which request it is of those that its maker makes.
+    pub(super) number: u64,
     /// Threads that have been dealt with: by a tracer that had to be killed before it was done.
     pub(super) done: Vec<Tid>,
     /// Threads over which a tracer died: they are read in place, and held only if they never sleep.
@@ -36,6 +38,7 @@ pub(super) enum Record {
     /// The text of the memory map.
     Map(Piece),
     Thread(Box<ThreadRecord>),
+    Resting(Box<RestingRecord>),
     /// Memory for no thread in particular.
     Memory(MemoryRecord),
     Notice(Notice),
@@ -54,14 +57,23 @@ pub(super) struct ThreadRecord {
     pub(super) code_before: Option<[u8; 7]>,
 }
 
+/// A thread that has not run since an earlier snapshot.
 #[derive(Serialize, Deserialize)]
+pub(super) struct RestingRecord {
+    pub(super) tid: Tid,
+    /// What /proc says of it, but for what it waits for in the kernel, where that was read again.
+    pub(super) status: Option<ThreadStatus>,
+    pub(super) memory: Vec<MemoryRecord>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) enum ContextRecord {
     Full([u64; 27]),
     Blocked(BlockedCall),
     Nothing,
 }
 
-#[derive(Serialize, Deserialize, Default)]
+#[derive(Clone, Serialize, Deserialize, Default)]
 pub(super) struct StackRecord {
     pub(super) start: u64,
     pub(super) bytes: Piece,

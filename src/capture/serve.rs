@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use super::copy::STACK_ROOM;
 use super::protocol::{self, Outcome, Request};
+use super::resting::Resting;
 use super::{fault, snapshot};
 use crate::proc::{self, ProcDir};
 use crate::sys::alarm::KillTimer;
@@ -38,18 +39,19 @@ fn try_serve() -> io::Result<()> {
     let mut arena = ArenaWriter::open(io::stdout().as_fd().try_clone_to_owned()?)?;
     let kill_timer = KillTimer::new().ok_or_else(io::Error::last_os_error)?;
     arena.room(STACK_ROOM);
+    let mut resting = Resting::default();
     while let Some(request) = protocol::receive(&socket)? {
         arena.begin();
-        let outcome = answer(&request, &mut arena, &kill_timer);
+        let outcome = answer(&request, &mut arena, &kill_timer, &mut resting);
         protocol::send(&socket, &outcome)?;
     }
     Ok(())
 }
 
-fn answer(request: &Request, arena: &mut ArenaWriter, kill_timer: &KillTimer) -> Outcome {
+fn answer(request: &Request, arena: &mut ArenaWriter, kill_timer: &KillTimer, resting: &mut Resting) -> Outcome {
     let process = ProcDir::open(request.process.pid)?;
     match process.id()? == request.process {
-        true => snapshot::take(&process, request, arena, kill_timer),
+        true => snapshot::take(&process, request, arena, kill_timer, resting),
         // The pid belongs to another process by now.
         false => Err(proc::Error::Gone),
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::hold::Polling;
 use super::ladder::{self, Experience, Plan, Planned};
 use super::protocol::{ContextRecord, MemoryRecord, Record, Request, StackRecord, ThreadRecord};
+use super::resting::{self, Looked, Resting, Threads};
 use super::{Order, alone, memory, together};
 use crate::model::{Cause, Hold, MemoryOf, Notice, Reason, RuntimeAddress, StopMode, Subject, Tid};
 use crate::proc::{self, MemoryMap, ProcDir};
@@ -39,6 +40,11 @@ pub(super) struct Draft<'a> {
     pub(super) kernel_stacks: bool,
     /// How much more memory may be copied because the user asked for it.
     pub(super) room_for_wishes: usize,
+    /// Threads that have not run since an earlier snapshot.
+    pub(super) resting: Threads,
+    /// Those that were captured, and those of which something was lost, in this one.
+    pub(super) looked: Vec<Looked>,
+    pub(super) lossy: HashSet<Tid>,
     calls_are_unknown: bool,
     full: bool,
 }
@@ -51,6 +57,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn notice(&mut self, tid: Tid, reason: Reason) {
+        self.lossy.insert(tid);
         self.record(&Record::Notice(Notice { subject: Subject::Thread(tid), reason }));
     }
 
@@ -77,6 +84,9 @@ impl Draft<'_> {
     ) {
         let memory = memory::of_thread(self, planned.tid, &context);
         let code_before = memory::code_before(self, planned.tid, &context);
+        if self.order.after.is_some() {
+            self.looked.push(Looked { tid: planned.tid, context: context.clone(), stack: stack.clone() });
+        }
         self.record(&Record::Thread(Box::new(ThreadRecord {
             tid: planned.tid,
             status: planned.status.clone(),
@@ -117,6 +127,7 @@ pub(super) fn take(
     request: &Request,
     arena: &mut ArenaWriter,
     kill_timer: &KillTimer,
+    resting: &mut Resting,
 ) -> Result<(), proc::Error> {
     let access = ProcessMemory::open(process.memory_owner()?);
     let taken = clock::timestamp();
@@ -131,6 +142,9 @@ pub(super) fn take(
         polling: Polling::default(),
         kernel_stacks: true,
         room_for_wishes: memory::ALL_WISHES,
+        resting: resting.take(request.process),
+        looked: Vec::new(),
+        lossy: HashSet::new(),
         calls_are_unknown: false,
         full: false,
     };
@@ -172,6 +186,7 @@ pub(super) fn take(
             // The stack of a thread that was born since lies in a mapping that was not there before.
             draft.map = map;
         }
+        let fresh = resting::tell(&mut draft, fresh);
         let together = draft.order.stop == StopMode::All && may_hold_together(&mut draft, fresh.len());
         if scan > 0 && together {
             for tid in &fresh {
@@ -183,6 +198,10 @@ pub(super) fn take(
             false => alone::capture(&mut draft, fresh),
         }
     }
+    if draft.order.stop != StopMode::All {
+        resting::settle(&mut draft, request.number);
+    }
+    resting.put(request.process, draft.resting);
     match draft.full {
         true => Err(proc::Error::Other("it has more threads than fit into a snapshot".into())),
         false => Ok(()),

@@ -57,6 +57,8 @@ pub struct Tracer {
     running: Option<Running>,
     /// Whether a tracer was killed by a seccomp filter, as every other one would be that stops a thread.
     filtered: bool,
+    /// Requests for a snapshot so far.
+    asked: u64,
 }
 
 struct Running {
@@ -89,7 +91,13 @@ impl Tracer {
 
     /// A tracer that is another program of this crate: a test's is not one itself.
     pub fn of_program(program: PathBuf) -> Result<Self, Error> {
-        Ok(Self { program, arena: ArenaReader::create().map_err(Error::Start)?, running: None, filtered: false })
+        Ok(Self {
+            program,
+            arena: ArenaReader::create().map_err(Error::Start)?,
+            running: None,
+            filtered: false,
+            asked: 0,
+        })
     }
 
     /// Takes one snapshot.
@@ -97,15 +105,17 @@ impl Tracer {
     /// Errors only if the process cannot be looked at at all; whatever is lost of a process that can is a notice.
     pub fn take(&mut self, process: &ProcDir, order: &Order) -> Result<Captured, Error> {
         let begun = Instant::now();
+        self.asked += 1;
         let mut request = Request {
             process: process.id()?,
             order: order.clone(),
+            number: self.asked,
             done: Vec::new(),
             suspects: Vec::new(),
             read_memory: true,
             read_map: true,
         };
-        let mut collected = Collected::new(order.stop);
+        let mut collected = Collected::new(self.asked, order.stop);
         if self.filtered && order.stop != StopMode::None {
             collected.stop_nothing(&mut request);
         }

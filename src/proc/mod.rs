@@ -9,6 +9,7 @@ mod maps;
 mod process;
 mod rights;
 mod thread;
+mod watch;
 
 pub use host::{Host, is_our_own};
 pub use maps::{Backing, Mapping, MemoryMap};
@@ -18,6 +19,7 @@ pub use rights::{
     real_time_budget, security_label, yama_scope,
 };
 pub use thread::{BlockedCall, RunCount, ThreadDir};
+pub use watch::Watch;
 
 use procfs::ProcError;
 

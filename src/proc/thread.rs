@@ -91,11 +91,12 @@ impl ThreadDir {
         Ok(parse_call(self.read("syscall", &mut buffer)?))
     }
 
-    /// How often the thread has been given a CPU. None where the kernel keeps no such account.
+    /// How often the thread has been given a CPU. None where the kernel keeps no such account; `schedstat` is all zeroes there,
+    /// and a thread that was never given one has not begun to run.
     pub fn run_count(&self) -> Result<Option<RunCount>, Error> {
         let mut buffer = [0; BUFFER];
         if let Ok(schedstat) = self.read("schedstat", &mut buffer)
-            && let Some(slices) = numbers(schedstat).nth(2)
+            && let Some(slices) = numbers(schedstat).nth(2).filter(|slices| *slices > 0)
         {
             return Ok(Some(RunCount(slices)));
         }
@@ -120,7 +121,7 @@ impl ThreadDir {
         Ok(numbers(&text).filter_map(|pid| i32::try_from(pid).ok().map(Pid)).collect())
     }
 
-    fn open_file(&self, name: &str) -> Result<File, Error> {
+    pub(super) fn open_file(&self, name: &str) -> Result<File, Error> {
         Ok(openat(&self.directory, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?.into())
     }
 

@@ -1,5 +1,6 @@
 //! From what was copied to a snapshot: unwinding, and the facts that need a look at the process after it was let go.
 
+use super::remembered::Remembered;
 use super::{AddressSpace, Manner, Sample};
 use crate::capture::{Captured, CapturedThread, Context};
 use crate::model::{
@@ -18,6 +19,7 @@ pub struct Assembler {
     loader: Loader,
     unwinder: Unwinder,
     errands: Errands,
+    remembered: Remembered,
 }
 
 impl Assembler {
@@ -28,7 +30,8 @@ impl Assembler {
     /// The snapshot of what was copied. Nothing of the process is held any more.
     pub(super) fn assemble(&mut self, sample: Sample) -> Snapshot {
         let Sample { number, root, captured, memory } = sample;
-        let Captured { taken, process, window, took, stop, map, threads: copies, memory: pieces, .. } = captured;
+        let Captured { taken, process, window, took, stop, map, threads: copies, resting, memory: pieces, .. } =
+            captured;
         let mut notices = captured.notices;
         let reach = Reach::new(memory, captured.memory_is_readable, self.errands.clone());
         let source = self.loader.modules(process.id, root.clone(), &map, &reach);
@@ -41,7 +44,12 @@ impl Assembler {
             thread.memory.extend(stack);
             threads.push(thread);
         }
-        let (modules, lost_modules) = space.into_modules();
+        let (mut modules, lost_modules) = space.into_modules();
+        let last = self.remembered.take(process.id);
+        if !resting.is_empty() {
+            threads.extend(last.threads(resting, &mut modules, &mut notices));
+            threads.sort_unstable_by_key(|thread| thread.tid);
+        }
         let frames = threads.iter().flat_map(|thread| &thread.stack.frames);
         let (generated, refused) = generated_code(&process, &root, &reach, frames.filter_map(Frame::outside).collect());
         notices.extend(refused);
@@ -68,8 +76,14 @@ impl Assembler {
         snapshot
     }
 
-    /// Forgets the modules of a process that has ended.
+    /// Keeps of a snapshot that was just assembled what the next of the same process may refer to.
+    pub(super) fn remember(&mut self, snapshot: Snapshot) {
+        self.remembered.keep(snapshot);
+    }
+
+    /// Forgets the modules and threads of a process that has ended.
     pub fn forget(&mut self, process: &Process) {
+        self.remembered.forget(process.id);
         self.loader.forget(process.id);
     }
 }

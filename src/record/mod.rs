@@ -7,6 +7,7 @@
 mod assemble;
 mod pipeline;
 mod progress;
+mod remembered;
 mod sampler;
 mod space;
 mod watch;
@@ -92,7 +93,7 @@ impl Manner {
         let Self { stop, max_hold, floating_point, memory, .. } = self;
         let memory = wishes::locate(memory, target)?;
         let is_go = target.is_go();
-        Ok(Order { stop: *stop, max_hold: *max_hold, floating_point: *floating_point, is_go, memory })
+        Ok(Order { stop: *stop, max_hold: *max_hold, floating_point: *floating_point, is_go, memory, after: None })
     }
 }
 
@@ -127,9 +128,7 @@ impl Sample {
         match Self::try_take(target, number, order, tracer) {
             Ok(sample) => match sample.captured.refused_everywhere() {
                 Some(_) => Err(target.refused().into()),
-                None if sample.captured.threads.iter().any(|thread| thread.is_captured()) || target.is_alive() => {
-                    Ok(Some(sample))
-                }
+                None if sample.captured.is_anything_captured() || target.is_alive() => Ok(Some(sample)),
                 None => Ok(None),
             },
             Err(_) if !target.is_alive() => Ok(None),

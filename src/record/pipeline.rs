@@ -51,7 +51,8 @@ impl Pipeline {
                     }
                     Stored::NoRoom { why, missing } => self.progress.no_room(target, &why, missing)?,
                 }
-                last[target] = Some(snapshot.process);
+                last[target] = Some(snapshot.process.clone());
+                self.assembler.remember(snapshot);
             }
             Job::Skipped { target, count } => self.progress.skipped(target, count)?,
             Job::Event { target, event } => {

@@ -79,12 +79,13 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
     let mut sampled = Vec::new();
     let mut first = Vec::new();
     for target in targets {
-        let order = manner.order(&target)?;
+        let order = for_changes(&manner, manner.order(&target)?, 0);
         let mut budget = Budget::new(max_duty, order.max_hold);
         let sample = within_budget(&target, 1, &order, &mut budget, &mut tracer)?
             .ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
-        first.push(sample);
         let watch = Watch::new(&target);
+        let order = for_changes(&manner, order, sample.captured.number);
+        first.push(sample);
         sampled.push(Sampled { target, watch, order, budget, alive: true, skipped: 0 });
     }
     let mut progress = Progress::new(voice);
@@ -192,16 +193,17 @@ fn sample(target: usize, sampled: &mut Sampled, number: u64, manner: &Manner, tr
     };
     match taken {
         Ok(Some(sample)) => {
-            for event in sampled.watch.look(&sampled.target, &sample.captured.process) {
+            for event in sampled.watch.look(&sampled.target, &sample.captured) {
                 if matches!(event, Event::Executed { .. }) {
                     // Its variables are somewhere else now, or nowhere; the rest of the order holds.
                     match manner.order(&sampled.target) {
-                        Ok(order) => sampled.order = order,
+                        Ok(order) => sampled.order = for_changes(manner, order, sample.captured.number),
                         Err(_) => sampled.order.memory.clear(),
                     }
                 }
                 let _ = jobs.send(Job::Event { target, event });
             }
+            sampled.order.after = sampled.order.after.map(|_| sample.captured.number);
             let _ = jobs.send(Job::Sample { target, sample: Box::new(sample) });
         }
         Ok(None) => {
@@ -214,6 +216,12 @@ fn sample(target: usize, sampled: &mut Sampled, number: u64, manner: &Manner, tr
             let _ = jobs.send(Job::Event { target, event: Event::Lost { why: error.to_string() } });
         }
     }
+}
+
+/// The order for a sample of which the pipeline has that of this number, and needs no more than what has changed since, unless the
+/// bytes of all stacks are to be kept.
+fn for_changes(manner: &Manner, order: Order, number: u64) -> Order {
+    Order { after: (!manner.keep_stacks).then_some(number), ..order }
 }
 
 /// Takes a sample in the way that the target's share of time allows.

@@ -1,6 +1,7 @@
 //! What happens to a target between samples: it executes another program, starts processes, ends.
 
-use crate::model::{Pid, Process, ThreadState};
+use crate::capture::Captured;
+use crate::model::{Pid, ThreadState};
 use crate::proc::{self, ProcDir};
 use crate::target::Target;
 
@@ -29,19 +30,22 @@ impl Watch {
         Self { executable: target.process.executable.clone(), children }
     }
 
-    /// What has happened since, by what a new sample says of the process.
-    pub(super) fn look(&mut self, target: &Target, process: &Process) -> Vec<Event> {
+    /// What has happened since, by what a new sample says of the process. A thread that has not run has started nothing.
+    pub(super) fn look(&mut self, target: &Target, captured: &Captured) -> Vec<Event> {
+        let process = &captured.process;
         let mut events = Vec::new();
         if !process.executable.is_empty() && process.executable != self.executable {
             self.executable.clone_from(&process.executable);
             events.push(Event::Executed { executable: process.executable.clone(), name: process.name.clone() });
         }
-        let children = target.directory.children().unwrap_or_default();
+        let of_thread = |tid| target.directory.thread(tid).and_then(|thread| thread.children()).unwrap_or_default();
+        let children: Vec<Pid> = captured.threads.iter().flat_map(|thread| of_thread(thread.tid)).collect();
         let new: Vec<Pid> = children.iter().copied().filter(|pid| !self.children.contains(pid)).collect();
         if !new.is_empty() {
             events.push(Event::Forked(named(new)));
         }
-        // A process that is ending has given its children away already; they are still the ones it started.
+        // A process that is ending has given its children away already; they are still the ones it started, as are those of
+        // threads that rest.
         self.children.retain(|pid| !children.contains(pid) && is_running(*pid));
         self.children.extend(children);
         events

@@ -288,6 +288,18 @@ impl ArenaWriter {
         (room, self.marks())
     }
 
+    /// A piece that was kept in this snapshot, and as much room beside it. None if there is no such piece, or no room.
+    pub fn kept_beside_room(&mut self, piece: Piece) -> Option<(&[u8], &mut [u8])> {
+        let (offset, length) = (usize::try_from(piece.offset).ok()?, usize::try_from(piece.length).ok()?);
+        if offset.checked_add(length).is_none_or(|end| end > self.taken) {
+            return None;
+        }
+        // SAFETY: the range lies within the mapping, before all room, and the reader only copies.
+        let kept = unsafe { std::slice::from_raw_parts(self.shared.at(HEADER + LOG + offset).cast_const(), length) };
+        let room = self.room(length);
+        (room.len() == length).then_some((kept, room))
+    }
+
     /// Keeps the first bytes of what `room` gave last, and tells where they are.
     pub fn keep(&mut self, length: usize) -> Piece {
         let offset = self.taken;

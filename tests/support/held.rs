@@ -19,6 +19,7 @@ pub fn held(victim: &Victim) -> (ProcDir, Captured) {
         floating_point: false,
         is_go: false,
         memory: Vec::new(),
+        after: None,
     };
     let captured = tracer.take(&process, &order).expect("it can be captured");
     (process, captured)

@@ -1,0 +1,162 @@
+//! Threads that rest: they have not run since they were looked at, so nothing of what was found out then is looked at again.
+//!
+//! Of a process that is recorded most threads sleep most of the time. One that was looked at is looked at once more when the
+//! snapshot is done: if it sleeps in the same call, with the same arguments, the same stack pointer and the same bytes on its stack,
+//! it has come to rest there. As long as the kernel has not given it a CPU since (`Watch`), a later snapshot says that and no
+//! more: it is neither held nor copied. Only memory that others may have changed is copied again, as is, now and then,
+//! what /proc says of it.
+//!
+//! Promises: what rests is known by the count of its time slices and never by where it seems to be; of a thread about which
+//! something was lost nothing is taken for granted; and whoever ordered has the snapshot that is referred to. Between being let go
+//! and coming to rest a thread may have returned and called again, to leave every byte of its stack as it was: then callee-saved
+//! registers are those of the first call.
+
+use std::collections::{HashMap, HashSet};
+
+use super::memory;
+use super::protocol::{ContextRecord, Record, RestingRecord, StackRecord};
+use super::snapshot::Draft;
+use crate::model::{ProcessId, RuntimeAddress, StopMode, SystemCall, Tid};
+use crate::proc::{self, BlockedCall, ProcDir, ThreadDir, Watch};
+use crate::sys::arena::Step;
+use crate::sys::ptrace::RawRegisters;
+
+/// Threads of all processes together that are watched: each costs two descriptors, and two pages of the kernel's memory.
+const MOST_WATCHED: usize = 4096;
+/// How many snapshots later /proc is read again of a thread that rests: others may have sent it signals that it blocks, or
+/// changed how it is scheduled.
+const READ_AGAIN: u32 = 16;
+
+/// The threads that rest, of each process that is recorded. What it was is lost with the tracer; then all are looked at anew.
+#[derive(Default)]
+pub(super) struct Resting(HashMap<ProcessId, Threads>);
+
+/// Those of one process.
+pub(super) type Threads = HashMap<Tid, Rest>;
+
+/// A thread that rests.
+pub(super) struct Rest {
+    watch: Watch,
+    /// The snapshot that tells all of it.
+    told_in: u64,
+    /// In how many it has rested since.
+    times: u32,
+    context: ContextRecord,
+}
+
+/// A thread that was captured in the current snapshot.
+pub(super) struct Looked {
+    pub(super) tid: Tid,
+    pub(super) context: ContextRecord,
+    pub(super) stack: StackRecord,
+}
+
+impl Resting {
+    /// Takes out those of a process that a snapshot is to be taken of. They are lost unless they are put back.
+    pub(super) fn take(&mut self, process: ProcessId) -> Threads {
+        if let Some(threads) = self.0.remove(&process) {
+            return threads;
+        }
+        // A good moment to forget the processes that have ended.
+        self.0.retain(|id, _| ProcDir::open(id.pid).and_then(|process| process.id()).is_ok_and(|now| now == *id));
+        Threads::default()
+    }
+
+    pub(super) fn put(&mut self, process: ProcessId, mut threads: Threads) {
+        let others: usize = self.0.values().map(HashMap::len).sum();
+        let mut room = MOST_WATCHED.saturating_sub(others);
+        threads.retain(|_, _| {
+            let stays = room > 0;
+            room = room.saturating_sub(1);
+            stays
+        });
+        self.0.insert(process, threads);
+    }
+}
+
+/// Tells of those threads that still rest, and returns the others.
+pub(super) fn tell(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Tid> {
+    let Some(after) = draft.order.after.filter(|_| draft.order.stop != StopMode::All) else {
+        return tids;
+    };
+    let mut rests = |tid: &Tid| {
+        draft.resting.remove(tid).filter(|rest| rest.told_in <= after && rest.watch.is_unchanged()).map(|mut rest| {
+            draft.arena.marks().step(Step::ReadingProc, tid.0);
+            // Once at first, because being let go has left its traces, and then not all in the same snapshot.
+            let is_due = rest.times == 0 || rest.times.wrapping_add(tid.0.cast_unsigned()) % READ_AGAIN == 0;
+            let read = || draft.process.thread(*tid).and_then(|thread| thread.status()).ok();
+            let status = is_due.then(read).flatten();
+            let memory = memory::of_thread(draft, *tid, &rest.context);
+            draft.record(&Record::Resting(Box::new(RestingRecord { tid: *tid, status, memory })));
+            rest.times = rest.times.wrapping_add(1);
+            draft.resting.insert(*tid, rest);
+        })
+    };
+    tids.into_iter().filter(|tid| rests(tid).is_none()).collect()
+}
+
+/// Finds out which of the threads that were captured in this snapshot have come to rest.
+pub(super) fn settle(draft: &mut Draft<'_>, number: u64) {
+    let looked = std::mem::take(&mut draft.looked);
+    let lossy: HashSet<Tid> = std::mem::take(&mut draft.lossy);
+    for Looked { tid, context, stack } in looked {
+        if draft.resting.len() == MOST_WATCHED {
+            break;
+        }
+        draft.arena.marks().step(Step::ReadingProc, tid.0);
+        // What goes wrong here is no loss: the thread is looked at again the next time.
+        if !lossy.contains(&tid)
+            && let Ok(thread) = draft.process.thread(tid)
+            && let Ok(Some(watch)) = rest(draft, tid, &thread, &context, &stack)
+        {
+            draft.resting.insert(tid, Rest { watch, told_in: number, times: 0, context });
+        }
+    }
+}
+
+/// Watches a thread that is where it was when it was captured. None if it is not.
+fn rest(
+    draft: &mut Draft<'_>,
+    tid: Tid,
+    thread: &ThreadDir,
+    context: &ContextRecord,
+    stack: &StackRecord,
+) -> Result<Option<Watch>, proc::Error> {
+    let Some(watch) = Watch::new(thread)? else {
+        return Ok(None);
+    };
+    let is_there = thread.blocked_call()?.is_some_and(|blocked| is_in(&blocked, context));
+    let is_same = is_there && has_same_stack(draft, tid, stack);
+    Ok(Some(watch).filter(|watch| is_same && watch.is_unchanged()))
+}
+
+/// Whether a thread that is blocked here is where it was when it had these registers.
+fn is_in(blocked: &BlockedCall, context: &ContextRecord) -> bool {
+    match context {
+        ContextRecord::Blocked(before) => before == blocked,
+        ContextRecord::Full(words) => {
+            let registers = RawRegisters::from_words(*words);
+            // A call that was interrupted by being held may go by another number when the kernel has begun it again.
+            let is_call = blocked.call.zip(registers.system_call_number()).is_some_and(|(call, number)| {
+                (call.number == number || call.number == SystemCall::RESTART) && call.arguments == registers.arguments()
+            });
+            is_call
+                && blocked.stack_pointer.0 == registers.stack_pointer()
+                && blocked.program_counter.0 == registers.instruction_pointer()
+        }
+        ContextRecord::Nothing => false,
+    }
+}
+
+/// Whether the bytes of the stack are those that were copied, which must be all there were to copy.
+fn has_same_stack(draft: &mut Draft<'_>, tid: Tid, stack: &StackRecord) -> bool {
+    let Some(memory) = draft.memory.filter(|_| stack.left_out == 0 && stack.other.is_none()) else {
+        return false;
+    };
+    draft.arena.marks().step(Step::ReadingMemory, tid.0);
+    let same = draft.arena.kept_beside_room(stack.bytes).is_some_and(|(kept, room)| {
+        !kept.is_empty() && memory.read(RuntimeAddress(stack.start), room) == Ok(kept.len()) && kept == room
+    });
+    draft.arena.marks().step(Step::ReadingProc, tid.0);
+    same
+}

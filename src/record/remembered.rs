@@ -1,0 +1,106 @@
+//! What the last snapshot of each process said, for the threads that have not run since.
+//!
+//! Promises: such a thread has the frames that it had, in the modules in which they lay. Its stack is not walked again.
+
+use std::collections::HashMap;
+
+use crate::capture::RestingThread;
+use crate::model::{
+    Hold, MemoryPiece, Module, ModuleIndex, Notice, Place, ProcessId, Reason, Snapshot, Subject, Thread, ThreadStatus,
+};
+
+/// The last snapshots, by process.
+#[derive(Default)]
+pub(super) struct Remembered(HashMap<ProcessId, Last>);
+
+/// What later snapshots refer to of one.
+#[derive(Default)]
+pub(super) struct Last {
+    modules: Vec<Module>,
+    /// In the order of their ids.
+    threads: Vec<Thread>,
+}
+
+impl Remembered {
+    /// Keeps what the next snapshot of the process may refer to.
+    pub(super) fn keep(&mut self, snapshot: Snapshot) {
+        let Snapshot { process, modules, threads, .. } = snapshot;
+        self.0.insert(process.id, Last { modules, threads });
+    }
+
+    pub(super) fn forget(&mut self, process: ProcessId) {
+        self.0.remove(&process);
+    }
+
+    pub(super) fn take(&mut self, process: ProcessId) -> Last {
+        self.0.remove(&process).unwrap_or_default()
+    }
+}
+
+impl Last {
+    /// These threads as they are in a snapshot with these modules, to which those are added that it has no more and a frame
+    /// lies in.
+    pub(super) fn threads(
+        self,
+        resting: Vec<RestingThread>,
+        modules: &mut Vec<Module>,
+        notices: &mut Vec<Notice>,
+    ) -> Vec<Thread> {
+        let same_modules = self.modules == *modules;
+        let mut before = self.threads.into_iter().peekable();
+        let mut threads = Vec::with_capacity(resting.len());
+        for RestingThread { tid, status, memory } in resting {
+            while before.next_if(|thread| thread.tid < tid).is_some() {}
+            let Some(thread) = before.next_if(|thread| thread.tid == tid) else {
+                // Whoever takes samples asks only for what differs from those that were handed on.
+                notices.push(Notice { subject: Subject::Thread(tid), reason: Reason::TracerDied });
+                continue;
+            };
+            threads.push(as_it_rests(thread, status, memory));
+        }
+        if !same_modules {
+            let mut moved = Moved { from: &self.modules, to: modules, numbers: HashMap::new() };
+            for frame in threads.iter_mut().flat_map(|thread| &mut thread.stack.frames) {
+                frame.code = frame.code.map(|place| moved.place(place));
+            }
+        }
+        threads
+    }
+}
+
+fn as_it_rests(before: Thread, status: Option<ThreadStatus>, memory: Vec<MemoryPiece>) -> Thread {
+    let mut thread = Thread { hold: Hold::InPlace, memory, ..before };
+    if let Some(read) = status {
+        let wait = std::mem::take(&mut thread.status.wait);
+        thread.status = ThreadStatus { wait, ..read };
+    }
+    thread
+}
+
+/// Modules of one snapshot in another.
+struct Moved<'a> {
+    from: &'a [Module],
+    to: &'a mut Vec<Module>,
+    /// Those that were looked for already.
+    numbers: HashMap<ModuleIndex, ModuleIndex>,
+}
+
+impl Moved<'_> {
+    fn place(&mut self, place: Place) -> Place {
+        let Place::InModule { module, address } = place else {
+            return place;
+        };
+        let Self { from, to, numbers } = self;
+        let module = *numbers.entry(module).or_insert_with(|| {
+            let Some(wanted) = from.get(module.0 as usize) else {
+                return module;
+            };
+            let found = to.iter().position(|other| other == wanted).unwrap_or_else(|| {
+                to.push(wanted.clone());
+                to.len() - 1
+            });
+            ModuleIndex(u32::try_from(found).unwrap_or(u32::MAX))
+        });
+        Place::InModule { module, address }
+    }
+}

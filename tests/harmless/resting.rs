@@ -1,0 +1,153 @@
+//! A thread that sleeps is looked at once, and from then on the kernel's count of its time slices says that it rests: it is
+//! not touched again, and everything that others can change of it is told as it is.
+
+use std::fs;
+use std::io::Write;
+use std::process::{ChildStdin, Command};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::lifecycle::sampler::{Sampler, start_told};
+use crate::support::{Victim, compile, hangsnap, succeed};
+
+/// A thread that waits, and a sampler that records it.
+struct Waiting {
+    victim: Victim,
+    input: ChildStdin,
+    sampler: Sampler,
+    directory: TempDir,
+}
+
+impl Waiting {
+    fn start(stop: &str) -> Self {
+        let program = compile("gcc", "rests.c", &["-O1", "-g", "-pthread"]);
+        let (victim, input) = start_told(&mut Command::new(program));
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut command = hangsnap();
+        command.args(["--pid", &victim.pid(), "--every", "20ms", "--max-duty", "100%", "--stop", stop, "-o"]);
+        let mut sampler = Sampler::start(command.arg(directory.path().join("rests.hangsnap")));
+        sampler.more_samples(4);
+        Self { victim, input, sampler, directory }
+    }
+
+    /// Has the main thread do something, and returns what it said when it had.
+    fn tell(&mut self, letter: &str) -> String {
+        self.input.write_all(letter.as_bytes()).expect("it reads");
+        self.victim.line().trim().to_owned()
+    }
+
+    /// The waiter as the newest snapshot shows it, when there have been some more.
+    fn shown(&mut self, name: &str) -> Value {
+        self.sampler.more_samples(4);
+        self.at("last", name)
+    }
+
+    fn at(&self, snapshot: &str, name: &str) -> Value {
+        let path = self.directory.path().join("rests.hangsnap");
+        let mut show = hangsnap();
+        let printed =
+            succeed(show.arg("show").arg(path).args(["--at", snapshot, "--registers", "--json", "--thread", name]));
+        let snapshot: Value = serde_json::from_str(&printed).expect("JSON");
+        snapshot["threads"][0].clone()
+    }
+
+    /// Of each thread, what its `schedstat` says: its time on a CPU, and how often it was given one.
+    fn runs(&self) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.victim.pid())).expect("it is alive");
+        let mut paths: Vec<_> = tasks.map(|task| task.expect("an entry").path().join("schedstat")).collect();
+        paths.sort();
+        paths.iter().map(|path| fs::read_to_string(path).expect("it is alive")).collect()
+    }
+}
+
+/// The functions of the program that a thread is in, innermost first.
+fn functions(thread: &Value) -> Vec<String> {
+    let frames = thread["frames"].as_array().expect("frames").iter();
+    let names = frames.filter_map(|frame| frame["functions"].as_array()?.last()?["name"].as_str());
+    names.filter(|name| ["in_one_place", "in_another", "wait_in_turn"].contains(name)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_thread_that_sleeps_is_not_touched_again() {
+    for stop in ["auto", "none"] {
+        let mut waiting = Waiting::start(stop);
+        let before = waiting.runs();
+        waiting.sampler.more_samples(50);
+        assert_eq!(waiting.runs(), before, "--stop {stop}");
+        let (first, last) = (waiting.at("1", "waiter"), waiting.at("last", "waiter"));
+        assert_eq!(first["how"], if stop == "auto" { "held" } else { "in-place" }, "--stop {stop}");
+        assert_eq!(last["how"], "in-place", "--stop {stop}");
+        for what in ["frames", "registers", "system_call", "incomplete", "kernel_stack", "state"] {
+            assert_eq!(last[what], first[what], "--stop {stop}: {what}");
+        }
+        assert_eq!(functions(&last), ["in_one_place", "wait_in_turn"], "--stop {stop}");
+        // Nor is it when the sampler has gone.
+        waiting.sampler.signal(Signal::SIGINT);
+        let Waiting { victim, sampler, .. } = waiting;
+        sampler.end();
+        drop(victim);
+    }
+}
+
+/// Everything that is read of it in place is the same, but the bytes of its stack.
+#[test]
+fn a_thread_that_waits_by_the_same_instructions_elsewhere_is_seen_there() {
+    let mut waiting = Waiting::start("auto");
+    for place in ["in_another", "in_one_place", "in_another"] {
+        assert_eq!(waiting.tell("m"), "m");
+        assert_eq!(functions(&waiting.shown("waiter")), [place, "wait_in_turn"]);
+    }
+}
+
+#[test]
+fn what_others_change_of_a_thread_that_rests_is_told() {
+    let mut waiting = Waiting::start("auto");
+    let before = waiting.runs();
+    let word = |thread: &Value| {
+        let memory = thread["memory"].as_array().expect("memory").iter();
+        let bytes = memory.filter_map(|piece| piece["bytes"].as_str()).collect::<String>();
+        bytes.contains("0000000078563412")
+    };
+    assert!(!word(&waiting.shown("waiter")));
+    assert_eq!(waiting.tell("w"), "w");
+    let changed = waiting.shown("waiter");
+    assert!(word(&changed), "{changed}");
+    assert_eq!(waiting.tell("n"), "n");
+    assert_eq!(waiting.shown("renamed")["name"], "renamed");
+    // The main thread has run, and the waiter was given no CPU.
+    let now = waiting.runs();
+    assert_ne!(now[0], before[0]);
+}
+
+/// It has been given no CPU, and sleeps no more.
+#[test]
+fn a_thread_that_was_woken_and_waits_for_a_cpu_is_not_said_to_sleep() {
+    let mut waiting = Waiting::start("none");
+    if waiting.tell("s") == "?" {
+        eprintln!("SKIPPED: a thread of high priority is not permitted here");
+        return;
+    }
+    waiting.sampler.signal(Signal::SIGINT);
+    let Waiting { victim, sampler, directory, .. } = waiting;
+    sampler.end();
+    drop(victim);
+    let path = directory.path().join("rests.hangsnap");
+    let listed = succeed(hangsnap().arg("list").arg(&path).arg("--json"));
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    let snapshots = listed["snapshots"].as_array().expect("snapshots").iter();
+    let states: Vec<String> = snapshots
+        .map(|row| {
+            let at = row["number"].to_string();
+            let printed = succeed(hangsnap().arg("show").arg(&path).args(["--at", &at, "--json"]));
+            let snapshot: Value = serde_json::from_str(&printed).expect("JSON");
+            let threads = snapshot["threads"].as_array().expect("threads").clone();
+            let waiter = threads.into_iter().find(|thread| thread["name"] == "waiter").expect("it is there");
+            waiter["state"].as_str().expect("a state").to_owned()
+        })
+        .collect();
+    let running = states.iter().filter(|state| *state == "running").count();
+    assert!(running >= 5, "{states:?}");
+    assert!(states.starts_with(&["sleeping".into(), "sleeping".into(), "sleeping".into()]), "{states:?}");
+}
