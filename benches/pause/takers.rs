@@ -96,6 +96,8 @@ pub fn record(pid: &str, mode: Mode, max_hold: &str, every: &str, count: &str) -
     command.args(["--pid", pid, "--every", every, "--count", count, "--stop", mode.word()]);
     // The pace is the bench's: it is not to be slowed down for the target's sake.
     command.args(["--max-hold", max_hold, "--max-duty", "100%", "-o"]).arg(&file);
+    // With the bytes of all stacks, each thread is looked at each time, whether or not it has run.
+    command.args(["--keep", "stacks"]);
     succeed(&mut command);
     let mut reader = Reader::open(&file).expect("it was just written");
     let mut snapshots = Vec::new();

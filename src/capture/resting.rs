@@ -13,6 +13,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use super::memory;
 use super::protocol::{ContextRecord, Record, RestingRecord, StackRecord};
 use super::snapshot::Draft;
@@ -21,15 +23,20 @@ use crate::proc::{self, BlockedCall, ProcDir, ThreadDir, Watch};
 use crate::sys::arena::Step;
 use crate::sys::ptrace::RawRegisters;
 
-/// Threads of all processes together that are watched: each costs two descriptors, and two pages of the kernel's memory.
-const MOST_WATCHED: usize = 4096;
+/// Threads of all processes together that are watched at most: each costs two descriptors, and two pages of the kernel's memory.
+const MOST_WATCHED: u64 = 4096;
+/// Descriptors that are needed for everything else.
+const OTHER_DESCRIPTORS: u64 = 64;
 /// How many snapshots later /proc is read again of a thread that rests: others may have sent it signals that it blocks, or
 /// changed how it is scheduled.
 const READ_AGAIN: u32 = 16;
 
-/// The threads that rest, of each process that is recorded. What it was is lost with the tracer; then all are looked at anew.
-#[derive(Default)]
-pub(super) struct Resting(HashMap<ProcessId, Threads>);
+/// The threads that rest, of each process that is recorded. They are lost with the tracer; then all are looked at anew.
+pub(super) struct Resting {
+    processes: HashMap<ProcessId, Threads>,
+    /// How many there may be.
+    most: usize,
+}
 
 /// Those of one process.
 pub(super) type Threads = HashMap<Tid, Rest>;
@@ -52,25 +59,35 @@ pub(super) struct Looked {
 }
 
 impl Resting {
+    /// Allows this process as many descriptors as it may have. Where that is not enough some threads are looked at anew each time.
+    pub(super) fn new() -> Self {
+        let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, hard)| {
+            let raised = hard.min(OTHER_DESCRIPTORS + 2 * MOST_WATCHED).max(soft);
+            setrlimit(Resource::RLIMIT_NOFILE, raised, hard).map_or(soft, |()| raised)
+        });
+        let most = (allowed.saturating_sub(OTHER_DESCRIPTORS) / 2).min(MOST_WATCHED);
+        Self { processes: HashMap::new(), most: usize::try_from(most).unwrap_or(0) }
+    }
+
     /// Takes out those of a process that a snapshot is to be taken of. They are lost unless they are put back.
     pub(super) fn take(&mut self, process: ProcessId) -> Threads {
-        if let Some(threads) = self.0.remove(&process) {
+        if let Some(threads) = self.processes.remove(&process) {
             return threads;
         }
         // A good moment to forget the processes that have ended.
-        self.0.retain(|id, _| ProcDir::open(id.pid).and_then(|process| process.id()).is_ok_and(|now| now == *id));
+        let is_there =
+            |id: &ProcessId| ProcDir::open(id.pid).and_then(|process| process.id()).is_ok_and(|now| now == *id);
+        self.processes.retain(|id, _| is_there(id));
         Threads::default()
     }
 
-    pub(super) fn put(&mut self, process: ProcessId, mut threads: Threads) {
-        let others: usize = self.0.values().map(HashMap::len).sum();
-        let mut room = MOST_WATCHED.saturating_sub(others);
-        threads.retain(|_, _| {
-            let stays = room > 0;
-            room = room.saturating_sub(1);
-            stays
-        });
-        self.0.insert(process, threads);
+    /// How many there may be of the process whose threads were taken out.
+    pub(super) fn room(&self) -> usize {
+        self.most.saturating_sub(self.processes.values().map(HashMap::len).sum())
+    }
+
+    pub(super) fn put(&mut self, process: ProcessId, threads: Threads) {
+        self.processes.insert(process, threads);
     }
 }
 
@@ -95,12 +112,12 @@ pub(super) fn tell(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Tid> {
     tids.into_iter().filter(|tid| rests(tid).is_none()).collect()
 }
 
-/// Finds out which of the threads that were captured in this snapshot have come to rest.
-pub(super) fn settle(draft: &mut Draft<'_>, number: u64) {
+/// Finds out which of the threads that were captured in this snapshot have come to rest, as long as there is room for more.
+pub(super) fn settle(draft: &mut Draft<'_>, number: u64, room: usize) {
     let looked = std::mem::take(&mut draft.looked);
     let lossy: HashSet<Tid> = std::mem::take(&mut draft.lossy);
     for Looked { tid, context, stack } in looked {
-        if draft.resting.len() == MOST_WATCHED {
+        if draft.resting.len() >= room {
             break;
         }
         draft.arena.marks().step(Step::ReadingProc, tid.0);

@@ -39,11 +39,15 @@ fn try_serve() -> io::Result<()> {
     let mut arena = ArenaWriter::open(io::stdout().as_fd().try_clone_to_owned()?)?;
     let kill_timer = KillTimer::new().ok_or_else(io::Error::last_os_error)?;
     arena.room(STACK_ROOM);
-    let mut resting = Resting::default();
+    let mut resting = Resting::new();
     while let Some(request) = protocol::receive(&socket)? {
         arena.begin();
         let outcome = answer(&request, &mut arena, &kill_timer, &mut resting);
-        protocol::send(&socket, &outcome)?;
+        match protocol::send(&socket, &outcome) {
+            // Whoever asked was killed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            sent => sent?,
+        }
     }
     Ok(())
 }

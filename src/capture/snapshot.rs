@@ -198,8 +198,9 @@ pub(super) fn take(
             false => alone::capture(&mut draft, fresh),
         }
     }
+    draft.resting.retain(|tid, _| seen.contains(tid));
     if draft.order.stop != StopMode::All {
-        resting::settle(&mut draft, request.number);
+        resting::settle(&mut draft, request.number, resting.room());
     }
     resting.put(request.process, draft.resting);
     match draft.full {

@@ -78,7 +78,21 @@ fn sample(pid: &str, stop: &str, wanted: u64) -> Duration {
         let count = (wanted - taken).min(1000).to_string();
         let sampler = Sampler::start(
             hangsnap()
-                .args(["--pid", pid, "--max-duty", "100%", "--every", "1ms", "--stop", stop, "--count", &count, "-o"])
+                .args([
+                    "--pid",
+                    pid,
+                    "--max-duty",
+                    "100%",
+                    "--every",
+                    "1ms",
+                    "--keep",
+                    "stacks",
+                    "--stop",
+                    stop,
+                    "--count",
+                    &count,
+                    "-o",
+                ])
                 .arg(&file),
         );
         taken += sampler.end().snapshots();

@@ -195,7 +195,9 @@ fn a_sampler_whose_tracers_are_killed_goes_on() {
         let file = directory.path().join(format!("{point}.hangsnap"));
         let mut command = hangsnap();
         command.env("HANGSNAP_FAULT", format!("{point}:kill")).env("FAULT_MARKER", &marker);
-        command.args(["--pid", &pid, "--every", "20ms", "--count", "20", "--max-duty", "100%", "-o"]).arg(&file);
+        command
+            .args(["--pid", &pid, "--every", "20ms", "--keep", "stacks", "--count", "20", "--max-duty", "100%", "-o"])
+            .arg(&file);
         let mut sampler = Sampler::start(&mut command);
         // What looks for tracers finds them while there are any.
         until("a tracer is at work", PATIENCE, || !tracers(&marker).is_empty());

@@ -53,7 +53,19 @@ fn killed_at_random_moments_it_leaves_a_target_that_runs_on() {
         let stop = if round % 2 == 0 { "auto" } else { "all" };
         let mut sampler = Sampler::start(
             hangsnap()
-                .args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "--stop", stop, "-o"])
+                .args([
+                    "--pid",
+                    &victim.pid(),
+                    "--max-duty",
+                    "100%",
+                    "--every",
+                    "1ms",
+                    "--keep",
+                    "stacks",
+                    "--stop",
+                    stop,
+                    "-o",
+                ])
                 .arg(&file),
         );
         sampler.line_with("#1 ");

@@ -41,21 +41,27 @@ fn rows_during(flags: &[&str], meanwhile: impl FnOnce(&str)) -> Vec<Row> {
     rows
 }
 
-/// Samples until so many snapshots are stored, and adds up in how many of them each thread's stack is right.
-fn sample(pid: &str, wanted: u64) -> Shares {
-    let mut shares = Shares::default();
+/// Every thread is looked at in each snapshot, whether or not it has run.
+const ANEW: [&str; 2] = ["--keep", "stacks"];
+
+/// Samples until so many snapshots more are stored, and adds up in how many of them each thread's stack is right.
+fn sample(shares: &mut Shares, pid: &str, wanted: u64, options: &[&str]) {
+    let wanted = shares.snapshots() + wanted;
     while shares.snapshots() < wanted {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("matrix.hangsnap");
         // Piece by piece, so that what is read back fits into memory.
         let count = (wanted - shares.snapshots()).min(200).to_string();
         let sampler = Sampler::start(
-            hangsnap().args(["--pid", pid, "--max-duty", "100%", "--every", "5ms", "--count", &count, "-o"]).arg(&file),
+            hangsnap()
+                .args(["--pid", pid, "--max-duty", "100%", "--every", "5ms", "--count", &count])
+                .args(options)
+                .arg("-o")
+                .arg(&file),
         );
         let stored = sampler.end().snapshots();
         assert_eq!(shares.add(&file), stored, "every snapshot that was stored can be read");
     }
-    shares
 }
 
 fn bare_stop(pid: &str, rounds: u64) {
@@ -77,7 +83,10 @@ fn gdb(pid: &str, rounds: u64) {
 
 fn undisturbed(flags: &[&str]) {
     let mut shares = Shares::default();
-    let rows = rows_during(flags, |pid| shares = sample(pid, snapshots()));
+    let rows = rows_during(flags, |pid| {
+        sample(&mut shares, pid, snapshots(), &ANEW);
+        sample(&mut shares, pid, snapshots(), &[]);
+    });
     eprintln!("{}: {} snapshots, {} rows", flags[0], shares.snapshots(), rows.len());
     let mut faults = Vec::new();
     for row in &rows {
@@ -150,7 +159,7 @@ fn the_table_beside_gdb_and_a_bare_stop() {
         return;
     }
     let stops = snapshots();
-    let own = rows_during(OPTIMISED, |pid| drop(sample(pid, stops)));
+    let own = rows_during(OPTIMISED, |pid| sample(&mut Shares::default(), pid, stops, &ANEW));
     let gdb = rows_during(OPTIMISED, |pid| gdb(pid, 10));
     let bare = rows_during(OPTIMISED, |pid| bare_stop(pid, stops));
     let columns = [

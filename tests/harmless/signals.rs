@@ -38,7 +38,19 @@ fn signals_that_arrive_during_holds_are_delivered_once_in_order_and_with_their_o
         let file = directory.path().join("signals.hangsnap");
         let mut sampler = Sampler::start(
             hangsnap()
-                .args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "--stop", stop, "-o"])
+                .args([
+                    "--pid",
+                    &victim.pid(),
+                    "--max-duty",
+                    "100%",
+                    "--every",
+                    "1ms",
+                    "--keep",
+                    "stacks",
+                    "--stop",
+                    stop,
+                    "-o",
+                ])
                 .arg(&file),
         );
         sampler.line_with("#1 ");
@@ -106,6 +118,8 @@ fn a_target_that_is_stopped_is_sampled_and_stays_stopped_until_it_is_continued()
                     "100%",
                     "--every",
                     "1ms",
+                    "--keep",
+                    "stacks",
                     "--count",
                     "100",
                     "-o",
@@ -127,7 +141,19 @@ fn a_stop_and_a_continue_that_arrive_while_it_is_sampled_take_effect() {
         let file = directory.path().join(format!("{stop}.hangsnap"));
         let mut sampler = Sampler::start(
             hangsnap()
-                .args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "--stop", stop, "-o"])
+                .args([
+                    "--pid",
+                    &victim.pid(),
+                    "--max-duty",
+                    "100%",
+                    "--every",
+                    "1ms",
+                    "--keep",
+                    "stacks",
+                    "--stop",
+                    stop,
+                    "-o",
+                ])
                 .arg(&file),
         );
         sampler.line_with("#1 ");

@@ -160,7 +160,21 @@ fn longest_holds(fixture: &Fixture, stop: &str, count: &str) -> Vec<Duration> {
     let pid = fixture.target().to_string();
     let mut command = hangsnap();
     command
-        .args(["--pid", &pid, "--every", "5ms", "--count", count, "--stop", stop, "--max-duty", "100%", "-o"])
+        .args([
+            "--pid",
+            &pid,
+            "--every",
+            "5ms",
+            "--keep",
+            "stacks",
+            "--count",
+            count,
+            "--stop",
+            stop,
+            "--max-duty",
+            "100%",
+            "-o",
+        ])
         .arg(&file);
     Bounded::start(&mut command).end(&format!("{} --stop {stop} --every", fixture.mode), 3 * PATIENCE);
     let list: Value = serde_json::from_str(&succeed(hangsnap().args(["list", "--json"]).arg(&file))).expect("JSON");

@@ -55,7 +55,19 @@ fn a_sampler_at_work_is_listed_shown_and_compared() {
     let path = directory.path().join("live.hangsnap");
     let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
     let mut command = hangsnap();
-    command.args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "--max-size", "1MiB", "-o"]);
+    command.args([
+        "--pid",
+        &victim.pid(),
+        "--max-duty",
+        "100%",
+        "--every",
+        "1ms",
+        "--keep",
+        "stacks",
+        "--max-size",
+        "1MiB",
+        "-o",
+    ]);
     let mut sampler = Sampler::start(command.arg(&path));
     sampler.line_with("#2 ");
     for _ in 0..20 {

@@ -119,7 +119,19 @@ fn a_real_sampler_keeps_to_its_bounds() {
     let path = directory.path().join("bounded.hangsnap");
     let victim = sleeper();
     let mut command = hangsnap();
-    command.args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "--max-size", "1MiB", "-o"]);
+    command.args([
+        "--pid",
+        &victim.pid(),
+        "--max-duty",
+        "100%",
+        "--every",
+        "1ms",
+        "--keep",
+        "stacks",
+        "--max-size",
+        "1MiB",
+        "-o",
+    ]);
     let mut sampler = Sampler::start(command.arg(&path));
     sampler.line_with("#1 ");
     until("the first segment is removed", PATIENCE, || !path.join("00000001.segment").exists());
