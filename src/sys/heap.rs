@@ -5,7 +5,7 @@
 
 /// Pieces of this size and more are given back to the kernel as soon as they are freed.
 #[cfg(target_env = "gnu")]
-const LARGE: libc::c_int = 1 << 20;
+const LARGE: libc::c_int = 256 << 10;
 
 /// Keeps no large pieces that were freed, from now on. Does nothing where the C library has no such habit.
 pub fn keep_no_large_pieces() {
