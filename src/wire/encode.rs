@@ -2,10 +2,10 @@
 
 use super::known::{Counts, Known};
 use super::pb::record::Kind;
-use super::tables::Tables;
+use super::tables::{Like, Tables};
 use super::{notice, packed, pb, summary};
 use crate::model::{
-    GeneratedCode, Hold, Recording, Registers, Snapshot, Stack, StopMode, SystemCall, Thread, ThreadStatus, WalkEnd,
+    GeneratedCode, Hold, Recording, Register, Registers, Snapshot, Stack, StopMode, SystemCall, Thread, ThreadStatus, WalkEnd,
 };
 
 /// After so many records at the latest the next is whole: what is damaged costs no more than those up to it, and a search
@@ -88,10 +88,11 @@ impl Encoder {
         let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.tables.module(module)).collect();
         let process = self.process(snapshot);
         let mut threads: Vec<pb::Thread> = Vec::with_capacity(snapshot.threads.len());
+        let mut like = Like::default();
         for thread in &snapshot.threads {
-            let like = threads.last().map_or(0, |before| before.stack);
-            let stack = self.tables.stack(&thread.stack, &modules, like);
-            threads.push(self.thread(thread, stack));
+            let row = self.tables.stack(&thread.stack, &modules, like);
+            threads.push(self.thread(thread, row));
+            like = Like { row, frames: &thread.stack.frames };
         }
         let generated = snapshot.generated.iter().map(|code| self.generated(code)).collect();
         let notices = self.notices(snapshot);
@@ -151,8 +152,14 @@ impl Encoder {
             let old = before.next_if(|old| old.known.thread.tid == thread.tid.0);
             // The numbers of a frame's modules mean what they meant if the modules are the same.
             let same = same_modules && old.as_ref().is_some_and(|old| old.stack == thread.stack);
-            let like = old.as_ref().or(threads.last()).map_or(0, |other| other.known.thread.stack);
-            let row = if same { like } else { self.tables.stack(&thread.stack, &modules, like) };
+            let like = match old.as_ref().or(threads.last()) {
+                Some(other) => {
+                    let frames = if same_modules { other.stack.frames.as_slice() } else { &[] };
+                    Like { row: other.known.thread.stack, frames }
+                }
+                None => Like::default(),
+            };
+            let row = if same { like.row } else { self.tables.stack(&thread.stack, &modules, like) };
             let message = self.thread(thread, row);
             threads.push(match old {
                 Some(mut old) if old.known.can_become(&message) => {
@@ -260,7 +267,7 @@ pub(super) fn recording(recording: &Recording) -> pb::Recording {
 }
 
 fn registers(registers: &Registers) -> pb::Registers {
-    let mut message = pb::Registers::default();
+    let mut message = pb::Registers { values: Vec::with_capacity(Register::ALL.len()), ..Default::default() };
     for (register, value) in registers.general.iter() {
         message.known |= 1 << register as u8;
         message.values.push(value);

@@ -107,7 +107,8 @@ impl Known {
         let changed = |old: u32, new: u32| (old != new).then_some(new);
         let (old_arguments, new_arguments) = (arguments(old), arguments(new));
         let call_plus_one = |thread: &pb::Thread| thread.system_call.as_ref().map_or(0, |call| call.number + 1);
-        let kernel = |thread: &pb::Thread| (thread.kernel_stack.clone(), thread.kernel_stack_known);
+        let same_kernel_stack =
+            old.kernel_stack == new.kernel_stack && old.kernel_stack_known == new.kernel_stack_known;
         let change = pb::ThreadChange {
             place,
             name: changed(old.name, new.name),
@@ -121,7 +122,7 @@ impl Known {
             registers: self.register_difference(new.registers.as_ref()),
             signals: if old.signals == new.signals { None } else { new.signals },
             wait_channel_plus_one: changed(old.wait_channel_plus_one, new.wait_channel_plus_one),
-            kernel_stack: (kernel(old) != kernel(new))
+            kernel_stack: (!same_kernel_stack)
                 .then(|| pb::KernelStack { frames: new.kernel_stack.clone(), known: new.kernel_stack_known }),
             memory: (old.memory != new.memory).then(|| pb::MemoryList { memory: new.memory.clone() }),
         };

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::encode::walk_end;
 use super::pb;
 use super::pb::memory::What;
@@ -13,14 +15,17 @@ use crate::model::{CodeAddress, FoundBy, Frame, Gap, MemoryOf, MemoryPiece, Modu
 const CHUNK: u64 = 512;
 
 /// Rows that were given numbers, and those of them that the current record brings.
+///
+/// Frames of thousands of threads are looked up in each sample, which the standard library's hash takes five times as long for.
+/// This one is seeded at random as well: a target that chooses its addresses cannot know which of them will collide.
 struct Table<K, M> {
-    numbers: HashMap<K, u32>,
+    numbers: HashMap<K, u32, RandomState>,
     fresh: Vec<M>,
 }
 
 impl<K: Eq + Hash, M> Table<K, M> {
     fn new() -> Self {
-        Self { numbers: HashMap::new(), fresh: Vec::new() }
+        Self { numbers: HashMap::default(), fresh: Vec::new() }
     }
 
     fn number(&mut self, key: K, row: impl FnOnce() -> M) -> u32 {
@@ -37,6 +42,14 @@ impl<K: Eq + Hash, M> Table<K, M> {
         let fresh = std::mem::take(&mut self.fresh);
         (u32::try_from(self.numbers.len() - fresh.len()).unwrap_or(u32::MAX), fresh)
     }
+}
+
+/// A stack that has a row and that others are likely to share their outermost frames with. Its frames are given if they belong to
+/// the modules of the current snapshot.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Like<'a> {
+    pub(super) row: u32,
+    pub(super) frames: &'a [Frame],
 }
 
 /// What tells one stack from another: its frames' row numbers, innermost first, and what is said of it.
@@ -94,22 +107,29 @@ impl Tables {
         })
     }
 
-    /// The row of a stack. A new one tells only the frames that it does not share with the outermost ones of the stack in
-    /// the row `like`, if there is such a row.
-    pub(super) fn stack(&mut self, stack: &Stack, modules: &[u32], like: u32) -> u32 {
-        let frames: Arc<[u32]> = stack.frames.iter().map(|frame| self.frame(frame, modules)).collect();
+    /// The row of a stack. A new one tells only the frames that it does not share with the outermost ones of the stack that it
+    /// is like, if that has a row.
+    pub(super) fn stack(&mut self, stack: &Stack, modules: &[u32], like: Like<'_>) -> u32 {
+        let other = self.frames_of.get(like.row as usize).cloned().unwrap_or_default();
+        // Frames that are the same have the same numbers; only the others are looked up.
+        let pairs = stack.frames.iter().rev().zip(like.frames.iter().rev()).take(other.len());
+        let same = pairs.take_while(|(frame, other)| frame == other).count();
+        let own = &stack.frames[..stack.frames.len() - same];
+        let mut frames = Vec::with_capacity(stack.frames.len());
+        frames.extend(own.iter().map(|frame| self.frame(frame, modules)));
+        frames.extend_from_slice(&other[other.len() - same..]);
+        let frames: Arc<[u32]> = frames.into();
         let Self { stacks, frames_of, .. } = self;
         let number = stacks.number((frames.clone(), stack.gap, stack.end), || {
             let (end, end_address, end_register) = walk_end(stack.end);
             let Gap { after, frames: gap_frames, bytes: gap_bytes } = stack.gap.unwrap_or_default();
             let gap_after = u32::try_from(after).unwrap_or(u32::MAX);
-            let other = frames_of.get(like as usize).map(AsRef::as_ref).unwrap_or_default();
             let shared =
                 frames.iter().rev().zip(other.iter().rev()).take_while(|(frame, other)| frame == other).count();
             pb::Stack {
                 frames: frames[..frames.len() - shared].to_vec(),
                 shared_frames: u32::try_from(shared).unwrap_or(u32::MAX),
-                shared_with: if shared > 0 { like } else { 0 },
+                shared_with: if shared > 0 { like.row } else { 0 },
                 end: end.into(),
                 end_address,
                 end_register,
