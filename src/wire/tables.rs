@@ -64,6 +64,8 @@ pub(super) struct Tables {
     chunks: Table<Box<[u8]>, Vec<u8>>,
     /// The frames of each row of stacks.
     frames_of: Vec<Arc<[u32]>>,
+    /// The kernel stack that was asked for last, and its frames' rows.
+    kernel_stack: (Vec<String>, Vec<u32>),
 }
 
 impl Default for Tables {
@@ -75,6 +77,7 @@ impl Default for Tables {
             stacks: Table::new(),
             chunks: Table::new(),
             frames_of: Vec::new(),
+            kernel_stack: Default::default(),
         }
     }
 }
@@ -144,16 +147,18 @@ impl Tables {
         number
     }
 
+    /// The rows of a kernel stack's frames, which is mostly that of the thread before.
+    pub(super) fn kernel_stack(&mut self, frames: &[String]) -> Vec<u32> {
+        if self.kernel_stack.0 != frames {
+            let numbers = frames.iter().map(|frame| self.string(frame)).collect();
+            self.kernel_stack = (frames.to_vec(), numbers);
+        }
+        self.kernel_stack.1.clone()
+    }
+
     /// A piece of memory. Of a stack most bytes are what they were, or what another thread has at the same place: it is told
     /// by chunks.
     pub(super) fn memory(&mut self, piece: &MemoryPiece) -> pb::Memory {
-        let what = match &piece.what {
-            MemoryOf::Futex => What::Futex(pb::Nothing {}),
-            MemoryOf::Argument(number) => What::Argument((*number).into()),
-            MemoryOf::Path(number) => What::Path((*number).into()),
-            MemoryOf::Asked(text) => What::Asked(text.clone()),
-            MemoryOf::Stack => What::Stack(pb::Nothing {}),
-        };
         let (mut bytes, mut chunks) = (Vec::new(), Vec::new());
         if piece.what == MemoryOf::Stack {
             // Cut at the same addresses whatever the stack pointer is.
@@ -165,7 +170,7 @@ impl Tables {
         } else {
             bytes = piece.bytes.to_vec();
         }
-        pb::Memory { address: piece.address.0, bytes, chunks, what: Some(what) }
+        pb::Memory { address: piece.address.0, bytes, chunks, what: Some((&piece.what).into()) }
     }
 
     fn frame(&mut self, frame: &Frame, modules: &[u32]) -> u32 {
@@ -212,5 +217,27 @@ impl Tables {
             chunks_before,
             chunks,
         }
+    }
+}
+
+impl From<&MemoryOf> for What {
+    fn from(what: &MemoryOf) -> Self {
+        match what {
+            MemoryOf::Futex => Self::Futex(pb::Nothing {}),
+            MemoryOf::Argument(number) => Self::Argument((*number).into()),
+            MemoryOf::Path(number) => Self::Path((*number).into()),
+            MemoryOf::Asked(text) => Self::Asked(text.clone()),
+            MemoryOf::Stack => Self::Stack(pb::Nothing {}),
+        }
+    }
+}
+
+impl pb::Memory {
+    /// Whether this tells of such a piece. Of one that is told by chunks that is not known, and the answer is no.
+    pub(super) fn is(&self, piece: &MemoryPiece) -> bool {
+        self.chunks.is_empty()
+            && self.address == piece.address.0
+            && *self.bytes == *piece.bytes
+            && self.what.as_ref() == Some(&(&piece.what).into())
     }
 }
