@@ -201,13 +201,13 @@ impl Collected {
     }
 }
 
-fn captured(record: ThreadRecord, arena: &ArenaReader) -> CapturedThread {
+fn captured(record: ThreadRecord<'_>, arena: &ArenaReader) -> CapturedThread {
     let ThreadRecord { tid, status, hold, context, stack, memory, floating_point, code_before } = record;
     let StackRecord { start, bytes, left_out, other } = stack;
     let bytes_of = |piece: Piece| arena.bytes(piece).unwrap_or_default();
     CapturedThread {
         tid,
-        status,
+        status: status.into_owned(),
         hold,
         context: match context {
             ContextRecord::Full(words) => Context::Full(Box::new(RawRegisters::from_words(words))),

@@ -1,6 +1,7 @@
 //! What the two processes say to each other: an order through a socket, records through shared memory, an outcome through
 //! the socket. Both sides are the same program, so the encoding needs no versions.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
 use serde::de::DeserializeOwned;
@@ -32,12 +33,12 @@ pub(super) struct Request {
 
 /// What a tracer has found out or copied.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Record {
+pub(super) enum Record<'a> {
     Begun(Timestamp),
     Process(Process),
     /// The text of the memory map.
     Map(Piece),
-    Thread(Box<ThreadRecord>),
+    Thread(Box<ThreadRecord<'a>>),
     Resting(Box<RestingRecord>),
     /// Memory for no thread in particular.
     Memory(MemoryRecord),
@@ -45,9 +46,9 @@ pub(super) enum Record {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct ThreadRecord {
+pub(super) struct ThreadRecord<'a> {
     pub(super) tid: Tid,
-    pub(super) status: ThreadStatus,
+    pub(super) status: Cow<'a, ThreadStatus>,
     pub(super) hold: Hold,
     pub(super) context: ContextRecord,
     pub(super) stack: StackRecord,

@@ -3,7 +3,9 @@
 //! The threads of the process are listed again until no new one shows up, because a thread may be born while others are
 //! being looked at.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::mem;
 use std::time::Duration;
 
 use super::hold::Polling;
@@ -47,13 +49,17 @@ pub(super) struct Draft<'a> {
     pub(super) lossy: HashSet<Tid>,
     calls_are_unknown: bool,
     full: bool,
+    /// Where records are encoded.
+    encoded: Vec<u8>,
 }
 
 impl Draft<'_> {
-    pub(super) fn record(&mut self, record: &Record) {
+    pub(super) fn record(&mut self, record: &Record<'_>) {
         // Everything that is recorded can be encoded; there is no map without a length and no error of our own in it.
-        let encoded = postcard::to_stdvec(record).unwrap_or_default();
+        let mut encoded = postcard::to_extend(record, mem::take(&mut self.encoded)).unwrap_or_default();
         self.full |= !self.arena.log(&encoded);
+        encoded.clear();
+        self.encoded = encoded;
     }
 
     pub(super) fn notice(&mut self, tid: Tid, reason: Reason) {
@@ -89,7 +95,7 @@ impl Draft<'_> {
         }
         self.record(&Record::Thread(Box::new(ThreadRecord {
             tid: planned.tid,
-            status: planned.status.clone(),
+            status: Cow::Borrowed(&planned.status),
             hold,
             context,
             stack,
@@ -108,7 +114,7 @@ impl Draft<'_> {
         }
         self.record(&Record::Thread(Box::new(ThreadRecord {
             tid: planned.tid,
-            status: planned.status.clone(),
+            status: Cow::Borrowed(&planned.status),
             hold: Hold::NotCaptured,
             context: ContextRecord::Nothing,
             stack: StackRecord::default(),
@@ -147,6 +153,7 @@ pub(super) fn take(
         lossy: HashSet::new(),
         calls_are_unknown: false,
         full: false,
+        encoded: Vec::new(),
     };
     draft.record(&Record::Begun(taken));
     let mut description = process.describe()?;

@@ -1,9 +1,10 @@
 //! The memory map of a process.
+//!
+//! A process with a thousand threads has twice as many mappings, which are read in every sample; and what it calls the files
+//! that it maps is its own choice.
 
 use std::ops::Range;
-
-use procfs::FromBufRead;
-use procfs::process::{MMPermissions, MMapPath, MemoryMaps};
+use std::str;
 
 use super::Error;
 use crate::model::RuntimeAddress;
@@ -45,26 +46,9 @@ pub struct MemoryMap {
 impl MemoryMap {
     /// Reads the text of /proc/PID/maps.
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
-        // The crate reads lines of UTF-8; a file name need not be that.
-        let text = String::from_utf8_lossy(text);
-        let maps = MemoryMaps::from_buf_read(text.as_bytes())?;
-        let mappings = maps
-            .into_iter()
-            .map(|map| Mapping {
-                range: RuntimeAddress(map.address.0)..RuntimeAddress(map.address.1),
-                executable: map.perms.contains(MMPermissions::EXECUTE),
-                forbidden: !map.perms.intersects(MMPermissions::READ | MMPermissions::WRITE | MMPermissions::EXECUTE),
-                offset: map.offset,
-                backing: match map.pathname {
-                    MMapPath::Path(path) if map.inode != 0 => {
-                        Backing::File { device: map.dev, inode: map.inode, path: path.to_string_lossy().into_owned() }
-                    }
-                    MMapPath::Stack => Backing::MainStack,
-                    MMapPath::Vdso => Backing::Vdso,
-                    _ => Backing::Anonymous,
-                },
-            })
-            .collect();
+        let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        let mappings = lines.map(mapping).collect::<Option<_>>();
+        let mappings = mappings.ok_or_else(|| Error::Other("its `maps` is not as it should be".into()))?;
         Ok(Self { mappings })
     }
 
@@ -88,6 +72,51 @@ impl MemoryMap {
     }
 }
 
+/// A line: `7f5c0000-7f5c1000 r-xp 00002000 08:01 4711      /usr/lib/libc.so.6`.
+fn mapping(line: &[u8]) -> Option<Mapping> {
+    let mut words = line.splitn(6, |&byte| byte == b' ');
+    let (start, end) = two(words.next()?, '-')?;
+    let permissions = words.next()?;
+    let offset = hexadecimal(str::from_utf8(words.next()?).ok()?)?;
+    let (major, minor) = two(words.next()?, ':')?;
+    let inode = str::from_utf8(words.next()?).ok()?.parse().ok()?;
+    // Blanks come before it, and may be its last characters.
+    let path = words.next().unwrap_or_default().trim_ascii_start();
+    let may = |letter| permissions.contains(&letter);
+    Some(Mapping {
+        range: RuntimeAddress(start)..RuntimeAddress(end),
+        executable: may(b'x'),
+        forbidden: !(may(b'r') || may(b'w') || may(b'x')),
+        offset,
+        backing: match path {
+            b"[stack]" => Backing::MainStack,
+            b"[vdso]" => Backing::Vdso,
+            [] | [b'[', ..] => Backing::Anonymous,
+            _ if inode == 0 || is_shared_segment(path) => Backing::Anonymous,
+            path => Backing::File {
+                device: (i32::try_from(major).ok()?, i32::try_from(minor).ok()?),
+                inode,
+                path: String::from_utf8_lossy(path).into_owned(),
+            },
+        },
+    })
+}
+
+/// Whether this is what the kernel calls a segment of System V shared memory (`newseg`, ipc/shm.c): no file has that path.
+fn is_shared_segment(path: &[u8]) -> bool {
+    let key = path.strip_prefix(b"/SYSV").and_then(|rest| rest.strip_suffix(b" (deleted)"));
+    key.is_some_and(|key| key.len() == 8 && key.iter().all(u8::is_ascii_hexdigit))
+}
+
+fn two(word: &[u8], between: char) -> Option<(u64, u64)> {
+    let (one, other) = str::from_utf8(word).ok()?.split_once(between)?;
+    Some((hexadecimal(one)?, hexadecimal(other)?))
+}
+
+fn hexadecimal(word: &str) -> Option<u64> {
+    u64::from_str_radix(word, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +130,27 @@ mod tests {
         assert_eq!(map.find(RuntimeAddress(0x3fff)).map(|m| &m.backing), Some(&Backing::MainStack));
         assert_eq!(map.find(RuntimeAddress(0x2000)), None);
         assert!(map.find(RuntimeAddress(0x1000)).is_some_and(|m| m.executable));
+    }
+    /// A path that began like a shared segment's was cut at its thirteenth byte, whether or not it had as many.
+    #[test]
+    fn a_file_may_be_called_like_a_shared_segment() {
+        let text = b"1000-2000 r-xp 00003000 fe:01 42                         /SYSV\n\
+                     2000-3000 rw-s 00000000 00:01 7                          /SYSV0000002a (deleted)\n\
+                     3000-4000 ---p 00000000 00:00 0 \n\
+                     4000-5000 r--p 00000000 fe:01 43                         /two words \n";
+        let map = MemoryMap::parse(text).expect("all lines are well-formed");
+        let file = |path: &str, inode| Backing::File { device: (0xfe, 1), inode, path: path.into() };
+        let backings: Vec<&Backing> = map.iter().map(|mapping| &mapping.backing).collect();
+        assert_eq!(backings, [&file("/SYSV", 42), &Backing::Anonymous, &Backing::Anonymous, &file("/two words ", 43)]);
+        let first = map.find(RuntimeAddress(0x1000)).expect("the first");
+        assert_eq!((first.offset, first.executable, first.forbidden), (0x3000, true, false));
+        assert!(map.is_guarded(RuntimeAddress(0x4000)));
+    }
+
+    #[test]
+    fn what_is_no_memory_map_is_refused() {
+        for text in ["1000", "1000-2000 r-xp 0 08:01", "1000 r-xp 0 08:01 42 /x", "1000-x r-xp 0 08:01 42 /x"] {
+            assert!(MemoryMap::parse(text.as_bytes()).is_err(), "{text}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use nix::fcntl::AtFlags;
 use nix::unistd::{AccessFlags, faccessat};
 use procfs::process::{Process as Directory, Status, all_processes};
 
-use super::{Error, ThreadDir};
+use super::{Error, ThreadDir, thread};
 use crate::model::{Pid, Process, ProcessId, StartTime, ThreadState, Tid};
 
 /// The opened directory of one process. Once the process is gone every read fails, even if the pid is given out again.
@@ -137,14 +137,15 @@ impl ProcDir {
     /// The processes that this one has started and that have not ended, sorted. Empty where the kernel does not tell
     /// (CONFIG_PROC_CHILDREN).
     pub fn children(&self) -> Result<Vec<Pid>, Error> {
-        let mut children: Vec<Pid> = self
-            .threads()?
-            .into_iter()
-            .filter_map(|tid| self.thread(tid).and_then(|thread| thread.children()).ok())
-            .flatten()
-            .collect();
+        let mut children: Vec<Pid> =
+            self.threads()?.into_iter().filter_map(|tid| self.children_of(tid).ok()).flatten().collect();
         children.sort_unstable();
         Ok(children)
+    }
+
+    /// Those that one of its threads has started.
+    pub fn children_of(&self, tid: Tid) -> Result<Vec<Pid>, Error> {
+        thread::children(&self.tasks, tid)
     }
 
     /// Whether the thread is, now, one of this process.

@@ -4,7 +4,7 @@
 //! perhaps ten thousand threads. What a file does not say, or not in the way it should, is None.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::str;
 
@@ -19,6 +19,10 @@ use crate::model::{
 
 /// More than any of these files holds: `status`, the longest, has some 1,500 bytes, and `stack` at most 64 lines.
 const BUFFER: usize = 8192;
+
+/// What `status` calls the numbers of times that the thread gave its CPU up, and had it taken away.
+const VOLUNTARY: &str = "voluntary_ctxt_switches:";
+const INVOLUNTARY: &str = "nonvoluntary_ctxt_switches:";
 
 /// The opened directory of one thread. Once the thread is gone every read fails, even if its id is given out again.
 pub struct ThreadDir {
@@ -55,9 +59,7 @@ impl ThreadDir {
             status.scheduling.run_queue_wait_ns = fields.next();
         }
         if let Ok(text) = self.read("status", &mut buffer) {
-            (status.scheduling.voluntary_switches, status.scheduling.involuntary_switches) =
-                (decimal(text, "voluntary_ctxt_switches:"), decimal(text, "nonvoluntary_ctxt_switches:"));
-            status.signals = signal_sets(text);
+            add_accounts(text, &mut status);
         }
         Ok(status)
     }
@@ -102,8 +104,7 @@ impl ThreadDir {
         }
         let text = self.read("status", &mut buffer)?;
         // These count the other way, how often it was taken off, which proves as much of a thread that is off both times.
-        let switches = |name| decimal(text, name);
-        let sum = switches("voluntary_ctxt_switches:").zip(switches("nonvoluntary_ctxt_switches:"));
+        let sum = decimal(text, VOLUNTARY).zip(decimal(text, INVOLUNTARY));
         Ok(sum.map(|(voluntary, involuntary)| RunCount(voluntary.wrapping_add(involuntary))))
     }
 
@@ -114,21 +115,33 @@ impl ThreadDir {
         Ok(tracer.and_then(|tid| i32::try_from(tid).ok()).and_then(TracerOf::from_status))
     }
 
-    /// The processes that this thread has started and that have not ended.
-    pub fn children(&self) -> Result<Vec<Pid>, Error> {
-        let mut text = Vec::new();
-        self.open_file("children")?.read_to_end(&mut text)?;
-        Ok(numbers(&text).filter_map(|pid| i32::try_from(pid).ok().map(Pid)).collect())
-    }
-
     pub(super) fn open_file(&self, name: &str) -> Result<File, Error> {
-        Ok(openat(&self.directory, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?.into())
+        open_file(&self.directory, name)
     }
 
     fn read<'b>(&self, name: &str, buffer: &'b mut [u8; BUFFER]) -> Result<&'b [u8], Error> {
         let length = self.open_file(name)?.read(buffer)?;
         Ok(&buffer[..length])
     }
+}
+
+/// The processes that this thread of those in `tasks` has started and that have not ended. Most threads have started none, and
+/// then this is three system calls.
+pub(super) fn children(tasks: &impl AsFd, tid: Tid) -> Result<Vec<Pid>, Error> {
+    let mut file = open_file(tasks, &format!("{tid}/children"))?;
+    let mut buffer = [0; BUFFER];
+    let mut text = Vec::new();
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            length => text.extend_from_slice(&buffer[..length]),
+        }
+    }
+    Ok(numbers(&text).filter_map(|pid| i32::try_from(pid).ok().map(Pid)).collect())
+}
+
+fn open_file(directory: &impl AsFd, name: &str) -> Result<File, Error> {
+    Ok(openat(directory, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?.into())
 }
 
 /// The state at which `stat` is about a thread; the name before it may hold anything, a parenthesis too, what follows not.
@@ -140,16 +153,13 @@ fn parse_stat(text: &[u8]) -> Result<ThreadStatus, Error> {
     };
     let name = text.get(open + 1..close).map(lossy).ok_or_else(malformed)?;
     // The first field behind the name is the third.
-    let fields: Vec<&str> =
-        str::from_utf8(&text[close + 1..]).map_err(|_| malformed())?.split_ascii_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3).copied();
-    let state = field(3).and_then(|word| word.chars().next()).ok_or_else(malformed)?;
-    let start = field(22).and_then(|word| word.parse().ok()).ok_or_else(malformed)?;
-    let scheduling = Scheduling {
-        last_cpu: field(39).and_then(|word| word.parse().ok()),
-        policy: field(41).and_then(|word| word.parse().ok()).map(Policy::from_number),
-        ..Scheduling::default()
-    };
+    let mut fields = str::from_utf8(&text[close + 1..]).map_err(|_| malformed())?.split_ascii_whitespace();
+    let state = fields.next().and_then(|word| word.chars().next()).ok_or_else(malformed)?;
+    // Each is counted from behind the one before.
+    let start = fields.nth(22 - 4).and_then(|word| word.parse().ok()).ok_or_else(malformed)?;
+    let last_cpu = fields.nth(39 - 23).and_then(|word| word.parse().ok());
+    let policy = fields.nth(41 - 40).and_then(|word| word.parse().ok()).map(Policy::from_number);
+    let scheduling = Scheduling { last_cpu, policy, ..Scheduling::default() };
     Ok(ThreadStatus {
         start: StartTime(start),
         name,
@@ -183,29 +193,47 @@ fn parse_call(text: &[u8]) -> Option<BlockedCall> {
 
 /// `[<0>] futex_wait_queue+0x60/0x90`: the address is hidden from everybody nowadays.
 fn kernel_frames(text: &[u8]) -> Vec<String> {
-    lossy(text).lines().map(|line| line.rsplit("] ").next().unwrap_or(line).trim().to_owned()).collect()
+    let behind_the_address = |line: &str| match line.split_once(' ') {
+        Some((address, frame)) if address.ends_with(']') => frame.trim().to_owned(),
+        _ => line.trim().to_owned(),
+    };
+    String::from_utf8_lossy(text).lines().map(behind_the_address).collect()
 }
 
-fn signal_sets(text: &[u8]) -> Option<SignalSets> {
-    let set = |name| u64::from_str_radix(value(text, name)?, 16).ok().map(SignalSet);
-    Some(SignalSets {
-        blocked: set("SigBlk:")?,
-        ignored: set("SigIgn:")?,
-        caught: set("SigCgt:")?,
-        pending: set("SigPnd:")?,
-        process_pending: set("ShdPnd:")?,
-    })
+/// What `status` says of signals and of how often the thread lost its CPU.
+fn add_accounts(mut text: &[u8], status: &mut ThreadStatus) {
+    // In this order the kernel writes them, so that one pass finds them all.
+    let mut next = |name| {
+        let (value, rest) = find(text, name)?;
+        text = rest;
+        Some(value)
+    };
+    let mut set = |name| u64::from_str_radix(next(name)?, 16).ok().map(SignalSet);
+    let sets = ["SigPnd:", "ShdPnd:", "SigBlk:", "SigIgn:", "SigCgt:"].map(&mut set);
+    if let [Some(pending), Some(process_pending), Some(blocked), Some(ignored), Some(caught)] = sets {
+        status.signals = Some(SignalSets { blocked, ignored, caught, pending, process_pending });
+    }
+    let mut count = |name| next(name)?.parse().ok();
+    status.scheduling.voluntary_switches = count(VOLUNTARY);
+    status.scheduling.involuntary_switches = count(INVOLUNTARY);
 }
 
-/// What stands behind a name at the beginning of a line of `status`. The thread's own name is on the first line, which
-/// cannot be mistaken: the kernel writes a line break in it as an escape.
-fn value<'t>(text: &'t [u8], name: &str) -> Option<&'t str> {
-    let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
-    Some(str::from_utf8(line).ok()?.trim())
+/// What stands behind a name at the beginning of a line of `status`, and the lines behind that. The thread's own name is on the
+/// first line, which cannot be mistaken: the kernel writes a line break in it as an escape.
+fn find<'t>(mut text: &'t [u8], name: &str) -> Option<(&'t str, &'t [u8])> {
+    while !text.is_empty() {
+        let line = text;
+        // Of the ways to the next line the quickest: these files are read of every thread in every sample.
+        let length = text.skip_until(b'\n').ok()?;
+        if let Some(value) = line[..length].strip_prefix(name.as_bytes()) {
+            return Some((str::from_utf8(value).ok()?.trim(), text));
+        }
+    }
+    None
 }
 
 fn decimal(text: &[u8], name: &str) -> Option<u64> {
-    value(text, name)?.parse().ok()
+    find(text, name)?.0.parse().ok()
 }
 
 fn numbers(text: &[u8]) -> impl Iterator<Item = u64> + '_ {
@@ -242,6 +270,37 @@ mod tests {
         assert_eq!((outside.call, outside.program_counter), (None, RuntimeAddress(0x7f8842)));
         assert_eq!(parse_call(b"running\n"), None);
         assert_eq!(parse_call(b"202 0x1 0x2"), None);
+    }
+
+    #[test]
+    fn what_status_says_is_found_whatever_it_does_not_say() {
+        let stat = b"42 (a) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 0 20 0 1 0 4711";
+        let text = "Name:\tSigPnd: 7\nTracerPid:\t9\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\n\
+                    SigBlk:\t0000000000000004\nSigIgn:\t0000000000000008\nSigCgt:\t0000000000000010\n\
+                    voluntary_ctxt_switches:\t150\nnonvoluntary_ctxt_switches:\t3\n";
+        let told = |text: &str| {
+            let mut status = parse_stat(stat).expect("well-formed");
+            add_accounts(text.as_bytes(), &mut status);
+            let Scheduling { voluntary_switches, involuntary_switches, .. } = status.scheduling;
+            (status.signals, voluntary_switches, involuntary_switches)
+        };
+        let sets = SignalSets {
+            pending: SignalSet(1),
+            process_pending: SignalSet(2),
+            blocked: SignalSet(4),
+            ignored: SignalSet(8),
+            caught: SignalSet(16),
+        };
+        assert_eq!(told(text), (Some(sets), Some(150), Some(3)));
+        assert_eq!(told(&text.replace("SigIgn:", "SigNew:")), (None, Some(150), Some(3)));
+        assert_eq!(told(&text.replace("\nvoluntary", "\nnot_voluntary")), (Some(sets), None, Some(3)));
+        assert_eq!(decimal(text.as_bytes(), "TracerPid:"), Some(9));
+    }
+
+    #[test]
+    fn a_frame_of_the_kernel_may_lie_in_a_module() {
+        let text = b"[<0>] wait_for_ring+0x1f/0x40 [my driver]\n[<ffffffff81000000>] do_syscall_64+0x5b/0x1a0\n[<0>]\n";
+        assert_eq!(kernel_frames(text), ["wait_for_ring+0x1f/0x40 [my driver]", "do_syscall_64+0x5b/0x1a0", "[<0>]"]);
     }
 
     #[test]

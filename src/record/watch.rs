@@ -38,8 +38,8 @@ impl Watch {
             self.executable.clone_from(&process.executable);
             events.push(Event::Executed { executable: process.executable.clone(), name: process.name.clone() });
         }
-        let of_thread = |tid| target.directory.thread(tid).and_then(|thread| thread.children()).unwrap_or_default();
-        let children: Vec<Pid> = captured.threads.iter().flat_map(|thread| of_thread(thread.tid)).collect();
+        let have_run = captured.threads.iter().map(|thread| thread.tid);
+        let children: Vec<Pid> = have_run.filter_map(|tid| target.directory.children_of(tid).ok()).flatten().collect();
         let new: Vec<Pid> = children.iter().copied().filter(|pid| !self.children.contains(pid)).collect();
         if !new.is_empty() {
             events.push(Event::Forked(named(new)));

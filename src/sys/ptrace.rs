@@ -73,8 +73,10 @@ fn look(tid: Tid, blocking: libc::c_int) -> Wait {
     };
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL | blocking;
+    let no_usage = ptr::null_mut::<libc::rusage>();
+    // Not by the C library's function, which prepares at each call for the thread to be cancelled: it is called in a loop.
     // SAFETY: `info` is a valid place for a siginfo_t, and waitid writes nothing else.
-    let result = unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), options) };
+    let result = unsafe { libc::syscall(libc::SYS_waitid, libc::P_PID, id, info.as_mut_ptr(), options, no_usage) };
     if result == -1 {
         // ECHILD says that the thread is nobody's tracee any more.
         return if Errno::last() == Errno::EINTR { Wait::NotYet } else { Wait::Gone };

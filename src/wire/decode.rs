@@ -114,7 +114,7 @@ impl Decoder {
         in_order(&previous.threads)?;
         for change in message.changed {
             let known = previous.threads.get_mut(change.place as usize).ok_or(Error::Dangling("a thread"))?;
-            known.apply(change);
+            known.apply(&change);
         }
         let own = Own {
             taken: Timestamp { realtime_ns: message.realtime_ns, monotonic_ns: message.monotonic_ns },

@@ -1,12 +1,11 @@
 //! Model to messages.
 
-use super::known::{Counts, Known};
+use super::known::Counts;
 use super::pb::record::Kind;
-use super::tables::Tables;
-use super::{notice, packed, pb, summary};
-use crate::model::{
-    GeneratedCode, Hold, Recording, Registers, Snapshot, Stack, StopMode, SystemCall, Thread, ThreadStatus, WalkEnd,
-};
+use super::remembered::Remembered;
+use super::tables::{Like, Tables};
+use super::{notice, packed, pb, summary, thread};
+use crate::model::{GeneratedCode, Recording, Snapshot, StopMode, SystemCall, WalkEnd};
 
 /// After so many records at the latest the next is whole: what is damaged costs no more than those up to it, and a search
 /// has no more of them to go through.
@@ -35,13 +34,8 @@ struct Previous {
     process: pb::Process,
     modules: Vec<u32>,
     /// In the order of their ids.
-    threads: Vec<Remembered>,
-}
-
-struct Remembered {
-    known: Known,
-    /// To be recognized without looking up each frame.
-    stack: Stack,
+    #[expect(clippy::vec_box, reason = "each is a kilobyte, and is moved into the next sample's list by itself")]
+    threads: Vec<Box<Remembered>>,
 }
 
 impl Encoder {
@@ -88,10 +82,12 @@ impl Encoder {
         let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.tables.module(module)).collect();
         let process = self.process(snapshot);
         let mut threads: Vec<pb::Thread> = Vec::with_capacity(snapshot.threads.len());
+        let mut like = Like::default();
         for thread in &snapshot.threads {
-            let like = threads.last().map_or(0, |before| before.stack);
-            let stack = self.tables.stack(&thread.stack, &modules, like);
-            threads.push(self.thread(thread, stack));
+            let mut message = thread::counted(thread);
+            thread::tell(thread, &modules, like, &mut self.tables, &mut message);
+            like = Like { row: message.stack, frames: &thread.stack.frames };
+            threads.push(message);
         }
         let generated = snapshot.generated.iter().map(|code| self.generated(code)).collect();
         let notices = self.notices(snapshot);
@@ -118,7 +114,7 @@ impl Encoder {
             let threads = threads
                 .into_iter()
                 .zip(&snapshot.threads)
-                .map(|(message, thread)| Remembered { known: Known::new(message), stack: thread.stack.clone() });
+                .map(|(message, thread)| Box::new(Remembered::new(message, thread)));
             let threads = threads.collect();
             self.previous = Some(Previous { number: snapshot.number, since_whole: 0, process, modules, threads });
         }
@@ -142,33 +138,39 @@ impl Encoder {
             ..Default::default()
         };
         let mut counters = pb::Counters::default();
-        let mut threads: Vec<Remembered> = Vec::with_capacity(snapshot.threads.len());
+        let mut threads: Vec<Box<Remembered>> = Vec::with_capacity(snapshot.threads.len());
         let mut before = previous.threads.into_iter().peekable();
         for (thread, place) in snapshot.threads.iter().zip(0..) {
             while let Some(gone) = before.next_if(|old| old.known.thread.tid < thread.tid.0) {
                 change.gone.push(gone.known.thread.tid);
             }
             let old = before.next_if(|old| old.known.thread.tid == thread.tid.0);
+            let mut message = thread::counted(thread);
+            let can_become = old.as_ref().is_some_and(|old| old.known.can_become(&message));
             // The numbers of a frame's modules mean what they meant if the modules are the same.
-            let same = same_modules && old.as_ref().is_some_and(|old| old.stack == thread.stack);
-            let like = old.as_ref().or(threads.last()).map_or(0, |other| other.known.thread.stack);
-            let row = if same { like } else { self.tables.stack(&thread.stack, &modules, like) };
-            let message = self.thread(thread, row);
+            let is_still = can_become && same_modules && old.as_ref().is_some_and(|old| old.is_still(thread));
+            if !is_still {
+                let like = old.as_ref().or(threads.last()).map_or_else(Like::default, |other| Like {
+                    row: other.known.thread.stack,
+                    frames: if same_modules { &other.stack.frames } else { &[] },
+                });
+                thread::tell(thread, &modules, like, &mut self.tables, &mut message);
+            }
             threads.push(match old {
-                Some(mut old) if old.known.can_become(&message) => {
+                Some(mut old) if can_become => {
                     tell_counts(old.known.count(&message), &mut counters);
-                    if let Some(difference) = old.known.difference(&message, place) {
-                        old.known.apply(difference.clone());
-                        change.changed.push(difference);
-                    }
-                    if !same {
-                        old.stack.clone_from(&thread.stack);
+                    if !is_still {
+                        if let Some(difference) = old.known.difference(&message, place) {
+                            old.known.apply(&difference);
+                            change.changed.push(difference);
+                        }
+                        old.become_like(thread);
                     }
                     old
                 }
                 _ => {
                     change.threads.push(message.clone());
-                    Remembered { known: Known::new(message), stack: thread.stack.clone() }
+                    Box::new(Remembered::new(message, thread))
                 }
             });
         }
@@ -202,39 +204,6 @@ impl Encoder {
         let GeneratedCode { address, range, name } = code;
         pb::GeneratedCode { address: address.0, start: range.start.0, end: range.end.0, name: self.tables.string(name) }
     }
-
-    fn thread(&mut self, thread: &Thread, stack: u32) -> pb::Thread {
-        let plus_one = |value: Option<u64>| value.map_or(0, |value| value.saturating_add(1));
-        let ThreadStatus { start, name, state, scheduling, signals, wait } = &thread.status;
-        pb::Thread {
-            tid: thread.tid.0,
-            start_ticks: start.0,
-            name: self.tables.string(name),
-            state: state.letter().into(),
-            cpu_ns_plus_one: plus_one(scheduling.cpu_ns),
-            held_ns_plus_one: plus_one(thread.hold.time().map(nanoseconds)),
-            system_call: thread.system_call.map(system_call),
-            registers: Some(registers(&thread.registers)),
-            stack,
-            in_place: thread.hold == Hold::InPlace,
-            run_queue_wait_ns_plus_one: plus_one(scheduling.run_queue_wait_ns),
-            voluntary_switches_plus_one: plus_one(scheduling.voluntary_switches),
-            involuntary_switches_plus_one: plus_one(scheduling.involuntary_switches),
-            last_cpu_plus_one: scheduling.last_cpu.map_or(0, |cpu| cpu.saturating_add(1)),
-            policy_plus_one: scheduling.policy.map_or(0, |policy| policy.number().saturating_add(1)),
-            signals: signals.map(|sets| pb::Signals {
-                blocked: sets.blocked.0,
-                ignored: sets.ignored.0,
-                caught: sets.caught.0,
-                pending: sets.pending.0,
-                process_pending: sets.process_pending.0,
-            }),
-            wait_channel_plus_one: wait.channel.as_ref().map_or(0, |name| self.tables.string(name) + 1),
-            kernel_stack: wait.stack.iter().flatten().map(|frame| self.tables.string(frame)).collect(),
-            kernel_stack_known: wait.stack.is_some(),
-            memory: thread.memory.iter().map(|piece| self.tables.memory(piece)).collect(),
-        }
-    }
 }
 
 fn tell_counts(counts: Counts, counters: &mut pb::Counters) {
@@ -257,17 +226,6 @@ pub(super) fn recording(recording: &Recording) -> pb::Recording {
         machine: machine.clone(),
         interval_ns: interval.map_or(0, nanoseconds),
     }
-}
-
-fn registers(registers: &Registers) -> pb::Registers {
-    let mut message = pb::Registers::default();
-    for (register, value) in registers.general.iter() {
-        message.known |= 1 << register as u8;
-        message.values.push(value);
-    }
-    message.special = registers.special.map(|special| special.0.to_vec()).unwrap_or_default();
-    message.floating_point = registers.floating.as_ref().map(|floating| floating.0.to_vec()).unwrap_or_default();
-    message
 }
 
 pub(super) fn stop_mode(stop: StopMode) -> pb::StopMode {

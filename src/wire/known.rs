@@ -107,7 +107,8 @@ impl Known {
         let changed = |old: u32, new: u32| (old != new).then_some(new);
         let (old_arguments, new_arguments) = (arguments(old), arguments(new));
         let call_plus_one = |thread: &pb::Thread| thread.system_call.as_ref().map_or(0, |call| call.number + 1);
-        let kernel = |thread: &pb::Thread| (thread.kernel_stack.clone(), thread.kernel_stack_known);
+        let same_kernel_stack =
+            old.kernel_stack == new.kernel_stack && old.kernel_stack_known == new.kernel_stack_known;
         let change = pb::ThreadChange {
             place,
             name: changed(old.name, new.name),
@@ -121,7 +122,7 @@ impl Known {
             registers: self.register_difference(new.registers.as_ref()),
             signals: if old.signals == new.signals { None } else { new.signals },
             wait_channel_plus_one: changed(old.wait_channel_plus_one, new.wait_channel_plus_one),
-            kernel_stack: (kernel(old) != kernel(new))
+            kernel_stack: (!same_kernel_stack)
                 .then(|| pb::KernelStack { frames: new.kernel_stack.clone(), known: new.kernel_stack_known }),
             memory: (old.memory != new.memory).then(|| pb::MemoryList { memory: new.memory.clone() }),
         };
@@ -129,7 +130,7 @@ impl Known {
     }
 
     /// Takes over what differs.
-    pub(super) fn apply(&mut self, change: pb::ThreadChange) {
+    pub(super) fn apply(&mut self, change: &pb::ThreadChange) {
         let thread = &mut self.thread;
         let old_arguments = arguments(thread);
         thread.name = change.name.unwrap_or(thread.name);
@@ -147,13 +148,14 @@ impl Known {
         }
         thread.signals = change.signals.or(thread.signals);
         thread.wait_channel_plus_one = change.wait_channel_plus_one.unwrap_or(thread.wait_channel_plus_one);
-        if let Some(pb::KernelStack { frames, known }) = change.kernel_stack {
-            (thread.kernel_stack, thread.kernel_stack_known) = (frames, known);
+        if let Some(pb::KernelStack { frames, known }) = &change.kernel_stack {
+            thread.kernel_stack.clone_from(frames);
+            thread.kernel_stack_known = *known;
         }
-        if let Some(pb::MemoryList { memory }) = change.memory {
-            thread.memory = memory;
+        if let Some(pb::MemoryList { memory }) = &change.memory {
+            thread.memory.clone_from(memory);
         }
-        if let Some(change) = change.registers {
+        if let Some(change) = &change.registers {
             self.apply_registers(change);
         }
     }
@@ -185,8 +187,8 @@ impl Known {
         Some(change)
     }
 
-    fn apply_registers(&mut self, change: pb::RegisterChange) {
-        let mut registers = self.thread.registers.take().unwrap_or_default();
+    fn apply_registers(&mut self, change: &pb::RegisterChange) {
+        let registers = self.thread.registers.get_or_insert_default();
         for (number, more) in numbers(change.changed).zip(&change.differences) {
             self.general[number] = together(self.general[number], *more);
         }
@@ -195,14 +197,15 @@ impl Known {
             self.special[number] = together(self.special[number], *more);
         }
         registers.known = change.known;
-        registers.values = numbers(change.known).map(|number| self.general[number]).collect();
-        registers.special = if change.special_known { self.special.to_vec() } else { Vec::new() };
+        registers.values.clear();
+        registers.values.extend(numbers(change.known).map(|number| self.general[number]));
+        registers.special.clear();
+        registers.special.extend(self.special.iter().filter(|_| change.special_known));
         match (change.floating_point_known, change.floating_point.is_empty()) {
             (false, _) => registers.floating_point.clear(),
-            (true, false) => registers.floating_point = change.floating_point,
+            (true, false) => registers.floating_point.clone_from(&change.floating_point),
             (true, true) => {}
         }
-        self.thread.registers = Some(registers);
     }
 }
 

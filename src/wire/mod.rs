@@ -11,9 +11,11 @@ mod index;
 mod known;
 mod notice;
 mod packed;
+mod remembered;
 mod rows;
 mod summary;
 mod tables;
+mod thread;
 #[rustfmt::skip]
 #[allow(clippy::all, clippy::pedantic, reason = "generated from proto/ and compared with it by a test")]
 mod pb;

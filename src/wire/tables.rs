@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::encode::walk_end;
 use super::pb;
 use super::pb::memory::What;
@@ -13,14 +15,17 @@ use crate::model::{CodeAddress, FoundBy, Frame, Gap, MemoryOf, MemoryPiece, Modu
 const CHUNK: u64 = 512;
 
 /// Rows that were given numbers, and those of them that the current record brings.
+///
+/// Frames of thousands of threads are looked up in each sample, which the standard library's hash takes five times as long for.
+/// This one is seeded at random as well: a target that chooses its addresses cannot know which of them will collide.
 struct Table<K, M> {
-    numbers: HashMap<K, u32>,
+    numbers: HashMap<K, u32, RandomState>,
     fresh: Vec<M>,
 }
 
 impl<K: Eq + Hash, M> Table<K, M> {
     fn new() -> Self {
-        Self { numbers: HashMap::new(), fresh: Vec::new() }
+        Self { numbers: HashMap::default(), fresh: Vec::new() }
     }
 
     fn number(&mut self, key: K, row: impl FnOnce() -> M) -> u32 {
@@ -39,6 +44,14 @@ impl<K: Eq + Hash, M> Table<K, M> {
     }
 }
 
+/// A stack that has a row and that others are likely to share their outermost frames with. Its frames are given if they belong to
+/// the modules of the current snapshot.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Like<'a> {
+    pub(super) row: u32,
+    pub(super) frames: &'a [Frame],
+}
+
 /// What tells one stack from another: its frames' row numbers, innermost first, and what is said of it.
 type StackKey = (Arc<[u32]>, Option<Gap>, WalkEnd);
 
@@ -51,6 +64,8 @@ pub(super) struct Tables {
     chunks: Table<Box<[u8]>, Vec<u8>>,
     /// The frames of each row of stacks.
     frames_of: Vec<Arc<[u32]>>,
+    /// The kernel stack that was asked for last, and its frames' rows.
+    kernel_stack: (Vec<String>, Vec<u32>),
 }
 
 impl Default for Tables {
@@ -62,6 +77,7 @@ impl Default for Tables {
             stacks: Table::new(),
             chunks: Table::new(),
             frames_of: Vec::new(),
+            kernel_stack: Default::default(),
         }
     }
 }
@@ -94,22 +110,29 @@ impl Tables {
         })
     }
 
-    /// The row of a stack. A new one tells only the frames that it does not share with the outermost ones of the stack in
-    /// the row `like`, if there is such a row.
-    pub(super) fn stack(&mut self, stack: &Stack, modules: &[u32], like: u32) -> u32 {
-        let frames: Arc<[u32]> = stack.frames.iter().map(|frame| self.frame(frame, modules)).collect();
+    /// The row of a stack. A new one tells only the frames that it does not share with the outermost ones of the stack that it
+    /// is like, if that has a row.
+    pub(super) fn stack(&mut self, stack: &Stack, modules: &[u32], like: Like<'_>) -> u32 {
+        let other = self.frames_of.get(like.row as usize).cloned().unwrap_or_default();
+        // Frames that are the same have the same numbers; only the others are looked up.
+        let pairs = stack.frames.iter().rev().zip(like.frames.iter().rev()).take(other.len());
+        let same = pairs.take_while(|(frame, other)| frame == other).count();
+        let own = &stack.frames[..stack.frames.len() - same];
+        let mut frames = Vec::with_capacity(stack.frames.len());
+        frames.extend(own.iter().map(|frame| self.frame(frame, modules)));
+        frames.extend_from_slice(&other[other.len() - same..]);
+        let frames: Arc<[u32]> = frames.into();
         let Self { stacks, frames_of, .. } = self;
         let number = stacks.number((frames.clone(), stack.gap, stack.end), || {
             let (end, end_address, end_register) = walk_end(stack.end);
             let Gap { after, frames: gap_frames, bytes: gap_bytes } = stack.gap.unwrap_or_default();
             let gap_after = u32::try_from(after).unwrap_or(u32::MAX);
-            let other = frames_of.get(like as usize).map(AsRef::as_ref).unwrap_or_default();
             let shared =
                 frames.iter().rev().zip(other.iter().rev()).take_while(|(frame, other)| frame == other).count();
             pb::Stack {
                 frames: frames[..frames.len() - shared].to_vec(),
                 shared_frames: u32::try_from(shared).unwrap_or(u32::MAX),
-                shared_with: if shared > 0 { like } else { 0 },
+                shared_with: if shared > 0 { like.row } else { 0 },
                 end: end.into(),
                 end_address,
                 end_register,
@@ -124,16 +147,18 @@ impl Tables {
         number
     }
 
+    /// The rows of a kernel stack's frames, which is mostly that of the thread before.
+    pub(super) fn kernel_stack(&mut self, frames: &[String]) -> Vec<u32> {
+        if self.kernel_stack.0 != frames {
+            let numbers = frames.iter().map(|frame| self.string(frame)).collect();
+            self.kernel_stack = (frames.to_vec(), numbers);
+        }
+        self.kernel_stack.1.clone()
+    }
+
     /// A piece of memory. Of a stack most bytes are what they were, or what another thread has at the same place: it is told
     /// by chunks.
     pub(super) fn memory(&mut self, piece: &MemoryPiece) -> pb::Memory {
-        let what = match &piece.what {
-            MemoryOf::Futex => What::Futex(pb::Nothing {}),
-            MemoryOf::Argument(number) => What::Argument((*number).into()),
-            MemoryOf::Path(number) => What::Path((*number).into()),
-            MemoryOf::Asked(text) => What::Asked(text.clone()),
-            MemoryOf::Stack => What::Stack(pb::Nothing {}),
-        };
         let (mut bytes, mut chunks) = (Vec::new(), Vec::new());
         if piece.what == MemoryOf::Stack {
             // Cut at the same addresses whatever the stack pointer is.
@@ -145,7 +170,7 @@ impl Tables {
         } else {
             bytes = piece.bytes.to_vec();
         }
-        pb::Memory { address: piece.address.0, bytes, chunks, what: Some(what) }
+        pb::Memory { address: piece.address.0, bytes, chunks, what: Some((&piece.what).into()) }
     }
 
     fn frame(&mut self, frame: &Frame, modules: &[u32]) -> u32 {
@@ -192,5 +217,27 @@ impl Tables {
             chunks_before,
             chunks,
         }
+    }
+}
+
+impl From<&MemoryOf> for What {
+    fn from(what: &MemoryOf) -> Self {
+        match what {
+            MemoryOf::Futex => Self::Futex(pb::Nothing {}),
+            MemoryOf::Argument(number) => Self::Argument((*number).into()),
+            MemoryOf::Path(number) => Self::Path((*number).into()),
+            MemoryOf::Asked(text) => Self::Asked(text.clone()),
+            MemoryOf::Stack => Self::Stack(pb::Nothing {}),
+        }
+    }
+}
+
+impl pb::Memory {
+    /// Whether this tells of such a piece. Of one that is told by chunks that is not known, and the answer is no.
+    pub(super) fn is(&self, piece: &MemoryPiece) -> bool {
+        self.chunks.is_empty()
+            && self.address == piece.address.0
+            && *self.bytes == *piece.bytes
+            && self.what.as_ref() == Some(&(&piece.what).into())
     }
 }

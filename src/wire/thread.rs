@@ -1,0 +1,63 @@
+//! A thread as a message: what is counted of it, which is told in every sample, and all the rest.
+
+use super::encode::{nanoseconds, system_call};
+use super::pb;
+use super::tables::{Like, Tables};
+use crate::model::{Hold, Register, Registers, SignalSets, Thread, ThreadStatus};
+
+/// The message of a thread with no more than what identifies it and is counted of it.
+pub(super) fn counted(thread: &Thread) -> pb::Thread {
+    let plus_one = |value: Option<u64>| value.map_or(0, |value| value.saturating_add(1));
+    let ThreadStatus { start, scheduling, .. } = &thread.status;
+    pb::Thread {
+        tid: thread.tid.0,
+        start_ticks: start.0,
+        cpu_ns_plus_one: plus_one(scheduling.cpu_ns),
+        held_ns_plus_one: plus_one(thread.hold.time().map(nanoseconds)),
+        in_place: thread.hold == Hold::InPlace,
+        run_queue_wait_ns_plus_one: plus_one(scheduling.run_queue_wait_ns),
+        voluntary_switches_plus_one: plus_one(scheduling.voluntary_switches),
+        involuntary_switches_plus_one: plus_one(scheduling.involuntary_switches),
+        last_cpu_plus_one: scheduling.last_cpu.map_or(0, |cpu| cpu.saturating_add(1)),
+        policy_plus_one: scheduling.policy.map_or(0, |policy| policy.number().saturating_add(1)),
+        ..Default::default()
+    }
+}
+
+/// Adds all the rest. Its stack is stored as one that shares frames with another, if there is such a one.
+pub(super) fn tell(thread: &Thread, modules: &[u32], like: Like<'_>, tables: &mut Tables, message: &mut pb::Thread) {
+    let ThreadStatus { name, state, signals, wait, .. } = &thread.status;
+    message.name = tables.string(name);
+    message.state = state.letter().into();
+    message.system_call = thread.system_call.map(system_call);
+    message.registers = Some(registers(&thread.registers));
+    message.stack = tables.stack(&thread.stack, modules, like);
+    message.signals = signals.map(Into::into);
+    message.wait_channel_plus_one = wait.channel.as_ref().map_or(0, |name| tables.string(name) + 1);
+    message.kernel_stack = tables.kernel_stack(wait.stack.as_deref().unwrap_or_default());
+    message.kernel_stack_known = wait.stack.is_some();
+    message.memory = thread.memory.iter().map(|piece| tables.memory(piece)).collect();
+}
+
+fn registers(registers: &Registers) -> pb::Registers {
+    let mut message = pb::Registers { values: Vec::with_capacity(Register::ALL.len()), ..Default::default() };
+    for (register, value) in registers.general.iter() {
+        message.known |= 1 << register as u8;
+        message.values.push(value);
+    }
+    message.special = registers.special.map(|special| special.0.to_vec()).unwrap_or_default();
+    message.floating_point = registers.floating.as_ref().map(|floating| floating.0.to_vec()).unwrap_or_default();
+    message
+}
+
+impl From<SignalSets> for pb::Signals {
+    fn from(sets: SignalSets) -> Self {
+        Self {
+            blocked: sets.blocked.0,
+            ignored: sets.ignored.0,
+            caught: sets.caught.0,
+            pending: sets.pending.0,
+            process_pending: sets.process_pending.0,
+        }
+    }
+}
