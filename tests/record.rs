@@ -4,6 +4,7 @@
 //! was to be written, field by field.
 
 mod check;
+mod clock;
 mod crash;
 mod damage;
 mod durable;
@@ -13,6 +14,7 @@ mod index;
 mod live;
 mod made;
 mod mended;
+mod restarts;
 mod retention;
 
 use std::fs;
