@@ -36,12 +36,13 @@ impl FromStr for At {
         if let Ok(number) = text.parse() {
             return Ok(Self::Number(number));
         }
-        if let Ok(time) = text.parse::<civil::Time>() {
-            return Ok(Self::TimeOfDay(time));
+        // First, because a date with a time can be read as a time, too.
+        if let Some(moment) = moment(text) {
+            return Ok(Self::Time(end_of(moment)));
         }
-        match moment(text) {
-            Some(moment) => Ok(Self::Time(end_of(moment))),
-            None => Err("neither `last` nor a number nor a time such as 14:05:10 or 2026-11-20T14:05:10".into()),
+        match text.parse::<civil::Time>() {
+            Ok(time) => Ok(Self::TimeOfDay(time)),
+            Err(_) => Err("neither `last` nor a number nor a time such as 14:05:10 or 2026-11-20T14:05:10".into()),
         }
     }
 }
@@ -231,6 +232,7 @@ mod tests {
         let at = |text: &str| text.parse::<At>();
         assert_eq!(at("1970-01-01T00:00:01.500+00:00"), Ok(At::Time(1_500_999_999)));
         assert_eq!(at("1970-01-01T00:00:01Z"), Ok(At::Time(1_999_999_999)));
+        assert_eq!(at("14:05:10"), Ok(At::TimeOfDay(civil::time(14, 5, 10, 0))));
         assert_eq!(at("last"), Ok(At::Last));
         assert_eq!(at("3"), Ok(At::Number(3)));
         assert!(at("nonsense").is_err());
