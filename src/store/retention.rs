@@ -97,7 +97,9 @@ impl Retention {
     fn make_room(&mut self) {
         let mut bytes: u64 = self.past.iter().filter(|past| !past.is_pinned()).map(|past| past.bytes).sum();
         self.past.retain(|past| {
-            let goes = bytes > self.max_bytes && past.remove();
+            // What an earlier run left, as another user perhaps, and cannot be removed must not cost this one its own.
+            let is_lost_for_us = |past: &Past| past.is_of_earlier_run && !past.is_pinned();
+            let goes = bytes > self.max_bytes && (past.remove() || is_lost_for_us(past));
             if goes {
                 bytes = bytes.saturating_sub(past.bytes);
             }

@@ -63,8 +63,8 @@ pub enum Stored {
 /// A recording that is being written.
 pub struct Writer {
     directory: PathBuf,
-    /// Tells others that this recording is being written, between two segments too. None where it could not be opened.
-    _mark: Option<File>,
+    /// Tells others that this recording is being written, between two segments too. None where a file system has no locks.
+    mark: Option<File>,
     recording: Recording,
     policy: Policy,
     retention: Retention,
@@ -80,11 +80,11 @@ impl Writer {
     /// Begins a recording in a new directory.
     pub fn create(directory: &Path, recording: &Recording, policy: Policy) -> Result<Self, Error> {
         layout::make(directory)?;
-        let mark = File::open(directory).inspect(being_written::mark_directory).ok();
+        let mark = File::open(directory).ok().filter(being_written::mark_directory);
         let longest = LONGEST.min(policy.max_size / PART);
         Ok(Self {
             directory: directory.into(),
-            _mark: mark,
+            mark,
             recording: recording.clone(),
             policy,
             retention: Retention::new(policy.max_size.saturating_sub(longest), policy.keep_for),
@@ -101,6 +101,10 @@ impl Writer {
 
     /// Takes recordings of earlier runs under this one's bounds: what is too old or too much of them goes now, or when its time comes.
     pub fn succeed(&mut self, recordings: &[PathBuf]) {
+        if self.mark.is_none() {
+            // Those that are being written could not be told from the others.
+            return;
+        }
         self.retention.add_earlier(earlier::segments(recordings));
         self.retention.expire(Instant::now());
     }

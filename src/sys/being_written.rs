@@ -16,9 +16,9 @@ pub fn mark(file: &File) {
 }
 
 /// Marks a directory for as long as this is open. A directory cannot be opened for writing, which its lock would have to be for, so
-/// this one is for reading; who asks whether there is a mark asks for both.
-pub fn mark_directory(directory: &File) {
-    let _ = fcntl(directory, FcntlArg::F_OFD_SETLK(&libc::flock { l_type: libc::F_RDLCK as i16, ..whole() }));
+/// this one is for reading; who asks whether there is a mark asks for both. Whether that could be done.
+pub fn mark_directory(directory: &File) -> bool {
+    fcntl(directory, FcntlArg::F_OFD_SETLK(&libc::flock { l_type: libc::F_RDLCK as i16, ..whole() })).is_ok()
 }
 
 /// Whether some other open file description has marked the file or the directory.

@@ -187,3 +187,29 @@ fn what_killed_processes_left_is_removed_and_what_is_pinned_gets_its_name_back()
         assert_eq!(left, of_it, "{path:?}");
     }
 }
+
+/// It would take all the room, and whatever is recorded now would go instead.
+#[test]
+fn what_cannot_be_removed_of_an_earlier_run_costs_the_present_one_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let [old, new] = [1, 2].map(|day| directory.path().join(called("made", day)));
+    ended(&old, 6);
+    for segment in files(&old, "segment") {
+        // The name that it would get on its way out is taken by what is not replaced.
+        fs::create_dir_all(segment.with_extension("old").join("full")).expect("a directory of ours");
+    }
+    let found = hangsnap::store::earlier(directory.path(), &snapshot(1).process);
+    assert_eq!(found, std::slice::from_ref(&old));
+    let policy = hangsnap::store::Policy { max_size: 1 << 20, ..SMALL };
+    let mut writer = Writer::create(&new, &recording(), policy).expect("a new directory");
+    writer.succeed(&found);
+    let mut number = 0;
+    while segments(&new).len() < 4 {
+        number += 1;
+        assert!(number < 3000, "they are removed as they are written: {:?}", segments(&new));
+        store(&mut writer, number);
+    }
+    writer.finish().expect("it can be ended");
+    assert_eq!(segments(&old).len(), 6);
+    assert!(new.join("00000001.segment").exists());
+}
