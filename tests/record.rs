@@ -16,6 +16,7 @@ mod made;
 mod mended;
 mod restarts;
 mod retention;
+mod unreadable;
 
 use std::fs;
 use std::path::{Path, PathBuf};
