@@ -4,6 +4,7 @@
 //! was to be written, field by field.
 
 mod check;
+mod clock;
 mod crash;
 mod damage;
 mod durable;
@@ -13,7 +14,9 @@ mod index;
 mod live;
 mod made;
 mod mended;
+mod restarts;
 mod retention;
+mod unreadable;
 
 use std::fs;
 use std::path::{Path, PathBuf};

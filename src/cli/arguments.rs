@@ -103,10 +103,11 @@ pub(super) struct SampleArguments {
     #[arg(long, short, value_name = "FILE|DIR")]
     pub(super) output: Option<PathBuf>,
     /// What a recording may take on disk (1GiB, 512MiB); its oldest segments are removed for the next, but not those pinned, which
-    /// do not count
+    /// do not count. With `-o DIR` this bounds it together with the recordings of that program that earlier runs left in DIR
     #[arg(long, value_name = "SIZE", default_value = "512MiB", requires = "every")]
     pub(super) max_size: String,
-    /// Remove segments of a recording that are older than this (24h); without it they stay while there is room
+    /// Remove segments that are older than this (24h), those of earlier runs as for --max-size; without it they stay while there is
+    /// room
     #[arg(long, value_name = "TIME", requires = "every")]
     pub(super) keep_for: Option<String>,
     /// When the disk is made to have what was recorded, so that a power cut takes only what came after
@@ -178,7 +179,7 @@ pub(super) enum RegisterSet {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// List the snapshots of a recording, or of all recordings in a directory
+    /// List the snapshots of a recording, or of all recordings in a directory, by their indexes; `check` reads everything
     List {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,

@@ -106,7 +106,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
                 bail!("--count 0: there would be nothing to record; use 1 or more");
             }
             let length = length.map(|text| time("--for", &text)).transpose()?;
-            let output = keep.unwrap_or_else(|| Output::Directory(PathBuf::from(".")));
+            let output = keep.unwrap_or(Output::Here);
             let policy = policy(&max_size, keep_for.as_deref(), sync)?;
             Job::Record { interval, max_duty: share(&max_duty)?, count, length, output, policy }
         }

@@ -10,6 +10,7 @@ mod configuration;
 mod demo;
 mod demo_target;
 mod doctor;
+mod output;
 mod patience;
 
 use std::env;
@@ -30,6 +31,7 @@ use crate::target::Target;
 use crate::view::{self, Extract, Format};
 use arguments::{Arguments, Command};
 use configuration::{Configuration, Job};
+use output::output;
 use patience::Patience;
 
 const NOT_THERE: u8 = 1;
@@ -242,11 +244,6 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
 
 fn format(json: bool) -> Format {
     if json { Format::Json } else { Format::Text }
-}
-
-/// Standard output in large pieces, without colours where they are not wanted.
-fn output() -> io::BufWriter<anstream::Stdout> {
-    io::BufWriter::with_capacity(1 << 16, anstream::stdout())
 }
 
 /// Writes what is left; what could not be read is an error although everything else was printed.

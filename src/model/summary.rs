@@ -1,5 +1,6 @@
 //! What a list says of a snapshot.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Pid, Snapshot, Timestamp};
@@ -11,8 +12,8 @@ pub struct Summary {
     pub number: u64,
     pub taken: Timestamp,
     pub pid: Pid,
-    /// `comm` of the main thread.
-    pub program: String,
+    /// `comm` of the main thread. Those of a recording share it: a list may have a million.
+    pub program: Arc<str>,
     pub threads: usize,
     pub longest_hold: Duration,
     pub window: Duration,
@@ -26,7 +27,7 @@ impl From<&Snapshot> for Summary {
             number: snapshot.number,
             taken: snapshot.taken,
             pid: snapshot.process.id.pid,
-            program: snapshot.process.name.clone(),
+            program: snapshot.process.name.as_str().into(),
             threads: snapshot.threads.len(),
             longest_hold: snapshot.longest_hold(),
             window: snapshot.window,

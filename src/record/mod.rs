@@ -13,7 +13,7 @@ mod space;
 mod watch;
 mod wishes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -54,8 +54,10 @@ pub enum Error {
 pub enum Output {
     /// Of this name, for one process.
     File(PathBuf),
-    /// One for each process, named after it, in this directory.
+    /// One for each process, named after it, in this directory; with what earlier runs left there it keeps to one bound.
     Directory(PathBuf),
+    /// The same in the directory in which hangsnap was started, where nobody asked for anything to be removed.
+    Here,
 }
 
 /// How snapshots are to be taken, of whichever process.
@@ -187,6 +189,15 @@ impl Output {
         match self {
             Self::File(path) => path.clone(),
             Self::Directory(directory) => directory.join(file_name(process, jiff::Timestamp::now())),
+            Self::Here => Path::new(".").join(file_name(process, jiff::Timestamp::now())),
+        }
+    }
+
+    /// The recordings of earlier runs that are to be kept within the bounds of this one's.
+    fn earlier(&self, process: &Process) -> Vec<PathBuf> {
+        match self {
+            Self::File(_) | Self::Here => Vec::new(),
+            Self::Directory(directory) => store::earlier(directory, process),
         }
     }
 }

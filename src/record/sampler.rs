@@ -104,6 +104,10 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
         told = told.and(progress.begin(&sampled.target, threads, interval, manner.stop, writer.path()));
         writers.push(writer);
     }
+    // Only now: those that this run has begun are marked, and count among none that ended.
+    for (sampled, writer) in sampled.iter().zip(&mut writers) {
+        writer.succeed(&output.earlier(&sampled.target.process));
+    }
     let mut assembler = Assembler::new(&manner);
     if let Err(error) = told {
         // Nobody listens any more, but what was taken is kept.

@@ -3,20 +3,19 @@
 use std::io::{self, Write};
 
 use super::style::{HEADING, WARNING};
-use super::value::{Clock, Foreign, duration};
+use super::value::{Clock, Foreign, duration, put_duration, put_number};
 use crate::model::{Recording, Summary};
 
-/// One recording's snapshots, without what is in them.
+/// One recording.
 pub struct ListedRecording {
     pub path: String,
     /// What it says of itself, if that can be read.
     pub recording: Option<Recording>,
-    pub snapshots: Vec<Summary>,
 }
 
-/// Writes the list of one recording.
-pub fn list(out: &mut dyn Write, listed: &ListedRecording) -> io::Result<()> {
-    let ListedRecording { path, recording, snapshots } = listed;
+/// Writes the list of one recording: its snapshots, without what is in them.
+pub fn list(out: &mut dyn Write, listed: &ListedRecording, snapshots: impl Iterator<Item = Summary>) -> io::Result<()> {
+    let ListedRecording { path, recording } = listed;
     write!(out, "{HEADING}{}{HEADING:#}: ", Foreign(path))?;
     match recording {
         None => writeln!(out, "recorded nobody knows where: what it said of itself is lost")?,
@@ -34,21 +33,54 @@ pub fn list(out: &mut dyn Write, listed: &ListedRecording) -> io::Result<()> {
         "  number  time                             pid      program          threads  longest held     all  losses"
     )?;
     let clock = Clock::here();
+    let mut line = Vec::new();
     for snapshot in snapshots {
-        let Summary { number, taken, pid, program, threads, longest_hold, window, losses } = snapshot;
-        write!(
-            out,
-            "  {number:>6}  {:<31}  {:<7}  {:<15}  {threads:>7}  {:>12}  {:>6}  ",
-            clock.time(taken.realtime_ns),
-            pid.0,
-            Foreign(program).to_string(),
-            duration(*longest_hold),
-            duration(*window),
-        )?;
-        match losses {
-            0 => writeln!(out, "{losses:>6}")?,
-            _ => writeln!(out, "{WARNING}{losses:>6}{WARNING:#}")?,
-        }
+        line.clear();
+        row(&mut line, &clock, &snapshot)?;
+        out.write_all(&line)?;
     }
+    Ok(())
+}
+
+/// One line. There may be a million, so it is put together with little asked about each value.
+fn row(line: &mut Vec<u8>, clock: &Clock, snapshot: &Summary) -> io::Result<()> {
+    let Summary { number, taken, pid, program, threads, longest_hold, window, losses } = snapshot;
+    right(line, 6, |line| put_number(line, *number, 1));
+    left(line, 31, |line| {
+        clock.put(line, taken.realtime_ns);
+        Ok(())
+    })?;
+    left(line, 7, |line| write!(line, "{pid}"))?;
+    left(line, 15, |line| write!(line, "{}", Foreign(program)))?;
+    right(line, 7, |line| put_number(line, *threads as u64, 1));
+    right(line, 12, |line| put_duration(line, *longest_hold));
+    right(line, 6, |line| put_duration(line, *window));
+    match losses {
+        0 => writeln!(line, "       0"),
+        _ => writeln!(line, "  {WARNING}{losses:>6}{WARNING:#}"),
+    }
+}
+
+/// A column of so many characters behind two spaces, its text at the right.
+fn right(line: &mut Vec<u8>, width: usize, put: impl FnOnce(&mut Vec<u8>)) {
+    let start = line.len() + 2;
+    line.resize(start + width, b' ');
+    let end = line.len();
+    put(line);
+    // It is put behind its column, and moved back into it as far as that has room.
+    let length = line.len() - end;
+    let from = end - length.min(width);
+    line.copy_within(end.., from);
+    line.truncate(from + length);
+}
+
+/// The same with its text at the left. It may be of any script.
+fn left(line: &mut Vec<u8>, width: usize, put: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<()> {
+    line.extend_from_slice(b"  ");
+    let start = line.len();
+    put(line)?;
+    // Each character has one byte that continues none.
+    let characters = line[start..].iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+    line.resize(line.len() + width.saturating_sub(characters), b' ');
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 /// How much is read at once, at least.
@@ -17,6 +18,8 @@ pub(super) struct Bytes {
     file: File,
     start: u64,
     held: Vec<u8>,
+    /// Why there are no more of them, where that is not the file's end.
+    failed: Option<Errno>,
 }
 
 /// Opens a file to read it, and nothing but a file: to open a FIFO would wait for somebody to write to it.
@@ -30,16 +33,29 @@ pub(super) fn open_file(path: &Path) -> io::Result<File> {
 
 impl Bytes {
     pub(super) fn new(file: File) -> Self {
-        Self { file, start: 0, held: Vec::new() }
+        Self { file, start: 0, held: Vec::new(), failed: None }
     }
 
     pub(super) fn file(&self) -> &File {
         &self.file
     }
 
-    /// The bytes from here on, as many as asked for; fewer where the file ends.
+    /// The bytes from here on, as many as asked for; fewer where the file ends. That some of them cannot be read is an error.
     pub(super) fn at(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
-        if self.within(position, length).is_none() {
+        match (self.some_at(position, length)?.len(), self.failed) {
+            (had, Some(failed)) if had < length => Err(failed.into()),
+            _ => self.some_at(position, length),
+        }
+    }
+
+    /// Whether less than there is was read last.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// The same up to what cannot be read. That nothing can be is an error.
+    pub(super) fn some_at(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
+        if self.within(position, length).is_none() && !(self.failed.is_some() && self.within(position, 1).is_some()) {
             self.fill(position, length.max(PIECE))?;
         }
         let from = usize::try_from(position - self.start).unwrap_or(usize::MAX).min(self.held.len());
@@ -50,6 +66,7 @@ impl Bytes {
     /// Forgets what was read: the file may have grown.
     pub(super) fn forget(&mut self) {
         self.held.clear();
+        self.failed = None;
     }
 
     fn within(&self, position: u64, length: usize) -> Option<()> {
@@ -58,7 +75,7 @@ impl Bytes {
     }
 
     fn fill(&mut self, position: u64, wanted: usize) -> io::Result<()> {
-        self.held.clear();
+        self.forget();
         self.start = position;
         while self.held.len() < wanted {
             let have = self.held.len();
@@ -71,8 +88,16 @@ impl Bytes {
                 Ok(read) => self.held.truncate(have + read),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => self.held.truncate(have),
                 Err(error) => {
-                    self.held.clear();
-                    return Err(error);
+                    self.held.truncate(have);
+                    let number = error.raw_os_error().map(Errno::from_raw);
+                    return match number.filter(|_| have > 0) {
+                        // What comes before can be used.
+                        Some(number) => {
+                            self.failed = Some(number);
+                            Ok(())
+                        }
+                        None => Err(error),
+                    };
                 }
             }
         }

@@ -34,11 +34,20 @@ impl Damage {
         let lost = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         Self { path, at: 0, lost, dependent: 0, after, before: None, what }
     }
+
+    /// A segment that does not belong to the one before it; all of it can be read.
+    pub(super) fn stranger(path: PathBuf, after: u64, how: &str) -> Self {
+        let what = format!("a segment of another recording, {how}; move it to a directory of its own");
+        Self { path, at: 0, lost: 0, dependent: 0, after, before: None, what }
+    }
 }
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, at, lost, dependent, after, before, what } = self;
+        if *lost == 0 {
+            return write!(f, "{}: {what}", path.display());
+        }
         write!(f, "{}: {what} at byte {at}; ", path.display())?;
         match before {
             Some(_) => write!(f, "{lost} bytes are lost")?,

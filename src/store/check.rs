@@ -1,19 +1,22 @@
 //! Reading everything, to say what is damaged and whether the indexes agree; and making indexes anew.
 //!
 //! Segments are never changed. A damaged one is left without an index when indexes are repaired, so that whoever reads it
-//! is told of the damage.
+//! is told of the damage. Of a recording that is being written, the last segment is left to its writer.
 
 use std::path::{Path, PathBuf};
 
 use super::chain::Damage;
 use super::index::{self, Fault, Index};
+use super::origin::Origin;
 use super::part::{Scanned, scan};
-use super::{Error, layout};
+use super::{Error, layout, leftovers};
 
 /// What is in a recording.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Checked {
     pub segments: Vec<CheckedSegment>,
+    /// Segments that belong to another recording than those before them.
+    pub strangers: Vec<Damage>,
     /// Numbers that no snapshot has, between others: the first and the last of each gap.
     pub gaps: Vec<(u64, u64)>,
     /// Numbers that are not greater than the one before them: that one, and the number.
@@ -21,6 +24,10 @@ pub struct Checked {
     pub snapshots: u64,
     /// The first number and the last.
     pub numbers: Option<(u64, u64)>,
+    /// Whether somebody is at it, and will end its last segment.
+    pub is_being_written: bool,
+    /// What killed processes had left, and was removed.
+    pub cleared: Vec<PathBuf>,
 }
 
 /// What is in one segment.
@@ -33,12 +40,15 @@ pub struct CheckedSegment {
     pub index: Option<Fault>,
     /// Whether its index was made anew.
     pub repaired: bool,
+    /// It gets its index from its writer.
+    pub is_being_written: bool,
 }
 
 impl Checked {
     /// Whether everything that was ever written can be read, and as fast as it should.
     pub fn is_whole(&self) -> bool {
         self.backwards.is_empty()
+            && self.strangers.is_empty()
             && self.segments.iter().all(|segment| segment.damage.is_empty() && !segment.is_misled())
     }
 }
@@ -47,7 +57,7 @@ impl CheckedSegment {
     /// One of which nothing can be read.
     fn lost(damage: Damage) -> Self {
         let (path, bytes) = (damage.path.clone(), damage.lost);
-        Self { path, bytes, damage: vec![damage], index: None, repaired: false }
+        Self { path, bytes, damage: vec![damage], index: None, repaired: false, is_being_written: false }
     }
 
     /// Whether its index says something that is not so. That there is none is nothing wrong: the segment is being written, or its
@@ -60,10 +70,26 @@ impl CheckedSegment {
 /// Reads a recording, or a segment of one, and repairs its indexes if that is wanted.
 pub fn check(path: &Path, repair: bool) -> Result<Checked, Error> {
     let is_directory = path.is_dir();
-    let mut checked = Checked::default();
-    for segment in layout::segments_of(path)? {
-        match check_segment(&segment, repair && is_directory, is_directory, &mut checked) {
-            Ok(segment) => checked.segments.push(segment),
+    let mut checked =
+        Checked { is_being_written: is_directory && layout::is_being_written(path), ..Checked::default() };
+    let repair = repair && is_directory;
+    if repair && !checked.is_being_written {
+        checked.cleared = leftovers::clear(path).map_err(|source| Error::Write { path: path.into(), source })?;
+    }
+    let segments = layout::segments_of(path)?;
+    let mut origin = Origin::default();
+    for (number, segment) in segments.iter().enumerate() {
+        // Between its end and the next one's beginning nobody has it open.
+        let is_last = number + 1 == segments.len();
+        let leave = checked.is_being_written && is_last;
+        match check_segment(segment, repair, leave, is_directory, &mut checked) {
+            Ok((segment, its)) => {
+                let last = checked.numbers.map_or(0, |(_, last)| last);
+                let how = its.breaks_with(&origin);
+                checked.strangers.extend(how.map(|how| Damage::stranger(segment.path.clone(), last, &how)));
+                origin = its.or(origin);
+                checked.segments.push(segment);
+            }
             Err(error) if error.is_gone() && is_directory => {}
             Err(error) if is_directory => {
                 let last = checked.numbers.map_or(0, |(_, last)| last);
@@ -74,38 +100,47 @@ pub fn check(path: &Path, repair: bool) -> Result<Checked, Error> {
     }
     if is_directory {
         let last = checked.numbers.map_or(0, |(_, last)| last);
-        let lost = layout::segments_lost(path).map_err(|source| Error::Open { path: path.into(), source })?;
-        let gone = |segment| Damage::whole_file(segment, last, "the segment is gone, and its index is there".into());
-        checked.segments.extend(lost.into_iter().map(|segment| CheckedSegment::lost(gone(segment))));
+        checked.segments.extend(layout::damage_of_lost(path, last)?.into_iter().map(CheckedSegment::lost));
     }
     Ok(checked)
 }
 
-fn check_segment(path: &Path, repair: bool, has_index: bool, checked: &mut Checked) -> Result<CheckedSegment, Error> {
-    let Scanned { recording, rows, mut damage, salt, end, is_being_written } = scan(path, true)?;
+fn check_segment(
+    path: &Path,
+    repair: bool,
+    leave: bool,
+    has_index: bool,
+    checked: &mut Checked,
+) -> Result<(CheckedSegment, Origin), Error> {
+    let Scanned { recording, process, rows, mut damage, salt, end, is_being_written } = scan(path, true)?;
+    let is_being_written = is_being_written || leave;
     for found in &mut damage {
         found.after = found.after.max(checked.numbers.map_or(0, |(_, last)| last));
     }
     for row in &rows {
         checked.count(row.summary.number);
     }
-    let index = match Index::open(path).and_then(|mut index| index.rows()) {
+    let index = match Index::open(path).and_then(|index| index.rows()) {
         Ok(indexed) if indexed == rows => None,
         Ok(_) => Some(Fault::Wrong),
         Err(fault) => Some(fault),
     };
-    let index = index.filter(|_| has_index);
+    let index = index.filter(|_| has_index && !is_being_written);
     let repaired = repair && index.is_some();
     if repaired {
         index::remove(path);
-        // While a segment is being written its index would be out of date at once.
-        if let (Some(salt), Some(recording), true, false) = (salt, &recording, damage.is_empty(), is_being_written) {
+        if let (Some(salt), Some(recording), true) = (salt, &recording, damage.is_empty()) {
             index::write(path, salt, recording, end, &rows)
                 .map_err(|source| Error::Index { path: path.into(), source })?;
+            if !path.exists() {
+                // Its writer has removed it since, and an index alone would tell of a segment that is lost.
+                index::remove(path);
+            }
         }
     }
     let bytes = std::fs::metadata(path).map_or(end, |metadata| metadata.len());
-    Ok(CheckedSegment { path: path.into(), bytes, damage, index, repaired })
+    let segment = CheckedSegment { path: path.into(), bytes, damage, index, repaired, is_being_written };
+    Ok((segment, Origin::new(recording, process)))
 }
 
 impl Checked {

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::chain::Damage;
+use super::origin::Origin;
 use super::part::Part;
 use super::{Error, layout};
 use crate::model::{Recording, Snapshot, Summary};
@@ -28,14 +29,16 @@ enum Slot {
 pub struct Contents {
     slots: Vec<Slot>,
     is_directory: bool,
-    /// Files that hold nothing of a segment.
+    /// Segments that are gone, and files that hold nothing of one.
     damage: Vec<Damage>,
 }
 
 impl Contents {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let slots = layout::segments_of(path)?.into_iter().map(Slot::Unopened).collect();
-        Ok(Self { slots, is_directory: path.is_dir(), damage: Vec::new() })
+        let is_directory = path.is_dir();
+        let damage = if is_directory { layout::damage_of_lost(path, 0)? } else { Vec::new() };
+        Ok(Self { slots, is_directory, damage })
     }
 
     /// How many segments it had when it was opened.
@@ -46,7 +49,7 @@ impl Contents {
     /// What the snapshots have in common, as far as it can be read.
     pub fn recording(&mut self) -> Result<Option<Recording>, Error> {
         for segment in 0..self.slots.len() {
-            if let Some(recording) = self.part(segment)?.and_then(|part| part.recording.clone()) {
+            if let Some(recording) = self.part(segment)?.and_then(|part| part.origin.recording.clone()) {
                 return Ok(Some(recording));
             }
         }
@@ -62,12 +65,25 @@ impl Contents {
         Ok(summaries)
     }
 
+    /// The same of one segment, for whoever wants each of them once: no snapshot is found in it any more.
+    pub fn take_summaries(&mut self, segment: usize) -> Result<impl Iterator<Item = Summary> + use<>, Error> {
+        self.rows(segment)?;
+        let rows = match &mut self.slots[segment] {
+            Slot::Opened(part) => part.take_rows(),
+            Slot::Unopened(_) | Slot::Nothing => Vec::new(),
+        };
+        Ok(rows.into_iter().map(|row| row.summary))
+    }
+
     /// What was seen to be damaged so far: all that there is where all had to be read.
     pub fn damage(&self) -> Vec<Damage> {
         let mut damage = self.damage.clone();
-        let mut last = 0;
+        let (mut last, mut before) = (0, Origin::default());
         for slot in &self.slots {
             let Slot::Opened(part) = slot else { continue };
+            let how = part.origin.breaks_with(&before);
+            damage.extend(how.map(|how| Damage::stranger(part.path.clone(), last, &how)));
+            before = part.origin.clone().or(before);
             damage.extend(part.damage.iter().cloned().map(|one| Damage { after: one.after.max(last), ..one }));
             last = part.span.map_or(last, |span| span.numbers.1);
         }
@@ -113,15 +129,25 @@ impl Contents {
         Ok(None)
     }
 
-    /// The last one that was taken at or before this moment, in nanoseconds since 1970.
+    /// The one whose time is the nearest at or before this moment, in nanoseconds since 1970; of several of one time, the last.
+    /// Where the clock was set back, that need not be the last one that bears an earlier time.
     pub fn by_time(&mut self, moment: i128) -> Result<Option<Found>, Error> {
+        let mut nearest: Option<(i64, Found)> = None;
         for segment in (0..self.slots.len()).rev() {
-            let span = self.span(segment)?;
-            if span.is_some_and(|span| i128::from(span.realtime_ns.0) <= moment) {
-                return self.in_segment(segment, |summary| i128::from(summary.taken.realtime_ns) <= moment);
+            let Some(Span { realtime_ns: (earliest, latest), .. }) = self.span(segment)? else { continue };
+            // Without a step of the clock this holds for all but one.
+            let is_of_use = nearest.is_none_or(|(time, _)| latest > time);
+            if i128::from(earliest) > moment || !is_of_use {
+                continue;
+            }
+            for (row, Row { summary, .. }) in self.rows(segment)?.iter().enumerate().rev() {
+                let time = summary.taken.realtime_ns;
+                if i128::from(time) <= moment && nearest.is_none_or(|(nearest, _)| time > nearest) {
+                    nearest = Some((time, Found { segment, row }));
+                }
             }
         }
-        Ok(None)
+        Ok(nearest.map(|(_, found)| found))
     }
 
     pub fn summary(&mut self, found: Found) -> Result<Option<Summary>, Error> {

@@ -1,14 +1,15 @@
 //! The index beside a segment: written when the segment has been ended, and believed only where it fits it.
 //!
 //! A segment without an index that can be believed is read instead, so an index is never what a result depends on. That it
-//! fits is seen by its checksums, by the salt that it shares with the segment, by the segment's length, and by its rows
-//! following on each other without a gap from the first snapshot to the end of what it covers. What is found by a row is
-//! checked once more when it is read.
+//! fits is seen by its checksums, by the salt that it shares with the segment, by the segment's length, by its rows
+//! following on each other without a gap from the first snapshot to the end of what it covers, and by the segment's last record
+//! being whole, which is where a file suffers that the disk did not get all of. What lies between is not looked at: what is found by
+//! a row is checked once more when it is read, and `check` reads everything. No file stays open.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::bytes::{Bytes, open_file};
 use super::frame::{self, HEAD, Head, INDEX_MAGIC, MAGIC, Salt};
@@ -29,6 +30,8 @@ pub enum Fault {
     Foreign,
     #[error("the segment is longer or shorter than it was")]
     Stale,
+    #[error("the segment does not end with a whole record, as it did")]
+    Torn,
     #[error("it does not say what the segment holds")]
     Wrong,
 }
@@ -59,7 +62,7 @@ pub(super) fn remove(segment: &Path) {
 
 /// The index of a segment, of which the head has been believed.
 pub(super) struct Index {
-    bytes: Bytes,
+    segment: PathBuf,
     pub(super) head: IndexHead,
     /// Where the rows' record begins in the index, and the first snapshot's in the segment.
     rows_at: u64,
@@ -69,11 +72,7 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn open(segment: &Path) -> Result<Self, Fault> {
-        let file = open_file(&layout::index_of(segment)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Fault::Missing,
-            _ => Fault::Unreadable,
-        })?;
-        let mut bytes = Bytes::new(file);
+        let mut bytes = open(&layout::index_of(segment))?;
         if bytes.at(0, MAGIC).map_err(|_| Fault::Unreadable)? != INDEX_MAGIC {
             return Err(Fault::Damaged);
         }
@@ -88,11 +87,12 @@ impl Index {
             return Err(Fault::Stale);
         }
         let (rows_at, first_at) = (MAGIC as u64 + found.record(), MAGIC as u64 + its.record());
-        Ok(Self { bytes, head, rows_at, first_at, salt: its.salt })
+        Ok(Self { segment: segment.into(), head, rows_at, first_at, salt: its.salt })
     }
 
-    pub(super) fn rows(&mut self) -> Result<Vec<Row>, Fault> {
-        let (head, payload) = record(&mut self.bytes, self.rows_at)?;
+    pub(super) fn rows(&self) -> Result<Vec<Row>, Fault> {
+        let mut bytes = open(&layout::index_of(&self.segment))?;
+        let (head, payload) = record(&mut bytes, self.rows_at)?;
         if head.salt != self.salt {
             return Err(Fault::Foreign);
         }
@@ -107,8 +107,22 @@ impl Index {
         if at != self.head.covered || Span::of(&rows) != Some(self.head.span) || !rows[0].whole {
             return Err(Fault::Wrong);
         }
-        Ok(rows)
+        let last = rows.last().map_or(self.first_at, |row| row.offset);
+        let mut segment = Bytes::new(open_file(&self.segment).map_err(|_| Fault::Unreadable)?);
+        match record(&mut segment, last) {
+            Ok((head, _)) if head.salt == self.salt && last.saturating_add(head.record()) == self.head.covered => {
+                Ok(rows)
+            }
+            _ => Err(Fault::Torn),
+        }
     }
+}
+
+fn open(index: &Path) -> Result<Bytes, Fault> {
+    open_file(index).map(Bytes::new).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Fault::Missing,
+        _ => Fault::Unreadable,
+    })
 }
 
 fn record(bytes: &mut Bytes, at: u64) -> Result<(Head, &[u8]), Fault> {

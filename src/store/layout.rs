@@ -1,15 +1,17 @@
 //! What the files of a recording are called, and which of them a path means.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
 
-use super::Error;
+use super::{Damage, Error};
 use crate::model::Process;
+use crate::sys::being_written;
 
 /// What recordings are called behind the dot.
 pub const EXTENSION: &str = "hangsnap";
@@ -19,13 +21,28 @@ const INDEX: &str = "index";
 
 /// What the recording of a process is called when the user does not say: program, pid and the time it was begun (UTC).
 pub fn file_name(process: &Process, begun: Timestamp) -> String {
-    let name: String = process
-        .name
-        .chars()
-        .map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
-        .collect();
-    let begun = begun.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ");
-    format!("{name}-{}-{begun}.{EXTENSION}", process.id.pid)
+    let begun = begun.to_zoned(TimeZone::UTC).strftime(BEGUN);
+    format!("{}-{}-{begun}.{EXTENSION}", program(process), process.id.pid)
+}
+
+/// Whether a recording is called as that of this program is when the user does not say, whatever the pid.
+pub(super) fn is_named_after(recording: &Path, process: &Process) -> bool {
+    let name =
+        recording.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(EXTENSION)?.strip_suffix('.'));
+    let mut parts = name.into_iter().flat_map(|name| name.rsplitn(3, '-'));
+    let (begun, pid, name) = (parts.next(), parts.next(), parts.next());
+    begun.is_some_and(|begun| civil::DateTime::strptime(BEGUN, begun).is_ok())
+        && pid.is_some_and(|pid| pid.parse::<u32>().is_ok())
+        && name == Some(&program(process))
+}
+
+/// When a recording was begun, as its name says it.
+const BEGUN: &str = "%Y%m%dT%H%M%SZ";
+
+/// What a program is called in the names of files.
+fn program(process: &Process) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    process.name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect()
 }
 
 /// The segment of this number in a recording's directory.
@@ -45,12 +62,21 @@ pub(super) fn unfinished(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Removes segments that have no names yet or none any more, because whoever wrote or removed them was killed.
-pub(super) fn remove_unnamed(directory: &Path) -> io::Result<()> {
-    for extension in ["new", "old"] {
-        with_extension(directory, extension)?.into_iter().try_for_each(fs::remove_file)?;
-    }
-    Ok(())
+/// The files in a directory that are no segments yet, whatever they were to become.
+pub(super) fn begun_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut begun = with_extension(directory, "new")?;
+    begun.extend(with_extension(directory, "unfinished")?);
+    Ok(begun)
+}
+
+/// The segments in a directory that were about to be removed, under the names that they had.
+pub(super) fn leaving_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(with_extension(directory, "old")?.into_iter().map(|path| path.with_extension(SEGMENT)).collect())
+}
+
+/// Whether somebody writes to the recording in this directory.
+pub(super) fn is_being_written(directory: &Path) -> bool {
+    File::open(directory).is_ok_and(|directory| being_written::is_marked(&directory))
 }
 
 /// Beside a segment.
@@ -114,7 +140,7 @@ pub(super) fn segments_of(path: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(segments)
 }
 
-fn segments_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn segments_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut segments = with_extension(directory, SEGMENT)?;
     // Numbers have eight digits until there are more of them.
     segments.sort_unstable_by(|one, other| {
@@ -124,14 +150,16 @@ fn segments_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(segments)
 }
 
-/// Segments of which only the index is there. A writer removes the index first, while the segment still has another name.
-pub(super) fn segments_lost(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut lost: Vec<PathBuf> =
-        with_extension(directory, INDEX)?.into_iter().map(|index| index.with_extension(SEGMENT)).collect();
+/// Segments of which only the index is there, behind the snapshot of this number. A writer removes the index first, while the segment
+/// still has another name.
+pub(super) fn damage_of_lost(directory: &Path, after: u64) -> Result<Vec<Damage>, Error> {
+    let indexes = with_extension(directory, INDEX).map_err(|source| Error::Open { path: directory.into(), source })?;
+    let mut lost: Vec<PathBuf> = indexes.into_iter().map(|index| index.with_extension(SEGMENT)).collect();
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
     lost.retain(|segment| !is_there(segment) && !is_there(&leaving(segment)) && is_there(&index_of(segment)));
     lost.sort_unstable();
-    Ok(lost)
+    let gone = |segment| Damage::whole_file(segment, after, "the segment is gone, and its index is there".into());
+    Ok(lost.into_iter().map(gone).collect())
 }
 
 /// The recordings that a path means: itself, or those in a directory, in the order of their names.
@@ -157,7 +185,7 @@ pub fn recording_at(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-fn with_extension(directory: &Path, wanted: &str) -> io::Result<Vec<PathBuf>> {
+pub(super) fn with_extension(directory: &Path, wanted: &str) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
         let file = entry?.path();

@@ -6,13 +6,15 @@ use super::Error;
 use super::chain::{Chain, Damage, Step};
 use super::frame::Salt;
 use super::index::Index;
+use super::origin::Origin;
 use super::records::{Next, Records};
-use crate::model::{Recording, Snapshot};
+use crate::model::{Pid, ProcessId, Recording, Snapshot};
 use crate::wire::{Decoder, Record, Row, Span};
 
 pub(super) struct Part {
-    path: PathBuf,
-    pub(super) recording: Option<Recording>,
+    pub(super) path: PathBuf,
+    /// Whose it is, as far as it has been read.
+    pub(super) origin: Origin,
     pub(super) span: Option<Span>,
     rows: Rows,
     /// What was seen to be damaged so far.
@@ -27,6 +29,8 @@ enum Rows {
 /// What a segment was found to hold by reading it.
 pub(super) struct Scanned {
     pub(super) recording: Option<Recording>,
+    /// Of the first snapshot that was unpacked.
+    pub(super) process: Option<ProcessId>,
     pub(super) rows: Vec<Row>,
     pub(super) damage: Vec<Damage>,
     /// What its records bear, if one of them could be read.
@@ -42,7 +46,7 @@ impl Part {
         match Index::open(path) {
             Ok(index) => Ok(Self {
                 path: path.into(),
-                recording: Some(index.head.recording.clone()),
+                origin: Origin::new(Some(index.head.recording.clone()), None),
                 span: Some(index.head.span),
                 rows: Rows::InIndex(Box::new(index)),
                 damage: Vec::new(),
@@ -52,15 +56,28 @@ impl Part {
     }
 
     fn read(path: &Path, unpack: bool) -> Result<Self, Error> {
-        let Scanned { recording, rows, damage, .. } = scan(path, unpack)?;
+        let Scanned { recording, process, rows, damage, .. } = scan(path, unpack)?;
         let span = Span::of(&rows);
-        Ok(Self { path: path.into(), recording, span, rows: Rows::Known(rows), damage })
+        let mut origin = Origin::new(recording, process);
+        origin.pid = pid_of(&rows);
+        Ok(Self { path: path.into(), origin, span, rows: Rows::Known(rows), damage })
+    }
+
+    /// The rows, of which there are none any more.
+    pub(super) fn take_rows(&mut self) -> Vec<Row> {
+        match &mut self.rows {
+            Rows::Known(rows) => std::mem::take(rows),
+            Rows::InIndex(_) => Vec::new(),
+        }
     }
 
     pub(super) fn rows(&mut self) -> Result<&[Row], Error> {
-        if let Rows::InIndex(index) = &mut self.rows {
+        if let Rows::InIndex(index) = &self.rows {
             match index.rows() {
-                Ok(rows) => self.rows = Rows::Known(rows),
+                Ok(rows) => {
+                    self.origin.pid = pid_of(&rows);
+                    self.rows = Rows::Known(rows);
+                }
                 Err(_) => *self = Self::read(&self.path, false)?,
             }
         }
@@ -83,6 +100,10 @@ impl Part {
         }
         Ok(decoded)
     }
+}
+
+fn pid_of(rows: &[Row]) -> Option<Pid> {
+    rows.first().map(|row| row.summary.pid)
 }
 
 /// Decodes the snapshot of a row with what it needs of those before it, if all of that is as the rows say.
@@ -115,7 +136,7 @@ fn decode(path: &Path, rows: &[Row], wanted: usize) -> Result<Option<Snapshot>, 
 pub(super) fn scan(path: &Path, unpack: bool) -> Result<Scanned, Error> {
     let mut chain = Chain::open(path)?;
     let mut decoder = Decoder::default();
-    let (mut recording, mut rows, mut damage, mut end) = (None, Vec::<Row>::new(), Vec::new(), 0);
+    let (mut recording, mut process, mut rows, mut damage, mut end) = (None, None, Vec::<Row>::new(), Vec::new(), 0);
     loop {
         let (place, row) = match chain.step()? {
             Step::Snapshot(place, row) if !unpack => {
@@ -134,12 +155,15 @@ pub(super) fn scan(path: &Path, unpack: bool) -> Result<Scanned, Error> {
         match decoder.record(chain.payload(place)?) {
             Ok(Record::Recording(described)) => recording = Some(described),
             // One without a summary was written by a version that knew none.
-            Ok(Record::Snapshot(snapshot)) => rows.push(row.unwrap_or_else(|| Row {
-                offset: place.at,
-                length: place.payload(),
-                whole: rows.is_empty(),
-                summary: snapshot.as_ref().into(),
-            })),
+            Ok(Record::Snapshot(snapshot)) => {
+                process.get_or_insert(snapshot.process.id);
+                rows.push(row.unwrap_or_else(|| Row {
+                    offset: place.at,
+                    length: place.payload(),
+                    whole: rows.is_empty(),
+                    summary: snapshot.as_ref().into(),
+                }));
+            }
             Ok(Record::Unknown) => {}
             Err(error) => {
                 chain.reject(place, rows.last().map_or(0, |row| row.summary.number), &error);
@@ -148,5 +172,6 @@ pub(super) fn scan(path: &Path, unpack: bool) -> Result<Scanned, Error> {
         }
         end = place.end();
     }
-    Ok(Scanned { recording, rows, damage, salt: chain.salt(), end, is_being_written: chain.is_being_written() })
+    let is_being_written = chain.is_being_written();
+    Ok(Scanned { recording, process, rows, damage, salt: chain.salt(), end, is_being_written })
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::chain::{Chain, Damage, Step};
+use super::origin::Origin;
 use super::{Error, layout};
 use crate::model::{Recording, Snapshot};
 use crate::wire::{Decoder, Record};
@@ -10,12 +11,26 @@ use crate::wire::{Decoder, Record};
 /// A recording that is being read: an iterator over its snapshots.
 pub struct Reader {
     segments: std::vec::IntoIter<PathBuf>,
-    current: Option<(Chain, Decoder)>,
+    current: Option<Current>,
     recording: Option<Recording>,
+    /// Whose the last segment was of which a snapshot could be read.
+    origin: Origin,
+    /// Read, and told of after what is to be said of its segment.
+    behind: Option<Snapshot>,
     /// The number of the last snapshot.
     last: u64,
     /// Whether a file that is no segment is damage among others, and not all there is.
     is_directory: bool,
+}
+
+/// The segment that is being read.
+struct Current {
+    path: PathBuf,
+    chain: Chain,
+    decoder: Decoder,
+    recording: Option<Recording>,
+    /// Whether none of its snapshots has been read.
+    is_new: bool,
 }
 
 impl Reader {
@@ -34,7 +49,15 @@ impl Reader {
             }
             break;
         }
-        Ok(Self { segments: segments.into_iter(), current: None, recording, last: 0, is_directory })
+        Ok(Self {
+            segments: segments.into_iter(),
+            current: None,
+            recording,
+            origin: Origin::default(),
+            behind: None,
+            last: 0,
+            is_directory,
+        })
     }
 
     /// None when that is what was damaged.
@@ -44,18 +67,24 @@ impl Reader {
 
     /// The next snapshot, or what is lost before it. None at the end.
     pub fn next_snapshot(&mut self) -> Result<Option<Result<Snapshot, Damage>>, Error> {
+        if let Some(snapshot) = self.behind.take() {
+            return Ok(Some(Ok(snapshot)));
+        }
         loop {
-            let Some((chain, decoder)) = &mut self.current else {
+            let Some(current) = &mut self.current else {
                 let Some(path) = self.segments.next() else { return Ok(None) };
                 match Chain::open(&path) {
-                    Ok(chain) => self.current = Some((chain, Decoder::default())),
+                    Ok(chain) => {
+                        let decoder = Decoder::default();
+                        self.current = Some(Current { path, chain, decoder, recording: None, is_new: true });
+                    }
                     Err(error) if error.is_gone() && self.is_directory => {}
                     Err(error) if self.is_directory => return Ok(Some(Err(error.into_damage(self.last)?))),
                     Err(error) => return Err(error),
                 }
                 continue;
             };
-            let step = match chain.step() {
+            let step = match current.chain.step() {
                 Err(error) if self.is_directory => {
                     self.current = None;
                     return Ok(Some(Err(error.into_damage(self.last)?)));
@@ -63,14 +92,24 @@ impl Reader {
                 step => step?,
             };
             match step {
-                Step::Snapshot(place, _) | Step::Other(place) => match decoder.record(chain.payload(place)?) {
-                    Ok(Record::Snapshot(snapshot)) => {
-                        self.last = snapshot.number;
-                        return Ok(Some(Ok(*snapshot)));
+                Step::Snapshot(place, _) | Step::Other(place) => {
+                    match current.decoder.record(current.chain.payload(place)?) {
+                        Ok(Record::Snapshot(snapshot)) => {
+                            let stranger = self.stranger(&snapshot);
+                            self.last = snapshot.number;
+                            return Ok(Some(match stranger {
+                                Some(stranger) => {
+                                    self.behind = Some(*snapshot);
+                                    Err(stranger)
+                                }
+                                None => Ok(*snapshot),
+                            }));
+                        }
+                        Ok(Record::Recording(recording)) => current.recording = Some(recording),
+                        Ok(Record::Unknown) => {}
+                        Err(error) => current.chain.reject(place, self.last, &error),
                     }
-                    Ok(Record::Recording(_) | Record::Unknown) => {}
-                    Err(error) => chain.reject(place, self.last, &error),
-                },
+                }
                 Step::Damage(mut damage) => {
                     damage.after = damage.after.max(self.last);
                     return Ok(Some(Err(damage)));
@@ -78,6 +117,16 @@ impl Reader {
                 Step::End => self.current = None,
             }
         }
+    }
+
+    /// What is to be said of the segment that begins with this snapshot, if it does not belong to the one before.
+    fn stranger(&mut self, snapshot: &Snapshot) -> Option<Damage> {
+        let current = self.current.as_mut().filter(|current| current.is_new && self.is_directory)?;
+        current.is_new = false;
+        let origin = Origin::new(current.recording.take(), Some(snapshot.process.id));
+        let how = origin.breaks_with(&self.origin);
+        self.origin = origin.or(std::mem::take(&mut self.origin));
+        Some(Damage::stranger(current.path.clone(), self.last, &how?))
     }
 }
 

@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use super::Error;
 use super::bytes::Bytes;
 use super::frame::{FIRST_MAGIC, HEAD, Head, MAGIC, MARKER, SEGMENT_MAGIC, Salt};
@@ -21,6 +23,16 @@ const CUT: &str = "the file is cut short";
 const DISAGREES: &str = "a record does not agree with its checksum";
 const EMPTY: &str = "a record without contents";
 const NO_RECORD: &str = "something that is no record";
+const UNREADABLE: &str = "a part of the disk that cannot be read";
+
+/// What a disk has that a bad sector makes unreadable, at least, and how much of one is passed over at once, at most.
+const PAGE: u64 = 1 << 12;
+const FARTHEST: u64 = 1 << 20;
+
+/// Whether this is one place's fault, and another may be read.
+fn is_of_a_sector(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EIO as i32)
+}
 
 /// What comes next in a file.
 pub(super) enum Next {
@@ -91,7 +103,10 @@ impl Records {
             return Err(Error::NotOurs { path: path.into() });
         }
         let mut bytes = Bytes::new(File::open(path).map_err(open)?);
-        let magic = bytes.at(0, MAGIC).map_err(read)?.to_vec();
+        let magic = match bytes.at(0, MAGIC) {
+            Err(error) if is_of_a_sector(&error) => Vec::new(),
+            magic => magic.map_err(read)?.to_vec(),
+        };
         let begins = |with: &[u8; MAGIC]| !magic.is_empty() && with.starts_with(&magic);
         let (is_first, is_segment) = (begins(FIRST_MAGIC), begins(SEGMENT_MAGIC));
         let format = if is_first && !is_segment { Format::First } else { Format::Segment };
@@ -144,7 +159,18 @@ impl Records {
     }
 
     fn next_of_segment(&mut self) -> io::Result<Next> {
-        match self.look()? {
+        let seen = match self.look() {
+            Err(error) if is_of_a_sector(&error) => {
+                let (at, length) = (self.position, self.length());
+                if at >= length {
+                    return Ok(Next::End);
+                }
+                let until = self.find_head(at + 1)?.unwrap_or(length);
+                return Ok(Next::Damaged { at, until, what: UNREADABLE });
+            }
+            seen => seen?,
+        };
+        match seen {
             // A record that breaks off: its writer is at it, or will never be again.
             Seen::BreaksOff if self.is_being_written() => Ok(Next::End),
             // The writer may have completed it, and gone, between the two looks.
@@ -213,22 +239,36 @@ impl Records {
         Ok(Next::Record(Place { at, head: FIRST_HEAD, payload: length }))
     }
 
-    /// Where the next head of this segment is, from here on.
+    /// Where the next head of this segment is, from here on. Over what cannot be read it goes in ever larger steps, for each
+    /// attempt can take seconds.
     fn find_head(&mut self, from: u64) -> io::Result<Option<u64>> {
-        let mut at = from;
+        let (mut at, mut step) = (from, PAGE);
         loop {
-            let piece = self.bytes.at(at, PIECE)?;
-            let Some(last) = piece.len().checked_sub(HEAD) else {
-                return Ok(None);
+            let piece = match self.bytes.some_at(at, PIECE) {
+                Err(error) if is_of_a_sector(&error) => {
+                    if at >= self.length() {
+                        return Ok(None);
+                    }
+                    at = (at / PAGE).saturating_mul(PAGE).saturating_add(step);
+                    step = FARTHEST.min(2 * step);
+                    continue;
+                }
+                piece => piece?,
             };
-            let mut starts = (0..=last).filter(|start| piece[*start] == MARKER[0]);
+            let length = piece.len();
+            let starts = 0..(length + 1).saturating_sub(HEAD);
             let is_ours = |start: &usize| {
                 Head::parse(&piece[*start..]).is_some_and(|head| self.salt.is_none_or(|salt| salt == head.salt))
             };
-            if let Some(start) = starts.find(is_ours) {
+            if let Some(start) = starts.clone().filter(|start| piece[*start] == MARKER[0]).find(is_ours) {
                 return Ok(Some(at + start as u64));
             }
-            at += last as u64 + 1;
+            step = PAGE;
+            at += match (starts.len(), self.bytes.has_failed()) {
+                (_, true) => length as u64,
+                (0, false) => return Ok(None),
+                (looked_at, false) => looked_at as u64,
+            };
         }
     }
 }

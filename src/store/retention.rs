@@ -3,6 +3,7 @@
 //! Whole segments are removed, oldest first, once they are older than they are to be kept, or when all of them together would
 //! take more room than is allowed. Never the one that is being written, and none beside which a pin lies: a pinned segment
 //! does not count, or a few pins would leave no room for what comes. Age is counted by a clock that nobody sets.
+//! Segments of earlier runs (see `earlier`) go before any of this one, and their directory with the last of them.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -16,7 +17,25 @@ pub(super) struct Past {
     pub(super) path: PathBuf,
     /// With its index.
     pub(super) bytes: u64,
-    pub(super) ended: Instant,
+    pub(super) age: Age,
+    pub(super) is_of_earlier_run: bool,
+}
+
+/// For how long a segment has been ended: so long before some moment, and all the time since.
+pub(super) struct Age {
+    pub(super) before: Duration,
+    pub(super) since: Instant,
+}
+
+impl Age {
+    /// Of one that ends just now.
+    pub(super) fn new() -> Self {
+        Self { before: Duration::ZERO, since: Instant::now() }
+    }
+
+    fn at(&self, now: Instant) -> Duration {
+        self.before.saturating_add(now.saturating_duration_since(self.since))
+    }
 }
 
 impl Past {
@@ -39,6 +58,10 @@ impl Past {
             // Before the segment: an index alone would tell of a segment that is lost.
             index::remove(&self.path);
             if fs::remove_file(&leaving).is_ok() {
+                if let Some(recording) = self.path.parent().filter(|_| self.is_of_earlier_run) {
+                    // Fails unless this was all that was left in it.
+                    let _ = fs::remove_dir(recording);
+                }
                 return true;
             }
         }
@@ -62,9 +85,21 @@ impl Retention {
     /// A segment has been ended: others may have to go for the next one.
     pub(super) fn add(&mut self, ended: Past) {
         self.past.push_back(ended);
+        self.make_room();
+    }
+
+    /// Puts what earlier runs left, oldest first, before what this one has ended.
+    pub(super) fn add_earlier(&mut self, segments: Vec<Past>) {
+        segments.into_iter().rev().for_each(|past| self.past.push_front(past));
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
         let mut bytes: u64 = self.past.iter().filter(|past| !past.is_pinned()).map(|past| past.bytes).sum();
         self.past.retain(|past| {
-            let goes = bytes > self.max_bytes && past.remove();
+            // What an earlier run left, as another user perhaps, and cannot be removed must not cost this one its own.
+            let is_lost_for_us = |past: &Past| past.is_of_earlier_run && !past.is_pinned();
+            let goes = bytes > self.max_bytes && (past.remove() || is_lost_for_us(past));
             if goes {
                 bytes = bytes.saturating_sub(past.bytes);
             }
@@ -75,6 +110,6 @@ impl Retention {
     /// Removes what has become too old.
     pub(super) fn expire(&mut self, now: Instant) {
         let Some(keep_for) = self.keep_for else { return };
-        self.past.retain(|past| now.saturating_duration_since(past.ended) <= keep_for || !past.remove());
+        self.past.retain(|past| past.age.at(now) <= keep_for || !past.remove());
     }
 }

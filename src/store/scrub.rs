@@ -11,7 +11,7 @@ use std::path::Path;
 use super::chain::Chain;
 use super::reader::Reader;
 use super::segment::Segment;
-use super::{Damage, Error, index, layout};
+use super::{Damage, Error, index, layout, leftovers};
 use crate::model::Recording;
 use crate::wire::Row;
 
@@ -29,14 +29,20 @@ pub fn scrub(path: &Path) -> Result<Scrubbed, Error> {
     // A link would be replaced, and what it leads to stay as it is.
     let path = &fs::canonicalize(path).map_err(|source| Error::Open { path: path.into(), source })?;
     let mut scrubbed = Scrubbed::default();
-    let segments = layout::segments_of(path)?;
+    // The files of a recording that is being written change between any two looks, with a moment in which none is open.
+    let recording = if path.is_dir() { Some(path.as_path()) } else { path.parent() };
+    if recording.is_some_and(layout::is_being_written) {
+        return Err(Error::BeingWritten { path: path.clone() });
+    }
     // Before anything is changed.
-    for segment in &segments {
+    for segment in &layout::segments_of(path)? {
         check(segment)?;
     }
     if path.is_dir() {
-        layout::remove_unnamed(path).map_err(|source| Error::Write { path: path.clone(), source })?;
+        leftovers::clear(path).map_err(|source| Error::Write { path: path.clone(), source })?;
     }
+    // A segment that was about to go may have got its name back.
+    let segments = layout::segments_of(path)?;
     for segment in segments {
         scrub_segment(&segment, path.is_dir(), &mut scrubbed)?;
     }

@@ -4,17 +4,18 @@
 //! full is no error once a snapshot has been stored: what does not fit is counted, and when there is room again the recording
 //! goes on in a new segment. What the disk is made to have, and when, is the policy's.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::retention::{Past, Retention};
+use super::retention::{Age, Past, Retention};
 use super::segment::Segment;
-use super::{Error, index, layout};
+use super::{Error, earlier, index, layout};
 use crate::model::{Recording, Snapshot};
+use crate::sys::being_written;
 use crate::wire::Row;
 
 /// No segment is longer, nor written for a longer time.
@@ -37,7 +38,7 @@ pub enum Sync {
 /// How long a recording is kept, and how safely.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
-    /// What all segments may take together, but for pinned ones.
+    /// What all segments may take together, but for pinned ones; those of earlier runs included, where they are to count.
     pub max_size: u64,
     /// After how long a segment is removed.
     pub keep_for: Option<Duration>,
@@ -62,6 +63,8 @@ pub enum Stored {
 /// A recording that is being written.
 pub struct Writer {
     directory: PathBuf,
+    /// Tells others that this recording is being written, between two segments too. None where a file system has no locks.
+    mark: Option<File>,
     recording: Recording,
     policy: Policy,
     retention: Retention,
@@ -77,9 +80,11 @@ impl Writer {
     /// Begins a recording in a new directory.
     pub fn create(directory: &Path, recording: &Recording, policy: Policy) -> Result<Self, Error> {
         layout::make(directory)?;
+        let mark = File::open(directory).ok().filter(being_written::mark_directory);
         let longest = LONGEST.min(policy.max_size / PART);
         Ok(Self {
             directory: directory.into(),
+            mark,
             recording: recording.clone(),
             policy,
             retention: Retention::new(policy.max_size.saturating_sub(longest), policy.keep_for),
@@ -92,6 +97,16 @@ impl Writer {
 
     pub fn path(&self) -> &Path {
         &self.directory
+    }
+
+    /// Takes recordings of earlier runs under this one's bounds: what is too old or too much of them goes now, or when its time comes.
+    pub fn succeed(&mut self, recordings: &[PathBuf]) {
+        if self.mark.is_none() {
+            // Those that are being written could not be told from the others.
+            return;
+        }
+        self.retention.add_earlier(earlier::segments(recordings));
+        self.retention.expire(Instant::now());
     }
 
     /// Stores a snapshot. That there is no room is an error only for the first one.
@@ -186,7 +201,7 @@ impl Writer {
         // Without room for an index the segment is read instead.
         let index = index::write(segment.path(), segment.salt(), &self.recording, segment.bytes(), &rows).unwrap_or(0);
         let (path, bytes) = (segment.path().to_path_buf(), segment.bytes() + index);
-        self.retention.add(Past { path, bytes, ended: Instant::now() });
+        self.retention.add(Past { path, bytes, age: Age::new(), is_of_earlier_run: false });
         // Told only now: the segment takes its room, and is to go one day, whether the disk has it or not.
         synced
     }

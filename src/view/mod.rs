@@ -158,11 +158,16 @@ pub fn list(out: &mut dyn Write, path: &Path, format: Format) -> Result<Vec<Erro
 
 fn list_one(out: &mut dyn Write, path: &Path, format: Format) -> Result<Vec<Damage>, Error> {
     let mut contents = Contents::open(path)?;
-    let (snapshots, recording) = (contents.summaries()?, contents.recording()?);
-    let listed = ListedRecording { path: path.display().to_string(), recording, snapshots };
+    let listed = ListedRecording { path: path.display().to_string(), recording: contents.recording()? };
+    // Segment by segment, and no more of them in memory than one: a list can be long.
+    let mut read = Ok(());
+    let snapshots = (0..contents.segments())
+        .map_while(|segment| contents.take_summaries(segment).map_err(|error| read = Err(error)).ok())
+        .flatten();
     match format {
-        Format::Text => render::list(out, &listed)?,
-        Format::Json => json::list(out, &listed)?,
+        Format::Text => render::list(out, &listed, snapshots)?,
+        Format::Json => json::list(out, &listed, snapshots)?,
     }
+    read?;
     Ok(contents.damage())
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use jiff::civil;
+use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 
 use super::Error;
@@ -35,18 +36,33 @@ impl FromStr for At {
         if let Ok(number) = text.parse() {
             return Ok(Self::Number(number));
         }
-        if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
-            return Ok(Self::Time(end_of(timestamp.as_nanosecond())));
+        // First, because a date with a time can be read as a time, too.
+        if let Some(moment) = moment(text) {
+            return Ok(Self::Time(end_of(moment)));
         }
-        if let Ok(time) = text.parse::<civil::Time>() {
-            return Ok(Self::TimeOfDay(time));
-        }
-        let local = text.parse::<civil::DateTime>().ok().and_then(|time| time.to_zoned(TimeZone::system()).ok());
-        match local {
-            Some(time) => Ok(Self::Time(end_of(time.timestamp().as_nanosecond()))),
-            None => Err("neither `last` nor a number nor a time such as 14:05:10 or 2026-11-20T14:05:10".into()),
+        match text.parse::<civil::Time>() {
+            Ok(time) => Ok(Self::TimeOfDay(time)),
+            Err(_) => Err("neither `last` nor a number nor a time such as 14:05:10 or 2026-11-20T14:05:10".into()),
         }
     }
+}
+
+/// A date with a time, in nanoseconds since 1970: by the offset that it tells, or in the reader's time zone.
+fn moment(text: &str) -> Option<i128> {
+    if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
+        return Some(timestamp.as_nanosecond());
+    }
+    let pieces = Pieces::parse(text).ok()?;
+    let civil = pieces.date().to_datetime(pieces.time().unwrap_or_default());
+    if pieces.offset().is_none()
+        && let Ok(local) = civil.to_zoned(TimeZone::system())
+    {
+        return Some(local.timestamp().as_nanosecond());
+    }
+    // At either end of the calendar there are dates that no time zone has a moment for. People name them to say `everything`, and
+    // there an hour more or less makes no difference.
+    let since_1970 = civil.duration_since(civil::date(1970, 1, 1).to_datetime(civil::Time::midnight()));
+    Some(since_1970.as_nanos())
 }
 
 /// The last nanosecond of the second or millisecond that was typed: `list` prints milliseconds, and a snapshot taken
@@ -216,8 +232,20 @@ mod tests {
         let at = |text: &str| text.parse::<At>();
         assert_eq!(at("1970-01-01T00:00:01.500+00:00"), Ok(At::Time(1_500_999_999)));
         assert_eq!(at("1970-01-01T00:00:01Z"), Ok(At::Time(1_999_999_999)));
+        assert_eq!(at("14:05:10"), Ok(At::TimeOfDay(civil::time(14, 5, 10, 0))));
         assert_eq!(at("last"), Ok(At::Last));
         assert_eq!(at("3"), Ok(At::Number(3)));
         assert!(at("nonsense").is_err());
+    }
+
+    #[test]
+    fn the_last_day_of_the_calendar_is_a_time_behind_all_others() {
+        const YEAR_9999: i128 = 253_370_764_800_000_000_000;
+        for text in ["9999-12-31T23:59:59", "9999-12-31T23:59:59Z", "9999-12-31", "9999-12-31T23:59:59+01:00"] {
+            assert!(matches!(text.parse::<At>(), Ok(At::Time(moment)) if moment > YEAR_9999), "{text}");
+        }
+        assert!(matches!("-009999-01-01T00:00:00Z".parse::<At>(), Ok(At::Time(moment)) if moment < -YEAR_9999));
+        assert!("9999-13-31T23:59:59".parse::<At>().is_err());
+        assert!("2026-11-20T14:05:10 or so".parse::<At>().is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! What an index says of a segment.
 
 use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
 
 use super::{Error, decode, encode, pb, summary};
 use crate::model::{Recording, Summary};
@@ -87,10 +88,34 @@ pub fn encode_rows(rows: &[Row]) -> Vec<u8> {
     pb::IndexRows { rows: rows.iter().map(row).collect() }.encode_to_vec()
 }
 
-pub fn decode_rows(payload: &[u8]) -> Result<Vec<Row>, Error> {
-    let row = |row: pb::IndexRow| {
-        let summary = row.summary.ok_or(Error::Unknown("the summary of a row"))?;
-        Ok(Row { offset: row.offset, length: row.length, whole: summary.whole, summary: summary::decode(summary) })
-    };
-    pb::IndexRows::decode(payload)?.rows.into_iter().map(row).collect()
+/// A row as it is read: one for all of them, so that none needs memory of its own.
+#[derive(Clone, PartialEq, Message)]
+struct ReadRow {
+    #[prost(uint64, tag = "1")]
+    offset: u64,
+    #[prost(uint64, tag = "2")]
+    length: u64,
+    #[prost(message, required, tag = "3")]
+    summary: pb::Summary,
+}
+
+/// The rows of an index. One without a summary is one of zeroes, which its index does not agree with.
+pub fn decode_rows(mut payload: &[u8]) -> Result<Vec<Row>, Error> {
+    const ROWS: u32 = 1;
+    let mut rows = Vec::<Row>::new();
+    let mut read = ReadRow::default();
+    while !payload.is_empty() {
+        let (tag, wire_type) = decode_key(&mut payload)?;
+        if (tag, wire_type) != (ROWS, WireType::LengthDelimited) {
+            skip_field(wire_type, tag, &mut payload, DecodeContext::default())?;
+            continue;
+        }
+        read.clear();
+        read.merge_length_delimited(&mut payload)?;
+        let ReadRow { offset, length, summary } = &read;
+        let before = rows.last().map(|row| &row.summary.program);
+        let summary = summary::decode(summary, before);
+        rows.push(Row { offset: *offset, length: *length, whole: read.summary.whole, summary });
+    }
+    Ok(rows)
 }

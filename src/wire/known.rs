@@ -106,7 +106,8 @@ impl Known {
         let old = &self.thread;
         let changed = |old: u32, new: u32| (old != new).then_some(new);
         let (old_arguments, new_arguments) = (arguments(old), arguments(new));
-        let call_plus_one = |thread: &pb::Thread| thread.system_call.as_ref().map_or(0, |call| call.number + 1);
+        let call_plus_one =
+            |thread: &pb::Thread| thread.system_call.as_ref().map_or(0, |call| call.number.saturating_add(1));
         let same_kernel_stack =
             old.kernel_stack == new.kernel_stack && old.kernel_stack_known == new.kernel_stack_known;
         let change = pb::ThreadChange {

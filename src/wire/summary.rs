@@ -1,5 +1,6 @@
 //! What a record says of itself, without unpacking it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
@@ -32,8 +33,7 @@ pub fn peek(payload: &[u8]) -> Result<Peeked, Error> {
     let Some(summary) = Label::decode(payload)?.summary else {
         return Ok(Peeked::Other);
     };
-    let whole = summary.whole;
-    Ok(Peeked::Snapshot { summary: decode(summary), whole })
+    Ok(Peeked::Snapshot { summary: decode(&summary, None), whole: summary.whole })
 }
 
 pub(super) fn encode(summary: Summary, whole: bool) -> pb::Summary {
@@ -43,7 +43,7 @@ pub(super) fn encode(summary: Summary, whole: bool) -> pb::Summary {
         realtime_ns: taken.realtime_ns,
         monotonic_ns: taken.monotonic_ns,
         pid: pid.0,
-        program,
+        program: program.to_string(),
         threads: u32::try_from(threads).unwrap_or(u32::MAX),
         longest_hold_ns: nanoseconds(longest_hold),
         window_ns: nanoseconds(window),
@@ -52,12 +52,14 @@ pub(super) fn encode(summary: Summary, whole: bool) -> pb::Summary {
     }
 }
 
-pub(super) fn decode(summary: pb::Summary) -> Summary {
+/// With the program of the summary before, if it is the same one.
+pub(super) fn decode(summary: &pb::Summary, before: Option<&Arc<str>>) -> Summary {
+    let program = before.filter(|before| ***before == *summary.program);
     Summary {
         number: summary.number,
         taken: Timestamp { realtime_ns: summary.realtime_ns, monotonic_ns: summary.monotonic_ns },
         pid: Pid(summary.pid),
-        program: summary.program,
+        program: program.cloned().unwrap_or_else(|| summary.program.as_str().into()),
         threads: summary.threads as usize,
         longest_hold: Duration::from_nanos(summary.longest_hold_ns),
         window: Duration::from_nanos(summary.window_ns),

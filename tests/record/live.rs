@@ -7,9 +7,9 @@ use hangsnap::store::{Policy, Writer};
 use nix::sys::signal::Signal;
 
 use super::made::recording;
-use super::{SMALL, numbers, read, store};
+use super::{SMALL, files, numbers, read, store};
 use crate::lifecycle::sampler::Sampler;
-use crate::support::{Victim, compile, hangsnap, run};
+use crate::support::{Victim, compile, hangsnap, run, succeed};
 
 /// While segments are written, ended and removed, whoever reads sees a row of snapshots without a gap, and no damage.
 #[test]
@@ -85,7 +85,7 @@ fn a_sampler_at_work_is_listed_shown_and_compared() {
 fn a_recording_is_never_written_to_by_another_sampler() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = super::write(directory.path(), 1..=3, SMALL);
-    let before = super::files(&path, "segment");
+    let before = files(&path, "segment");
     let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
     for every in [&[][..], &["--every", "10ms"]] {
         let mut command = hangsnap();
@@ -94,7 +94,7 @@ fn a_recording_is_never_written_to_by_another_sampler() {
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("exists already"), "{output:?}");
     }
-    assert_eq!(super::files(&path, "segment"), before);
+    assert_eq!(files(&path, "segment"), before);
     assert_eq!(numbers(&read(&path).0), [1, 2, 3]);
 }
 
@@ -118,4 +118,58 @@ fn a_recording_whose_directory_is_removed_ends_in_a_clear_message() {
         "{}",
         ended.complaints
     );
+}
+
+/// Between two segments none is open, and the recording is being written all the same.
+#[test]
+fn a_recording_between_two_segments_is_neither_scrubbed_nor_is_its_last_segment_repaired() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("live.hangsnap");
+    let mut writer = Writer::create(&path, &recording(), Policy { max_size: 1 << 20, ..SMALL }).expect("a directory");
+    let mut number = 0;
+    while files(&path, "index").len() < 2 {
+        number += 1;
+        store(&mut writer, number);
+    }
+    assert_eq!(files(&path, "segment").len(), 2, "the next one has not been begun");
+    let [first, last] = [0, 1].map(|at| files(&path, "segment")[at].clone());
+    let before = std::fs::read(&first).expect("it is there");
+    for scrubbed in [&path, &first] {
+        let output = run(hangsnap().arg("scrub").arg(scrubbed));
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("is being written"), "{output:?}");
+    }
+    assert!(std::fs::read(&first).expect("it is there") == before);
+    // The index of the one before is missing for good; that of the last one may just not be there yet.
+    for segment in [&first, &last] {
+        std::fs::remove_file(segment.with_extension("index")).expect("it is there");
+    }
+    let told = succeed(hangsnap().arg("check").arg(&path).arg("--repair"));
+    assert!(told.contains("; it is being written\n"), "{told}");
+    assert!(told.contains("00000002.segment: is being written, and gets its index when it ends"), "{told}");
+    assert_eq!(told.matches("made anew").count(), 1, "{told}");
+    assert!(first.with_extension("index").exists() && !last.with_extension("index").exists());
+    store(&mut writer, number + 1);
+    writer.finish().expect("it can be ended");
+    assert_eq!(numbers(&read(&path).0), (1..=number + 1).collect::<Vec<_>>());
+    let told = succeed(hangsnap().arg("check").arg(&path).arg("--repair"));
+    assert!(!told.contains("is being written"), "{told}");
+    succeed(hangsnap().arg("scrub").arg(&path));
+}
+
+#[test]
+fn a_segment_that_a_sampler_is_writing_is_not_called_repaired() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("live.hangsnap");
+    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+    let mut command = hangsnap();
+    command.args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "5ms", "-o"]);
+    let mut sampler = Sampler::start(command.arg(&path));
+    sampler.line_with("#2 ");
+    let told = succeed(hangsnap().arg("check").arg(&path).arg("--repair"));
+    assert!(told.contains("00000001.segment: is being written") && !told.contains("made anew"), "{told}");
+    assert_eq!(run(hangsnap().arg("scrub").arg(&path)).status.code(), Some(2));
+    sampler.signal(Signal::SIGTERM);
+    sampler.end().in_order();
+    succeed(hangsnap().arg("scrub").arg(&path));
 }

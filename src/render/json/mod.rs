@@ -5,10 +5,12 @@
 
 mod thread;
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::ser::SerializeSeq;
+use serde::{Serialize, Serializer};
 
 use super::list::ListedRecording;
 use super::show::Selection;
@@ -87,7 +89,7 @@ struct ChangeFields<'a> {
 }
 
 #[derive(Serialize)]
-struct ListDocument<'a> {
+struct ListDocument<'a, S: Serialize> {
     format: &'static str,
     file: &'a str,
     version: Option<&'a str>,
@@ -95,7 +97,20 @@ struct ListDocument<'a> {
     kernel: Option<&'a str>,
     boot_id: Option<&'a str>,
     interval_ns: Option<u64>,
-    snapshots: Vec<ListFields<'a>>,
+    snapshots: S,
+}
+
+/// Snapshots that are written as they come.
+struct Listed<I>(Cell<Option<I>>);
+
+impl<I: Iterator<Item = Summary>> Serialize for Listed<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut sequence = serializer.serialize_seq(None)?;
+        for snapshot in self.0.take().into_iter().flatten() {
+            sequence.serialize_element(&list_fields(&snapshot))?;
+        }
+        sequence.end()
+    }
 }
 
 #[derive(Serialize)]
@@ -159,7 +174,7 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
 }
 
 /// Writes a recording's list as one object on one line.
-pub fn list(out: &mut dyn Write, listed: &ListedRecording) -> io::Result<()> {
+pub fn list(out: &mut dyn Write, listed: &ListedRecording, snapshots: impl Iterator<Item = Summary>) -> io::Result<()> {
     let recording = listed.recording.as_ref();
     let document = ListDocument {
         format: "hangsnap.list/1",
@@ -169,7 +184,7 @@ pub fn list(out: &mut dyn Write, listed: &ListedRecording) -> io::Result<()> {
         kernel: recording.map(|recording| recording.kernel.as_str()),
         boot_id: recording.map(|recording| recording.boot_id.as_str()),
         interval_ns: recording.and_then(|recording| recording.interval).map(nanoseconds),
-        snapshots: listed.snapshots.iter().map(list_fields).collect(),
+        snapshots: Listed(Cell::new(Some(snapshots))),
     };
     line(out, &document)
 }

@@ -1,0 +1,36 @@
+//! Standard output in large pieces, without colours where they are not wanted.
+//!
+//! What takes colours out looks at every byte. A list of a million lines has next to none, so that pieces without any go past it.
+
+use std::io::{self, Write};
+
+use anstream::ColorChoice;
+
+const ESCAPE: u8 = 0x1b;
+
+pub(super) struct Output {
+    stream: anstream::Stdout,
+    takes_out: bool,
+    /// Whether the last piece had an escape sequence, which this one may end.
+    may_be_within: bool,
+}
+
+/// Where to print.
+pub(super) fn output() -> io::BufWriter<Output> {
+    let stream = anstream::stdout();
+    let takes_out = stream.current_choice() == ColorChoice::Never;
+    io::BufWriter::with_capacity(1 << 16, Output { stream, takes_out, may_be_within: false })
+}
+
+impl Write for Output {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        let has_escape = piece.contains(&ESCAPE);
+        let is_plain = self.takes_out && !has_escape && !self.may_be_within;
+        self.may_be_within = has_escape;
+        if is_plain { io::stdout().write(piece) } else { self.stream.write(piece) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}

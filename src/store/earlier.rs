@@ -1,0 +1,52 @@
+//! What earlier runs of a sampler left beside the recording that is being written now.
+//!
+//! A service that is started anew begins another recording each time. So that a bound holds for all of them, the newest one's
+//! writer takes the segments of the others under its own. Only what lies in the same directory counts, was recorded of a program of
+//! the same name, is still called as hangsnap called it, and is being written by nobody: whoever gives a recording another name
+//! or another place keeps it. How old such a segment is says the file system's time, for no other clock outlives a boot; from then
+//! on it ages by a clock that nobody sets.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use super::retention::{Age, Past};
+use super::{EXTENSION, layout, leftovers};
+use crate::model::Process;
+
+/// The recordings of a program in this directory that nobody writes to.
+pub fn earlier(directory: &Path, process: &Process) -> Vec<PathBuf> {
+    // A directory that is not yet there, or cannot be read, holds none that could be removed.
+    let mut recordings = layout::with_extension(directory, EXTENSION).unwrap_or_default();
+    recordings.retain(|recording| {
+        let is_directory = recording.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+        is_directory && layout::is_named_after(recording, process) && !layout::is_being_written(recording)
+    });
+    recordings
+}
+
+/// The segments of such recordings, oldest first. What killed writers left in them is removed.
+pub(super) fn segments(recordings: &[PathBuf]) -> Vec<Past> {
+    let (now, today) = (Instant::now(), SystemTime::now());
+    let mut segments = Vec::new();
+    for recording in recordings {
+        // What cannot be removed now is in nobody's way, and is tried again by the next run.
+        let _ = leftovers::clear(recording);
+        for path in layout::segments_in(recording).unwrap_or_default() {
+            let Ok(metadata) = path.metadata() else { continue };
+            let ended = metadata.modified().unwrap_or(today);
+            let index = layout::index_of(&path).metadata();
+            let bytes = room(&metadata) + index.map_or(0, |index| room(&index));
+            let age = Age { before: today.duration_since(ended).unwrap_or_default(), since: now };
+            segments.push((ended, Past { path, bytes, age, is_of_earlier_run: true }));
+        }
+    }
+    segments.sort_by_key(|(ended, _)| *ended);
+    segments.into_iter().map(|(_, past)| past).collect()
+}
+
+/// What a file takes on disk: many short recordings take more than what is in them.
+fn room(metadata: &fs::Metadata) -> u64 {
+    metadata.len().max(metadata.blocks().saturating_mul(512))
+}

@@ -1,0 +1,39 @@
+//! What killed processes leave in a recording's directory: segments that were not yet, or no longer, to be any.
+//!
+//! Nobody reads such files, so all that they do is take room, and hold what `scrub` should have taken out. They are removed where
+//! nobody can be about to finish them: a file that is begun is marked as being written before anything is in it, and only the
+//! writer of a recording removes its segments.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{index, layout};
+use crate::sys::being_written;
+
+/// Clears a recording that nobody writes to, and tells what has been removed. A segment that was about to go, and beside which a pin
+/// lies, gets its name back.
+pub(super) fn clear(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut removed = Vec::new();
+    for begun in layout::begun_in(directory)? {
+        if File::open(&begun).is_ok_and(|file| !being_written::is_marked(&file)) {
+            fs::remove_file(&begun)?;
+            removed.push(begun);
+        }
+    }
+    for segment in layout::leaving_in(directory)? {
+        let leaving = layout::leaving(&segment);
+        let is_there = |path: &Path| path.symlink_metadata().is_ok();
+        if is_there(&layout::pin_of(&segment)) && !is_there(&segment) {
+            fs::rename(&leaving, &segment)?;
+            continue;
+        }
+        if !is_there(&segment) {
+            // Before the segment: an index alone would tell of a segment that is lost.
+            index::remove(&segment);
+        }
+        fs::remove_file(&leaving)?;
+        removed.push(leaving);
+    }
+    Ok(removed)
+}

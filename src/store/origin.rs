@@ -1,0 +1,49 @@
+//! Whose a segment is, so that one which was put among those of another recording does not pass for one of them.
+//!
+//! All segments of a recording are of one process, on one host, since one start of it. What is told is where that changes from one
+//! segment to the next; what is told of is read all the same, for nobody but its owner knows which of them should be
+//! elsewhere. Two recordings of one and the same process are told apart by nothing but their numbers, which `check` looks at.
+
+use crate::model::{Pid, ProcessId, Recording, StartTime};
+
+/// What is known of that. Snapshots tell more than an index does.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Origin {
+    pub(super) recording: Option<Recording>,
+    pub(super) pid: Option<Pid>,
+    pub(super) start: Option<StartTime>,
+}
+
+impl Origin {
+    pub(super) fn new(recording: Option<Recording>, process: Option<ProcessId>) -> Self {
+        Self { recording, pid: process.map(|id| id.pid), start: process.map(|id| id.start) }
+    }
+
+    /// With what is not known of this taken from the one before.
+    pub(super) fn or(self, before: Self) -> Self {
+        Self {
+            recording: self.recording.or(before.recording),
+            pid: self.pid.or(before.pid),
+            start: self.start.or(before.start),
+        }
+    }
+
+    /// How a segment gives away that it is not of the recording that the one before it is of.
+    pub(super) fn breaks_with(&self, before: &Self) -> Option<String> {
+        if let (Some(was), Some(is)) = (&before.recording, &self.recording) {
+            if was.host != is.host {
+                return Some(format!("recorded on {}, and the one before it on {}", is.host, was.host));
+            }
+            if was.boot_id != is.boot_id {
+                return Some("and between it and the one before it the machine was started anew".into());
+            }
+        }
+        if let (Some(was), Some(is)) = (before.pid, self.pid)
+            && was != is
+        {
+            return Some(format!("of process {is}, and the one before it is of {was}"));
+        }
+        let (was, is) = before.start.zip(self.start)?;
+        (was != is).then(|| "of a process that was started at another time than that of the one before it".into())
+    }
+}
