@@ -3,14 +3,14 @@
 //! What was called directly is walked by its own instructions, as code without call frame information is (`scan`). So is
 //! what Java's HotSpot has compiled and its interpreter has called, or what has moved away from where it was called: it
 //! uses the frame pointer for anything, but each function of it has a frame of fixed size, and begins in one of few ways.
-//! Everything else (interpreters, what V8 compiles) keeps frame pointers. HotSpot's interpreter has what it needs of its
+//! Everything else (interpreters, what V8 compiles) keeps frame pointers, but for its first and last instructions (`edges`). HotSpot's interpreter has what it needs of its
 //! caller's stack made part of its own frame, and notes where that began.
 
 use super::effects::{Effects, effects_at};
 use super::instruction::{FP, Instruction, Map, Operands, Other, SP, instruction};
 use super::recover::take;
 use super::{Caller, Walk, frame_pointer};
-use crate::model::{FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
 
 /// So far before an address the beginning of its function is sought, in pieces.
 const FARTHEST: u64 = 64 << 10;
@@ -23,10 +23,16 @@ const LARGEST_FRAME: u64 = 64 << 10;
 impl Walk<'_> {
     pub(super) fn caller_of_generated_code(
         &mut self,
-        at: RuntimeAddress,
+        code: CodeAddress<RuntimeAddress>,
         registers: &RegisterFile,
     ) -> Result<Caller, WalkEnd> {
+        let at = code.lookup();
         if let Some(caller) = self.caller_by_call(at, registers) {
+            return Ok(caller);
+        }
+        if let CodeAddress::Pc(pc) = code
+            && let Some(caller) = self.caller_at_edge(pc, registers)
+        {
             return Ok(caller);
         }
         match self.java(at) {
