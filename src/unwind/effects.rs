@@ -167,8 +167,8 @@ impl Effects {
             // add and sub of a constant
             (0x81 | 0x83, 0, Other::Register(SP)) => self.moved(-found.constant),
             (0x81 | 0x83, 5, Other::Register(SP)) => self.moved(found.constant),
-            // cmp of one
-            (0x81 | 0x83, 7, _) => self,
+            // cmp and test of one
+            (0x81 | 0x83, 7, _) | (0xf7, 0 | 1, _) => self,
             // mov %rsp,%rbp and back
             (0x89, SP, Other::Register(FP)) | (0x8b, FP, Other::Register(SP)) => Self { frame: self.depth, ..self },
             (0x89, FP, Other::Register(SP)) | (0x8b, SP, Other::Register(FP)) => Self { depth: self.frame, ..self },
@@ -266,6 +266,15 @@ mod tests {
         assert_eq!(effects_at(&code, 19).and_then(|effects| effects.saved(12)), None);
         // Behind ret nothing leads.
         assert_eq!(effects_at(&[&code[..], &[0x90]].concat(), 20), None);
+    }
+
+    #[test]
+    fn a_test_of_the_stack_pointer_leaves_it_alone() {
+        // push %rbx; test $0xf,%esp; jne 1f; push %rbp; 1:
+        let code = [0x53, 0xf7, 0xc4, 0x0f, 0, 0, 0, 0x75, 1, 0x55, 0x90];
+        assert_eq!((at(&code, 7), at(&code, 9)), (Some((Some(8), None)), Some((Some(8), None))));
+        // neg %rsp does not.
+        assert_eq!(at(&[0x48, 0xf7, 0xdc, 0x90], 3), Some((None, None)));
     }
 
     #[test]

@@ -3,14 +3,14 @@
 //! What was called directly is walked by its own instructions, as code without call frame information is (`scan`). So is
 //! what Java's HotSpot has compiled and its interpreter has called, or what has moved away from where it was called: it
 //! uses the frame pointer for anything, but each function of it has a frame of fixed size, and begins in one of few ways.
-//! Everything else (interpreters, what V8 compiles) keeps frame pointers. HotSpot's interpreter has what it needs of its
-//! caller's stack made part of its own frame, and notes where that began.
+//! Everything else (interpreters, what V8 compiles) keeps frame pointers, but for its first and last instructions (`edges`).
+//! HotSpot's interpreter has what it needs of its caller's stack made part of its own frame, and notes where that began.
 
 use super::effects::{Effects, effects_at};
 use super::instruction::{FP, Instruction, Map, Operands, Other, SP, instruction};
 use super::recover::take;
 use super::{Caller, Walk, frame_pointer};
-use crate::model::{FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
 
 /// So far before an address the beginning of its function is sought, in pieces.
 const FARTHEST: u64 = 64 << 10;
@@ -23,10 +23,16 @@ const LARGEST_FRAME: u64 = 64 << 10;
 impl Walk<'_> {
     pub(super) fn caller_of_generated_code(
         &mut self,
-        at: RuntimeAddress,
+        code: CodeAddress<RuntimeAddress>,
         registers: &RegisterFile,
     ) -> Result<Caller, WalkEnd> {
+        let at = code.lookup();
         if let Some(caller) = self.caller_by_call(at, registers) {
+            return Ok(caller);
+        }
+        if let CodeAddress::Pc(pc) = code
+            && let Some(caller) = self.caller_at_edge(pc, registers)
+        {
             return Ok(caller);
         }
         match self.java(at) {
@@ -74,10 +80,7 @@ impl Walk<'_> {
         if take(&mut self.budget.functions).is_none() {
             return Some(None);
         }
-        let effects = self.java_function(at).map(|(code, into)| {
-            // Nearly all of a function runs with the frame that its beginning has made.
-            effects_at(&code, into).or_else(|| effects_at(&code, beginning(&code)?.min(into)))
-        });
+        let effects = self.java_function(at).map(|(code, into)| effects_in_java(&code, into));
         self.followed.java.insert(at, effects);
         effects
     }
@@ -109,6 +112,16 @@ impl Walk<'_> {
         }
         None
     }
+}
+
+/// What a function that HotSpot has compiled has done to its stack so far into it.
+fn effects_in_java(code: &[u8], into: usize) -> Option<Effects> {
+    let followed = effects_at(code, into).filter(|effects| effects.depth.or(effects.frame).is_some());
+    // Nearly all of a function runs with the frame that its beginning has made.
+    followed.or_else(|| {
+        let end = beginning(code)?.min(into);
+        effects_at(code.get(..end + BEGINNING)?, end)
+    })
 }
 
 /// Whether a function ends in this code: behind it there are a few halts. (Instructions cannot be followed that far: there
@@ -201,6 +214,21 @@ fn is_move_to_frame_pointer(found: &Instruction) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_instructions_cannot_be_followed_a_function_has_the_frame_of_its_beginning() {
+        // mov %eax,-0x14000(%rsp); push %rbp; sub $0x20,%rsp
+        let beginning = [0x89, 0x84, 0x24, 0, 0xc0, 0xfe, 0xff, 0x55, 0x48, 0x83, 0xec, 0x20];
+        let depth = |more: &[u8], into| {
+            let code = [&beginning[..], more, &[0x90; BEGINNING]].concat();
+            effects_in_java(&code, beginning.len() + into).and_then(|effects| effects.depth)
+        };
+        // and $-16,%rsp; and more instructions than are followed.
+        assert_eq!(depth(&[0x48, 0x83, 0xe4, 0xf0], 4), Some(0x28));
+        assert_eq!(depth(&[0x90; 1 << 15], 1 << 15), Some(0x28));
+        // Where they can be followed, they are: push %rbx.
+        assert_eq!(depth(&[0x53], 1), Some(0x30));
+    }
 
     #[test]
     fn the_beginnings_of_compiled_functions_of_java_are_known() {

@@ -12,6 +12,7 @@
 
 mod aarch64;
 mod call;
+mod edges;
 mod effects;
 mod evaluate;
 mod expression;

@@ -46,7 +46,7 @@ impl Walk<'_> {
         None
     }
 
-    fn is_behind_a_call(&mut self, target: RuntimeAddress) -> bool {
+    pub(super) fn is_behind_a_call(&mut self, target: RuntimeAddress) -> bool {
         let before = self.code_before(target);
         before.is_some_and(|before| call::direct(target, &before).is_some() || call::is_indirect(&before))
     }

@@ -28,7 +28,7 @@ const LONGEST_FUNCTION: u64 = 4096;
 /// So much is looked at of it behind the place in question: what jumps back to that comes later.
 const AHEAD: usize = 512;
 /// The registers that are kept for the caller, and how they are encoded.
-const ENCODED: [(Register, u8); KEPT.len()] = [
+pub(super) const ENCODED: [(Register, u8); KEPT.len()] = [
     (Register::Rbx, 3),
     (Register::Rbp, 5),
     (Register::R12, 12),

@@ -94,7 +94,7 @@ impl Machine for Register {
         code: CodeAddress<RuntimeAddress>,
         registers: &RegisterFile,
     ) -> Result<Caller, WalkEnd> {
-        walk.caller_of_generated_code(code.lookup(), registers)
+        walk.caller_of_generated_code(code, registers)
     }
 
     fn caller_on_other_stack(

@@ -141,3 +141,21 @@ fn a_function_of_javascript() {
     // Node's own code, a piece of which it has mapped twice, and the rest down to where the thread began.
     assert_stack("node", main, &["Builtins_JSEntry", "node::Start(int, char**)", "_start"]);
 }
+
+/// At its first and last instructions the frame pointer is not the function's own, and would leave its caller out.
+#[test]
+fn at_each_instruction_generated_code_that_was_called_through_a_pointer_has_its_caller() {
+    let program = compile("gcc", "generated_steps.c", &["-O2", "-g"]);
+    let steps: usize = succeed(&mut Command::new(&program)).trim().parse().expect("how many instructions there are");
+    assert_eq!(steps, 12);
+    for step in 0..steps {
+        let victim = Victim::start(Command::new(&program).arg(step.to_string()));
+        until_it_pauses(&victim.pid());
+        let thread = look(&victim.pid())["threads"][0].clone();
+        let outside = array(&thread["frames"]).iter().position(|frame| frame["module"] == Value::Null);
+        let outside = outside.unwrap_or_else(|| panic!("step {step}: {:#?}", functions(&thread)));
+        let callers = functions(&thread).split_off(outside);
+        assert_eq!(callers[..3], ["?", "calls_generated", "main"], "step {step}: {callers:#?}");
+        assert_stack(&format!("step {step}"), &thread, &["waits", "calls_generated", "main"]);
+    }
+}

@@ -1,0 +1,138 @@
+//! The first and the last instructions of a function in generated code, where the frame pointer is still its caller's, or is
+//! it again.
+//!
+//! By the frame pointer alone such a function's caller would be left out, and nobody would notice. Only where a thread is,
+//! or was interrupted, can that be: calls are made with a frame. Promises: the return address so found lies behind a call.
+//! What a function does to its stack between its ends is not followed here (`effects`).
+
+use super::instruction::{FP, Instruction, Map, Operands, Other, SP, instruction};
+use super::scan::ENCODED;
+use super::{Caller, Walk};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress};
+
+/// As much code as is looked at.
+const LENGTH: usize = 64;
+/// Instructions to the end of a function.
+const MOST: usize = 12;
+const PUSH_FP: u8 = 0x55;
+
+/// Where a function's return address lies, and what is to be popped before it.
+#[derive(PartialEq, Eq, Debug)]
+struct Edge {
+    /// Bytes from the stack pointer to the return address.
+    depth: u64,
+    /// Registers as they are encoded, and how far from the stack pointer their callers' values lie.
+    popped: Vec<(u8, u64)>,
+}
+
+impl Walk<'_> {
+    /// The caller of a function that has no frame yet at this instruction, or is about to give it up.
+    pub(super) fn caller_at_edge(&mut self, pc: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
+        let mut before = [0];
+        let before = (self.see(pc.offset(-1), &mut before) == Some(1)).then_some(before[0]);
+        let mut code = [0; LENGTH];
+        let length = self.see(pc, &mut code)?;
+        let edge = edge(before, code.get(..length)?)?;
+        let sp = registers.get(Register::Rsp)?;
+        let place = sp.checked_add(edge.depth)?;
+        let target = RuntimeAddress(self.stack.word(place)?);
+        if !self.is_behind_a_call(target) {
+            return None;
+        }
+        let mut outer = *registers;
+        for (encoded, offset) in edge.popped {
+            if let Some((register, _)) = ENCODED.into_iter().find(|(_, known)| *known == encoded) {
+                outer.set(register, self.stack.word(sp.checked_add(offset)?)?);
+            }
+        }
+        outer.set(Register::Rsp, place.checked_add(8)?);
+        outer.set(Register::Rip, target.0);
+        Some(Caller { registers: outer, found: FoundBy::Inferred, code: CodeAddress::Return(target) })
+    }
+}
+
+fn edge(before: Option<u8>, code: &[u8]) -> Option<Edge> {
+    let first = instruction(code)?;
+    if is_frame_pointer_set(&first) {
+        return (before == Some(PUSH_FP)).then(|| Edge { depth: 8, popped: vec![(FP, 0)] });
+    }
+    if first.map == Map::One
+        && first.opcode == PUSH_FP
+        && is_frame_pointer_set(&instruction(code.get(first.length..)?)?)
+    {
+        return Some(Edge { depth: 0, popped: Vec::new() });
+    }
+    to_return(code)
+}
+
+/// mov %rsp,%rbp
+fn is_frame_pointer_set(found: &Instruction) -> bool {
+    let is = |register, other| found.operands == Some(Operands { register, other: Other::Register(other) });
+    found.map == Map::One
+        && found.is_wide
+        && match found.opcode {
+            0x89 => is(SP, FP),
+            0x8b => is(FP, SP),
+            _ => false,
+        }
+}
+
+/// Follows pops, and what leaves the stack alone and may stand between them, to the end of the function.
+fn to_return(code: &[u8]) -> Option<Edge> {
+    let mut rest = code;
+    let mut edge = Edge { depth: 0, popped: Vec::new() };
+    for _ in 0..MOST {
+        let found = instruction(rest)?;
+        rest = rest.get(found.length..)?;
+        match (found.map, found.opcode, found.operands) {
+            (Map::One, 0xc2 | 0xc3, _) => return Some(edge),
+            (Map::One, 0x58..=0x5f, _) if found.register_in_opcode() != SP => {
+                edge.popped.push((found.register_in_opcode(), edge.depth));
+                edge.depth += 8;
+            }
+            // add of a constant
+            (Map::One, 0x81 | 0x83, Some(Operands { register: 0, other: Other::Register(SP) })) => {
+                edge.depth = edge.depth.checked_add(u64::try_from(found.constant).ok()?)?;
+            }
+            // cmp and test, jumps that are not taken, nops, vzeroupper
+            (Map::One, 0x38..=0x3d | 0x84 | 0x85 | 0x90 | 0xa8 | 0xa9 | 0x70..=0x7f, _)
+            | (Map::One, 0x80 | 0x81 | 0x83, Some(Operands { register: 7, .. }))
+            | (Map::One, 0xf6 | 0xf7, Some(Operands { register: 0, .. }))
+            | (Map::Two, 0x1f | 0x80..=0x8f, _)
+            | (Map::Other, 0x77, None) => {}
+            _ => return None,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_not_there_before_it_is_made() {
+        let at_entry = Some(Edge { depth: 0, popped: Vec::new() });
+        let after_push = Some(Edge { depth: 8, popped: vec![(FP, 0)] });
+        // push %rbp; mov %rsp,%rbp in both encodings; and mov %rsp,%rbp without a push.
+        assert_eq!(edge(None, &[0x55, 0x48, 0x89, 0xe5, 0x90]), at_entry);
+        assert_eq!(edge(None, &[0x55, 0x48, 0x8b, 0xec, 0x90]), at_entry);
+        assert_eq!(edge(Some(0x55), &[0x48, 0x89, 0xe5, 0x90]), after_push);
+        assert_eq!(edge(Some(0x90), &[0x48, 0x89, 0xe5, 0x90]), None);
+        // push %rbp; mov %rbp,%rsp
+        assert_eq!(edge(None, &[0x55, 0x48, 0x89, 0xec, 0x90]), None);
+    }
+
+    #[test]
+    fn a_frame_is_there_until_it_is_given_up() {
+        // add $8,%rsp; pop %rbx; pop %rbp; cmp %rax,%rcx; ja 1f; ret $16
+        let end = [0x48, 0x83, 0xc4, 8, 0x5b, 0x5d, 0x48, 0x39, 0xc1, 0x77, 9, 0xc2, 16, 0];
+        assert_eq!(edge(None, &end), Some(Edge { depth: 24, popped: vec![(3, 8), (FP, 16)] }));
+        assert_eq!(edge(None, &end[5..]), Some(Edge { depth: 8, popped: vec![(FP, 0)] }));
+        assert_eq!(edge(None, &end[6..]), Some(Edge { depth: 0, popped: Vec::new() }));
+        // By leave, pop %rsp, a push or a call nothing is told, nor where the function goes on.
+        for other in [&[0xc9, 0xc3][..], &[0x5c, 0xc3], &[0x53, 0xc3], &[0xff, 0xd0, 0xc3], &[0x90; 40], &[0x5d]] {
+            assert_eq!(edge(None, other), None, "{other:x?}");
+        }
+    }
+}
