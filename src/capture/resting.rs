@@ -29,7 +29,7 @@ const MOST_WATCHED: u64 = 4096;
 const OTHER_DESCRIPTORS: u64 = 64;
 /// How many snapshots later /proc is read again of a thread that rests: others may have sent it signals that it blocks, or
 /// changed how it is scheduled.
-const READ_AGAIN: u32 = 16;
+const READ_AGAIN: u32 = 64;
 
 /// The threads that rest, of each process that is recorded. They are lost with the tracer; then all are looked at anew.
 pub(super) struct Resting {

@@ -194,6 +194,10 @@ pub(super) fn take(
             draft.map = map;
         }
         let fresh = resting::tell(&mut draft, fresh);
+        if fresh.is_empty() {
+            // None of them has run since it was listed: nobody can have been born.
+            break;
+        }
         let together = draft.order.stop == StopMode::All && may_hold_together(&mut draft, fresh.len());
         if scan > 0 && together {
             for tid in &fresh {
