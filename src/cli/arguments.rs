@@ -102,10 +102,11 @@ pub(super) struct SampleArguments {
     /// Where to keep it: a new file (with --every a new directory), or a directory in which each process gets one of its own
     #[arg(long, short, value_name = "FILE|DIR")]
     pub(super) output: Option<PathBuf>,
-    /// What a recording may take on disk (1GiB, 512MiB); its oldest segments are removed for the next, but not those pinned, which
-    /// do not count. With `-o DIR` this bounds it together with the recordings of that program that earlier runs left in DIR
-    #[arg(long, value_name = "SIZE", default_value = "512MiB", requires = "every")]
-    pub(super) max_size: String,
+    /// What a recording may take on disk (1GiB; 512MiB if this is not given); its oldest segments are removed for the next, but not
+    /// those pinned, which do not count. Given with `-o DIR`, it bounds it together with the recordings of that program that
+    /// earlier runs left in DIR
+    #[arg(long, value_name = "SIZE", requires = "every")]
+    pub(super) max_size: Option<String>,
     /// Remove segments that are older than this (24h), those of earlier runs as for --max-size; without it they stay while there is
     /// room
     #[arg(long, value_name = "TIME", requires = "every")]

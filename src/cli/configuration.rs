@@ -106,21 +106,30 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
                 bail!("--count 0: there would be nothing to record; use 1 or more");
             }
             let length = length.map(|text| time("--for", &text)).transpose()?;
-            let output = keep.unwrap_or(Output::Here);
-            let policy = policy(&max_size, keep_for.as_deref(), sync)?;
+            let output = match keep {
+                None => Output::Beside(".".into()),
+                // What is there already is bounded only by who asks for that.
+                Some(Output::Directory(path)) if max_size.is_none() && keep_for.is_none() => Output::Beside(path),
+                Some(output) => output,
+            };
+            let policy = policy(max_size.as_deref(), keep_for.as_deref(), sync)?;
             Job::Record { interval, max_duty: share(&max_duty)?, count, length, output, policy }
         }
     };
     Ok(Configuration { targets, manner, job })
 }
 
-fn policy(max_size: &str, keep_for: Option<&str>, sync: SyncPolicy) -> anyhow::Result<Policy> {
+/// What a recording may take where nobody says.
+const MAX_SIZE: &str = "512MiB";
+
+fn policy(max_size: Option<&str>, keep_for: Option<&str>, sync: SyncPolicy) -> anyhow::Result<Policy> {
     let sync = match sync {
         SyncPolicy::Never => Sync::Never,
         SyncPolicy::Segment => Sync::Segment,
         SyncPolicy::Sample => Sync::Sample,
     };
     let keep_for = keep_for.map(|text| time("--keep-for", text)).transpose()?;
+    let max_size = max_size.unwrap_or(MAX_SIZE);
     let bytes = size(max_size).ok_or_else(|| anyhow!("--max-size {max_size}: not a size; write 512MiB or 2GiB"))?;
     if bytes < SMALLEST_SIZE {
         bail!("--max-size {max_size}: too little to hold a recording; use 1MiB or more");

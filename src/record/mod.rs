@@ -13,7 +13,7 @@ mod space;
 mod watch;
 mod wishes;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,8 +56,8 @@ pub enum Output {
     File(PathBuf),
     /// One for each process, named after it, in this directory; with what earlier runs left there it keeps to one bound.
     Directory(PathBuf),
-    /// The same in the directory in which hangsnap was started, where nobody asked for anything to be removed.
-    Here,
+    /// The same in this directory, of which nobody asked for anything to be removed.
+    Beside(PathBuf),
 }
 
 /// How snapshots are to be taken, of whichever process.
@@ -188,15 +188,16 @@ impl Output {
     fn path_for(&self, process: &Process) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
-            Self::Directory(directory) => directory.join(file_name(process, jiff::Timestamp::now())),
-            Self::Here => Path::new(".").join(file_name(process, jiff::Timestamp::now())),
+            Self::Directory(directory) | Self::Beside(directory) => {
+                directory.join(file_name(process, jiff::Timestamp::now()))
+            }
         }
     }
 
     /// The recordings of earlier runs that are to be kept within the bounds of this one's.
     fn earlier(&self, process: &Process) -> Vec<PathBuf> {
         match self {
-            Self::File(_) | Self::Here => Vec::new(),
+            Self::File(_) | Self::Beside(_) => Vec::new(),
             Self::Directory(directory) => store::earlier(directory, process),
         }
     }

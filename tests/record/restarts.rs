@@ -151,6 +151,21 @@ fn a_recording_made_by_the_way_removes_nothing_of_those_beside_it() {
     assert_eq!(files(directory.path(), "hangsnap").len(), 2);
 }
 
+/// A directory full of recordings of an incident lost the oldest to the first that was made without a word about bounds.
+#[test]
+fn what_earlier_runs_left_stays_unless_a_bound_is_asked_for() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let victim = sleeper();
+    let old = directory.path().join(called(&program(&victim), 1));
+    ended(&old, 2);
+    let large = File::options().write(true).open(&files(&old, "segment")[0]).expect("it is there");
+    large.set_len(600 << 20).expect("a file of ours");
+    sample(&victim, &[], directory.path());
+    assert_eq!(segments(&old).len(), 2);
+    sample(&sleeper(), &["--max-size", "512MiB"], directory.path());
+    assert_eq!(segments(&old), ["00000002.segment"]);
+}
+
 #[test]
 fn what_killed_processes_left_is_removed_and_what_is_pinned_gets_its_name_back() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -173,10 +188,10 @@ fn what_killed_processes_left_is_removed_and_what_is_pinned_gets_its_name_back()
         fs::write(path.join("00000004.new"), "HANGSEG1").expect("a file of ours");
         paths.push(path);
     }
-    // One is cleared by the next run, one by who repairs it.
+    // One is cleared by the next run with a bound, one by who repairs it.
     let told = succeed(hangsnap().arg("check").arg(&paths[0]).arg("--repair"));
     assert_eq!(told.matches("a process that was killed had left it").count(), 3, "{told}");
-    sample(&victim, &[], directory.path());
+    sample(&victim, &["--max-size", "512MiB"], directory.path());
     for path in paths {
         let mut left: Vec<String> = fs::read_dir(&path)
             .expect("it is there")
