@@ -149,7 +149,7 @@ impl CapturedThread {
 /// A thread that has not run since the snapshot before: whatever that says of it is true still.
 pub struct RestingThread {
     pub tid: Tid,
-    /// What /proc says of it, but for what it waits for in the kernel; None where that was not read again.
+    /// What /proc says of it; None where that was not read again.
     pub status: Option<ThreadStatus>,
     /// As it is now.
     pub memory: Vec<MemoryPiece>,

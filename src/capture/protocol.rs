@@ -62,7 +62,7 @@ pub(super) struct ThreadRecord<'a> {
 #[derive(Serialize, Deserialize)]
 pub(super) struct RestingRecord {
     pub(super) tid: Tid,
-    /// What /proc says of it, but for what it waits for in the kernel, where that was read again.
+    /// What /proc says of it, where that was read again.
     pub(super) status: Option<ThreadStatus>,
     pub(super) memory: Vec<MemoryRecord>,
 }

@@ -3,8 +3,8 @@
 //! Of a process that is recorded most threads sleep most of the time. One that was looked at is looked at once more when the
 //! snapshot is done: if it sleeps in the same call, with the same arguments, the same stack pointer and the same bytes on its stack,
 //! it has come to rest there. As long as the kernel has not given it a CPU since (`Watch`), a later snapshot says that and no
-//! more: it is neither held nor copied. Only memory that others may have changed is copied again, as is, now and then,
-//! what /proc says of it.
+//! more: it is neither held nor copied. Only the memory around what it waits on, which others may have changed, is copied
+//! again. What others write into its stack meanwhile is not seen.
 //!
 //! Promises: what rests is known by the count of its time slices and never by where it seems to be; of a thread about which
 //! something was lost nothing is taken for granted; and whoever ordered has the snapshot that is referred to. Between being let go
@@ -18,7 +18,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use super::memory;
 use super::protocol::{ContextRecord, Record, RestingRecord, StackRecord};
 use super::snapshot::Draft;
-use crate::model::{ProcessId, RuntimeAddress, StopMode, SystemCall, Tid};
+use crate::model::{ProcessId, RuntimeAddress, SignalSet, StopMode, SystemCall, ThreadStatus, Tid};
 use crate::proc::{self, BlockedCall, ProcDir, ThreadDir, Watch};
 use crate::sys::arena::Step;
 use crate::sys::ptrace::RawRegisters;
@@ -27,8 +27,7 @@ use crate::sys::ptrace::RawRegisters;
 const MOST_WATCHED: u64 = 4096;
 /// Descriptors that are needed for everything else.
 const OTHER_DESCRIPTORS: u64 = 64;
-/// How many snapshots later /proc is read again of a thread that rests: others may have sent it signals that it blocks, or
-/// changed how it is scheduled.
+/// How many snapshots later /proc is read again of a thread that rests: others may have sent it real-time signals that it blocks.
 const READ_AGAIN: u32 = 64;
 
 /// The threads that rest, of each process that is recorded. They are lost with the tracer; then all are looked at anew.
@@ -48,6 +47,10 @@ pub(super) struct Rest {
     told_in: u64,
     /// In how many it has rested since.
     times: u32,
+    /// What /proc said of it when it had come to rest: being let go has left its traces. None once that is told.
+    status: Option<ThreadStatus>,
+    /// The signals for the whole process that nobody has taken.
+    process_pending: Option<SignalSet>,
     context: ContextRecord,
 }
 
@@ -74,11 +77,14 @@ impl Resting {
         if let Some(threads) = self.processes.remove(&process) {
             return threads;
         }
-        // A good moment to forget the processes that have ended.
+        self.forget_ended();
+        Threads::default()
+    }
+
+    fn forget_ended(&mut self) {
         let is_there =
             |id: &ProcessId| ProcDir::open(id.pid).and_then(|process| process.id()).is_ok_and(|now| now == *id);
         self.processes.retain(|id, _| is_there(id));
-        Threads::default()
     }
 
     /// How many there may be of the process whose threads were taken out.
@@ -88,6 +94,9 @@ impl Resting {
 
     pub(super) fn put(&mut self, process: ProcessId, threads: Threads) {
         self.processes.insert(process, threads);
+        if self.room() == 0 {
+            self.forget_ended();
+        }
     }
 }
 
@@ -96,13 +105,15 @@ pub(super) fn tell(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Tid> {
     let Some(after) = draft.order.after.filter(|_| draft.order.stop != StopMode::All) else {
         return tids;
     };
+    let pending = process_pending(draft);
     let mut rests = |tid: &Tid| {
-        draft.resting.remove(tid).filter(|rest| rest.told_in <= after && rest.watch.is_unchanged()).map(|mut rest| {
+        let is_same =
+            |rest: &Rest| rest.told_in <= after && rest.process_pending == pending && rest.watch.is_unchanged();
+        draft.resting.remove(tid).filter(is_same).map(|mut rest| {
             draft.arena.marks().step(Step::ReadingProc, tid.0);
-            // Once at first, because being let go has left its traces, and then not all in the same snapshot.
-            let is_due = rest.times == 0 || rest.times.wrapping_add(tid.0.cast_unsigned()) % READ_AGAIN == 0;
-            let read = || draft.process.thread(*tid).and_then(|thread| thread.status()).ok();
-            let status = is_due.then(read).flatten();
+            // Not all in the same snapshot.
+            let is_due = rest.times.wrapping_add(tid.0.cast_unsigned()) % READ_AGAIN == 0;
+            let status = rest.status.take().or_else(|| is_due.then(|| status(draft, *tid)).flatten());
             let memory = memory::of_thread(draft, *tid, &rest.context);
             draft.record(&Record::Resting(Box::new(RestingRecord { tid: *tid, status, memory })));
             rest.times = rest.times.wrapping_add(1);
@@ -115,6 +126,7 @@ pub(super) fn tell(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Tid> {
 /// Finds out which of the threads that were captured in this snapshot have come to rest, as long as there is room for more.
 pub(super) fn settle(draft: &mut Draft<'_>, number: u64, room: usize) {
     let looked = std::mem::take(&mut draft.looked);
+    let process_pending = process_pending(draft);
     let lossy: HashSet<Tid> = std::mem::take(&mut draft.lossy);
     for Looked { tid, context, stack } in looked {
         if draft.resting.len() >= room {
@@ -124,27 +136,43 @@ pub(super) fn settle(draft: &mut Draft<'_>, number: u64, room: usize) {
         // What goes wrong here is no loss: the thread is looked at again the next time.
         if !lossy.contains(&tid)
             && let Ok(thread) = draft.process.thread(tid)
-            && let Ok(Some(watch)) = rest(draft, tid, &thread, &context, &stack)
+            && let Ok(Some((watch, status))) = rest(draft, tid, &thread, &context, &stack)
         {
-            draft.resting.insert(tid, Rest { watch, told_in: number, times: 0, context });
+            let status = Some(status);
+            draft.resting.insert(tid, Rest { watch, told_in: number, times: 0, status, process_pending, context });
         }
     }
 }
 
-/// Watches a thread that is where it was when it was captured. None if it is not.
+/// What /proc says of a thread, what it waits for in the kernel too.
+fn status(draft: &Draft<'_>, tid: Tid) -> Option<ThreadStatus> {
+    let thread = draft.process.thread(tid).ok()?;
+    let (wait, _) = thread.kernel_wait(draft.kernel_stacks);
+    Some(ThreadStatus { wait, ..thread.status().ok()? })
+}
+
+/// The signals for the whole process that nobody has taken: each thread's status tells them, and sending one need not wake any.
+fn process_pending(draft: &Draft<'_>) -> Option<SignalSet> {
+    let main = draft.process.thread(draft.process.pid().main_thread()).ok()?;
+    Some(main.status().ok()?.signals?.process_pending)
+}
+
+/// Watches a thread that is where it was when it was captured, and tells what /proc says of it. None if it is not there.
 fn rest(
     draft: &mut Draft<'_>,
     tid: Tid,
     thread: &ThreadDir,
     context: &ContextRecord,
     stack: &StackRecord,
-) -> Result<Option<Watch>, proc::Error> {
+) -> Result<Option<(Watch, ThreadStatus)>, proc::Error> {
     let Some(watch) = Watch::new(thread)? else {
         return Ok(None);
     };
     let is_there = thread.blocked_call()?.is_some_and(|blocked| is_in(&blocked, context));
     let is_same = is_there && has_same_stack(draft, tid, stack);
-    Ok(Some(watch).filter(|watch| is_same && watch.is_unchanged()))
+    // What it waits for in the kernel may have been looked at before it was where it is.
+    let status = status(draft, tid).filter(|_| is_same && watch.is_unchanged());
+    Ok(status.map(|status| (watch, status)))
 }
 
 /// Whether a thread that is blocked here is where it was when it had these registers.
@@ -167,7 +195,10 @@ fn is_in(blocked: &BlockedCall, context: &ContextRecord) -> bool {
 
 /// Whether the bytes of the stack are those that were copied, which must be all there were to copy.
 fn has_same_stack(draft: &mut Draft<'_>, tid: Tid, stack: &StackRecord) -> bool {
-    let Some(memory) = draft.memory.filter(|_| stack.left_out == 0 && stack.other.is_none()) else {
+    // A stack that has grown since the map was read was copied in part.
+    let is_whole =
+        stack.left_out == 0 && stack.other.is_none() && draft.map.find(RuntimeAddress(stack.start)).is_some();
+    let Some(memory) = draft.memory.filter(|_| is_whole) else {
         return false;
     };
     draft.arena.marks().step(Step::ReadingMemory, tid.0);

@@ -10,11 +10,12 @@ use super::{Error, ThreadDir};
 /// More than either file holds.
 const BUFFER: usize = 1024;
 
-/// A thread as it was at one moment: how often it had been given a CPU, its name and its state.
+/// A thread as it was at one moment: how often it had been given a CPU, its name, its state, its signals and how it is scheduled.
 pub struct Watch {
     stat: File,
-    /// `stat` up to the state.
+    /// `stat` up to the state, and from the field behind what the process has of memory.
     begins: Box<[u8]>,
+    ends: Box<[u8]>,
     schedstat: File,
     /// All of it: the time on a CPU, the time spent waiting for one, and how often one was given.
     told: Box<[u8]>,
@@ -27,19 +28,33 @@ impl Watch {
         let mut buffer = [0; BUFFER];
         let told: Box<[u8]> = read(&schedstat, &mut buffer)?.into();
         let text = read(&stat, &mut buffer)?;
-        let name_ends = text.iter().rposition(|&byte| byte == b')');
-        let begins = name_ends.and_then(|end| text.get(..end + 3)).map(Box::from);
         let counts = !told.is_empty() && !told.ends_with(b" 0\n");
-        Ok(begins.filter(|_| counts).map(|begins| Self { stat, begins, schedstat, told }))
+        let Some((begins, ends)) = lasting(text).filter(|_| counts) else {
+            return Ok(None);
+        };
+        let (begins, ends) = (begins.into(), ends.into());
+        Ok(Some(Self { stat, begins, ends, schedstat, told }))
     }
 
-    /// Whether the thread has not been given a CPU since, has the name that it had, and is in the state in which it was: one that
-    /// has been woken, and waits for a CPU, is not. A thread that has ended is not, even if its id was given out again.
+    /// Whether the thread has not been given a CPU since, and has the name, state, signals but real-time ones, and scheduling that it
+    /// had: one that has been woken, and waits for a CPU, has another state. One that has ended has nothing, even if its id was
+    /// given out again.
     pub fn is_unchanged(&self) -> bool {
         let mut buffer = [0; BUFFER];
         read(&self.schedstat, &mut buffer).is_ok_and(|text| *text == *self.told)
-            && read(&self.stat, &mut buffer).is_ok_and(|text| text.starts_with(&self.begins))
+            && read(&self.stat, &mut buffer)
+                .is_ok_and(|text| lasting(text).is_some_and(|lasting| lasting == (&self.begins, &self.ends)))
     }
+}
+
+/// The parts of `stat` that are the thread's own: between them is what the process has, used and counts of.
+fn lasting(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    const STATE: usize = 3;
+    const RSSLIM: usize = 25;
+    let name_ends = text.iter().rposition(|&byte| byte == b')')?;
+    let (begins, rest) = text.split_at_checked(name_ends + 3)?;
+    let (behind, _) = rest.iter().enumerate().filter(|(_, byte)| **byte == b' ').nth(RSSLIM - STATE - 1)?;
+    Some((begins, &rest[behind..]))
 }
 
 fn read<'b>(file: &File, buffer: &'b mut [u8; BUFFER]) -> Result<&'b [u8], Error> {

@@ -82,8 +82,14 @@ impl Assembler {
     }
 
     /// Forgets the modules and threads of a process that has ended.
-    pub fn forget(&mut self, process: &Process) {
+    pub(super) fn forget(&mut self, process: &Process) {
         self.remembered.forget(process.id);
+        self.forget_modules(process);
+    }
+
+    /// Forgets the modules of a process that executes another program. Whether its threads have run since is not for that to say:
+    /// its program file may only have been replaced.
+    pub(super) fn forget_modules(&mut self, process: &Process) {
         self.loader.forget(process.id);
     }
 }

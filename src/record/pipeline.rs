@@ -57,10 +57,10 @@ impl Pipeline {
             Job::Skipped { target, count } => self.progress.skipped(target, count)?,
             Job::Event { target, event } => {
                 // Modules of a program that is no longer running would never be asked for again.
-                if let (Event::Executed { .. } | Event::Ended { .. } | Event::Lost { .. }, Some(process)) =
-                    (&event, last[target].take())
-                {
-                    self.assembler.forget(&process);
+                match (&event, &last[target]) {
+                    (Event::Executed { .. }, Some(process)) => self.assembler.forget_modules(process),
+                    (Event::Ended { .. } | Event::Lost { .. }, Some(process)) => self.assembler.forget(process),
+                    (Event::Forked(_), _) | (_, None) => {}
                 }
                 self.progress.event(target, &event)?;
             }

@@ -70,9 +70,8 @@ impl Last {
 
 fn as_it_rests(before: Thread, status: Option<ThreadStatus>, memory: Vec<MemoryPiece>) -> Thread {
     let mut thread = Thread { hold: Hold::InPlace, memory, ..before };
-    if let Some(read) = status {
-        let wait = std::mem::take(&mut thread.status.wait);
-        thread.status = ThreadStatus { wait, ..read };
+    if let Some(status) = status {
+        thread.status = status;
     }
     thread
 }

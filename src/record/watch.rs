@@ -18,28 +18,40 @@ pub(super) enum Event {
     Lost { why: String },
 }
 
+/// After so many samples all threads are asked again what they have started.
+const ALL_AGAIN: u32 = 16;
+
 /// What was known of a target when it was looked at last.
 pub(super) struct Watch {
     executable: String,
     children: Vec<Pid>,
+    /// Samples that it was looked at in.
+    looks: u32,
 }
 
 impl Watch {
     pub(super) fn new(target: &Target) -> Self {
         let children = target.directory.children().unwrap_or_default();
-        Self { executable: target.process.executable.clone(), children }
+        Self { executable: target.process.executable.clone(), children, looks: 0 }
     }
 
-    /// What has happened since, by what a new sample says of the process. A thread that has not run has started nothing.
+    /// What has happened since, by what a new sample says of the process. A thread that has not run has started nothing; but one that
+    /// was not seen may have, and has left it to another.
     pub(super) fn look(&mut self, target: &Target, captured: &Captured) -> Vec<Event> {
         let process = &captured.process;
         let mut events = Vec::new();
-        if !process.executable.is_empty() && process.executable != self.executable {
+        // The kernel says so behind the name of a file that is no longer there: after an upgrade the program runs on.
+        let file = |executable: &str| executable.trim_end_matches(" (deleted)").to_owned();
+        if !process.executable.is_empty() && file(&process.executable) != file(&self.executable) {
             self.executable.clone_from(&process.executable);
             events.push(Event::Executed { executable: process.executable.clone(), name: process.name.clone() });
         }
+        self.looks = self.looks.wrapping_add(1);
         let have_run = captured.threads.iter().map(|thread| thread.tid);
-        let children: Vec<Pid> = have_run.filter_map(|tid| target.directory.children_of(tid).ok()).flatten().collect();
+        let children: Vec<Pid> = match self.looks % ALL_AGAIN {
+            0 => target.directory.children().unwrap_or_default(),
+            _ => have_run.filter_map(|tid| target.directory.children_of(tid).ok()).flatten().collect(),
+        };
         let new: Vec<Pid> = children.iter().copied().filter(|pid| !self.children.contains(pid)).collect();
         if !new.is_empty() {
             events.push(Event::Forked(named(new)));

@@ -66,12 +66,14 @@ pub(super) fn unfinished(path: &Path) -> PathBuf {
 pub(super) fn begun_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut begun = with_extension(directory, "new")?;
     begun.extend(with_extension(directory, "unfinished")?);
+    begun.retain(|path| is_numbered(path));
     Ok(begun)
 }
 
 /// The segments in a directory that were about to be removed, under the names that they had.
 pub(super) fn leaving_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    Ok(with_extension(directory, "old")?.into_iter().map(|path| path.with_extension(SEGMENT)).collect())
+    let leaving = with_extension(directory, "old")?.into_iter().filter(|path| is_numbered(path));
+    Ok(leaving.map(|path| path.with_extension(SEGMENT)).collect())
 }
 
 /// Whether somebody writes to the recording in this directory.
@@ -183,6 +185,13 @@ pub fn recording_at(path: &Path) -> Result<PathBuf, Error> {
         1 => Ok(recordings.remove(0)),
         count => Err(Error::Several { path: path.into(), count }),
     }
+}
+
+/// Whether a file is called as a part of a recording is: by a number, and what is behind the first dot.
+fn is_numbered(path: &Path) -> bool {
+    let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
+    let number = name.split(|byte| *byte == b'.').next().unwrap_or_default();
+    number.len() >= 8 && number.iter().all(u8::is_ascii_digit)
 }
 
 pub(super) fn with_extension(directory: &Path, wanted: &str) -> io::Result<Vec<PathBuf>> {

@@ -96,8 +96,9 @@ struct Level {
 
 /// Snapshots and changes are fields 2 and 4 of a record. Of both, tables are field 7; threads are field 9 of the one, and 14
 /// and 15 of the other. What memory a thread has is in a list, field 11 of a thread that has changed.
-const RECORD: Level = Level { inner: &[(2, SNAPSHOT), (4, SNAPSHOT)] };
-const SNAPSHOT: Level = Level { inner: &[(7, LEAF), (9, THREAD), (14, THREAD), (15, THREAD)] };
+const RECORD: Level = Level { inner: &[(2, SNAPSHOT), (4, CHANGE)] };
+const SNAPSHOT: Level = Level { inner: &[(7, LEAF), (9, THREAD)] };
+const CHANGE: Level = Level { inner: &[(7, LEAF), (14, THREAD), (15, THREAD)] };
 const THREAD: Level = Level { inner: &[(11, LEAF)] };
 const LEAF: Level = Level { inner: &[] };
 

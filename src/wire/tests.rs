@@ -163,6 +163,27 @@ fn everything_comes_back_as_it_was() {
 }
 
 /// A thousand snapshots in which anything may have changed since the one before.
+/// The numbers of its modules were taken for threads.
+#[test]
+fn a_module_more_is_told_in_a_change() {
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    let mut now = everything(1);
+    let module = now.modules[0].clone();
+    now.modules.extend((0..8).map(|number| Module { path: format!("/lib/{number}"), ..module.clone() }));
+    for (number, what) in ["at first", "one more", "one less", "another order"].into_iter().enumerate() {
+        now.number = number as u64 + 1;
+        match what {
+            "one more" => now.modules.push(Module { path: "/lib/loaded".into(), ..module.clone() }),
+            "one less" => drop(now.modules.remove(4)),
+            "another order" => now.modules[3..].reverse(),
+            _ => {}
+        }
+        let encoded = encoder.snapshot(&now);
+        assert_eq!(encoded.whole, number == 0, "{what}");
+        assert_same(&snapshot_of(decoder.record(&encoded.payload)), &now);
+    }
+}
+
 #[test]
 fn whatever_changes_comes_back() {
     let (mut encoder, mut decoder, mut passing) = (Encoder::default(), Decoder::default(), Decoder::default());

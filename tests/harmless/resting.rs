@@ -24,6 +24,10 @@ impl Waiting {
     fn start(stop: &str) -> Self {
         let program = compile("gcc", "rests.c", &["-O1", "-g", "-pthread"]);
         let (victim, input) = start_told(&mut Command::new(program));
+        Self::of(victim, input, stop)
+    }
+
+    fn of(victim: Victim, input: ChildStdin, stop: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut command = hangsnap();
         command.args(["--pid", &victim.pid(), "--every", "20ms", "--max-duty", "100%", "--stop", stop, "-o"]);
@@ -119,6 +123,37 @@ fn what_others_change_of_a_thread_that_rests_is_told() {
     // The main thread has run, and the waiter was given no CPU.
     let now = waiting.runs();
     assert_ne!(now[0], before[0]);
+}
+
+/// Its threads were lost from every snapshot as long as they rested: the new name of the file was taken for another program.
+#[test]
+fn a_program_that_is_replaced_on_disk_rests_on() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = directory.path().join("upgraded");
+    fs::copy(compile("gcc", "rests.c", &["-O1", "-g", "-pthread"]), &program).expect("room on the disk");
+    let (victim, input) = start_told(&mut Command::new(&program));
+    let mut waiting = Waiting::of(victim, input, "auto");
+    fs::remove_file(&program).expect("a file of ours");
+    let shown = waiting.shown("waiter");
+    let frames = shown["frames"].as_array().map_or(0, Vec::len);
+    assert!(shown["how"] == "in-place" && frames >= 4 && shown["incomplete"].is_null(), "{shown}");
+    let Waiting { sampler, victim, .. } = waiting;
+    sampler.signal(Signal::SIGINT);
+    let ended = sampler.end();
+    assert!(ended.in_order().contains(" 0 losses"), "{}", ended.in_order());
+    drop(victim);
+}
+
+/// Nobody can have a signal that all of its threads block, so that no thread runs when it is sent.
+#[test]
+fn a_signal_that_a_thread_at_rest_blocks_is_told() {
+    let mut waiting = Waiting::start("auto");
+    let pid = waiting.victim.child.id();
+    let to = |tid: u32| succeed(Command::new("kill").args(["-USR2", &tid.to_string()]));
+    let pending = |thread: &Value, whose: &str| thread["signals"][whose].to_string();
+    assert_eq!(pending(&waiting.shown("waiter"), "process_pending"), "[]");
+    to(pid);
+    assert_eq!(pending(&waiting.shown("waiter"), "process_pending"), r#"["SIGUSR2"]"#);
 }
 
 /// It has been given no CPU, and sleeps no more.

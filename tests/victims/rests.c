@@ -102,6 +102,11 @@ int main(void) {
     pthread_t waiter;
     // It must not outlive its test.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    // Blocked by all threads: it stays pending.
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &blocked, NULL);
     if (pthread_create(&waiter, NULL, wait_in_turn, NULL)) return 1;
     puts("ready");
     for (char byte; fflush(stdout), read(0, &byte, 1) == 1; printf("%c\n", byte)) {
