@@ -37,8 +37,9 @@ const WASTE_LIMIT: Duration = Duration::from_millis(100);
 /// the next time.
 const LAST_ATTEMPTS: u32 = 3;
 
-/// For how long a thread is looked at again that waits for a CPU on its way out of a call, and how often.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// For how long a thread is looked at again that waits for a CPU on its way out of a call, and how often. Nobody is held
+/// meanwhile; behind a few busy programs its turn comes in some 20 ms.
+const PATIENCE: Duration = Duration::from_millis(60);
 const AGAIN: Duration = Duration::from_micros(200);
 
 /// A thread that is yet to be captured.

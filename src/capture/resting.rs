@@ -168,7 +168,11 @@ fn rest(
     let Some(watch) = Watch::new(thread)? else {
         return Ok(None);
     };
-    let is_there = thread.blocked_call()?.is_some_and(|blocked| is_in(&blocked, context));
+    let is_there = thread.blocked_call()?.is_some_and(|blocked| {
+        // A stack that has grown since the map was read was copied in part, or not at all.
+        let is_copied = draft.map.find(blocked.stack_pointer).is_some() && stack.start <= blocked.stack_pointer.0;
+        is_copied && is_in(&blocked, context)
+    });
     let is_same = is_there && has_same_stack(draft, tid, stack);
     // What it waits for in the kernel may have been looked at before it was where it is.
     let status = status(draft, tid).filter(|_| is_same && watch.is_unchanged());
@@ -195,9 +199,7 @@ fn is_in(blocked: &BlockedCall, context: &ContextRecord) -> bool {
 
 /// Whether the bytes of the stack are those that were copied, which must be all there were to copy.
 fn has_same_stack(draft: &mut Draft<'_>, tid: Tid, stack: &StackRecord) -> bool {
-    // A stack that has grown since the map was read was copied in part.
-    let is_whole =
-        stack.left_out == 0 && stack.other.is_none() && draft.map.find(RuntimeAddress(stack.start)).is_some();
+    let is_whole = stack.left_out == 0 && stack.other.is_none();
     let Some(memory) = draft.memory.filter(|_| is_whole) else {
         return false;
     };
