@@ -10,7 +10,7 @@ mod targets;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command};
 
-use crate::support::{Victim, compile, hangsnap, succeed};
+use crate::support::{Victim, compile, hangsnap, recorder, succeed};
 use sampler::{Sampler, start_told};
 
 fn lives() -> PathBuf {
@@ -23,8 +23,8 @@ fn living(life: &[&str]) -> (Victim, ChildStdin) {
 }
 
 fn recording(pid: &str, file: &Path) -> Command {
-    let mut command = hangsnap();
-    command.args(["--pid", pid, "--max-duty", "100%", "--every", "5ms", "-o"]).arg(file);
+    let mut command = recorder(pid, "5ms");
+    command.arg("-o").arg(file);
     command
 }
 

@@ -131,6 +131,7 @@ mod tests {
         assert_eq!(map.find(RuntimeAddress(0x2000)), None);
         assert!(map.find(RuntimeAddress(0x1000)).is_some_and(|m| m.executable));
     }
+
     /// A path that began like a shared segment's was cut at its thirteenth byte, whether or not it had as many.
     #[test]
     fn a_file_may_be_called_like_a_shared_segment() {

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::lifecycle::sampler::{Sampler, start_told};
-use crate::support::{compile, hangsnap, long_form};
+use crate::support::{compile, long_form, recorder};
 
 /// What one of the victim's threads counted.
 #[derive(Debug)]
@@ -77,23 +77,7 @@ fn sample(pid: &str, stop: &str, wanted: u64) -> Duration {
         // Recordings are thrown away piece by piece; all together would fill a small disk.
         let count = (wanted - taken).min(1000).to_string();
         let sampler = Sampler::start(
-            hangsnap()
-                .args([
-                    "--pid",
-                    pid,
-                    "--max-duty",
-                    "100%",
-                    "--every",
-                    "1ms",
-                    "--keep",
-                    "stacks",
-                    "--stop",
-                    stop,
-                    "--count",
-                    &count,
-                    "-o",
-                ])
-                .arg(&file),
+            recorder(pid, "1ms").args(["--keep", "stacks", "--stop", stop, "--count", &count, "-o"]).arg(&file),
         );
         taken += sampler.end().snapshots();
     }

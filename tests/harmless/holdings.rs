@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::lifecycle::sampler::{Sampler, start_told};
-use crate::support::{compile, hangsnap, succeed};
+use crate::support::{compile, hangsnap, recorder, succeed};
 
 /// How much more memory the sampler may have at the end than after its first snapshots: room for more threads at once than
 /// it had seen by then. In the long form of the storm this is 0.3 KiB for a snapshot.
@@ -90,9 +90,7 @@ fn a_deep_stack_that_was_met_once_does_not_stay_in_memory() {
             while victim.line().trim() != wanted {}
         };
         let file = directory.path().join(stop);
-        let mut sampler = Sampler::start(
-            hangsnap().args(["--pid", &pid, "--every", "5ms", "--max-duty", "100%", "--stop", stop, "-o"]).arg(&file),
-        );
+        let mut sampler = Sampler::start(recorder(&pid, "5ms").args(["--stop", stop, "-o"]).arg(&file));
         let family = Family(sampler.pid().as_raw());
         let mut holds_when_it_is = |deep: bool| {
             sampler.more_samples(20);

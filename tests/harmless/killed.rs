@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 
 use super::{Counters, states_and_tracers};
 use crate::lifecycle::sampler::{PATIENCE, Sampler};
-use crate::support::{Victim, compile, hangsnap, run, until};
+use crate::support::{Victim, compile, hangsnap, recorder, run, until};
 
 /// Pseudo-random numbers (splitmix64), the same ones for the same seed.
 struct Random(u64);
@@ -51,23 +51,8 @@ fn killed_at_random_moments_it_leaves_a_target_that_runs_on() {
     for round in 0..kills {
         let file = directory.path().join(format!("{round}.hangsnap"));
         let stop = if round % 2 == 0 { "auto" } else { "all" };
-        let mut sampler = Sampler::start(
-            hangsnap()
-                .args([
-                    "--pid",
-                    &victim.pid(),
-                    "--max-duty",
-                    "100%",
-                    "--every",
-                    "1ms",
-                    "--keep",
-                    "stacks",
-                    "--stop",
-                    stop,
-                    "-o",
-                ])
-                .arg(&file),
-        );
+        let mut sampler =
+            Sampler::start(recorder(&victim.pid(), "1ms").args(["--keep", "stacks", "--stop", stop, "-o"]).arg(&file));
         sampler.line_with("#1 ");
         // The moment is what is random here; nothing is waited for.
         std::thread::sleep(Duration::from_micros(random.below(15_000)));

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::lifecycle::sampler::{Sampler, start_told};
-use crate::support::{compile, hangsnap, long_form, succeed};
+use crate::support::{compile, long_form, recorder, succeed};
 use rows::{Row, parse};
 use stacks::Shares;
 
@@ -52,13 +52,7 @@ fn sample(shares: &mut Shares, pid: &str, wanted: u64, options: &[&str]) {
         let file = directory.path().join("matrix.hangsnap");
         // Piece by piece, so that what is read back fits into memory.
         let count = (wanted - shares.snapshots()).min(200).to_string();
-        let sampler = Sampler::start(
-            hangsnap()
-                .args(["--pid", pid, "--max-duty", "100%", "--every", "5ms", "--count", &count])
-                .args(options)
-                .arg("-o")
-                .arg(&file),
-        );
+        let sampler = Sampler::start(recorder(pid, "5ms").args(["--count", &count]).args(options).arg("-o").arg(&file));
         let stored = sampler.end().snapshots();
         assert_eq!(shares.add(&file), stored, "every snapshot that was stored can be read");
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::lifecycle::sampler::{Sampler, start_told};
-use crate::support::{Victim, compile, hangsnap, succeed};
+use crate::support::{Victim, compile, hangsnap, recorder, succeed};
 
 /// A thread that waits, and a sampler that records it.
 struct Waiting {
@@ -29,8 +29,8 @@ impl Waiting {
 
     fn of(victim: Victim, input: ChildStdin, stop: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut command = hangsnap();
-        command.args(["--pid", &victim.pid(), "--every", "20ms", "--max-duty", "100%", "--stop", stop, "-o"]);
+        let mut command = recorder(&victim.pid(), "20ms");
+        command.args(["--stop", stop, "-o"]);
         let mut sampler = Sampler::start(command.arg(directory.path().join("rests.hangsnap")));
         sampler.more_samples(4);
         Self { victim, input, sampler, directory }

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use super::{Counters, states_and_tracers};
 use crate::lifecycle::sampler::{PATIENCE, Sampler};
-use crate::support::{Victim, compile, hangsnap, long_form, succeed, until};
+use crate::support::{Victim, compile, hangsnap, long_form, recorder, succeed, until};
 
 const HANDLED: u64 = 0;
 const OUT_OF_ORDER: u64 = 1;
@@ -36,23 +36,8 @@ fn signals_that_arrive_during_holds_are_delivered_once_in_order_and_with_their_o
         let victim = Victim::start(Command::new(compile("gcc", "signals.c", &["-O1", "-g", "-pthread"])).arg(&shared));
         let counters = Counters::open(&shared);
         let file = directory.path().join("signals.hangsnap");
-        let mut sampler = Sampler::start(
-            hangsnap()
-                .args([
-                    "--pid",
-                    &victim.pid(),
-                    "--max-duty",
-                    "100%",
-                    "--every",
-                    "1ms",
-                    "--keep",
-                    "stacks",
-                    "--stop",
-                    stop,
-                    "-o",
-                ])
-                .arg(&file),
-        );
+        let mut sampler =
+            Sampler::start(recorder(&victim.pid(), "1ms").args(["--keep", "stacks", "--stop", stop, "-o"]).arg(&file));
         sampler.line_with("#1 ");
         let mut sent = 0;
         let signals = if long_form() { 100_000 } else { 10_000 };
@@ -108,22 +93,8 @@ fn a_target_that_is_stopped_is_sampled_and_stays_stopped_until_it_is_continued()
         assert_eq!(printed.matches(" stopped").count(), counters.all().len(), "as many threads as that:\n{printed}");
         let file = directory.path().join(format!("{round}.hangsnap"));
         succeed(
-            hangsnap()
-                .args([
-                    "--pid",
-                    &victim.pid(),
-                    "--stop",
-                    stop,
-                    "--max-duty",
-                    "100%",
-                    "--every",
-                    "1ms",
-                    "--keep",
-                    "stacks",
-                    "--count",
-                    "100",
-                    "-o",
-                ])
+            recorder(&victim.pid(), "1ms")
+                .args(["--stop", stop, "--keep", "stacks", "--count", "100", "-o"])
                 .arg(&file),
         );
         assert!(all_are(&victim, 'T'), "still stopped, by nobody's tracing: {:?}", states_and_tracers(&victim));
@@ -139,23 +110,8 @@ fn a_stop_and_a_continue_that_arrive_while_it_is_sampled_take_effect() {
     let (victim, counters) = start_counting(directory.path());
     for stop in ["auto", "all"] {
         let file = directory.path().join(format!("{stop}.hangsnap"));
-        let mut sampler = Sampler::start(
-            hangsnap()
-                .args([
-                    "--pid",
-                    &victim.pid(),
-                    "--max-duty",
-                    "100%",
-                    "--every",
-                    "1ms",
-                    "--keep",
-                    "stacks",
-                    "--stop",
-                    stop,
-                    "-o",
-                ])
-                .arg(&file),
-        );
+        let mut sampler =
+            Sampler::start(recorder(&victim.pid(), "1ms").args(["--keep", "stacks", "--stop", stop, "-o"]).arg(&file));
         sampler.line_with("#1 ");
         for _ in 0..50 {
             kill(pid_of(&victim), Signal::SIGSTOP).expect("it is there");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{hangsnap, long_form, succeed};
+use crate::support::{hangsnap, long_form, recorder, succeed};
 use fixture::{Fixture, MODES};
 
 /// What a snapshot may take with such a thread in it.
@@ -158,24 +158,8 @@ fn longest_holds(fixture: &Fixture, stop: &str, count: &str) -> Vec<Duration> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("holds.hangsnap");
     let pid = fixture.target().to_string();
-    let mut command = hangsnap();
-    command
-        .args([
-            "--pid",
-            &pid,
-            "--every",
-            "5ms",
-            "--keep",
-            "stacks",
-            "--count",
-            count,
-            "--stop",
-            stop,
-            "--max-duty",
-            "100%",
-            "-o",
-        ])
-        .arg(&file);
+    let mut command = recorder(&pid, "5ms");
+    command.args(["--keep", "stacks", "--count", count, "--stop", stop, "-o"]).arg(&file);
     Bounded::start(&mut command).end(&format!("{} --stop {stop} --every", fixture.mode), 3 * PATIENCE);
     let list: Value = serde_json::from_str(&succeed(hangsnap().args(["list", "--json"]).arg(&file))).expect("JSON");
     let snapshots = list["snapshots"].as_array().expect("snapshots");

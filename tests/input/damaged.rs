@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use super::{FAILED, assert_contains, one_line};
-use crate::support::{Victim, compile, hangsnap, long_form, run, succeed};
+use crate::support::{Victim, compile, hangsnap, long_form, recorder, run, succeed};
 
 /// What stands before each record: marker, salt, length, two checksums.
 const HEAD: usize = 20;
@@ -24,11 +24,7 @@ impl Recording {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("whole.hangsnap");
         let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
-        succeed(
-            hangsnap()
-                .args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "--count", "3", "-o"])
-                .arg(&file),
-        );
+        succeed(recorder(&victim.pid(), "1ms").args(["--count", "3", "-o"]).arg(&file));
         let bytes = fs::read(file.join("00000001.segment")).expect("the recording has one segment");
         let mut ends = Vec::new();
         let mut at = MAGIC;

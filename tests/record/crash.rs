@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use super::made::{Random, recording, seed};
 use super::{SMALL, files, numbers, read, store};
 use crate::lifecycle::sampler::Sampler;
-use crate::support::{Victim, compile, hangsnap, long_form};
+use crate::support::{Victim, compile, long_form, recorder};
 
 /// Says what the writer below is to do.
 const WRITE_TO: &str = "HANGSNAP_TEST_WRITE_TO";
@@ -95,9 +95,7 @@ fn a_sampler_killed_at_any_moment_leaves_all_it_had_told_of() {
     let mut random = Random(seed());
     for round in 0..kills {
         let path = directory.path().join(format!("{round}.hangsnap"));
-        let mut sampler = Sampler::start(
-            hangsnap().args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "-o"]).arg(&path),
-        );
+        let mut sampler = Sampler::start(recorder(&victim.pid(), "1ms").arg("-o").arg(&path));
         sampler.line_with("#1 ");
         std::thread::sleep(Duration::from_micros(random.below(20_000)));
         sampler.signal(Signal::SIGKILL);

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::made::recording;
 use super::{SMALL, files, numbers, read, store};
 use crate::lifecycle::sampler::Sampler;
-use crate::support::{Victim, compile, hangsnap, run, succeed};
+use crate::support::{Victim, compile, hangsnap, recorder, run, succeed};
 
 /// While segments are written, ended and removed, whoever reads sees a row of snapshots without a gap, and no damage.
 #[test]
@@ -54,20 +54,8 @@ fn a_sampler_at_work_is_listed_shown_and_compared() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("live.hangsnap");
     let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
-    let mut command = hangsnap();
-    command.args([
-        "--pid",
-        &victim.pid(),
-        "--max-duty",
-        "100%",
-        "--every",
-        "1ms",
-        "--keep",
-        "stacks",
-        "--max-size",
-        "1MiB",
-        "-o",
-    ]);
+    let mut command = recorder(&victim.pid(), "1ms");
+    command.args(["--keep", "stacks", "--max-size", "1MiB", "-o"]);
     let mut sampler = Sampler::start(command.arg(&path));
     sampler.line_with("#2 ");
     for _ in 0..20 {
@@ -103,8 +91,8 @@ fn a_recording_whose_directory_is_removed_ends_in_a_clear_message() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("removed.hangsnap");
     let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
-    let mut command = hangsnap();
-    command.args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "5ms", "-o"]);
+    let mut command = recorder(&victim.pid(), "5ms");
+    command.arg("-o");
     let mut sampler = Sampler::start(command.arg(&path));
     sampler.line_with("#2 ");
     // The sampler may make a file between the two steps of this, but not for ever.
@@ -162,8 +150,8 @@ fn a_segment_that_a_sampler_is_writing_is_not_called_repaired() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("live.hangsnap");
     let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
-    let mut command = hangsnap();
-    command.args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "5ms", "-o"]);
+    let mut command = recorder(&victim.pid(), "5ms");
+    command.arg("-o");
     let mut sampler = Sampler::start(command.arg(&path));
     sampler.line_with("#2 ");
     let told = succeed(hangsnap().arg("check").arg(&path).arg("--repair"));

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use super::made::{recording, taken};
 use super::{SMALL, files, numbers, read, store, write};
 use crate::lifecycle::sampler::{PATIENCE, Sampler};
-use crate::support::{Victim, compile, hangsnap, succeed, until};
+use crate::support::{Victim, compile, hangsnap, recorder, succeed, until};
 
 fn bytes(paths: &[std::path::PathBuf]) -> u64 {
     paths.iter().map(|path| fs::metadata(path).expect("it is there").len()).sum()
@@ -118,20 +118,8 @@ fn a_real_sampler_keeps_to_its_bounds() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("bounded.hangsnap");
     let victim = sleeper();
-    let mut command = hangsnap();
-    command.args([
-        "--pid",
-        &victim.pid(),
-        "--max-duty",
-        "100%",
-        "--every",
-        "1ms",
-        "--keep",
-        "stacks",
-        "--max-size",
-        "1MiB",
-        "-o",
-    ]);
+    let mut command = recorder(&victim.pid(), "1ms");
+    command.args(["--keep", "stacks", "--max-size", "1MiB", "-o"]);
     let mut sampler = Sampler::start(command.arg(&path));
     sampler.line_with("#1 ");
     until("the first segment is removed", PATIENCE, || !path.join("00000001.segment").exists());

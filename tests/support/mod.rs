@@ -18,6 +18,13 @@ pub fn hangsnap() -> Command {
     command
 }
 
+/// The same, recording a process at this interval, whatever share of the time its threads are held for.
+pub fn recorder(pid: &str, every: &str) -> Command {
+    let mut command = hangsnap();
+    command.args(["--pid", pid, "--every", every, "--max-duty", "100%"]);
+    command
+}
+
 /// Whether the long forms of tests were asked for.
 pub fn long_form() -> bool {
     std::env::var_os("HANGSNAP_LONG").is_some_and(|value| value == "1")
