@@ -5,7 +5,7 @@
 //! or was interrupted, can that be: calls are made with a frame. Promises: the return address so found lies behind a call.
 //! What a function does to its stack between its ends is not followed here (`effects`).
 
-use super::instruction::{FP, Instruction, Map, Operands, Other, SP, instruction};
+use super::instruction::{FP, Map, Operands, Other, SP, instruction};
 use super::scan::ENCODED;
 use super::{Caller, Walk};
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress};
@@ -53,28 +53,14 @@ impl Walk<'_> {
 
 fn edge(before: Option<u8>, code: &[u8]) -> Option<Edge> {
     let first = instruction(code)?;
-    if is_frame_pointer_set(&first) {
+    if first.sets_frame_pointer() {
         return (before == Some(PUSH_FP)).then(|| Edge { depth: 8, popped: vec![(FP, 0)] });
     }
-    if first.map == Map::One
-        && first.opcode == PUSH_FP
-        && is_frame_pointer_set(&instruction(code.get(first.length..)?)?)
+    if first.map == Map::One && first.opcode == PUSH_FP && instruction(code.get(first.length..)?)?.sets_frame_pointer()
     {
         return Some(Edge { depth: 0, popped: Vec::new() });
     }
     to_return(code)
-}
-
-/// mov %rsp,%rbp
-fn is_frame_pointer_set(found: &Instruction) -> bool {
-    let is = |register, other| found.operands == Some(Operands { register, other: Other::Register(other) });
-    found.map == Map::One
-        && found.is_wide
-        && match found.opcode {
-            0x89 => is(SP, FP),
-            0x8b => is(FP, SP),
-            _ => false,
-        }
 }
 
 /// Follows pops, and what leaves the stack alone and may stand between them, to the end of the function.

@@ -162,7 +162,7 @@ fn beginning(code: &[u8]) -> Option<usize> {
     if is_touched && (found.map, found.opcode) == (Map::One, 0x55) {
         (found, end) = next()?;
         // Where it was told to keep frame pointers.
-        if is_move_to_frame_pointer(&found) {
+        if found.sets_frame_pointer() {
             (found, end) = next()?;
         }
         return takes_frame(&found).map(|_| end);
@@ -200,15 +200,6 @@ fn takes_frame(found: &Instruction) -> Option<i64> {
     let operands = Operands { register: 5, other: Other::Register(SP) };
     let is_sub = found.map == Map::One && matches!(found.opcode, 0x81 | 0x83) && found.operands == Some(operands);
     (is_sub && found.constant > 0).then_some(found.constant)
-}
-
-fn is_move_to_frame_pointer(found: &Instruction) -> bool {
-    let operands = match found.opcode {
-        0x89 => Operands { register: SP, other: Other::Register(FP) },
-        0x8b => Operands { register: FP, other: Other::Register(SP) },
-        _ => return false,
-    };
-    found.map == Map::One && found.operands == Some(operands)
 }
 
 #[cfg(test)]

@@ -54,6 +54,16 @@ impl Instruction {
     pub(super) fn register_in_opcode(&self) -> u8 {
         self.opcode & 7 | if self.extends_opcode { 8 } else { 0 }
     }
+
+    /// Whether this is mov %rsp,%rbp.
+    pub(super) fn sets_frame_pointer(&self) -> bool {
+        let operands = match self.opcode {
+            0x89 => Operands { register: SP, other: Other::Register(FP) },
+            0x8b => Operands { register: FP, other: Other::Register(SP) },
+            _ => return false,
+        };
+        self.map == Map::One && self.is_wide && self.operands == Some(operands)
+    }
 }
 
 /// What follows the opcode.

@@ -162,7 +162,6 @@ fn everything_comes_back_as_it_was() {
     }
 }
 
-/// A thousand snapshots in which anything may have changed since the one before.
 /// The numbers of its modules were taken for threads.
 #[test]
 fn a_module_more_is_told_in_a_change() {
@@ -184,6 +183,7 @@ fn a_module_more_is_told_in_a_change() {
     }
 }
 
+/// A thousand snapshots in which anything may have changed since the one before.
 #[test]
 fn whatever_changes_comes_back() {
     let (mut encoder, mut decoder, mut passing) = (Encoder::default(), Decoder::default(), Decoder::default());
