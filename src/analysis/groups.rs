@@ -12,7 +12,7 @@ pub struct Group<'a> {
 impl<'a> Group<'a> {
     /// The stack they all have.
     pub fn stack(&self) -> Option<&'a Stack> {
-        self.threads.first().map(|thread| &thread.stack)
+        self.threads.first().map(|thread| &*thread.stack)
     }
 }
 
@@ -22,11 +22,11 @@ pub fn groups<'a>(threads: impl IntoIterator<Item = &'a Thread>) -> Vec<Group<'a
     let mut groups: Vec<Group<'a>> = Vec::new();
     let mut by_stack: HashMap<&Stack, usize> = HashMap::new();
     for thread in threads {
-        let known = thread.is_captured().then(|| by_stack.get(&thread.stack).copied()).flatten();
+        let known = thread.is_captured().then(|| by_stack.get(&*thread.stack).copied()).flatten();
         match known {
             Some(group) => groups[group].threads.push(thread),
             None => {
-                by_stack.insert(&thread.stack, groups.len());
+                by_stack.insert(&*thread.stack, groups.len());
                 groups.push(Group { threads: vec![thread] });
             }
         }

@@ -1,5 +1,6 @@
 //! One thread at one moment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -114,7 +115,8 @@ pub struct Thread {
     /// None when the thread was in user code.
     pub system_call: Option<SystemCall>,
     pub registers: Registers,
-    pub stack: Stack,
+    /// Shared by all who remember it: most threads are where they were in the snapshot before.
+    pub stack: Arc<Stack>,
     pub memory: Vec<MemoryPiece>,
 }
 

@@ -2,6 +2,8 @@
 
 use super::remembered::Remembered;
 use super::{AddressSpace, Manner, Sample};
+use std::sync::Arc;
+
 use crate::capture::{Captured, CapturedThread, Context};
 use crate::model::{
     FloatingPoint, Frame, MemoryOf, MemoryPiece, Notice, Process, Reason, Register, Registers, RuntimeAddress,
@@ -111,7 +113,7 @@ fn thread(
     if let Some((start, bytes)) = &copy.stack.other {
         stack = stack.with_other(RuntimeAddress(*start), bytes).without(copy.stack.left_out);
     }
-    let stack = unwinder.walk(&registers.general, stack, space);
+    let stack = Arc::new(unwinder.walk(&registers.general, stack, space));
     if matches!(stack.end, WalkEnd::MemoryNotCopied(_)) && copy.stack.left_out > 0 {
         let reason = Reason::StackTruncated { copied: copy.stack.bytes.len() as u64 };
         notices.push(Notice { subject: Subject::Thread(copy.tid), reason });

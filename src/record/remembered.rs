@@ -3,6 +3,7 @@
 //! Promises: such a thread has the frames that it had, in the modules in which they lay. Its stack is not walked again.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::capture::RestingThread;
 use crate::model::{
@@ -60,8 +61,10 @@ impl Last {
         }
         if !same_modules {
             let mut moved = Moved { from: &self.modules, to: modules, numbers: HashMap::new() };
-            for frame in threads.iter_mut().flat_map(|thread| &mut thread.stack.frames) {
-                frame.code = frame.code.map(|place| moved.place(place));
+            for thread in &mut threads {
+                for frame in &mut Arc::make_mut(&mut thread.stack).frames {
+                    frame.code = frame.code.map(|place| moved.place(place));
+                }
             }
         }
         threads

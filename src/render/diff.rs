@@ -92,7 +92,7 @@ fn standing_still(
     let mut known: HashMap<(&Stack, Timestamp, u64, u64), usize> = HashMap::new();
     for change in changes {
         if let Change::Same(thread, streak) = change.change {
-            let key = (&thread.stack, streak.since, streak.samples, streak.unseen);
+            let key = (&*thread.stack, streak.since, streak.samples, streak.unseen);
             let group = *known.entry(key).or_insert_with(|| {
                 groups.push((thread, streak, Vec::new()));
                 groups.len() - 1

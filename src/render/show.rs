@@ -122,7 +122,7 @@ fn thread_line(out: &mut dyn Write, thread: &Thread, indent: &str) -> io::Result
 }
 
 fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names, verbose: bool) -> io::Result<()> {
-    let Stack { frames, gap, end } = &thread.stack;
+    let Stack { frames, gap, end } = &*thread.stack;
     let (newest, oldest) = frames.split_at(gap.map_or(frames.len(), |gap| gap.after.min(frames.len())));
     let mut number = 0;
     frame_lines(out, snapshot, newest, names, verbose, &mut number)?;

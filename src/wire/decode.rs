@@ -1,17 +1,17 @@
 //! Messages to model.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::known::{Counts, Known};
 use super::pb::record::Kind;
 use super::rows::Rows;
+use super::stacks::Stacks;
 use super::{Error, Record, notice, packed, pb};
 use crate::model::{
-    CodeAddress, FileAddress, FloatingPoint, FoundBy, Frame, Gap, GeneratedCode, Hold, KernelWait, ModuleIndex, Pid,
-    Place, Policy, Process, ProcessId, Recording, Register, RegisterName, Registers, RuntimeAddress, Scheduling,
-    SignalSet, SignalSets, Snapshot, SpecialRegisters, Stack, StartTime, StopMode, SystemCall, Thread, ThreadState,
-    ThreadStatus, Tid, Timestamp, WalkEnd,
+    FloatingPoint, GeneratedCode, Hold, KernelWait, Pid, Policy, Process, ProcessId, Recording, Register, Registers,
+    RuntimeAddress, Scheduling, SignalSet, SignalSets, Snapshot, SpecialRegisters, StartTime, StopMode, SystemCall,
+    Thread, ThreadState, ThreadStatus, Tid, Timestamp,
 };
 
 /// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
@@ -26,6 +26,7 @@ const MAX_MEMORY: usize = 640 << 20;
 #[derive(Default)]
 pub struct Decoder {
     rows: Rows,
+    stacks: Stacks,
     previous: Option<Previous>,
 }
 
@@ -72,9 +73,16 @@ impl Decoder {
         Ok(())
     }
 
+    fn add(&mut self, tables: Option<pb::Tables>) -> Result<(), Error> {
+        if self.rows.add(tables.unwrap_or_default())? {
+            self.stacks = Stacks::default();
+        }
+        Ok(())
+    }
+
     fn whole(&mut self, message: pb::Snapshot) -> Result<(Own, Previous), Error> {
         self.previous = None;
-        self.rows.add(message.tables.unwrap_or_default())?;
+        self.add(message.tables)?;
         let own = Own {
             taken: Timestamp { realtime_ns: message.realtime_ns, monotonic_ns: message.monotonic_ns },
             stop: message.stop,
@@ -98,7 +106,7 @@ impl Decoder {
     fn change(&mut self, message: pb::Change) -> Result<(Own, Previous), Error> {
         let previous = self.previous.take().filter(|previous| previous.number == message.after);
         let mut previous = previous.ok_or(Error::Dangling("the snapshot before"))?;
-        self.rows.add(message.tables.unwrap_or_default())?;
+        self.add(message.tables)?;
         previous.number = message.number;
         previous.process = message.process.unwrap_or(previous.process);
         if !message.modules.is_empty() {
@@ -128,7 +136,7 @@ impl Decoder {
         Ok((own, previous))
     }
 
-    fn build(&self, own: Own, previous: &Previous) -> Result<Snapshot, Error> {
+    fn build(&mut self, own: Own, previous: &Previous) -> Result<Snapshot, Error> {
         self.rows.begin();
         let Previous { number, process, modules, threads } = previous;
         let frames =
@@ -137,9 +145,7 @@ impl Decoder {
         if frames.sum::<usize>() > MAX_FRAMES || memory.map(|piece| self.rows.size(piece)).sum::<usize>() > MAX_MEMORY {
             return Err(Error::TooMuch);
         }
-        // The file numbers modules through all snapshots, the model within one.
-        let places: HashMap<u32, ModuleIndex> =
-            modules.iter().zip(0..).map(|(number, index)| (*number, ModuleIndex(index))).collect();
+        self.stacks.begin(modules);
         Ok(Snapshot {
             number: *number,
             taken: own.taken,
@@ -154,7 +160,7 @@ impl Decoder {
             window: Duration::from_nanos(own.window_ns),
             took: Duration::from_nanos(own.took_ns),
             modules: modules.iter().map(|number| self.rows.module(*number)).collect::<Result<_, _>>()?,
-            threads: threads.iter().map(|known| self.thread(&known.thread, &places)).collect::<Result<_, _>>()?,
+            threads: threads.iter().map(|known| self.thread(&known.thread)).collect::<Result<_, _>>()?,
             memory: own.memory.iter().map(|piece| self.rows.memory(piece)).collect::<Result<_, _>>()?,
             generated: own.generated.iter().map(|code| self.generated(code)).collect::<Result<_, _>>()?,
             notices: own
@@ -170,13 +176,7 @@ impl Decoder {
         Ok(GeneratedCode { address: RuntimeAddress(code.address), range, name: self.rows.string(code.name)? })
     }
 
-    fn thread(&self, thread: &pb::Thread, places: &HashMap<u32, ModuleIndex>) -> Result<Thread, Error> {
-        let stack = self.rows.stack(thread.stack)?;
-        let frames = stack
-            .frames
-            .iter()
-            .map(|number| decode_frame(self.rows.frame(*number)?, places))
-            .collect::<Result<Vec<_>, _>>()?;
+    fn thread(&mut self, thread: &pb::Thread) -> Result<Thread, Error> {
         Ok(Thread {
             tid: Tid(thread.tid),
             status: self.status(thread)?,
@@ -187,7 +187,7 @@ impl Decoder {
             },
             system_call: thread.system_call.as_ref().map(system_call).transpose()?,
             registers: thread.registers.as_ref().map(registers).transpose()?.unwrap_or_default(),
-            stack: Stack { gap: gap(&stack.message, &frames), frames, end: walk_end(&stack.message)? },
+            stack: self.stacks.of(thread.stack, &self.rows)?,
             memory: thread.memory.iter().map(|piece| self.rows.memory(piece)).collect::<Result<_, _>>()?,
         })
     }
@@ -257,29 +257,6 @@ pub(super) fn recording(message: pb::Recording) -> Recording {
     Recording { version, host, kernel, boot_id, machine, interval }
 }
 
-fn decode_frame(frame: &pb::Frame, places: &HashMap<u32, ModuleIndex>) -> Result<Frame, Error> {
-    let place = match frame.module_plus_one.checked_sub(1) {
-        Some(number) => Place::InModule {
-            module: *places.get(&number).ok_or(Error::Dangling("a module"))?,
-            address: FileAddress(frame.address),
-        },
-        None => Place::Outside(RuntimeAddress(frame.address)),
-    };
-    let found = match pb::FoundBy::try_from(frame.found_by) {
-        Ok(pb::FoundBy::Context) => FoundBy::Context,
-        Ok(pb::FoundBy::Cfi) => FoundBy::Cfi,
-        Ok(pb::FoundBy::SignalFrame) => FoundBy::SignalFrame,
-        Ok(pb::FoundBy::FramePointer) => FoundBy::FramePointer,
-        Ok(pb::FoundBy::Inferred) => FoundBy::Inferred,
-        Ok(pb::FoundBy::Guess) => FoundBy::Guess,
-        Ok(pb::FoundBy::Unspecified) | Err(_) => {
-            return Err(Error::Unknown("how a frame was found"));
-        }
-    };
-    let code = if frame.is_return_address { CodeAddress::Return(place) } else { CodeAddress::Pc(place) };
-    Ok(Frame { code, found })
-}
-
 pub(super) fn stop_mode(number: i32) -> Result<StopMode, Error> {
     match pb::StopMode::try_from(number) {
         Ok(pb::StopMode::None) => Ok(StopMode::None),
@@ -312,36 +289,4 @@ fn registers(message: &pb::Registers) -> Result<Registers, Error> {
         registers.floating = Some(FloatingPoint(message.floating_point.as_slice().into()));
     }
     Ok(registers)
-}
-
-/// A gap behind more frames than there are lies behind the last one.
-fn gap(stack: &pb::Stack, frames: &[Frame]) -> Option<Gap> {
-    let after = frames.len().min(stack.gap_after as usize);
-    (stack.gap_frames > 0 || stack.gap_bytes > 0).then_some(Gap {
-        after,
-        frames: stack.gap_frames,
-        bytes: stack.gap_bytes,
-    })
-}
-
-fn walk_end(stack: &pb::Stack) -> Result<WalkEnd, Error> {
-    let at = RuntimeAddress(stack.end_address);
-    Ok(match pb::WalkEnd::try_from(stack.end) {
-        Ok(pb::WalkEnd::Root) => WalkEnd::Root,
-        Ok(pb::WalkEnd::NotCaptured) => WalkEnd::NotCaptured,
-        Ok(pb::WalkEnd::MemoryNotCopied) => WalkEnd::MemoryNotCopied(at),
-        Ok(pb::WalkEnd::UnknownRegister) => WalkEnd::UnknownRegister(
-            u16::try_from(stack.end_register)
-                .ok()
-                .and_then(Register::from_dwarf)
-                .ok_or(Error::Unknown("the register that ended a walk"))?
-                .into(),
-        ),
-        Ok(pb::WalkEnd::NoUnwindInfo) => WalkEnd::NoUnwindInfo(at),
-        Ok(pb::WalkEnd::BadUnwindInfo) => WalkEnd::BadUnwindInfo(at),
-        Ok(pb::WalkEnd::BadReturnAddress) => WalkEnd::BadReturnAddress(at),
-        Ok(pb::WalkEnd::NoProgress) => WalkEnd::NoProgress,
-        Ok(pb::WalkEnd::TooManyFrames) => WalkEnd::TooManyFrames,
-        Ok(pb::WalkEnd::Unspecified) | Err(_) => return Err(Error::Unknown("why a walk ended")),
-    })
 }

@@ -2,7 +2,7 @@
 //!
 //! Strings, modules, frames and stacks are interned, and most snapshots are told as what differs from the one before:
 //! `Encoder` keeps what a reader knows while writing (`tables`, `known`), and `Decoder` rebuilds it while reading (`rows`,
-//! `known`). Whatever is decoded is hostile: a row number that points nowhere, an
+//! `stacks`, `known`). Whatever is decoded is hostile: a row number that points nowhere, an
 //! unknown enum value or a malformed message is an error, never a panic. Framing, checksums and files are `store`'s.
 
 mod decode;
@@ -13,6 +13,7 @@ mod notice;
 mod packed;
 mod remembered;
 mod rows;
+mod stacks;
 mod summary;
 mod tables;
 mod thread;

@@ -3,13 +3,15 @@
 //!
 //! What is counted of a thread, and how long it was held, plays no part in that: it is told of every thread.
 
+use std::sync::Arc;
+
 use super::known::Known;
 use super::pb;
 use crate::model::{KernelWait, Registers, Stack, SystemCall, Thread, ThreadState, ThreadStatus};
 
 pub(super) struct Remembered {
     pub(super) known: Known,
-    pub(super) stack: Stack,
+    pub(super) stack: Arc<Stack>,
     name: String,
     state: ThreadState,
     wait: KernelWait,
@@ -59,7 +61,6 @@ impl Remembered {
         }
         self.system_call = *system_call;
         self.registers.clone_from(registers);
-        self.stack.frames.clone_from(&stack.frames);
-        (self.stack.gap, self.stack.end) = (stack.gap, stack.end);
+        self.stack.clone_from(stack);
     }
 }

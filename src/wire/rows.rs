@@ -35,8 +35,8 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Adds the rows that a record brings. An error if rows before them have been missed.
-    pub(super) fn add(&mut self, tables: pb::Tables) -> Result<(), Error> {
+    /// Adds the rows that a record brings, and tells whether they begin anew. An error if rows before them have been missed.
+    pub(super) fn add(&mut self, tables: pb::Tables) -> Result<bool, Error> {
         self.begin();
         let rows_before = [
             tables.strings_before,
@@ -45,7 +45,8 @@ impl Rows {
             tables.stacks_before,
             tables.chunks_before,
         ];
-        if rows_before == [0; 5] && !tables.strings.is_empty() {
+        let anew = rows_before == [0; 5] && !tables.strings.is_empty();
+        if anew {
             *self = Self::default();
         }
         let rows = [self.strings.len(), self.modules.len(), self.frames.len(), self.stacks.len(), self.chunks.len()];
@@ -68,7 +69,7 @@ impl Rows {
         for message in tables.stacks {
             self.add_stack(message)?;
         }
-        Ok(())
+        Ok(anew)
     }
 
     fn add_stack(&mut self, mut message: pb::Stack) -> Result<(), Error> {

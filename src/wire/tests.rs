@@ -1,5 +1,6 @@
 //! What is encoded is decoded, and what is not of the format is refused.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Decoder, Encoder, Error, Peeked, Record, pb, peek};
@@ -79,11 +80,11 @@ fn everything(number: u64) -> Snapshot {
             special: (tid % 3 != 0).then_some(SpecialRegisters([1, 2, 3, 4, 5, 6, 7, 8, u64::MAX])),
             floating: (tid % 4 == 1).then(|| FloatingPoint(vec![7; 512].into())),
         },
-        stack: Stack {
+        stack: Arc::new(Stack {
             frames: frames[..tid as usize % 7].to_vec(),
             gap: (tid % 5 == 1).then_some(Gap { after: tid as usize % 2, frames: tid as u64, bytes: 1 << 40 }),
             end,
-        },
+        }),
         memory: if tid % 2 == 0 { Vec::new() } else { memory() },
     };
     let notice = |subject, reason| Notice { subject, reason };
@@ -238,6 +239,7 @@ fn whatever_changes_comes_back() {
 /// Changes something of a thread, or nothing.
 fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
     let word = draw(u64::MAX);
+    let stack = Arc::make_mut(&mut thread.stack);
     match draw(20) {
         0 => thread.status.name = format!("name {}", word % 5),
         1 => thread.status.state = ThreadState::from_letter(['R', 'S', 'D'][word as usize % 3]),
@@ -251,12 +253,12 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
         6 => thread.registers.general.set(Register::ALL[word as usize % 17], word),
         7 => thread.registers.special = (word.is_multiple_of(2)).then_some(SpecialRegisters([word; 9])),
         8 => thread.registers.floating = (word.is_multiple_of(2)).then(|| FloatingPoint(vec![word as u8; 512].into())),
-        9 => thread.stack.frames.truncate(word as usize % 4),
-        10 => thread.stack.frames.insert(
+        9 => stack.frames.truncate(word as usize % 4),
+        10 => stack.frames.insert(
             0,
             Frame { code: CodeAddress::Pc(Place::Outside(RuntimeAddress(word % 7))), found: FoundBy::Context },
         ),
-        11 => thread.stack.end = [WalkEnd::Root, WalkEnd::BadUnwindInfo(RuntimeAddress(word))][word as usize % 2],
+        11 => stack.end = [WalkEnd::Root, WalkEnd::BadUnwindInfo(RuntimeAddress(word))][word as usize % 2],
         12 => thread.memory = if word.is_multiple_of(2) { Vec::new() } else { memory() },
         13 => thread.status.wait.stack = (word.is_multiple_of(2)).then(|| vec![format!("k{}", word % 4)]),
         14 => thread.status.wait.channel = (word.is_multiple_of(2)).then(|| "channel".into()),
@@ -265,7 +267,7 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
         _ => {}
     }
     // Of a stack that was cut short nothing is left out behind its last frame.
-    thread.stack.gap = thread.stack.gap.map(|gap| Gap { after: gap.after.min(thread.stack.frames.len()), ..gap });
+    stack.gap = stack.gap.map(|gap| Gap { after: gap.after.min(stack.frames.len()), ..gap });
 }
 
 /// All is the same but what is counted, which is behind by less than a unit, and holds, which are rounded.

@@ -197,7 +197,7 @@ fn viewed(recorded: &Recorded, stack: Stack) -> Snapshot {
         hold: Hold::InPlace,
         system_call: None,
         registers: Registers::default(),
-        stack,
+        stack: stack.into(),
         memory: Vec::new(),
     };
     Snapshot {

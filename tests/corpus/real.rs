@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use hangsnap::model::{Frame, Notice, Snapshot, Subject, Thread, WalkEnd};
 use hangsnap::store::{Reader, recordings_in};
@@ -97,9 +98,10 @@ impl Counts {
             snapshot.threads.retain_mut(|thread| {
                 self.count(thread);
                 // Of what ends early, the last frame is to be named.
-                let last = thread.stack.frames.pop();
-                thread.stack.frames = last.into_iter().collect();
-                thread.stack.end != WalkEnd::Root
+                let stack = Arc::make_mut(&mut thread.stack);
+                let last = stack.frames.pop();
+                stack.frames = last.into_iter().collect();
+                stack.end != WalkEnd::Root
             });
             incomplete.push(snapshot);
         }

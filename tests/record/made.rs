@@ -1,6 +1,7 @@
 //! Snapshots that are made up, each by its number and nothing else. Times of threads are multiples of the units that the format keeps
 //! them in, so that they come back as they were.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hangsnap::model::*;
@@ -118,11 +119,11 @@ fn thread(tid: u64, moves: u64) -> Thread {
         hold: Hold::Held(Duration::from_nanos(20_000 + moves % 100 * 4_000)),
         system_call: Some(SystemCall { number: 202, arguments: [random.next(), 0, 1, 2, 3, 4] }),
         registers: Registers { general, special: None, floating: None },
-        stack: Stack {
+        stack: Arc::new(Stack {
             frames: (0..depth).map(|at| frame(at, 0x1000 + random.below(1 << 12) * 16)).collect(),
             gap: None,
             end: WalkEnd::Root,
-        },
+        }),
         memory: vec![MemoryPiece { address: RuntimeAddress(0x7f00_0000), bytes: bytes.into(), what: MemoryOf::Futex }],
     }
 }
