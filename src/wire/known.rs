@@ -144,8 +144,8 @@ impl Known {
         if let Some(call) = &mut thread.system_call
             && !change.arguments.is_empty()
         {
-            call.arguments =
-                old_arguments.iter().zip(&change.arguments).map(|(old, more)| together(*old, *more)).collect();
+            call.arguments.clear();
+            call.arguments.extend(old_arguments.iter().zip(&change.arguments).map(|(old, more)| together(*old, *more)));
         }
         thread.signals = change.signals.or(thread.signals);
         thread.wait_channel_plus_one = change.wait_channel_plus_one.unwrap_or(thread.wait_channel_plus_one);
@@ -167,7 +167,8 @@ impl Known {
         }
         let nothing = pb::Registers::default();
         let (old, new) = (self.thread.registers.as_ref().unwrap_or(&nothing), new.unwrap_or(&nothing));
-        let mut change = pb::RegisterChange { known: new.known, ..Default::default() };
+        let differences = Vec::with_capacity(new.values.len());
+        let mut change = pb::RegisterChange { known: new.known, differences, ..Default::default() };
         for (number, value) in numbers(new.known).zip(&new.values) {
             if self.general[number] != *value {
                 change.changed |= 1 << number;

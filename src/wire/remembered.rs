@@ -1,5 +1,5 @@
-//! A thread of the snapshot before: as a reader knows it, and in the model's words, by which one that has not changed is
-//! recognized without being put into a message.
+//! A thread of the snapshot before: as a reader knows it, and in the model's words what takes a look into the tables to put into
+//! a message. By both, one that has not changed is recognized without that.
 //!
 //! What is counted of a thread, and how long it was held, plays no part in that: it is told of every thread.
 
@@ -7,31 +7,20 @@ use std::sync::Arc;
 
 use super::known::Known;
 use super::pb;
-use crate::model::{KernelWait, Registers, Stack, SystemCall, Thread, ThreadState, ThreadStatus};
+use crate::model::{KernelWait, Stack, Thread, ThreadStatus};
 
 pub(super) struct Remembered {
     pub(super) known: Known,
     pub(super) stack: Arc<Stack>,
     name: String,
-    state: ThreadState,
     wait: KernelWait,
-    system_call: Option<SystemCall>,
-    registers: Registers,
 }
 
 impl Remembered {
     /// The thread that this message tells of.
     pub(super) fn new(message: pb::Thread, thread: &Thread) -> Self {
-        let Thread { status: ThreadStatus { name, state, wait, .. }, system_call, registers, stack, .. } = thread;
-        Self {
-            known: Known::new(message),
-            stack: stack.clone(),
-            name: name.clone(),
-            state: *state,
-            wait: wait.clone(),
-            system_call: *system_call,
-            registers: registers.clone(),
-        }
+        let Thread { status: ThreadStatus { name, wait, .. }, stack, .. } = thread;
+        Self { known: Known::new(message), stack: stack.clone(), name: name.clone(), wait: wait.clone() }
     }
 
     /// Whether this is all that a message could tell of the thread as it is now, where the modules are the same. False also where it
@@ -40,9 +29,12 @@ impl Remembered {
         let Thread { status, system_call, registers, stack, memory, .. } = thread;
         let told = &self.known.thread;
         let is_told = |(piece, told)| pb::Memory::is(told, piece);
-        self.registers == *registers
-            && self.system_call == *system_call
-            && self.state == status.state
+        told.registers.as_ref().is_some_and(|told| told.is(registers))
+            && match (&told.system_call, system_call) {
+                (Some(told), Some(call)) => told.is(call),
+                (told, call) => told.is_none() && call.is_none(),
+            }
+            && told.state == u32::from(status.state.letter())
             && self.stack == *stack
             && self.name == status.name
             && self.wait == status.wait
@@ -53,14 +45,11 @@ impl Remembered {
 
     /// Takes over what is not `known`'s, into the room that is there already.
     pub(super) fn become_like(&mut self, thread: &Thread) {
-        let Thread { status, system_call, registers, stack, .. } = thread;
+        let Thread { status, stack, .. } = thread;
         self.name.clone_from(&status.name);
-        self.state = status.state;
         if self.wait != status.wait {
             self.wait.clone_from(&status.wait);
         }
-        self.system_call = *system_call;
-        self.registers.clone_from(registers);
         self.stack.clone_from(stack);
     }
 }

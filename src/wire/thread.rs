@@ -3,7 +3,7 @@
 use super::encode::{nanoseconds, system_call};
 use super::pb;
 use super::tables::{Like, Tables};
-use crate::model::{Hold, Register, Registers, SignalSets, Thread, ThreadStatus};
+use crate::model::{Hold, Register, Registers, SignalSets, SystemCall, Thread, ThreadStatus};
 
 /// The message of a thread with no more than what identifies it and is counted of it.
 pub(super) fn counted(thread: &Thread) -> pb::Thread {
@@ -48,6 +48,26 @@ fn registers(registers: &Registers) -> pb::Registers {
     message.special = registers.special.map(|special| special.0.to_vec()).unwrap_or_default();
     message.floating_point = registers.floating.as_ref().map(|floating| floating.0.to_vec()).unwrap_or_default();
     message
+}
+
+impl pb::Registers {
+    /// Whether this tells of such registers.
+    pub(super) fn is(&self, registers: &Registers) -> bool {
+        let known = registers.general.iter().fold(0, |known, (register, _)| known | 1 << register as u8);
+        let special = registers.special.as_ref().map_or(&[][..], |special| &special.0);
+        let floating_point = registers.floating.as_ref().map_or(&[][..], |floating| &floating.0);
+        self.known == known
+            && registers.general.iter().map(|(_, value)| value).eq(self.values.iter().copied())
+            && self.special == special
+            && self.floating_point == floating_point
+    }
+}
+
+impl pb::SystemCall {
+    /// Whether this tells of such a call.
+    pub(super) fn is(&self, call: &SystemCall) -> bool {
+        self.number == call.number && self.arguments == call.arguments
+    }
 }
 
 impl From<SignalSets> for pb::Signals {
