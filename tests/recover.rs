@@ -136,11 +136,7 @@ impl Walker<'_> {
 }
 
 fn memory_of(thread: &CapturedThread) -> StackMemory<'_> {
-    let stack = StackMemory::new(RuntimeAddress(thread.stack.start), &thread.stack.bytes);
-    match &thread.stack.other {
-        Some((start, bytes)) => stack.with_other(RuntimeAddress(*start), bytes),
-        None => stack,
-    }
+    StackMemory::new(RuntimeAddress(thread.stack.start), &thread.stack.bytes).with_others(&thread.stack.others)
 }
 
 /// What is left of registers when a thread is not stopped.

@@ -219,8 +219,8 @@ fn hold_and_copy(
         let floating_point = floating_point(tid, draft.order.floating_point);
         draft.arena.marks().go_on(Step::ReadingHeld);
         let room = draft.arena.room(STACK_ROOM);
-        let go = draft.memory.filter(|_| draft.order.is_go);
-        let plan = StackPlan::new(&draft.map, go, planned.owner, Position::held(&registers), STACK_LIMIT);
+        let position = Position::held(&registers);
+        let plan = StackPlan::new(&draft.map, draft.memory, draft.order.is_go, planned.owner, position, STACK_LIMIT);
         let in_time = || begun.elapsed() < draft.order.max_hold / 2;
         let stack = draft.memory.map(|memory| plan.copy(&draft.map, memory, room, in_time));
         (registers, stack, floating_point)

@@ -1,12 +1,15 @@
 //! What has been heard of a snapshot, from one tracer or from several that took each other's place.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::time::Duration;
 
 use super::protocol::{ContextRecord, MemoryRecord, Record, Request, RestingRecord, StackRecord, ThreadRecord};
 use super::tracer::Death;
 use super::{Captured, CapturedThread, Context, RestingThread, StackBytes};
-use crate::model::{Cause, Hold, MemoryPiece, Notice, Process, Reason, StopMode, Subject, Tid, Timestamp};
+use crate::model::{
+    Cause, Hold, MemoryOf, MemoryPiece, Notice, Process, Reason, RuntimeAddress, StopMode, Subject, Tid, Timestamp,
+};
 use crate::proc::{self, MemoryMap, ProcDir};
 use crate::sys::arena::{ArenaReader, Piece, Progress, Step};
 use crate::sys::clock::{self, Instant};
@@ -203,7 +206,7 @@ impl Collected {
 
 fn captured(record: ThreadRecord<'_>, arena: &ArenaReader) -> CapturedThread {
     let ThreadRecord { tid, status, hold, context, stack, memory, floating_point, code_before } = record;
-    let StackRecord { start, bytes, left_out, other } = stack;
+    let StackRecord { start, bytes, left_out, others } = stack;
     let bytes_of = |piece: Piece| arena.bytes(piece).unwrap_or_default();
     CapturedThread {
         tid,
@@ -214,16 +217,24 @@ fn captured(record: ThreadRecord<'_>, arena: &ArenaReader) -> CapturedThread {
             ContextRecord::Blocked(blocked) => Context::Blocked(blocked),
             ContextRecord::Nothing => Context::Nothing,
         },
-        stack: StackBytes {
-            start,
-            bytes: bytes_of(bytes),
-            left_out,
-            other: other.map(|(start, piece)| (start, bytes_of(piece))),
-        },
+        stack: StackBytes { start, bytes: bytes_of(bytes), left_out, others: pieces(&bytes_of(others)) },
         memory: memory.into_iter().filter_map(|record| piece(record, arena)).collect(),
         floating_point: floating_point.map(bytes_of),
         code_before,
     }
+}
+
+/// The pieces of a stack, each of which has its address and its length before it.
+fn pieces(mut bytes: &[u8]) -> Box<[MemoryPiece]> {
+    iter::from_fn(|| {
+        let (address, rest) = bytes.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (piece, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        bytes = rest;
+        let address = RuntimeAddress(u64::from_le_bytes(*address));
+        Some(MemoryPiece { address, bytes: piece.into(), what: MemoryOf::Stack })
+    })
+    .collect()
 }
 
 fn piece(record: MemoryRecord, arena: &ArenaReader) -> Option<MemoryPiece> {

@@ -1,13 +1,17 @@
-//! Copying the stack of a thread: what is in use of it, and of a second one where there is one.
+//! Copying the stack of a thread: what is in use of it, and of those that were left or interrupted for it.
 //!
 //! Allocates nothing: it is called while the thread is held.
 
+use std::iter;
+
 use nix::errno::Errno;
 
-use super::extent::{self, Extent, Owner, UNKNOWN_EXTENT};
+use super::extent::{self, Extent, Owner};
 use super::fault::{self, Point};
 use super::goroutine;
+use super::others::{self, OLDEST, Others, RESERVE};
 use super::protocol::StackRecord;
+use super::segments::{Headers, Older, Segment};
 use crate::proc::MemoryMap;
 use crate::sys::arena::Piece;
 use crate::sys::memory::ProcessMemory;
@@ -20,8 +24,8 @@ pub(super) const STACK_LIMIT: usize = 8 << 20;
 /// written to when the tracer begins, and below what the arena keeps from one snapshot to the next: writing to fresh pages
 /// just before a stop leaves cold caches for it.
 pub(super) const STACK_ROOM: usize = 12 << 20;
-/// What is copied of another stack than the one in use, where nobody knows how much of it is.
-const OTHER_STACK: usize = UNKNOWN_EXTENT as usize;
+/// So many stacks are followed that were left or interrupted one after the other.
+const MOST_PIECES: usize = 4096;
 /// A longer stack is copied piece by piece, for as long as there is time.
 const PIECE: usize = 1 << 20;
 
@@ -43,8 +47,9 @@ impl Position {
         }
     }
 
-    pub(super) fn in_place(stack_pointer: u64) -> Self {
-        Self { stack_pointer, fs_base: None, goroutine: None }
+    /// Where the thread pointer is not known, it is on its own stack or nobody knows which that is.
+    pub(super) fn in_place(stack_pointer: u64, fs_base: Option<u64>) -> Self {
+        Self { stack_pointer, fs_base, goroutine: None }
     }
 }
 
@@ -55,16 +60,21 @@ pub(super) struct StackPlan {
     used: Extent,
     /// Whether Go may have left another stack for this one.
     is_go: bool,
+    owner: Owner,
     /// The oldest part of the thread's own stack, and how long all of it is, where the stack pointer is on another one.
     own: Option<(Extent, u64)>,
+    /// The segment that the stack pointer lies in, where gcc has split the stack.
+    segment: Option<Segment>,
 }
 
 /// Where in a buffer the pieces of a stack lie.
 pub(super) struct StackCopy {
     used: Extent,
     read: Result<usize, Errno>,
-    /// The stack that a signal interrupted, that Go has left, the thread's own one, or the oldest part of the first.
-    other: Option<(Extent, usize)>,
+    /// How much the other pieces take: of the stacks that a signal interrupted or that were left, one after the other, of the thread's own
+    /// one, or the oldest part of the first.
+    others: usize,
+    left_out: u64,
 }
 
 impl StackPlan {
@@ -72,27 +82,44 @@ impl StackPlan {
     /// program of Go's, its memory tells where a goroutine's ends.
     pub(super) fn new(
         map: &MemoryMap,
-        go: Option<&ProcessMemory>,
+        memory: Option<&ProcessMemory>,
+        is_go: bool,
         owner: Owner,
         position: Position,
         limit: usize,
     ) -> Self {
         let Position { stack_pointer, fs_base, goroutine } = position;
-        let end = go.and_then(|memory| goroutine::end(memory, goroutine, stack_pointer));
-        let told = end.and_then(|end| extent::until(map, stack_pointer, end, limit));
+        let own = fs_base.and_then(|fs_base| extent::own_stack(map, owner, stack_pointer, fs_base, OLDEST));
+        let elsewhere = fs_base.filter(|_| own.is_some() && !is_go).zip(memory);
+        let segment =
+            elsewhere.and_then(|(fs_base, memory)| Headers::new(memory, || true).holding(map, fs_base, stack_pointer));
+        let told = match segment {
+            Some(segment) => extent::left(map, segment.in_use(stack_pointer).left(), fs_base, limit),
+            None => {
+                let go = memory.filter(|_| is_go);
+                let end = go.and_then(|memory| goroutine::end(memory, goroutine, stack_pointer));
+                end.and_then(|end| extent::until(map, stack_pointer, end, limit))
+            }
+        };
         let used = told.unwrap_or_else(|| extent::used(map, stack_pointer, fs_base, limit));
-        let is_go = go.is_some();
-        let own = fs_base.and_then(|fs_base| extent::own_stack(map, owner, stack_pointer, fs_base, OTHER_STACK));
-        Self { position, used, is_go, own }
+        Self { position, used, is_go, owner, own, segment }
     }
 
     /// How large a buffer it takes at most. With a smaller one less is copied.
-    pub(super) fn length(&self) -> usize {
-        let is_long = self.used.left_out > 0 || self.used.length > PIECE;
-        let oldest = if is_long || self.is_go { OTHER_STACK } else { 0 };
-        // How much of its own stack is in use will be known when the other one has been copied.
-        self.used.length
-            + self.own.map_or(oldest, |(_, whole)| STACK_LIMIT.min(usize::try_from(whole).unwrap_or(STACK_LIMIT)))
+    pub(super) fn length(&self, map: &MemoryMap, memory: &ProcessMemory, in_time: impl Fn() -> bool) -> usize {
+        let others = match (self.segment, self.own) {
+            (Some(segment), _) => {
+                let headers = Headers::new(memory, in_time);
+                let older = iter::successors(headers.older(&segment), |older| headers.older(&older.segment?));
+                let length = |older: Older| self.extent(map, &older).map_or(0, |extent| extent.length + others::HEADER);
+                older.map(length).fold(0, usize::saturating_add)
+            }
+            // How much of its own stack is in use will be known when the other one has been copied.
+            (None, Some((_, whole))) => usize::try_from(whole).unwrap_or(STACK_LIMIT),
+            (None, None) if self.used.left_out > 0 || self.used.length > PIECE || self.is_go => OLDEST,
+            (None, None) => return self.used.length,
+        };
+        self.used.length + others.min(STACK_LIMIT) + others::HEADER + RESERVE
     }
 
     /// Copies it to the beginning of a buffer, for as long as there is time.
@@ -107,14 +134,74 @@ impl StackPlan {
         used.shorten(buffer.len());
         let copied = fault::at(Point::Memory).and_then(|()| read(memory, &mut used, buffer, &in_time));
         let (first, rest) = buffer.split_at_mut(copied.unwrap_or(0));
-        let other = self.other(map, memory, first, &used, rest.len(), &in_time).map(|mut other| {
+        let mut others = Others::new(memory, rest);
+        if !self.follow(map, memory, first, &mut others, &in_time)
+            && let Some(other) = self.other(map, memory, first, &used, others.room(), &in_time)
+        {
             // Without it the walk ends where the stacks were switched or the piece does, and says so.
-            let length = read(memory, &mut other, rest, &in_time).unwrap_or(0);
-            (other, length)
-        });
-        StackCopy { used, read: copied, other }
+            others.put(other, &in_time);
+        }
+        let (others, left_out) = others.finish();
+        StackCopy { used, read: copied, others, left_out: used.left_out.saturating_add(left_out) }
     }
 
+    /// Copies what is in use of the stacks that were left for the one that the thread is on, or that a signal has interrupted, one
+    /// after the other. False if there is none.
+    fn follow(
+        &self,
+        map: &MemoryMap,
+        memory: &ProcessMemory,
+        first: &[u8],
+        others: &mut Others<'_>,
+        in_time: &impl Fn() -> bool,
+    ) -> bool {
+        let headers = Headers::new(memory, in_time);
+        let mut here = Older { from: self.position.stack_pointer, segment: self.segment };
+        for number in 0..MOST_PIECES {
+            let older = match here.segment {
+                Some(segment) => headers.older(&segment),
+                None => {
+                    let copied = if number == 0 { first } else { others.last() };
+                    self.interrupted(map, &headers, here.from, copied)
+                }
+            };
+            let Some((older, extent)) = older.and_then(|older| Some((older, self.extent(map, &older)?))) else {
+                others.add_oldest();
+                return number > 0;
+            };
+            others.add_next(extent, in_time);
+            here = older;
+        }
+        true
+    }
+
+    /// What is in use of a stack that was left or interrupted.
+    fn extent(&self, map: &MemoryMap, older: &Older) -> Option<Extent> {
+        extent::left(map, older.left(), self.position.fs_base, usize::MAX)
+    }
+
+    /// The stack that a signal has interrupted, whose handler is on another one with this stack pointer.
+    fn interrupted(
+        &self,
+        map: &MemoryMap,
+        headers: &Headers<'_, impl Fn() -> bool>,
+        stack_pointer: u64,
+        copied: &[u8],
+    ) -> Option<Older> {
+        let Position { fs_base, .. } = self.position;
+        let is_elsewhere = |fs_base| extent::own_stack(map, self.owner, stack_pointer, fs_base, OLDEST).is_some();
+        if !fs_base.is_none_or(is_elsewhere) {
+            return None;
+        }
+        let interrupted = extent::interrupted_stack_pointer(map, copied, stack_pointer)?;
+        let segment = fs_base.filter(|_| !self.is_go).and_then(|fs_base| headers.holding(map, fs_base, interrupted));
+        Some(match segment {
+            Some(segment) => segment.in_use(interrupted),
+            None => Older { from: extent::used(map, interrupted, fs_base, usize::MAX).start.0, segment: None },
+        })
+    }
+
+    /// What else is to be copied of a thread that has left no stack in a way that can be told without knowing what it runs.
     fn other(
         &self,
         map: &MemoryMap,
@@ -125,14 +212,6 @@ impl StackPlan {
         in_time: &impl Fn() -> bool,
     ) -> Option<Extent> {
         let Position { stack_pointer, fs_base, goroutine } = self.position;
-        let elsewhere = fs_base.is_none() || self.own.is_some();
-        let interrupted = match elsewhere {
-            true => extent::interrupted_stack_pointer(map, copied, stack_pointer),
-            false => None,
-        };
-        if let Some(stack_pointer) = interrupted {
-            return Some(extent::used(map, stack_pointer, fs_base, limit));
-        }
         let left = match self.is_go {
             true => {
                 let red_zone = usize::try_from(stack_pointer.saturating_sub(used.start.0)).unwrap_or(usize::MAX);
@@ -153,7 +232,7 @@ impl StackPlan {
 }
 
 /// Reads what is in use, as much of it as there is time for; `used` is shortened to that.
-fn read(
+pub(super) fn read(
     memory: &ProcessMemory,
     used: &mut Extent,
     buffer: &mut [u8],
@@ -185,17 +264,14 @@ fn read(
 impl StackCopy {
     /// How much of the buffer it takes.
     pub(super) fn length(&self) -> usize {
-        self.read.unwrap_or(0) + self.other.map_or(0, |(_, read)| read)
+        self.read.unwrap_or(0) + self.others
     }
 
     /// Where the pieces are, given where the beginning of the buffer is.
     pub(super) fn record(&self, kept: Piece) -> Result<StackRecord, Errno> {
         let length = self.read? as u64;
-        let other = self
-            .other
-            .map(|(other, read)| (other.start.0, Piece { offset: kept.offset + length, length: read as u64 }));
         let bytes = Piece { offset: kept.offset, length };
-        let left_out = self.used.left_out + self.other.map_or(0, |(other, _)| other.left_out);
-        Ok(StackRecord { start: self.used.start.0, bytes, left_out, other })
+        let others = Piece { offset: kept.offset + length, length: self.others as u64 };
+        Ok(StackRecord { start: self.used.start.0, bytes, left_out: self.left_out, others })
     }
 }

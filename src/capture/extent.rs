@@ -15,7 +15,7 @@ use crate::model::RuntimeAddress;
 use crate::proc::{Backing, Mapping, MemoryMap};
 
 /// Bytes below the stack pointer that a function without calls of its own may use (psABI 3.2.2).
-const RED_ZONE: u64 = 128;
+pub(super) const RED_ZONE: u64 = 128;
 /// What is copied where nothing tells the end of the stack.
 pub(super) const UNKNOWN_EXTENT: u64 = 64 << 10;
 
@@ -139,7 +139,8 @@ pub(super) fn own_stack(
         }
         Owner::OtherThread => (map.find(RuntimeAddress(fs_base))?, fs_base),
     };
-    if mapping.range.contains(&RuntimeAddress(stack_pointer)) {
+    // What lies right above the thread's own may be in the same mapping.
+    if mapping.range.contains(&RuntimeAddress(stack_pointer)) && stack_pointer <= end {
         return None;
     }
     let whole = end.checked_sub(mapping.range.start.0)?;

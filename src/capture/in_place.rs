@@ -10,6 +10,7 @@ use super::copy::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use super::ladder::Planned;
 use super::loss;
 use super::protocol::{ContextRecord, StackRecord};
+use super::segments;
 use super::snapshot::Draft;
 use crate::model::{Hold, Reason, StopMode, ThreadState};
 use crate::proc::{BlockedCall, ThreadDir};
@@ -58,13 +59,10 @@ pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>)
 fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Result<StackCopy, Option<Errno>> {
     let memory = draft.memory.ok_or(None)?;
     draft.arena.marks().step(Step::ReadingMemory, planned.tid.0);
-    let plan = StackPlan::new(
-        &draft.map,
-        draft.order.is_go.then_some(memory),
-        planned.owner,
-        Position::in_place(blocked.stack_pointer.0),
-        STACK_LIMIT,
-    );
+    let stack_pointer = blocked.stack_pointer.0;
+    let fs_base = segments::thread_pointer(&draft.map, memory, planned.tid, planned.owner, stack_pointer);
+    let position = Position::in_place(stack_pointer, fs_base);
+    let plan = StackPlan::new(&draft.map, draft.memory, draft.order.is_go, planned.owner, position, STACK_LIMIT);
     let room = draft.arena.room(STACK_ROOM);
     let copied = plan.copy(&draft.map, memory, room, || true);
     draft.arena.marks().step(Step::ReadingProc, planned.tid.0);

@@ -25,8 +25,10 @@ mod in_place;
 mod ladder;
 mod loss;
 mod memory;
+mod others;
 mod protocol;
 mod resting;
+mod segments;
 mod serve;
 mod snapshot;
 mod supervise;
@@ -90,9 +92,9 @@ pub struct StackBytes {
     pub bytes: Box<[u8]>,
     /// How many bytes of the stack in use were left out, because they are more than is copied of one.
     pub left_out: u64,
-    /// Where another piece begins, and its bytes: of the thread's own stack, if the above is another one, or the oldest part
-    /// of the same, if something was left out.
-    pub other: Option<(u64, Box<[u8]>)>,
+    /// Other pieces: of the stacks that were left or interrupted, one after the other, for the above, of the thread's own, or the
+    /// oldest part of the same, if something was left out. One without bytes is where what was left out before the last begins.
+    pub others: Box<[MemoryPiece]>,
 }
 
 /// What is known of a thread's registers.

@@ -79,7 +79,8 @@ pub(super) struct StackRecord {
     pub(super) start: u64,
     pub(super) bytes: Piece,
     pub(super) left_out: u64,
-    pub(super) other: Option<(u64, Piece)>,
+    /// Other pieces, one after the other, each behind its address and its length.
+    pub(super) others: Piece,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -199,7 +199,7 @@ fn is_in(blocked: &BlockedCall, context: &ContextRecord) -> bool {
 
 /// Whether the bytes of the stack are those that were copied, which must be all there were to copy.
 fn has_same_stack(draft: &mut Draft<'_>, tid: Tid, stack: &StackRecord) -> bool {
-    let is_whole = stack.left_out == 0 && stack.other.is_none();
+    let is_whole = stack.left_out == 0 && stack.others.length == 0;
     let Some(memory) = draft.memory.filter(|_| is_whole) else {
         return false;
     };

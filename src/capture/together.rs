@@ -226,9 +226,10 @@ fn read_registers<'room>(
         if let (Ok(registers), Some(tasks)) = (&registers, tasks) {
             // Threads that are yet to come are owed their share.
             let most = room.len().saturating_sub(index * SHARE_PER_THREAD);
-            let go = order.is_go.then_some(tasks.memory);
-            let plan = StackPlan::new(map, go, slot.planned.owner, Position::held(registers), most.min(STACK_LIMIT));
-            let length = plan.length().min(most);
+            let (memory, position) = (tasks.memory, Position::held(registers));
+            let limit = most.min(STACK_LIMIT);
+            let plan = StackPlan::new(map, Some(memory), order.is_go, slot.planned.owner, position, limit);
+            let length = plan.length(map, memory, || Instant::now() < until).min(most);
             let (piece, rest) = mem::take(&mut room).split_at_mut(length);
             room = rest;
             slot.at = used;

@@ -1,10 +1,11 @@
 //! From what was copied to a snapshot: unwinding, and the facts that need a look at the process after it was let go.
 
-use super::remembered::Remembered;
-use super::{AddressSpace, Manner, Sample};
+use std::iter;
 use std::sync::Arc;
 
-use crate::capture::{Captured, CapturedThread, Context};
+use super::remembered::Remembered;
+use super::{AddressSpace, Manner, Sample};
+use crate::capture::{Captured, CapturedThread, Context, StackBytes};
 use crate::model::{
     FloatingPoint, Frame, MemoryOf, MemoryPiece, Notice, Process, Reason, Register, Registers, RuntimeAddress,
     Snapshot, Subject, SystemCall, Thread, WalkEnd,
@@ -109,10 +110,9 @@ fn thread(
         Context::Nothing => Registers::default(),
     };
     registers.floating = copy.floating_point.map(FloatingPoint);
-    let mut stack = StackMemory::new(RuntimeAddress(copy.stack.start), &copy.stack.bytes);
-    if let Some((start, bytes)) = &copy.stack.other {
-        stack = stack.with_other(RuntimeAddress(*start), bytes).without(copy.stack.left_out);
-    }
+    let stack = StackMemory::new(RuntimeAddress(copy.stack.start), &copy.stack.bytes)
+        .with_others(&copy.stack.others)
+        .without(copy.stack.left_out);
     let stack = Arc::new(unwinder.walk(&registers.general, stack, space));
     if matches!(stack.end, WalkEnd::MemoryNotCopied(_)) && copy.stack.left_out > 0 {
         let reason = Reason::StackTruncated { copied: copy.stack.bytes.len() as u64 };
@@ -123,17 +123,10 @@ fn thread(
 
 /// The parts of a thread's stack that were copied.
 fn stack_memory(copy: &CapturedThread) -> Vec<MemoryPiece> {
-    let other = copy.stack.other.as_ref().map(|(start, bytes)| (*start, bytes));
-    [(copy.stack.start, &copy.stack.bytes)]
-        .into_iter()
-        .chain(other)
-        .filter(|(_, bytes)| !bytes.is_empty())
-        .map(|(start, bytes)| MemoryPiece {
-            address: RuntimeAddress(start),
-            bytes: bytes[..].into(),
-            what: MemoryOf::Stack,
-        })
-        .collect()
+    let StackBytes { start, bytes, others, .. } = &copy.stack;
+    let newest = MemoryPiece { address: RuntimeAddress(*start), bytes: bytes[..].into(), what: MemoryOf::Stack };
+    let copied = |piece: &MemoryPiece| !piece.bytes.is_empty();
+    iter::once(newest).chain(others.iter().cloned()).filter(copied).collect()
 }
 
 /// The registers that are known of a thread read in place: where it entered the kernel, and the arguments it brought.

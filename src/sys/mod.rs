@@ -14,6 +14,7 @@ pub mod clock;
 pub mod heap;
 pub mod memory;
 pub mod ptrace;
+pub mod robust;
 pub mod scheduling;
 pub mod signals;
 pub mod trial;

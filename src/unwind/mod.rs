@@ -32,14 +32,15 @@ mod switch;
 mod x86_64;
 
 use std::collections::HashMap;
+use std::iter;
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::elf::CfiSections;
 use crate::model::{
-    Bias, CodeAddress, FileAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack,
-    WalkEnd,
+    Bias, CodeAddress, FileAddress, FoundBy, Frame, MemoryPiece, ModuleIndex, Place, Register, RegisterFile,
+    RuntimeAddress, Stack, WalkEnd,
 };
 use effects::Effects;
 use kept::Kept;
@@ -73,58 +74,88 @@ pub trait CodeSpace {
     fn read(&mut self, address: RuntimeAddress, buffer: &mut [u8]) -> usize;
 }
 
-/// The pieces of a thread's stacks that were copied: of the one it is on and, where that is another, of its own, or the
-/// oldest part of a stack that is too long to be copied whole.
+/// The pieces of a thread's stacks that were copied, the newest first: of the one it is on, of those that were left or interrupted
+/// for it, of its own, or the oldest part of what is too long to be copied whole.
 #[derive(Clone, Copy)]
 pub struct StackMemory<'a> {
-    pieces: [(u64, &'a [u8]); 2],
-    /// How many bytes of the stack were left out between the two.
+    newest: (u64, &'a [u8]),
+    others: &'a [MemoryPiece],
+    /// How many bytes were left out before the last piece: behind the newest or, where there is an empty one before it, from there on.
     left_out: u64,
 }
 
 impl<'a> StackMemory<'a> {
     pub fn new(start: RuntimeAddress, bytes: &'a [u8]) -> Self {
-        Self { pieces: [(start.0, bytes), (0, &[])], left_out: 0 }
+        Self { newest: (start.0, bytes), others: &[], left_out: 0 }
     }
 
-    /// The same with another piece.
-    pub fn with_other(self, start: RuntimeAddress, bytes: &'a [u8]) -> Self {
-        Self { pieces: [self.pieces[0], (start.0, bytes)], ..self }
+    /// The same with other pieces.
+    pub fn with_others(self, others: &'a [MemoryPiece]) -> Self {
+        Self { others, ..self }
     }
 
-    /// The same, where so many bytes before the second piece were left out.
+    /// The same, where so many bytes before the last piece were left out.
     pub fn without(self, left_out: u64) -> Self {
         Self { left_out, ..self }
     }
 
-    /// The words of the oldest part, if this address lies in what was left out before it.
-    fn oldest_behind(&self, missing: u64) -> Option<Range<u64>> {
-        let [_, (start, bytes)] = self.pieces;
-        let left_out = start.checked_sub(missing)? <= self.left_out;
+    #[inline]
+    fn pieces(&self) -> impl Iterator<Item = (u64, &'a [u8])> {
+        iter::once(self.newest).chain(self.others.iter().map(|piece| (piece.address.0, &*piece.bytes)))
+    }
+
+    /// The words of the oldest part, if this address lies in what was left out before it, and how many bytes are missing from there on.
+    fn oldest_behind(&self, missing: u64) -> Option<(Range<u64>, u64)> {
+        let (oldest, before) = self.others.split_last().filter(|(oldest, _)| !oldest.bytes.is_empty())?;
+        let start = oldest.address.0;
+        let from = match before.last() {
+            Some(hole) if hole.bytes.is_empty() => hole.address.0,
+            _ => start.wrapping_sub(self.left_out),
+        };
+        let bytes = self.left_out.checked_sub(missing.wrapping_sub(from))?;
         let aligned = start.checked_next_multiple_of(8)?;
-        (left_out && !bytes.is_empty()).then(|| aligned..start.saturating_add(bytes.len() as u64))
+        Some((aligned..start.saturating_add(oldest.bytes.len() as u64), bytes))
     }
 
     /// Where the second piece begins.
     fn other(&self) -> Option<u64> {
-        let [_, (start, bytes)] = self.pieces;
-        (!bytes.is_empty()).then_some(start)
+        self.others.first().filter(|piece| !piece.bytes.is_empty()).map(|piece| piece.address.0)
+    }
+
+    /// Where the stack begins that was left for the one that a stack pointer is in.
+    fn left_for(&self, stack_pointer: u64) -> Option<u64> {
+        Some(self.others.get(self.piece(stack_pointer)?)?.address.0)
+    }
+
+    /// The number of the piece that a stack pointer is in, or at the end of.
+    fn piece(&self, stack_pointer: u64) -> Option<usize> {
+        self.pieces().position(|(start, bytes)| {
+            stack_pointer.checked_sub(start).is_some_and(|offset| offset <= bytes.len() as u64)
+        })
+    }
+
+    /// Whether one stack pointer is further out than another: higher up or, where stacks were changed, in a piece further back.
+    fn is_outward(&self, inner: u64, outer: u64) -> bool {
+        match (self.piece(inner), self.piece(outer)) {
+            (Some(from), Some(to)) if from != to => from < to,
+            _ => inner < outer,
+        }
     }
 
     /// The `N` bytes at this address, if they were copied.
     #[inline]
     fn read<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
-        self.pieces.iter().find_map(|(start, bytes)| {
-            let offset = usize::try_from(address.checked_sub(*start)?).ok()?;
+        self.pieces().find_map(|(start, bytes)| {
+            let offset = usize::try_from(address.checked_sub(start)?).ok()?;
             bytes.get(offset..)?.first_chunk().copied()
         })
     }
 
     /// From this address to the end of the piece that it lies in.
     fn from(&self, address: u64) -> Option<Range<u64>> {
-        self.pieces.iter().find_map(|(start, bytes)| {
+        self.pieces().find_map(|(start, bytes)| {
             let end = start.saturating_add(bytes.len() as u64);
-            (*start <= address && address < end).then_some(address..end)
+            (start <= address && address < end).then_some(address..end)
         })
     }
 
@@ -417,7 +448,7 @@ impl<R: Machine> Walk<'_, R> {
         match (callee.get(R::SP), caller.registers.get(R::SP)) {
             // A function whose return address is in a register (vfork takes it off the stack) may have nothing on the stack.
             (Some(inner), Some(outer)) if outer == inner && matches!(at, CodeAddress::Pc(_)) => Ok(caller),
-            (Some(inner), Some(outer)) if outer <= inner => Err(WalkEnd::NoProgress),
+            (Some(inner), Some(outer)) if !self.stack.is_outward(inner, outer) => Err(WalkEnd::NoProgress),
             _ => Ok(caller),
         }
     }

@@ -108,6 +108,9 @@ impl Walk<'_> {
         let at = code.lookup();
         let rules = self.rules(at).ok()?;
         let function = self.function(&rules);
+        if let Some(caller) = self.caller_on_left_stack(at, &rules, registers, register) {
+            return Some(caller);
+        }
         let (first, words) = self.words(registers, register, &function)?;
         // The nearest that lies behind an indirect call and leads to the root, and behind a direct one that does not.
         let mut indirect: Option<(Caller, Vec<u64>)> = None;
@@ -138,7 +141,7 @@ impl Walk<'_> {
         indirect.map(|(caller, _)| caller).or(likely)
     }
 
-    fn function(&self, rules: &Rules) -> Range<RuntimeAddress> {
+    pub(super) fn function(&self, rules: &Rules) -> Range<RuntimeAddress> {
         let Range { start, end } = &rules.row.function;
         rules.bias.to_runtime(*start)..rules.bias.to_runtime(*end)
     }
@@ -165,7 +168,12 @@ impl Walk<'_> {
     }
 
     /// The caller with a supposed register, if it can be one.
-    fn supposed_caller(&mut self, rules: &Rules, supposed: &RegisterFile, at: RuntimeAddress) -> Option<Caller> {
+    pub(super) fn supposed_caller(
+        &mut self,
+        rules: &Rules,
+        supposed: &RegisterFile,
+        at: RuntimeAddress,
+    ) -> Option<Caller> {
         self.budget.effort.spend(rules.row.steps())?;
         let caller = evaluate::caller(&rules.row, &rules.sections, supposed, self.stack, (), at).ok()?;
         // A frame whose place depends on a register has something on the stack: it is held to that of an outer one.

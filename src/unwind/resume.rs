@@ -19,7 +19,7 @@ const LEAST: usize = 2;
 impl Walk<'_> {
     /// The first frame that can be told behind the hole in which this address lies, and the size of the hole.
     pub(super) fn behind_the_hole(&mut self, missing: RuntimeAddress) -> Option<(Caller, u64)> {
-        let oldest = self.stack.oldest_behind(missing.0)?;
+        let (oldest, bytes) = self.stack.oldest_behind(missing.0)?;
         let mut trials = 0;
         for at in oldest.clone().step_by(8) {
             let target = RuntimeAddress(self.stack.word(at)?);
@@ -40,7 +40,7 @@ impl Walk<'_> {
             }
             let caller = Caller { registers, found: FoundBy::Guess, code: CodeAddress::Return(target) };
             if self.leads_to_the_root(caller) {
-                return Some((caller, at - missing.0));
+                return Some((caller, bytes.saturating_add(at - oldest.start)));
             }
         }
         None

@@ -7,8 +7,10 @@
 //!
 //! Near such a place, behind some words, must be a return address behind a direct call of the very function; nothing else
 //! is taken. It is marked as inferred.
+//!
+//! gcc's split stacks need none of this where the frame pointer is known: libgcc's call frame information tells the way.
 
-use super::{Caller, Walk, call};
+use super::{Caller, Rules, Walk, call};
 use crate::model::{CodeAddress, FileAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
 
 /// Words between where a stack was left and the return address: cgocallback's frame has six, and asmcgocall's ten, with
@@ -36,6 +38,29 @@ impl Walk<'_> {
         outer.set(Register::Rsp, place.wrapping_add(8));
         outer.set(Register::Rip, target.0);
         Ok(Caller { registers: outer, found: FoundBy::Inferred, code: CodeAddress::Return(target) })
+    }
+
+    /// The caller of libgcc's __morestack, where the frame pointer is unknown by which it finds the stack that it has left: what was
+    /// copied of that begins with its frame. Above the saved frame pointer is the return address behind the call of it.
+    pub(super) fn caller_on_left_stack(
+        &mut self,
+        at: RuntimeAddress,
+        rules: &Rules,
+        registers: &RegisterFile,
+        register: Register,
+    ) -> Option<Caller> {
+        let place = self.stack.left_for(registers.get(Register::Rsp)?).filter(|_| register == Register::Rbp)?;
+        let behind_call = RuntimeAddress(self.stack.word(place.checked_add(8)?)?);
+        let called = call::direct(behind_call, &self.code_before(behind_call)?)?;
+        let begin = self.function(rules).start;
+        // __morestack_non_split is called in its place, and goes on with it.
+        let goes_on = |walk: &mut Self| walk.rules(called).is_ok_and(|rules| walk.function(&rules).end == begin);
+        if called != begin && !goes_on(self) {
+            return None;
+        }
+        let mut supposed = *registers;
+        supposed.set(register, place);
+        self.supposed_caller(rules, &supposed, at)
     }
 
     /// The return address behind a call of this function that lies nearest, and where.

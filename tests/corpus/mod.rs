@@ -13,6 +13,7 @@ mod languages;
 mod modules;
 mod programs;
 mod real;
+mod split;
 mod stops;
 
 use std::fmt::Write as _;

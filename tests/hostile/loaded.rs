@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use gimli::{BaseAddresses, CieOrFde, EndianSlice, LittleEndian, UnwindSection};
 use hangsnap::elf::{CfiSections, Headers, Image, Section};
-use hangsnap::model::{Bias, FileAddress, ModuleIndex, Register, RegisterFile, RuntimeAddress, Stack, WalkEnd};
+use hangsnap::model::{
+    Bias, FileAddress, MemoryOf, MemoryPiece, ModuleIndex, Register, RegisterFile, RuntimeAddress, Stack, WalkEnd,
+};
 use hangsnap::unwind::{CodeSpace, SpaceId, StackMemory, Unwinder};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -201,9 +203,14 @@ fn walk(unwinder: &mut Unwinder, space: &mut Space<'_>, code: &[u64], random: &m
         registers.set(Register::Rsp, start.wrapping_add(if random.is_one_in(8) { place } else { place & !7 }));
     }
     let mut stack = StackMemory::new(RuntimeAddress(start), &bytes);
-    if random.is_one_in(4) {
-        let other = RuntimeAddress(start.wrapping_add(random.number()));
-        stack = stack.with_other(other, &bytes[size / 16 * 8..]).without(random.number());
+    let mut others = Vec::new();
+    while random.is_one_in(4) {
+        let address = RuntimeAddress(start.wrapping_add(random.number()));
+        let from = if random.is_one_in(8) { size } else { size / 16 * 8 };
+        others.push(MemoryPiece { address, bytes: bytes[from..].into(), what: MemoryOf::Stack });
+    }
+    if !others.is_empty() {
+        stack = stack.with_others(&others).without(random.number());
     }
     let found = unwinder.walk(&registers, stack, space);
     walked.frames += found.frames.len() as u64;
