@@ -6,17 +6,13 @@ use std::process::{Command, Stdio};
 
 use super::{FAILED, assert_contains, complaint, is_empty};
 use crate::lifecycle::sampler::PATIENCE;
-use crate::support::{Victim, compile, hangsnap, run, until};
+use crate::support::{Victim, compile, hangsnap, run, sleeper, until};
 
 /// A pid that was in use a moment ago and is not any more.
 fn pid_of_the_past() -> String {
     let mut child = Command::new("true").spawn().expect("coreutils are there");
     child.wait().expect("it is our child");
     child.id().to_string()
-}
-
-fn sleeper() -> Victim {
-    Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])))
 }
 
 /// What is said of a process that cannot be looked at, once, recorded and kept; nothing may be left in the directory.

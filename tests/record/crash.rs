@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use super::made::{Random, recording, seed};
 use super::{SMALL, files, numbers, read, store};
 use crate::lifecycle::sampler::Sampler;
-use crate::support::{Victim, compile, long_form, recorder};
+use crate::support::{long_form, recorder, sleeper};
 
 /// Says what the writer below is to do.
 const WRITE_TO: &str = "HANGSNAP_TEST_WRITE_TO";
@@ -90,7 +90,7 @@ fn a_writer_killed_at_any_moment_leaves_all_it_had_stored() {
 #[test]
 fn a_sampler_killed_at_any_moment_leaves_all_it_had_told_of() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+    let victim = sleeper();
     let kills = if long_form() { 200 } else { 20 };
     let mut random = Random(seed());
     for round in 0..kills {

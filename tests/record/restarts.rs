@@ -12,11 +12,7 @@ use nix::sys::signal::Signal;
 use super::made::{recording, snapshot};
 use super::{SMALL, files, store};
 use crate::lifecycle::sampler::Sampler;
-use crate::support::{Victim, compile, hangsnap, run, succeed};
-
-fn sleeper() -> Victim {
-    Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])))
-}
+use crate::support::{Victim, hangsnap, recorder, run, sleeper, succeed};
 
 /// What hangsnap calls a recording of this program that was begun on that day.
 fn called(program: &str, day: u32) -> String {
@@ -54,9 +50,7 @@ fn segments(path: &Path) -> Vec<String> {
 
 /// Records two samples, and ends when told to.
 fn sample(victim: &Victim, options: &[&str], output: &Path) {
-    let mut command = hangsnap();
-    command.args(["--pid", &victim.pid(), "--every", "10ms", "--max-duty", "100%"]).args(options);
-    let mut sampler = Sampler::start(command.arg("-o").arg(output));
+    let mut sampler = Sampler::start(recorder(&victim.pid(), "10ms").args(options).arg("-o").arg(output));
     sampler.line_with("#2 ");
     sampler.signal(Signal::SIGTERM);
     sampler.end().in_order();
