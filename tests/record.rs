@@ -4,6 +4,7 @@
 //! was to be written, field by field.
 
 mod check;
+mod chosen;
 mod clock;
 mod crash;
 mod damage;

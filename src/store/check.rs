@@ -85,9 +85,7 @@ pub fn check(path: &Path, repair: bool) -> Result<Checked, Error> {
         match check_segment(segment, repair, leave, is_directory, &mut checked) {
             Ok((segment, its)) => {
                 let last = checked.numbers.map_or(0, |(_, last)| last);
-                let how = its.breaks_with(&origin);
-                checked.strangers.extend(how.map(|how| Damage::stranger(segment.path.clone(), last, &how)));
-                origin = its.or(origin);
+                checked.strangers.extend(origin.go_on_to(its, &segment.path, last));
                 checked.segments.push(segment);
             }
             Err(error) if error.is_gone() && is_directory => {}
