@@ -17,6 +17,7 @@ mod made;
 mod mended;
 mod restarts;
 mod retention;
+mod scrubbed;
 mod unreadable;
 
 use std::fs;
@@ -28,7 +29,8 @@ use hangsnap::store::{Damage, Policy, Reader, Stored, Writer};
 use made::{recording, snapshot};
 
 /// Recordings of a few segments: an eighth of this is as long as a segment gets.
-const SMALL: Policy = Policy { max_size: 64 << 20, keep_for: None, sync: hangsnap::store::Sync::Never };
+const SMALL: Policy =
+    Policy { max_size: 64 << 20, earlier_count: true, keep_for: None, sync: hangsnap::store::Sync::Never };
 
 /// Records the snapshots with these numbers.
 fn write(directory: &Path, numbers: std::ops::RangeInclusive<u64>, policy: Policy) -> PathBuf {

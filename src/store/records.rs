@@ -84,6 +84,8 @@ pub(super) enum Format {
 pub(super) struct Records {
     bytes: Bytes,
     pub(super) format: Format,
+    /// Whether the file begins as one of ours does, as far as it goes.
+    pub(super) begins_as_ours: bool,
     salt: Option<Salt>,
     position: u64,
 }
@@ -104,11 +106,11 @@ impl Records {
         let begins = |with: &[u8; MAGIC]| !magic.is_empty() && with.starts_with(&magic);
         let (is_first, is_segment) = (begins(FIRST_MAGIC), begins(SEGMENT_MAGIC));
         let format = if is_first && !is_segment { Format::First } else { Format::Segment };
-        let is_undamaged = is_first || is_segment;
-        let position = if is_undamaged && magic.len() == MAGIC { MAGIC as u64 } else { 0 };
-        let mut records = Self { bytes, format, salt: None, position };
+        let begins_as_ours = is_first || is_segment;
+        let position = if begins_as_ours && magic.len() == MAGIC { MAGIC as u64 } else { 0 };
+        let mut records = Self { bytes, format, begins_as_ours, salt: None, position };
         // The beginning may be what is damaged.
-        if !is_undamaged && records.find_head(0).map_err(read)?.is_none() {
+        if !begins_as_ours && records.find_head(0).map_err(read)?.is_none() {
             return Err(Error::NotOurs { path: path.into() });
         }
         Ok(records)

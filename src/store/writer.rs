@@ -41,13 +41,15 @@ pub struct Policy {
     /// What all segments may take together, but for pinned ones; those of earlier runs included, where they are to count.
     pub max_size: u64,
     /// After how long a segment is removed.
+    /// Whether those of earlier runs count, too.
+    pub earlier_count: bool,
     pub keep_for: Option<Duration>,
     pub sync: Sync,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { max_size: 512 << 20, keep_for: None, sync: Sync::Segment }
+        Self { max_size: 512 << 20, earlier_count: false, keep_for: None, sync: Sync::Segment }
     }
 }
 
@@ -87,7 +89,7 @@ impl Writer {
             mark,
             recording: recording.clone(),
             policy,
-            retention: Retention::new(policy.max_size.saturating_sub(longest), policy.keep_for),
+            retention: Retention::new(policy.max_size.saturating_sub(longest), policy.earlier_count, policy.keep_for),
             longest,
             current: None,
             number: 0,

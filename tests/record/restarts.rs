@@ -160,6 +160,19 @@ fn what_earlier_runs_left_stays_unless_a_bound_is_asked_for() {
     assert_eq!(segments(&old), ["00000002.segment"]);
 }
 
+/// Whoever asked for an age only lost what was beyond a size that nobody had named.
+#[test]
+fn an_age_that_is_asked_for_bounds_no_size_of_what_earlier_runs_left() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let victim = sleeper();
+    let old = directory.path().join(called(&program(&victim), 1));
+    ended(&old, 2);
+    let large = File::options().write(true).open(&files(&old, "segment")[0]).expect("it is there");
+    large.set_len(600 << 20).expect("a file of ours");
+    sample(&victim, &["--keep-for", "24h"], directory.path());
+    assert_eq!(segments(&old).len(), 2);
+}
+
 #[test]
 fn what_killed_processes_left_is_removed_and_what_is_pinned_gets_its_name_back() {
     let directory = tempfile::tempdir().expect("a temporary directory");
