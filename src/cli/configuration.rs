@@ -71,6 +71,11 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
     if every.is_some() && registers == Some(RegisterSet::General) {
         bail!("--registers with --every: recordings hold them anyway; use `hangsnap show FILE --registers`");
     }
+    if redact && registers == Some(RegisterSet::All) {
+        bail!(
+            "--registers all with --redact: registers for floating point hold copied memory, and are left out; use --registers"
+        );
+    }
     let manner = Manner {
         stop: match stop {
             Stop::Auto => StopMode::OneAtATime,

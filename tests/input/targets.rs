@@ -64,6 +64,14 @@ fn one_bad_process_among_good_ones_leaves_nothing_behind() {
     }
 }
 
+/// They were left out without a word.
+#[test]
+fn registers_that_are_to_be_left_out_are_not_asked_for() {
+    let line = complaint(hangsnap().args(["--pid", &sleeper().pid(), "--redact", "--registers", "all"]), FAILED);
+    assert_contains(&line, &["--registers all", "--redact"]);
+    complaint(hangsnap().args(["--pid", "1", "--every", "1s", "--redact", "--registers", "all"]), FAILED);
+}
+
 #[test]
 fn a_process_that_one_may_not_trace() {
     let victim = sleeper();
