@@ -17,6 +17,7 @@ mod made;
 mod mended;
 mod restarts;
 mod retention;
+mod room;
 mod scrubbed;
 mod unreadable;
 

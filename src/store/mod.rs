@@ -37,7 +37,7 @@ pub use pin::{Pinned, pin, unpin};
 pub use reader::Reader;
 pub use scrub::{Scrubbed, scrub};
 pub use segment::Segment;
-pub use writer::{Policy, Stored, Sync, Writer};
+pub use writer::{Policy, Stored, Sync, Unsynced, Writer};
 
 use std::path::PathBuf;
 
@@ -74,6 +74,8 @@ pub enum Error {
     BeingWritten { path: PathBuf },
     #[error("there are no locks where {} is ({source}), so nobody knows whether it is being written; copy it elsewhere first", path.display())]
     NoLocks { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Unsynced(#[from] Unsynced),
     #[error("cannot write the index of {}: {source}", path.display())]
     Index { path: PathBuf, source: std::io::Error },
 }

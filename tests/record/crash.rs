@@ -14,11 +14,11 @@ use crate::lifecycle::sampler::Sampler;
 use crate::support::{long_form, recorder, sleeper};
 
 /// Says what the writer below is to do.
-const WRITE_TO: &str = "HANGSNAP_TEST_WRITE_TO";
+pub const WRITE_TO: &str = "HANGSNAP_TEST_WRITE_TO";
 /// And when it is to end if nobody kills it.
-const UNTIL: &str = "HANGSNAP_TEST_UNTIL";
+pub const UNTIL: &str = "HANGSNAP_TEST_UNTIL";
 /// The name of what follows.
-const WRITES: &str = "record::crash::writes_until_it_is_killed";
+pub const WRITES: &str = "record::crash::writes_until_it_is_killed";
 
 /// Stores one snapshot after another as fast as it can and says after each that it has.
 #[test]
@@ -34,6 +34,7 @@ fn writes_until_it_is_killed() {
     let mut out = std::io::stdout();
     for number in 1..until {
         store(&mut writer, number);
+        writer.unsynced().iter().for_each(|unsynced| println!("{unsynced}"));
         writeln!(out, "stored {number}").and_then(|()| out.flush()).expect("somebody listens");
     }
     writer.finish().expect("it can be ended");
