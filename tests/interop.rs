@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Victim, compile, hangsnap, long_form, succeed};
+use crate::support::{Victim, compile, hangsnap, long_form, recorder, succeed};
 
 /// The frames of each thread in each snapshot, with its name and state.
 type Threads = BTreeMap<(u64, i32), Vec<String>>;
@@ -22,9 +22,7 @@ fn a_python_script_reads_a_recording_with_classes_by_protoc() {
     let victim = Victim::start(&mut Command::new(compile("gcc", "restless.c", &["-O1", "-pthread"])));
     let recording = directory.path().join("restless.hangsnap");
     let count = if long_form() { "1000" } else { "100" };
-    let mut record = hangsnap();
-    record.args(["--pid", &victim.pid(), "--every", "20ms", "--count", count, "--max-duty", "100%", "-o"]);
-    succeed(record.arg(&recording));
+    succeed(recorder(&victim.pid(), "20ms").args(["--count", count, "-o"]).arg(&recording));
     let segment = fs::read_dir(&recording)
         .expect("a directory of segments")
         .map(|entry| entry.expect("an entry").path())

@@ -4,6 +4,7 @@
 //! was to be written, field by field.
 
 mod check;
+mod chosen;
 mod clock;
 mod crash;
 mod damage;
@@ -16,6 +17,8 @@ mod made;
 mod mended;
 mod restarts;
 mod retention;
+mod room;
+mod scrubbed;
 mod unreadable;
 
 use std::fs;
@@ -27,7 +30,8 @@ use hangsnap::store::{Damage, Policy, Reader, Stored, Writer};
 use made::{recording, snapshot};
 
 /// Recordings of a few segments: an eighth of this is as long as a segment gets.
-const SMALL: Policy = Policy { max_size: 64 << 20, keep_for: None, sync: hangsnap::store::Sync::Never };
+const SMALL: Policy =
+    Policy { max_size: 64 << 20, earlier_count: true, keep_for: None, sync: hangsnap::store::Sync::Never };
 
 /// Records the snapshots with these numbers.
 fn write(directory: &Path, numbers: std::ops::RangeInclusive<u64>, policy: Policy) -> PathBuf {

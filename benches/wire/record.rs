@@ -42,7 +42,7 @@ pub fn measure(samples: &[Snapshot]) {
 }
 
 fn write(path: &Path, samples: &[Snapshot]) -> u64 {
-    let policy = Policy { max_size: 4 * SIZE, keep_for: None, sync: Sync::Never };
+    let policy = Policy { max_size: 4 * SIZE, sync: Sync::Never, ..Policy::default() };
     let mut writer = Writer::create(path, &Recording::default(), policy).expect("a new directory");
     let (mut count, mut bytes) = (0, 0);
     let mut samples: Vec<Snapshot> = samples.to_vec();

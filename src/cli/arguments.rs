@@ -130,7 +130,7 @@ pub(super) struct SampleArguments {
     /// Keep the bytes of every stack, too; they are printed by --verbose
     #[arg(long, value_enum, value_name = "stacks")]
     pub(super) keep: Option<Keep>,
-    /// Keep and print no copied memory and no words of the command line
+    /// Keep and print no copied memory, no words of the command line and no registers for floating point
     #[arg(long, conflicts_with_all = ["memory", "keep"])]
     pub(super) redact: bool,
     /// Print only the thread of this id or name
@@ -199,7 +199,7 @@ pub(super) enum Command {
     Check {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
-        /// Make indexes anew that are missing or wrong
+        /// Make indexes anew that are missing or wrong, and remove what killed processes left; not where there are no locks
         #[arg(long)]
         repair: bool,
     },
@@ -215,14 +215,14 @@ pub(super) enum Command {
         /// In any order
         #[arg(value_name = "RECORDING", required = true)]
         paths: Vec<PathBuf>,
-        /// Leave out copied memory and words of the command line
+        /// Leave out copied memory, words of the command line and registers for floating point
         #[arg(long)]
         redact: bool,
         /// The new file
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
     },
-    /// Take copied memory and words of the command line out of recordings; every segment is written anew
+    /// Take copied memory, words of the command line and registers for floating point out of recordings; every segment is written anew
     Scrub {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
@@ -299,7 +299,7 @@ pub(super) struct CutArguments {
     pub(super) path: PathBuf,
     #[command(flatten)]
     pub(super) range: RangeArguments,
-    /// Leave out copied memory and words of the command line
+    /// Leave out copied memory, words of the command line and registers for floating point
     #[arg(long)]
     pub(super) redact: bool,
     /// The new file

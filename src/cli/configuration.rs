@@ -71,6 +71,11 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
     if every.is_some() && registers == Some(RegisterSet::General) {
         bail!("--registers with --every: recordings hold them anyway; use `hangsnap show FILE --registers`");
     }
+    if redact && registers == Some(RegisterSet::All) {
+        bail!(
+            "--registers all with --redact: registers for floating point hold copied memory, and are left out; use --registers"
+        );
+    }
     let manner = Manner {
         stop: match stop {
             Stop::Auto => StopMode::OneAtATime,
@@ -108,7 +113,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
             let length = length.map(|text| time("--for", &text)).transpose()?;
             let output = match keep {
                 None => Output::Beside(".".into()),
-                // What is there already is bounded only by who asks for that.
+                // What is there already is bounded only by who asks for that, and by what he asks for.
                 Some(Output::Directory(path)) if max_size.is_none() && keep_for.is_none() => Output::Beside(path),
                 Some(output) => output,
             };
@@ -129,12 +134,13 @@ fn policy(max_size: Option<&str>, keep_for: Option<&str>, sync: SyncPolicy) -> a
         SyncPolicy::Sample => Sync::Sample,
     };
     let keep_for = keep_for.map(|text| time("--keep-for", text)).transpose()?;
+    let earlier_count = max_size.is_some();
     let max_size = max_size.unwrap_or(MAX_SIZE);
     let bytes = size(max_size).ok_or_else(|| anyhow!("--max-size {max_size}: not a size; write 512MiB or 2GiB"))?;
     if bytes < SMALLEST_SIZE {
         bail!("--max-size {max_size}: too little to hold a recording; use 1MiB or more");
     }
-    Ok(Policy { max_size: bytes, keep_for, sync })
+    Ok(Policy { max_size: bytes, earlier_count, keep_for, sync })
 }
 
 /// A number of bytes: `64MiB`, `1GiB`.

@@ -136,8 +136,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Pin(arguments)) => {
             let (from, to) = configuration::check_range(&arguments.range)?;
             let mut out = output();
-            view::pin(&mut out, &arguments.path, from.as_ref(), to.as_ref(), arguments.undo)?;
-            finish(out, [])
+            let damage = view::pin(&mut out, &arguments.path, from.as_ref(), to.as_ref(), arguments.undo)?;
+            finish(out, damage.into_iter().map(view::Error::Damaged))
         }
         Some(Command::Cut(arguments)) => {
             let (from, to) = configuration::check_range(&arguments.range)?;

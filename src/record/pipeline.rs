@@ -44,7 +44,11 @@ impl Pipeline {
         match job {
             Job::Sample { target, sample } => {
                 let snapshot = self.assembler.assemble(*sample);
-                match self.writers[target].append(&snapshot)? {
+                let stored = self.writers[target].append(&snapshot);
+                for unsynced in self.writers[target].unsynced() {
+                    self.progress.unsynced(target, &unsynced)?;
+                }
+                match stored? {
                     Stored::Yes { bytes, missing } => {
                         self.progress.room_again(target, missing)?;
                         self.progress.sample(target, &snapshot, bytes)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::watch::Event;
 use crate::model::{Snapshot, StopMode};
 use crate::render::{bytes, duration, printable, time};
-use crate::store;
+use crate::store::{self, Unsynced};
 use crate::target::Target;
 
 /// Where to talk.
@@ -29,6 +29,8 @@ struct Tally {
     skipped: u64,
     /// Samples for which there was no room.
     missing: u64,
+    /// Samples that the disk may not have.
+    unsynced: u64,
     longest_hold: Duration,
     fewest_threads: usize,
     most_threads: usize,
@@ -138,6 +140,13 @@ impl Progress {
         self.say(&format!("{label}: there is room again; {missing} sample{plural} found none and are lost"))
     }
 
+    /// Says that what was stored may not be on the disk.
+    pub(super) fn unsynced(&mut self, target: usize, unsynced: &Unsynced) -> io::Result<()> {
+        self.tallies[target].unsynced += unsynced.snapshots;
+        let label = self.tallies[target].label.clone();
+        self.say(&format!("{label}: {unsynced}; recording goes on"))
+    }
+
     pub(super) fn skipped(&mut self, target: usize, count: u64) -> io::Result<()> {
         self.tallies[target].skipped += count;
         let label = self.tallies[target].label.clone();
@@ -166,7 +175,8 @@ impl Progress {
     /// Says what was recorded.
     pub(super) fn end(&mut self, why: &str) -> io::Result<()> {
         for tally in std::mem::take(&mut self.tallies) {
-            let Tally { label, path, snapshots, bytes: size, losses, skipped, missing, longest_hold, .. } = tally;
+            let Tally { label, path, snapshots, bytes: size, losses, skipped, missing, unsynced, longest_hold, .. } =
+                tally;
             let took = duration(Duration::from_nanos(tally.last_ns.saturating_sub(tally.first_ns)));
             let threads = match (tally.fewest_threads, tally.most_threads) {
                 (fewest, most) if fewest == most => counted(most),
@@ -174,9 +184,10 @@ impl Progress {
             };
             let plural = if snapshots == 1 { "" } else { "s" };
             let missing = if missing == 0 { String::new() } else { format!(", {missing} found no room") };
+            let unsynced = if unsynced == 0 { String::new() } else { format!(", {unsynced} perhaps not on the disk") };
             self.say(&format!(
                 "{why}: {snapshots} snapshot{plural} of {label} in {took}, {threads}, none held longer than {}, {} in \
-                 {path}; {skipped} skipped{missing}, {losses} losses",
+                 {path}; {skipped} skipped{missing}{unsynced}, {losses} losses",
                 duration(longest_hold),
                 bytes(size),
             ))?;

@@ -22,11 +22,19 @@ pub(super) struct Bytes {
     failed: Option<Errno>,
 }
 
-/// Opens a file to read it, and nothing but a file: to open a FIFO would wait for somebody to write to it.
+/// Opens a file or a directory, whatever lies there: to open a FIFO would wait for somebody to write to it, and a terminal could
+/// become ours.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path)
+}
+
+/// Opens a file to read it, and nothing but a file. A directory is IsADirectory, and anything else InvalidInput.
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    match file.metadata()?.is_file() {
+    let file = open(path)?;
+    let metadata = file.metadata()?;
+    match metadata.is_file() {
         true => Ok(file),
+        false if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         false => Err(io::ErrorKind::InvalidInput.into()),
     }
 }

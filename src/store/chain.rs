@@ -104,6 +104,10 @@ impl Chain {
         self.records.is_being_written()
     }
 
+    pub(super) fn begins_as_ours(&self) -> bool {
+        self.records.begins_as_ours
+    }
+
     pub(super) fn is_of_first_format(&self) -> bool {
         self.records.format == Format::First
     }

@@ -1,11 +1,13 @@
 //! Reading everything, to say what is damaged and whether the indexes agree; and making indexes anew.
 //!
 //! Segments are never changed. A damaged one is left without an index when indexes are repaired, so that whoever reads it
-//! is told of the damage. Of a recording that is being written, the last segment is left to its writer.
+//! is told of the damage. Of a recording that is being written, the last segment is left to its writer. Where a file system has no
+//! locks, nobody knows whether there is one, and nothing is repaired.
 
 use std::path::{Path, PathBuf};
 
 use super::chain::Damage;
+use super::claim::Claim;
 use super::index::{self, Fault, Index};
 use super::origin::Origin;
 use super::part::{Scanned, scan};
@@ -70,11 +72,17 @@ impl CheckedSegment {
 /// Reads a recording, or a segment of one, and repairs its indexes if that is wanted.
 pub fn check(path: &Path, repair: bool) -> Result<Checked, Error> {
     let is_directory = path.is_dir();
-    let mut checked =
-        Checked { is_being_written: is_directory && layout::is_being_written(path), ..Checked::default() };
     let repair = repair && is_directory;
-    if repair && !checked.is_being_written {
-        checked.cleared = leftovers::clear(path).map_err(|source| Error::Write { path: path.into(), source })?;
+    let claim = repair.then(|| Claim::new(path)).transpose();
+    let is_being_written = is_directory && layout::is_being_written(path);
+    let claim = match claim {
+        // All but its last segment can be repaired.
+        Err(Error::BeingWritten { .. }) if is_being_written => None,
+        claim => claim?,
+    };
+    let mut checked = Checked { is_being_written, ..Checked::default() };
+    if let Some(claim) = &claim {
+        checked.cleared = leftovers::clear(path, claim).map_err(|source| Error::Write { path: path.into(), source })?;
     }
     let segments = layout::segments_of(path)?;
     let mut origin = Origin::default();
@@ -85,9 +93,7 @@ pub fn check(path: &Path, repair: bool) -> Result<Checked, Error> {
         match check_segment(segment, repair, leave, is_directory, &mut checked) {
             Ok((segment, its)) => {
                 let last = checked.numbers.map_or(0, |(_, last)| last);
-                let how = its.breaks_with(&origin);
-                checked.strangers.extend(how.map(|how| Damage::stranger(segment.path.clone(), last, &how)));
-                origin = its.or(origin);
+                checked.strangers.extend(origin.go_on_to(its, &segment.path, last));
                 checked.segments.push(segment);
             }
             Err(error) if error.is_gone() && is_directory => {}

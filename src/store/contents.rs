@@ -21,24 +21,26 @@ pub struct Found {
 enum Slot {
     Unopened(PathBuf),
     Opened(Box<Part>),
-    /// Removed since, or no segment at all, which is among the damage.
-    Nothing,
+    /// Removed since.
+    Gone,
+    /// No segment at all, or one that cannot be read.
+    Lost(Damage),
 }
 
 /// A recording that is looked things up in.
 pub struct Contents {
     slots: Vec<Slot>,
     is_directory: bool,
-    /// Segments that are gone, and files that hold nothing of one.
-    damage: Vec<Damage>,
+    /// Segments that were gone before, and have left their indexes.
+    lost: Vec<Damage>,
 }
 
 impl Contents {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let slots = layout::segments_of(path)?.into_iter().map(Slot::Unopened).collect();
         let is_directory = path.is_dir();
-        let damage = if is_directory { layout::damage_of_lost(path, 0)? } else { Vec::new() };
-        Ok(Self { slots, is_directory, damage })
+        let lost = if is_directory { layout::damage_of_lost(path, 0)? } else { Vec::new() };
+        Ok(Self { slots, is_directory, lost })
     }
 
     /// How many segments it had when it was opened.
@@ -70,22 +72,32 @@ impl Contents {
         self.rows(segment)?;
         let rows = match &mut self.slots[segment] {
             Slot::Opened(part) => part.take_rows(),
-            Slot::Unopened(_) | Slot::Nothing => Vec::new(),
+            Slot::Unopened(_) | Slot::Gone | Slot::Lost(_) => Vec::new(),
         };
         Ok(rows.into_iter().map(|row| row.summary))
     }
 
     /// What was seen to be damaged so far: all that there is where all had to be read.
     pub fn damage(&self) -> Vec<Damage> {
-        let mut damage = self.damage.clone();
-        let (mut last, mut before) = (0, Origin::default());
+        let mut damage = self.lost.clone();
+        let (mut last, mut origin) = (0, Origin::default());
+        // Where among the damage that begins behind which no snapshot has come yet.
+        let mut open = damage.len();
         for slot in &self.slots {
-            let Slot::Opened(part) = slot else { continue };
-            let how = part.origin.breaks_with(&before);
-            damage.extend(how.map(|how| Damage::stranger(part.path.clone(), last, &how)));
-            before = part.origin.clone().or(before);
-            damage.extend(part.damage.iter().cloned().map(|one| Damage { after: one.after.max(last), ..one }));
-            last = part.span.map_or(last, |span| span.numbers.1);
+            match slot {
+                Slot::Unopened(_) | Slot::Gone => {}
+                Slot::Lost(lost) => damage.push(Damage { after: last, ..lost.clone() }),
+                Slot::Opened(part) => {
+                    if let Some(span) = part.span {
+                        damage[open..].iter_mut().for_each(|lost| lost.before = lost.before.or(Some(span.numbers.0)));
+                    }
+                    damage.extend(origin.go_on_to(part.origin.clone(), &part.path, last));
+                    damage.extend(part.damage.iter().cloned().map(|one| Damage { after: one.after.max(last), ..one }));
+                    if let Some(span) = part.span {
+                        (last, open) = (span.numbers.1, damage.len());
+                    }
+                }
+            }
         }
         damage
     }
@@ -135,7 +147,7 @@ impl Contents {
         let mut nearest: Option<(i64, Found)> = None;
         for segment in (0..self.slots.len()).rev() {
             let Some(Span { realtime_ns: (earliest, latest), .. }) = self.span(segment)? else { continue };
-            // Without a step of the clock this holds for all but one.
+            // Once one has been found, no older segment is, unless the clock was set back.
             let is_of_use = nearest.is_none_or(|(time, _)| latest > time);
             if i128::from(earliest) > moment || !is_of_use {
                 continue;
@@ -194,7 +206,7 @@ impl Contents {
         }
         match &mut self.slots[segment] {
             Slot::Opened(part) => part.rows(),
-            Slot::Unopened(_) | Slot::Nothing => Ok(&[]),
+            Slot::Unopened(_) | Slot::Gone | Slot::Lost(_) => Ok(&[]),
         }
     }
 
@@ -203,10 +215,7 @@ impl Contents {
         if !self.is_directory {
             return Err(error);
         }
-        if !error.is_gone() {
-            self.damage.push(error.into_damage(0)?);
-        }
-        self.slots[segment] = Slot::Nothing;
+        self.slots[segment] = if error.is_gone() { Slot::Gone } else { Slot::Lost(error.into_damage(0)?) };
         Ok(())
     }
 
@@ -219,7 +228,7 @@ impl Contents {
         }
         Ok(match &mut self.slots[segment] {
             Slot::Opened(part) => Some(part),
-            Slot::Unopened(_) | Slot::Nothing => None,
+            Slot::Unopened(_) | Slot::Gone | Slot::Lost(_) => None,
         })
     }
 }

@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
+use super::claim::Claim;
 use super::retention::{Age, Past};
 use super::{EXTENSION, layout, leftovers};
 use crate::model::Process;
@@ -32,7 +33,9 @@ pub(super) fn segments(recordings: &[PathBuf]) -> Vec<Past> {
     let mut segments = Vec::new();
     for recording in recordings {
         // What cannot be removed now is in nobody's way, and is tried again by the next run.
-        let _ = leftovers::clear(recording);
+        if let Ok(claim) = Claim::new(recording) {
+            let _ = leftovers::clear(recording, &claim);
+        }
         for path in layout::segments_in(recording).unwrap_or_default() {
             let Ok(metadata) = path.metadata() else { continue };
             let ended = metadata.modified().unwrap_or(today);

@@ -10,6 +10,7 @@
 mod bytes;
 mod chain;
 mod check;
+mod claim;
 mod contents;
 mod earlier;
 mod frame;
@@ -36,7 +37,7 @@ pub use pin::{Pinned, pin, unpin};
 pub use reader::Reader;
 pub use scrub::{Scrubbed, scrub};
 pub use segment::Segment;
-pub use writer::{Policy, Stored, Sync, Writer};
+pub use writer::{Policy, Stored, Sync, Unsynced, Writer};
 
 use std::path::PathBuf;
 
@@ -67,8 +68,14 @@ pub enum Error {
     Pin { path: PathBuf, source: std::io::Error },
     #[error("{} has another name, under which it would stay as it is; remove that first", path.display())]
     OtherNames { path: PathBuf },
-    #[error("{} is being written; stop the recording first, or record with --redact", path.display())]
+    #[error("{} is a link, and what it leads to would stay as it is; scrub that, and remove the link", path.display())]
+    Link { path: PathBuf },
+    #[error("{} is being written by a sampler, a scrub or a repair; let that end first, or record with --redact", path.display())]
     BeingWritten { path: PathBuf },
+    #[error("there are no locks where {} is ({source}), so nobody knows whether it is being written; copy it elsewhere first", path.display())]
+    NoLocks { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Unsynced(#[from] Unsynced),
     #[error("cannot write the index of {}: {source}", path.display())]
     Index { path: PathBuf, source: std::io::Error },
 }

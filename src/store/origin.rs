@@ -4,6 +4,9 @@
 //! segment to the next; what is told of is read all the same, for nobody but its owner knows which of them should be
 //! elsewhere. Two recordings of one and the same process are told apart by nothing but their numbers, which `check` looks at.
 
+use std::path::Path;
+
+use super::Damage;
 use crate::model::{Pid, ProcessId, Recording, StartTime};
 
 /// What is known of that. Snapshots tell more than an index does.
@@ -19,8 +22,16 @@ impl Origin {
         Self { recording, pid: process.map(|id| id.pid), start: process.map(|id| id.start) }
     }
 
+    /// Goes on to the next segment, and tells what is to be said of that if it does not belong to the one before. `last` is the number of
+    /// the last snapshot before it.
+    pub(super) fn go_on_to(&mut self, next: Self, segment: &Path, last: u64) -> Option<Damage> {
+        let how = next.breaks_with(self);
+        *self = next.or(std::mem::take(self));
+        how.map(|how| Damage::stranger(segment.into(), last, &how))
+    }
+
     /// With what is not known of this taken from the one before.
-    pub(super) fn or(self, before: Self) -> Self {
+    fn or(self, before: Self) -> Self {
         Self {
             recording: self.recording.or(before.recording),
             pid: self.pid.or(before.pid),
@@ -29,7 +40,7 @@ impl Origin {
     }
 
     /// How a segment gives away that it is not of the recording that the one before it is of.
-    pub(super) fn breaks_with(&self, before: &Self) -> Option<String> {
+    fn breaks_with(&self, before: &Self) -> Option<String> {
         if let (Some(was), Some(is)) = (&before.recording, &self.recording) {
             if was.host != is.host {
                 return Some(format!("recorded on {}, and the one before it on {}", is.host, was.host));

@@ -11,13 +11,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::part::Part;
-use super::{Error, layout};
+use super::{Damage, Error, layout};
 
 /// What was pinned, or is no longer.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pinned {
     pub segments: Vec<PathBuf>,
     pub snapshots: u64,
+    /// What could not be read, so that nobody knows of which time it is.
+    pub damage: Vec<Damage>,
 }
 
 /// Pins the segments of a recording that hold something of this time, in nanoseconds since 1970.
@@ -69,16 +71,19 @@ fn each(
     if !recording.is_dir() {
         return Err(Error::NotPinnable { path: recording.into() });
     }
-    let mut pinned = Pinned::default();
+    let (mut pinned, mut last) = (Pinned::default(), 0);
     for segment in layout::segments_of(recording)? {
-        let span = match Part::open(&segment) {
-            Ok(part) => part.span,
+        let part = match Part::open(&segment) {
+            Ok(part) => part,
             Err(error) if error.is_gone() => continue,
-            // What is no segment, or cannot be read, has no time that is known.
-            Err(Error::NotOurs { .. } | Error::Open { .. } | Error::Read { .. }) => None,
-            Err(error) => return Err(error),
+            Err(error) => {
+                pinned.damage.push(error.into_damage(last)?);
+                continue;
+            }
         };
-        let Some(span) = span else { continue };
+        pinned.damage.extend(part.damage.into_iter().map(|one| Damage { after: one.after.max(last), ..one }));
+        let Some(span) = part.span else { continue };
+        last = span.numbers.1;
         let (earliest, latest) = (i128::from(span.realtime_ns.0), i128::from(span.realtime_ns.1));
         if latest < *times.start() || earliest > *times.end() {
             continue;

@@ -10,6 +10,7 @@ use crate::wire::{Decoder, Record};
 
 /// A recording that is being read: an iterator over its snapshots.
 pub struct Reader {
+    path: PathBuf,
     segments: std::vec::IntoIter<PathBuf>,
     current: Option<Current>,
     recording: Option<Recording>,
@@ -21,6 +22,8 @@ pub struct Reader {
     last: u64,
     /// Whether a file that is no segment is damage among others, and not all there is.
     is_directory: bool,
+    /// Segments that are gone, of which is told behind all others. None until then.
+    lost: Option<std::vec::IntoIter<Damage>>,
 }
 
 /// The segment that is being read.
@@ -50,6 +53,7 @@ impl Reader {
             break;
         }
         Ok(Self {
+            path: path.into(),
             segments: segments.into_iter(),
             current: None,
             recording,
@@ -57,6 +61,7 @@ impl Reader {
             behind: None,
             last: 0,
             is_directory,
+            lost: None,
         })
     }
 
@@ -65,14 +70,14 @@ impl Reader {
         self.recording.as_ref()
     }
 
-    /// The next snapshot, or what is lost before it. None at the end.
+    /// The next snapshot, or what is lost before it; at the end what else is lost, and then None.
     pub fn next_snapshot(&mut self) -> Result<Option<Result<Snapshot, Damage>>, Error> {
         if let Some(snapshot) = self.behind.take() {
             return Ok(Some(Ok(snapshot)));
         }
         loop {
             let Some(current) = &mut self.current else {
-                let Some(path) = self.segments.next() else { return Ok(None) };
+                let Some(path) = self.segments.next() else { return self.next_lost() };
                 match Chain::open(&path) {
                     Ok(chain) => {
                         let decoder = Decoder::default();
@@ -124,9 +129,18 @@ impl Reader {
         let current = self.current.as_mut().filter(|current| current.is_new && self.is_directory)?;
         current.is_new = false;
         let origin = Origin::new(current.recording.take(), Some(snapshot.process.id));
-        let how = origin.breaks_with(&self.origin);
-        self.origin = origin.or(std::mem::take(&mut self.origin));
-        Some(Damage::stranger(current.path.clone(), self.last, &how?))
+        self.origin.go_on_to(origin, &current.path, self.last)
+    }
+
+    fn next_lost(&mut self) -> Result<Option<Result<Snapshot, Damage>>, Error> {
+        let lost = match &mut self.lost {
+            Some(lost) => lost,
+            None => {
+                let lost = if self.is_directory { layout::damage_of_lost(&self.path, self.last)? } else { Vec::new() };
+                self.lost.insert(lost.into_iter())
+            }
+        };
+        Ok(lost.next().map(Err))
     }
 }
 

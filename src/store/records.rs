@@ -3,14 +3,13 @@
 //! Promises: whatever the file holds, it comes to an end, and what is returned as a record is one that was written: behind
 //! damage the next one is sought by its head. It knows nothing of what records mean.
 
-use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::Error;
-use super::bytes::Bytes;
+use super::bytes::{Bytes, open_file};
 use super::frame::{FIRST_MAGIC, HEAD, Head, MAGIC, MARKER, SEGMENT_MAGIC, Salt};
 use crate::sys::being_written;
 
@@ -85,6 +84,8 @@ pub(super) enum Format {
 pub(super) struct Records {
     bytes: Bytes,
     pub(super) format: Format,
+    /// Whether the file begins as one of ours does, as far as it goes.
+    pub(super) begins_as_ours: bool,
     salt: Option<Salt>,
     position: u64,
 }
@@ -92,17 +93,12 @@ pub(super) struct Records {
 impl Records {
     /// Opens a file that looks like one of ours, damaged or not.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let open = |source| Error::Open { path: path.into(), source };
         let read = |source| Error::Read { path: path.into(), source };
-        // Looked at before it is opened: opening a FIFO waits for somebody to write to it.
-        let metadata = fs::metadata(path).map_err(open)?;
-        if metadata.is_dir() {
-            return Err(open(io::ErrorKind::IsADirectory.into()));
-        }
-        if !metadata.is_file() {
-            return Err(Error::NotOurs { path: path.into() });
-        }
-        let mut bytes = Bytes::new(File::open(path).map_err(open)?);
+        let file = open_file(path).map_err(|source| match source.kind() {
+            io::ErrorKind::InvalidInput => Error::NotOurs { path: path.into() },
+            _ => Error::Open { path: path.into(), source },
+        })?;
+        let mut bytes = Bytes::new(file);
         let magic = match bytes.at(0, MAGIC) {
             Err(error) if is_of_a_sector(&error) => Vec::new(),
             magic => magic.map_err(read)?.to_vec(),
@@ -110,11 +106,11 @@ impl Records {
         let begins = |with: &[u8; MAGIC]| !magic.is_empty() && with.starts_with(&magic);
         let (is_first, is_segment) = (begins(FIRST_MAGIC), begins(SEGMENT_MAGIC));
         let format = if is_first && !is_segment { Format::First } else { Format::Segment };
-        let is_undamaged = is_first || is_segment;
-        let position = if is_undamaged && magic.len() == MAGIC { MAGIC as u64 } else { 0 };
-        let mut records = Self { bytes, format, salt: None, position };
+        let begins_as_ours = is_first || is_segment;
+        let position = if begins_as_ours && magic.len() == MAGIC { MAGIC as u64 } else { 0 };
+        let mut records = Self { bytes, format, begins_as_ours, salt: None, position };
         // The beginning may be what is damaged.
-        if !is_undamaged && records.find_head(0).map_err(read)?.is_none() {
+        if !begins_as_ours && records.find_head(0).map_err(read)?.is_none() {
             return Err(Error::NotOurs { path: path.into() });
         }
         Ok(records)
@@ -159,18 +155,7 @@ impl Records {
     }
 
     fn next_of_segment(&mut self) -> io::Result<Next> {
-        let seen = match self.look() {
-            Err(error) if is_of_a_sector(&error) => {
-                let (at, length) = (self.position, self.length());
-                if at >= length {
-                    return Ok(Next::End);
-                }
-                let until = self.find_head(at + 1)?.unwrap_or(length);
-                return Ok(Next::Damaged { at, until, what: UNREADABLE });
-            }
-            seen => seen?,
-        };
-        match seen {
+        match self.look()? {
             // A record that breaks off: its writer is at it, or will never be again.
             Seen::BreaksOff if self.is_being_written() => Ok(Next::End),
             // The writer may have completed it, and gone, between the two looks.
@@ -187,6 +172,20 @@ impl Records {
     }
 
     fn look(&mut self) -> io::Result<Seen> {
+        match self.look_at_head_and_payload() {
+            Err(error) if is_of_a_sector(&error) => {
+                let (at, length) = (self.position, self.length());
+                if at >= length {
+                    return Ok(Seen::Next(Next::End));
+                }
+                let until = self.find_head(at + 1)?.unwrap_or(length);
+                Ok(Seen::Next(Next::Damaged { at, until, what: UNREADABLE }))
+            }
+            seen => seen,
+        }
+    }
+
+    fn look_at_head_and_payload(&mut self) -> io::Result<Seen> {
         let at = self.position;
         let head = self.bytes.at(at, HEAD)?;
         let here = head.len();

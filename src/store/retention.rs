@@ -3,14 +3,16 @@
 //! Whole segments are removed, oldest first, once they are older than they are to be kept, or when all of them together would
 //! take more room than is allowed. Never the one that is being written, and none beside which a pin lies: a pinned segment
 //! does not count, or a few pins would leave no room for what comes. Age is counted by a clock that nobody sets.
-//! Segments of earlier runs (see `earlier`) go before any of this one, and their directory with the last of them.
+//! Segments of earlier runs (see `earlier`) go before any of this one, and their directory with the last of them; their recording is
+//! claimed while one of them is removed, and what somebody else is at is left for the next time.
 
 use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{index, layout};
+use super::claim::Claim;
+use super::{Error, index, layout};
 
 /// A segment that has been ended.
 pub(super) struct Past {
@@ -38,48 +40,76 @@ impl Age {
     }
 }
 
+/// What came of removing one.
+#[derive(PartialEq, Eq)]
+enum Removal {
+    Gone,
+    /// Somebody else is at its recording.
+    Busy,
+    /// It is pinned, or cannot be removed.
+    Stays,
+}
+
 impl Past {
     fn is_pinned(&self) -> bool {
         layout::pin_of(&self.path).symlink_metadata().is_ok()
     }
 
     /// Removes it, unless it is pinned. What cannot be removed now is tried again when the next segment has ended.
-    fn remove(&self) -> bool {
+    fn remove(&self) -> Removal {
+        let Some(recording) = self.path.parent().filter(|_| self.is_of_earlier_run) else {
+            return self.remove_undisturbed();
+        };
+        let _claim = match Claim::new(recording) {
+            Ok(claim) => claim,
+            Err(Error::BeingWritten { .. }) => return Removal::Busy,
+            Err(_) if !self.path.exists() => return Removal::Gone,
+            Err(_) => return Removal::Stays,
+        };
+        let removal = self.remove_undisturbed();
+        if removal == Removal::Gone {
+            // Fails unless this was all that was left in it.
+            let _ = fs::remove_dir(recording);
+        }
+        removal
+    }
+
+    /// The same where nobody else is at its recording.
+    fn remove_undisturbed(&self) -> Removal {
+        let if_gone = |is_gone| if is_gone { Removal::Gone } else { Removal::Stays };
         if self.is_pinned() {
-            return !self.path.exists();
+            return if_gone(!self.path.exists());
         }
         // Who pins it makes the pin first and then looks for the segment; here it gets another name first, and then the pin
         // is looked for. So one of both sees the other, however they meet.
         let leaving = layout::leaving(&self.path);
         if fs::rename(&self.path, &leaving).is_err() {
-            return !self.path.exists();
+            return if_gone(!self.path.exists());
         }
         if !self.is_pinned() {
             // Before the segment: an index alone would tell of a segment that is lost.
             index::remove(&self.path);
             if fs::remove_file(&leaving).is_ok() {
-                if let Some(recording) = self.path.parent().filter(|_| self.is_of_earlier_run) {
-                    // Fails unless this was all that was left in it.
-                    let _ = fs::remove_dir(recording);
-                }
-                return true;
+                return Removal::Gone;
             }
         }
         // Should this fail too, the file stays under the other name.
-        fs::rename(&leaving, &self.path).is_err()
+        if_gone(fs::rename(&leaving, &self.path).is_err())
     }
 }
 
 pub(super) struct Retention {
     /// For all segments but the one being written.
     max_bytes: u64,
+    /// Whether those of earlier runs count.
+    earlier_count: bool,
     keep_for: Option<Duration>,
     past: VecDeque<Past>,
 }
 
 impl Retention {
-    pub(super) fn new(max_bytes: u64, keep_for: Option<Duration>) -> Self {
-        Self { max_bytes, keep_for, past: VecDeque::new() }
+    pub(super) fn new(max_bytes: u64, earlier_count: bool, keep_for: Option<Duration>) -> Self {
+        Self { max_bytes, earlier_count, keep_for, past: VecDeque::new() }
     }
 
     /// A segment has been ended: others may have to go for the next one.
@@ -95,21 +125,27 @@ impl Retention {
     }
 
     fn make_room(&mut self) {
-        let mut bytes: u64 = self.past.iter().filter(|past| !past.is_pinned()).map(|past| past.bytes).sum();
+        let counts = |past: &Past| (self.earlier_count || !past.is_of_earlier_run) && !past.is_pinned();
+        let mut bytes: u64 = self.past.iter().filter(|past| counts(past)).map(|past| past.bytes).sum();
         self.past.retain(|past| {
-            // What an earlier run left, as another user perhaps, and cannot be removed must not cost this one its own.
-            let is_lost_for_us = |past: &Past| past.is_of_earlier_run && !past.is_pinned();
-            let goes = bytes > self.max_bytes && (past.remove() || is_lost_for_us(past));
-            if goes {
-                bytes = bytes.saturating_sub(past.bytes);
+            if bytes <= self.max_bytes || !counts(past) {
+                return true;
             }
-            !goes
+            let stays = match past.remove() {
+                Removal::Gone => false,
+                Removal::Busy => true,
+                // What an earlier run left, as another user perhaps, and cannot be removed must not cost this one its own.
+                Removal::Stays if past.is_of_earlier_run && !past.is_pinned() => false,
+                Removal::Stays => return true,
+            };
+            bytes = bytes.saturating_sub(past.bytes);
+            stays
         });
     }
 
     /// Removes what has become too old.
     pub(super) fn expire(&mut self, now: Instant) {
         let Some(keep_for) = self.keep_for else { return };
-        self.past.retain(|past| past.age.at(now) <= keep_for || !past.remove());
+        self.past.retain(|past| past.age.at(now) <= keep_for || past.remove() != Removal::Gone);
     }
 }

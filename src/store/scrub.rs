@@ -1,14 +1,15 @@
 //! Taking memory and words of the command line out of a recording that has them.
 //!
 //! Each segment is written anew and put in the old one's place when the disk has it, so that a crash leaves one or the other.
-//! What is damaged cannot be read, and so cannot be kept. The bytes of the old files are given back to the file system, which
-//! may keep them until something else needs the room.
+//! What is damaged cannot be read, and so cannot be kept; but what does not begin as a segment does is nobody's to remove. The bytes of the
+//! old files are given back to the file system, which may keep them until something else needs the room.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::chain::Chain;
+use super::claim::Claim;
 use super::reader::Reader;
 use super::segment::Segment;
 use super::{Damage, Error, index, layout, leftovers};
@@ -28,38 +29,59 @@ pub struct Scrubbed {
 pub fn scrub(path: &Path) -> Result<Scrubbed, Error> {
     // A link would be replaced, and what it leads to stay as it is.
     let path = &fs::canonicalize(path).map_err(|source| Error::Open { path: path.into(), source })?;
-    let mut scrubbed = Scrubbed::default();
+    let is_directory = path.is_dir();
     // The files of a recording that is being written change between any two looks, with a moment in which none is open.
-    let recording = if path.is_dir() { Some(path.as_path()) } else { path.parent() };
-    if recording.is_some_and(layout::is_being_written) {
-        return Err(Error::BeingWritten { path: path.clone() });
-    }
+    let recording = if is_directory { None } else { path.parent().filter(|parent| layout::is_recording(parent)) };
+    let claim = Claim::new(recording.unwrap_or(path))?;
     // Before anything is changed.
-    for segment in &layout::segments_of(path)? {
-        check(segment)?;
+    check_all(path)?;
+    if is_directory {
+        leftovers::clear(path, &claim).map_err(|source| Error::Write { path: path.clone(), source })?;
+        // A segment that was about to go may have got its name back.
+        check_all(path)?;
     }
-    if path.is_dir() {
-        leftovers::clear(path).map_err(|source| Error::Write { path: path.clone(), source })?;
-    }
-    // A segment that was about to go may have got its name back.
-    let segments = layout::segments_of(path)?;
-    for segment in segments {
-        scrub_segment(&segment, path.is_dir(), &mut scrubbed)?;
+    let mut scrubbed = Scrubbed::default();
+    for segment in layout::segments_of(path)? {
+        scrub_segment(&segment, is_directory, &mut scrubbed)?;
     }
     Ok(scrubbed)
 }
 
-/// Whether a segment can be scrubbed: nobody writes to it, and it has no other name under which it would stay.
-fn check(segment: &Path) -> Result<(), Error> {
-    let names = fs::metadata(segment).map_err(|source| Error::Open { path: segment.into(), source })?.nlink();
-    if names > 1 {
-        return Err(Error::OtherNames { path: segment.into() });
+/// Whether each segment can be scrubbed: it is one, nobody writes to it, and it has no other name under which it would stay.
+fn check_all(path: &Path) -> Result<(), Error> {
+    for segment in layout::segments_of(path)? {
+        let there = fs::symlink_metadata(&segment).map_err(|source| Error::Open { path: segment.clone(), source })?;
+        if there.is_symlink() {
+            return Err(Error::Link { path: segment });
+        }
+        if there.nlink() > 1 && there.is_file() {
+            return Err(Error::OtherNames { path: segment });
+        }
+        match Chain::open(&segment) {
+            Ok(chain) if chain.is_being_written() => return Err(Error::BeingWritten { path: segment }),
+            Ok(chain) if chain.begins_as_ours() || holds_a_snapshot(&segment)? => {}
+            Ok(_) => return Err(Error::NotOurs { path: segment }),
+            Err(Error::NotOurs { .. }) if path.is_dir() && is_empty(&segment) => {}
+            Err(error) => return Err(error),
+        }
     }
-    match Chain::open(segment) {
-        Ok(chain) if chain.is_being_written() => Err(Error::BeingWritten { path: segment.into() }),
-        Ok(_) | Err(Error::NotOurs { .. }) => Ok(()),
-        Err(error) => Err(error),
+    Ok(())
+}
+
+/// Whether any snapshot of a segment can be read: a later format's may have records that look like ours.
+fn holds_a_snapshot(segment: &Path) -> Result<bool, Error> {
+    let mut reader = Reader::open(segment)?;
+    while let Some(next) = reader.next_snapshot()? {
+        if next.is_ok() {
+            return Ok(true);
+        }
     }
+    Ok(false)
+}
+
+/// Whether a file holds nothing at all, as one does to which its writer could not write.
+fn is_empty(segment: &Path) -> bool {
+    segment.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
 }
 
 fn scrub_segment(path: &Path, is_part: bool, scrubbed: &mut Scrubbed) -> Result<(), Error> {
@@ -67,8 +89,7 @@ fn scrub_segment(path: &Path, is_part: bool, scrubbed: &mut Scrubbed) -> Result<
     let mut anew = None;
     let rows = match copy(path, &mut anew, scrubbed) {
         Ok(rows) => rows,
-        // A segment of a recording that is none holds nothing that could be kept.
-        Err(error @ Error::NotOurs { .. }) if is_part => {
+        Err(error @ Error::NotOurs { .. }) if is_part && is_empty(path) => {
             scrubbed.dropped.push(error.into_damage(0)?);
             Vec::new()
         }
@@ -106,8 +127,9 @@ fn copy(path: &Path, anew: &mut Option<(Segment, Recording)>, scrubbed: &mut Scr
                     None => {
                         let recording = reader.recording().cloned().unwrap_or_default();
                         let unfinished = layout::unfinished(path);
-                        // One that was killed has left it.
-                        let _ = fs::remove_file(&unfinished);
+                        // One that was killed has left it, where this is no part of a recording.
+                        leftovers::remove_begun(&unfinished)
+                            .map_err(|source| Error::Write { path: unfinished.clone(), source })?;
                         anew.insert((Segment::create(&unfinished, &recording)?, recording))
                     }
                 };

@@ -2,7 +2,8 @@
 //!
 //! Promises: whatever happens, each segment that has a name begins with a whole snapshot and can be read alone. A disk that is
 //! full is no error once a snapshot has been stored: what does not fit is counted, and when there is room again the recording
-//! goes on in a new segment. What the disk is made to have, and when, is the policy's.
+//! goes on in a new segment. What the disk is made to have, and when, is the policy's; that it may not have all of a segment, for want
+//! of room, is no error either before the last one, and is told.
 
 use std::fs::{self, File};
 use std::io;
@@ -38,8 +39,10 @@ pub enum Sync {
 /// How long a recording is kept, and how safely.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
-    /// What all segments may take together, but for pinned ones; those of earlier runs included, where they are to count.
+    /// What all segments may take together, but for pinned ones.
     pub max_size: u64,
+    /// Whether those of earlier runs count, too.
+    pub earlier_count: bool,
     /// After how long a segment is removed.
     pub keep_for: Option<Duration>,
     pub sync: Sync,
@@ -47,7 +50,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { max_size: 512 << 20, keep_for: None, sync: Sync::Segment }
+        Self { max_size: 512 << 20, earlier_count: false, keep_for: None, sync: Sync::Segment }
     }
 }
 
@@ -58,6 +61,16 @@ pub enum Stored {
     Yes { bytes: u64, missing: u64 },
     /// There is no room for it, and this many have found none now.
     NoRoom { why: Error, missing: u64 },
+}
+
+/// A segment that the disk may not have all of, although its snapshots were stored.
+#[derive(Debug, thiserror::Error)]
+#[error("the disk may not have all of {} ({snapshots} snapshot{}): {source}; `hangsnap check` tells what can be read", path.display(), if *snapshots == 1 { "" } else { "s" })]
+pub struct Unsynced {
+    path: PathBuf,
+    /// How many it holds.
+    pub snapshots: u64,
+    source: io::Error,
 }
 
 /// A recording that is being written.
@@ -74,6 +87,8 @@ pub struct Writer {
     number: u32,
     /// Snapshots that have found no room since the last one that did.
     missing: u64,
+    /// What is to be told of segments that were named or ended.
+    unsynced: Vec<Unsynced>,
 }
 
 impl Writer {
@@ -87,11 +102,12 @@ impl Writer {
             mark,
             recording: recording.clone(),
             policy,
-            retention: Retention::new(policy.max_size.saturating_sub(longest), policy.keep_for),
+            retention: Retention::new(policy.max_size.saturating_sub(longest), policy.earlier_count, policy.keep_for),
             longest,
             current: None,
             number: 0,
             missing: 0,
+            unsynced: Vec::new(),
         })
     }
 
@@ -117,17 +133,22 @@ impl Writer {
             if segment.is_removed() {
                 self.current = None;
             } else if segment.begun().elapsed() >= OLDEST {
-                self.end_on_the_way().map_err(|source| self.cannot_write(source))?;
+                self.end_on_the_way()?;
             }
         }
         let mut stored = self.store(snapshot);
         if matches!(&stored, Err(error) if is_want_of_room(error)) && self.current.is_some() {
             // Perhaps only this file may not grow any further. What it has is whole.
-            self.end_on_the_way().map_err(|source| self.cannot_write(source))?;
+            self.end_on_the_way()?;
             stored = self.store(snapshot);
         }
         match stored {
-            Ok(bytes) => Ok(Stored::Yes { bytes, missing: std::mem::take(&mut self.missing) }),
+            Ok(bytes) => {
+                if self.current.as_ref().is_some_and(|(segment, _)| segment.bytes() >= self.longest) {
+                    self.end_on_the_way()?;
+                }
+                Ok(Stored::Yes { bytes, missing: std::mem::take(&mut self.missing) })
+            }
             Err(source) => {
                 self.current = None;
                 if self.number == 0 {
@@ -143,7 +164,12 @@ impl Writer {
 
     /// Ends the recording; what has been written can be read whether or not this is called.
     pub fn finish(mut self) -> Result<(), Error> {
-        self.end_segment().map_err(|source| self.cannot_write(source))
+        Ok(self.end_segment()?)
+    }
+
+    /// The segments that the disk may not have for want of room, each of them once.
+    pub fn unsynced(&mut self) -> Vec<Unsynced> {
+        std::mem::take(&mut self.unsynced)
     }
 
     /// Removes a recording that has come to nothing.
@@ -166,9 +192,6 @@ impl Writer {
             }
         };
         let now = self.current.as_ref().map_or(0, |(segment, _)| segment.bytes());
-        if now >= self.longest {
-            self.end_on_the_way()?;
-        }
         Ok(now - before)
     }
 
@@ -184,31 +207,45 @@ impl Writer {
                 return Err(error);
             }
         };
-        if self.policy.sync != Sync::Never {
-            layout::sync_names(segment.path())?;
-            if number == 1 {
-                layout::sync_names(&self.directory)?;
-            }
-        }
+        let path = segment.path().to_path_buf();
+        // It has its name, whether the disk has that or not.
         self.number = number;
         self.current = Some((segment, vec![row]));
-        Ok(())
+        let synced = match (self.policy.sync, number) {
+            (Sync::Never, _) => Ok(()),
+            (_, 1) => layout::sync_names(&path).and_then(|()| layout::sync_names(&self.directory)),
+            (_, _) => layout::sync_names(&path),
+        };
+        match synced {
+            Err(source) if is_want_of_room(&source) => {
+                self.unsynced.push(Unsynced { path, snapshots: 1, source });
+                Ok(())
+            }
+            synced => synced,
+        }
     }
 
-    fn end_segment(&mut self) -> io::Result<()> {
+    fn end_segment(&mut self) -> Result<(), Unsynced> {
         let Some((segment, rows)) = self.current.take() else { return Ok(()) };
         let synced = if self.policy.sync != Sync::Never { segment.sync() } else { Ok(()) };
         // Without room for an index the segment is read instead.
         let index = index::write(segment.path(), segment.salt(), &self.recording, segment.bytes(), &rows).unwrap_or(0);
-        let (path, bytes) = (segment.path().to_path_buf(), segment.bytes() + index);
-        self.retention.add(Past { path, bytes, age: Age::new(), is_of_earlier_run: false });
+        let (path, bytes, snapshots) = (segment.path().to_path_buf(), segment.bytes() + index, rows.len() as u64);
+        self.retention.add(Past { path: path.clone(), bytes, age: Age::new(), is_of_earlier_run: false });
         // Told only now: the segment takes its room, and is to go one day, whether the disk has it or not.
-        synced
+        synced.map_err(|source| Unsynced { path, snapshots, source })
     }
 
-    /// The same where the recording goes on. A disk that becomes full as it is made to have the segment is no error, as in `append`.
-    fn end_on_the_way(&mut self) -> io::Result<()> {
-        self.end_segment().or_else(|error| if is_want_of_room(&error) { Ok(()) } else { Err(error) })
+    /// The same where the recording goes on. A disk that becomes full as it is made to have the segment is no error: its snapshots were
+    /// stored, and perhaps can be read all the same.
+    fn end_on_the_way(&mut self) -> Result<(), Error> {
+        match self.end_segment() {
+            Err(unsynced) if is_want_of_room(&unsynced.source) => {
+                self.unsynced.push(unsynced);
+                Ok(())
+            }
+            ended => Ok(ended?),
+        }
     }
 
     fn cannot_write(&self, source: io::Error) -> Error {

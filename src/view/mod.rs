@@ -135,10 +135,15 @@ pub fn diff(
         Format::Text => render::diff(out, &comparison, &names)?,
         Format::Json => json::diff(out, &comparison, &names)?,
     }
-    damage.extend(contents.damage());
+    Ok(once_each(damage, contents.damage()))
+}
+
+/// What was met of damage in two ways, each place once.
+fn once_each(mut damage: Vec<Damage>, more: Vec<Damage>) -> Vec<Damage> {
+    damage.extend(more);
     damage.sort_by(|one, other| (&one.path, one.at).cmp(&(&other.path, other.at)));
     damage.dedup_by(|one, other| one.path == other.path && one.at == other.at);
-    Ok(damage)
+    damage
 }
 
 /// Prints the snapshots of a recording, or of every recording in a directory. What is returned is what could not be read:

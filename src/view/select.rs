@@ -36,6 +36,12 @@ impl FromStr for At {
         if let Ok(number) = text.parse() {
             return Ok(Self::Number(number));
         }
+        // It would be read over: the time is taken by its offset, or by the reader's time zone.
+        if text.contains('[') {
+            return Err(
+                "a time zone in brackets is not understood; write an offset, as in 2026-11-20T14:05:10+09:00".into()
+            );
+        }
         // First, because a date with a time can be read as a time, too.
         if let Some(moment) = moment(text) {
             return Ok(Self::Time(end_of(moment)));
@@ -132,8 +138,11 @@ impl Range {
         Ok((Some(summary.number), None))
     }
 
-    /// The times of what lies between two numbers, too, for whoever knows nothing but times.
-    pub(super) fn as_times(&self, contents: &mut Contents) -> Result<RangeInclusive<i128>, Error> {
+    /// The times of what lies between two numbers, too, for whoever knows nothing but times. None, where nothing lies there.
+    pub(super) fn as_times(&self, contents: &mut Contents) -> Result<Option<RangeInclusive<i128>>, Error> {
+        if self.numbers == Self::all().numbers {
+            return Ok(Some(self.times.clone()));
+        }
         let inside = |summary: &Summary| self.numbers.contains(&summary.number);
         let times: Vec<i128> = contents
             .summaries()?
@@ -141,9 +150,8 @@ impl Range {
             .filter(|summary| inside(summary))
             .map(|summary| summary.taken.realtime_ns.into())
             .collect();
-        let (earliest, latest) = (times.iter().min().copied(), times.iter().max().copied());
-        let start = earliest.map_or(*self.times.start(), |earliest| earliest.max(*self.times.start()));
-        Ok(start..=latest.map_or(*self.times.end(), |latest| latest.min(*self.times.end())))
+        let span = times.iter().min().zip(times.iter().max());
+        Ok(span.map(|(earliest, latest)| *earliest.max(self.times.start())..=*latest.min(self.times.end())))
     }
 }
 
@@ -181,7 +189,9 @@ pub(super) fn choose(contents: &mut Contents, path: &Path, at: &At) -> Result<Sn
         }
     }
     let numbers = contents.numbers()?;
-    Err(match (contents.damage().pop(), numbers) {
+    // A segment of another recording has cost nothing, and of one that is gone tells `list`, to which the message leads.
+    let damage = contents.damage().into_iter().rfind(|damage| damage.lost > 0);
+    Err(match (damage, numbers) {
         (Some(damage), _) => Error::Damaged(damage),
         (None, None) => store::Error::NoSnapshot { path: path.into() }.into(),
         (None, numbers) => {
@@ -247,5 +257,15 @@ mod tests {
         assert!(matches!("-009999-01-01T00:00:00Z".parse::<At>(), Ok(At::Time(moment)) if moment < -YEAR_9999));
         assert!("9999-13-31T23:59:59".parse::<At>().is_err());
         assert!("2026-11-20T14:05:10 or so".parse::<At>().is_err());
+    }
+
+    /// It chose what was taken at that time in the reader's zone.
+    #[test]
+    fn a_time_zone_by_its_name_is_not_read_over() {
+        for text in ["2026-11-21T22:37:47[Asia/Tokyo]", "2026-11-21T22:37:47+09:00[Asia/Tokyo]", "22:37:47[Asia/Tokyo]"]
+        {
+            assert!(text.parse::<At>().is_err_and(|why| why.contains("+09:00")), "{text}");
+        }
+        assert!("2026-11-21T22:37:47+09:00".parse::<At>().is_ok());
     }
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{Counters, states_and_tracers};
 use crate::lifecycle::sampler::{PATIENCE, Sampler};
-use crate::support::{Victim, compile, hangsnap, long_form, run, succeed, until};
+use crate::support::{Victim, compile, hangsnap, long_form, recorder, run, succeed, until};
 
 const POINTS: [&str; 6] = ["seize", "interrupt", "wait", "registers", "memory", "release"];
 
@@ -193,11 +193,9 @@ fn a_sampler_whose_tracers_are_killed_goes_on() {
         let what = format!("{point}:kill, again and again");
         let marker = format!("{pid}-every-{point}");
         let file = directory.path().join(format!("{point}.hangsnap"));
-        let mut command = hangsnap();
+        let mut command = recorder(&pid, "20ms");
         command.env("HANGSNAP_FAULT", format!("{point}:kill")).env("FAULT_MARKER", &marker);
-        command
-            .args(["--pid", &pid, "--every", "20ms", "--keep", "stacks", "--count", "20", "--max-duty", "100%", "-o"])
-            .arg(&file);
+        command.args(["--keep", "stacks", "--count", "20", "-o"]).arg(&file);
         let mut sampler = Sampler::start(&mut command);
         // What looks for tracers finds them while there are any.
         until("a tracer is at work", PATIENCE, || !tracers(&marker).is_empty());

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use super::{FAILED, assert_contains, one_line};
-use crate::support::{Victim, compile, hangsnap, long_form, recorder, run, succeed};
+use crate::support::{hangsnap, long_form, recorder, run, sleeper, succeed};
 
 /// What stands before each record: marker, salt, length, two checksums.
 const HEAD: usize = 20;
@@ -23,7 +23,7 @@ impl Recording {
     fn make() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("whole.hangsnap");
-        let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+        let victim = sleeper();
         succeed(recorder(&victim.pid(), "1ms").args(["--count", "3", "-o"]).arg(&file));
         let bytes = fs::read(file.join("00000001.segment")).expect("the recording has one segment");
         let mut ends = Vec::new();

@@ -5,26 +5,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::lifecycle::sampler::PATIENCE;
-use crate::support::{Victim, compile, hangsnap, run, succeed, until};
-
-fn sleeper() -> Victim {
-    Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])))
-}
+use crate::support::{Victim, compile, hangsnap, recorder, run, sleeper, succeed, until};
 
 fn record(directory: &Path, victim: &Victim) -> String {
     let file = directory.join("recorded.hangsnap").display().to_string();
-    succeed(hangsnap().args([
-        "--pid",
-        &victim.pid(),
-        "--max-duty",
-        "100%",
-        "--every",
-        "1ms",
-        "--count",
-        "200",
-        "-o",
-        &file,
-    ]));
+    succeed(recorder(&victim.pid(), "1ms").args(["--count", "200", "-o", &file]));
     file
 }
 

@@ -8,11 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::{FAILED, NOT_THERE, assert_contains, complaint, is_empty};
 use crate::lifecycle::sampler::{PATIENCE, Sampler};
-use crate::support::{Victim, compile, hangsnap, run, succeed, until};
-
-fn sleeper() -> Victim {
-    Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])))
-}
+use crate::support::{Victim, compile, hangsnap, recorder, run, sleeper, succeed, until};
 
 fn record(directory: &Path, count: &str) -> std::path::PathBuf {
     let file = directory.join("recorded.hangsnap");
@@ -244,9 +240,7 @@ fn where_files_may_not_grow_more_of_them_are_made() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let recording = directory.path().join("small.hangsnap");
     let victim = sleeper();
-    let mut command = hangsnap();
-    command.args(["--pid", &victim.pid(), "--max-duty", "100%", "--every", "1ms", "-o"]).arg(&recording);
-    let mut sampler = Sampler::start(&mut command);
+    let mut sampler = Sampler::start(recorder(&victim.pid(), "1ms").arg("-o").arg(&recording));
     sampler.line_with("#1 ");
     let limit = format!("--fsize={LIMIT}");
     succeed(Command::new("prlimit").args(["--pid", &sampler.pid().to_string(), &limit]));

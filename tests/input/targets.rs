@@ -6,17 +6,13 @@ use std::process::{Command, Stdio};
 
 use super::{FAILED, assert_contains, complaint, is_empty};
 use crate::lifecycle::sampler::PATIENCE;
-use crate::support::{Victim, compile, hangsnap, run, until};
+use crate::support::{Victim, compile, hangsnap, run, sleeper, until};
 
 /// A pid that was in use a moment ago and is not any more.
 fn pid_of_the_past() -> String {
     let mut child = Command::new("true").spawn().expect("coreutils are there");
     child.wait().expect("it is our child");
     child.id().to_string()
-}
-
-fn sleeper() -> Victim {
-    Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])))
 }
 
 /// What is said of a process that cannot be looked at, once, recorded and kept; nothing may be left in the directory.
@@ -66,6 +62,14 @@ fn one_bad_process_among_good_ones_leaves_nothing_behind() {
         assert_contains(&complaint(&mut command, FAILED), &["no process", &bad]);
         assert!(is_empty(directory.path()), "{command:?} left something behind");
     }
+}
+
+/// They were left out without a word.
+#[test]
+fn registers_that_are_to_be_left_out_are_not_asked_for() {
+    let line = complaint(hangsnap().args(["--pid", &sleeper().pid(), "--redact", "--registers", "all"]), FAILED);
+    assert_contains(&line, &["--registers all", "--redact"]);
+    complaint(hangsnap().args(["--pid", "1", "--every", "1s", "--redact", "--registers", "all"]), FAILED);
 }
 
 #[test]

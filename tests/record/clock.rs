@@ -7,7 +7,7 @@ use hangsnap::store::{Policy, Writer};
 
 use super::made::{recording, snapshot, taken};
 use super::{SMALL, files, read};
-use crate::support::{hangsnap, run, succeed};
+use crate::support::{first_column, hangsnap, run, succeed};
 
 const HOUR: i64 = 3_600_000_000_000;
 
@@ -64,8 +64,7 @@ fn snapshots_stay_in_the_order_in_which_they_were_taken() {
     let numbers = |snapshots: &[Snapshot]| snapshots.iter().map(|snapshot| snapshot.number).collect::<Vec<_>>();
     assert_eq!(numbers(&read(&path).0), (1..=9).collect::<Vec<_>>());
     let listed = succeed(hangsnap().arg("list").arg(&path));
-    let column = |line: &str| line.split_whitespace().next().and_then(|number| number.parse().ok());
-    assert_eq!(listed.lines().filter_map(column).collect::<Vec<u64>>(), (1..=9).collect::<Vec<_>>(), "{listed}");
+    assert_eq!(first_column(&listed), (1..=9).collect::<Vec<_>>(), "{listed}");
     assert!(succeed(hangsnap().arg("check").arg(&path)).contains(": whole; 9 snapshots (1 to 9)"));
     // For how long a thread has been where it is says the clock that nobody sets: thread 3 moves at 3 and at 23.
     let told = succeed(hangsnap().arg("diff").arg(&path).args(["--json", "3", "9"]));

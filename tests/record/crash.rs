@@ -11,14 +11,14 @@ use nix::sys::signal::Signal;
 use super::made::{Random, recording, seed};
 use super::{SMALL, files, numbers, read, store};
 use crate::lifecycle::sampler::Sampler;
-use crate::support::{Victim, compile, long_form, recorder};
+use crate::support::{long_form, recorder, sleeper};
 
 /// Says what the writer below is to do.
-const WRITE_TO: &str = "HANGSNAP_TEST_WRITE_TO";
+pub const WRITE_TO: &str = "HANGSNAP_TEST_WRITE_TO";
 /// And when it is to end if nobody kills it.
-const UNTIL: &str = "HANGSNAP_TEST_UNTIL";
+pub const UNTIL: &str = "HANGSNAP_TEST_UNTIL";
 /// The name of what follows.
-const WRITES: &str = "record::crash::writes_until_it_is_killed";
+pub const WRITES: &str = "record::crash::writes_until_it_is_killed";
 
 /// Stores one snapshot after another as fast as it can and says after each that it has.
 #[test]
@@ -34,6 +34,7 @@ fn writes_until_it_is_killed() {
     let mut out = std::io::stdout();
     for number in 1..until {
         store(&mut writer, number);
+        writer.unsynced().iter().for_each(|unsynced| println!("{unsynced}"));
         writeln!(out, "stored {number}").and_then(|()| out.flush()).expect("somebody listens");
     }
     writer.finish().expect("it can be ended");
@@ -90,7 +91,7 @@ fn a_writer_killed_at_any_moment_leaves_all_it_had_stored() {
 #[test]
 fn a_sampler_killed_at_any_moment_leaves_all_it_had_told_of() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+    let victim = sleeper();
     let kills = if long_form() { 200 } else { 20 };
     let mut random = Random(seed());
     for round in 0..kills {

@@ -6,12 +6,12 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::{Victim, compile, hangsnap, succeed};
+use crate::support::{hangsnap, sleeper, succeed};
 
 /// Records some samples and returns the calls that concern files, one a line.
 fn calls(sync: &str, options: &[&str]) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+    let victim = sleeper();
     let log = directory.path().join("calls");
     let mut command = Command::new("strace");
     command.args(["-f", "-y", "-e", "trace=write,fdatasync,fsync,rename,renameat,renameat2,mkdir", "-o"]).arg(&log);

@@ -7,7 +7,7 @@ use std::process::Command;
 use hangsnap::model::{MemoryOf, Snapshot};
 use hangsnap::store::Reader;
 
-use crate::support::{Victim, compile, hangsnap, run, succeed};
+use crate::support::{Victim, hangsnap, recorder, run, sleeper, succeed};
 
 const SECRET: &str = "correct-horse-battery-staple";
 
@@ -30,9 +30,7 @@ fn confidant(directory: &Path) -> Victim {
 }
 
 fn record(victim: &Victim, output: &Path, more: &[&str]) {
-    let mut command = hangsnap();
-    command.args(["--pid", &victim.pid(), "--every", "20ms", "--count", "5", "--max-duty", "100%"]).args(more);
-    succeed(command.arg("-o").arg(output));
+    succeed(recorder(&victim.pid(), "20ms").args(["--count", "5"]).args(more).arg("-o").arg(output));
 }
 
 fn snapshots(path: &Path) -> Vec<Snapshot> {
@@ -116,7 +114,7 @@ fn memory_and_arguments_are_left_out_on_request_or_taken_out_afterwards() {
 #[test]
 fn a_range_of_time_is_cut_out_and_recordings_are_put_one_behind_another() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+    let victim = sleeper();
     let (one, two) = (directory.path().join("one.hangsnap"), directory.path().join("two.hangsnap"));
     record(&victim, &one, &[]);
     record(&victim, &two, &[]);
@@ -161,7 +159,7 @@ fn a_range_of_time_is_cut_out_and_recordings_are_put_one_behind_another() {
 #[test]
 fn stacks_are_kept_on_request() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+    let victim = sleeper();
     let recording = directory.path().join("kept.hangsnap");
     record(&victim, &recording, &["--keep", "stacks"]);
     for snapshot in snapshots(&recording) {

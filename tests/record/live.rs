@@ -1,6 +1,5 @@
 //! A recording is read while it is written.
 
-use std::process::Command;
 use std::sync::mpsc::{self, TryRecvError};
 
 use hangsnap::store::{Policy, Writer};
@@ -9,7 +8,7 @@ use nix::sys::signal::Signal;
 use super::made::recording;
 use super::{SMALL, files, numbers, read, store};
 use crate::lifecycle::sampler::Sampler;
-use crate::support::{Victim, compile, hangsnap, recorder, run, succeed};
+use crate::support::{hangsnap, recorder, run, sleeper, succeed};
 
 /// While segments are written, ended and removed, whoever reads sees a row of snapshots without a gap, and no damage.
 #[test]
@@ -53,7 +52,7 @@ fn what_is_being_written_is_read_and_is_not_damaged() {
 fn a_sampler_at_work_is_listed_shown_and_compared() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("live.hangsnap");
-    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+    let victim = sleeper();
     let mut command = recorder(&victim.pid(), "1ms");
     command.args(["--keep", "stacks", "--max-size", "1MiB", "-o"]);
     let mut sampler = Sampler::start(command.arg(&path));
@@ -74,7 +73,7 @@ fn a_recording_is_never_written_to_by_another_sampler() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = super::write(directory.path(), 1..=3, SMALL);
     let before = files(&path, "segment");
-    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+    let victim = sleeper();
     for every in [&[][..], &["--every", "10ms"]] {
         let mut command = hangsnap();
         command.args(["--pid", &victim.pid()]).args(every).arg("-o").arg(&path);
@@ -90,7 +89,7 @@ fn a_recording_is_never_written_to_by_another_sampler() {
 fn a_recording_whose_directory_is_removed_ends_in_a_clear_message() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("removed.hangsnap");
-    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+    let victim = sleeper();
     let mut command = recorder(&victim.pid(), "5ms");
     command.arg("-o");
     let mut sampler = Sampler::start(command.arg(&path));
@@ -149,7 +148,7 @@ fn a_recording_between_two_segments_is_neither_scrubbed_nor_is_its_last_segment_
 fn a_segment_that_a_sampler_is_writing_is_not_called_repaired() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("live.hangsnap");
-    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+    let victim = sleeper();
     let mut command = recorder(&victim.pid(), "5ms");
     command.arg("-o");
     let mut sampler = Sampler::start(command.arg(&path));

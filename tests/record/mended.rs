@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 
 use super::made::{recording, snapshot};
 use super::{SMALL, files, numbers, read, write_segments};
-use crate::support::{hangsnap, run, succeed};
+use crate::support::{first_column, hangsnap, run, succeed};
 
 fn check(path: &Path, code: i32) -> String {
     let output = run(Command::new("timeout").arg("20").arg(hangsnap().get_program()).arg("check").arg(path));
@@ -93,9 +93,7 @@ fn a_list_tells_of_a_segment_that_is_shorter_longer_gone_or_ends_in_zeroes() {
     let list = || {
         let output = run(hangsnap().arg("list").arg(&path));
         let listed = String::from_utf8(output.stdout.clone()).expect("text");
-        let number = |line: &str| line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok());
-        let numbers: Vec<u64> = listed.lines().filter_map(number).collect();
-        (output.status.code(), numbers, String::from_utf8_lossy(&output.stderr).into_owned())
+        (output.status.code(), first_column(&listed), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let is_of_it = |number: &u64| of_it.contains(number);
     assert_eq!(list(), (Some(0), (1..=last).collect(), String::new()));

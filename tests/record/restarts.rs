@@ -12,11 +12,7 @@ use nix::sys::signal::Signal;
 use super::made::{recording, snapshot};
 use super::{SMALL, files, store};
 use crate::lifecycle::sampler::Sampler;
-use crate::support::{Victim, compile, hangsnap, run, succeed};
-
-fn sleeper() -> Victim {
-    Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])))
-}
+use crate::support::{Victim, hangsnap, recorder, run, sleeper, succeed};
 
 /// What hangsnap calls a recording of this program that was begun on that day.
 fn called(program: &str, day: u32) -> String {
@@ -54,9 +50,7 @@ fn segments(path: &Path) -> Vec<String> {
 
 /// Records two samples, and ends when told to.
 fn sample(victim: &Victim, options: &[&str], output: &Path) {
-    let mut command = hangsnap();
-    command.args(["--pid", &victim.pid(), "--every", "10ms", "--max-duty", "100%"]).args(options);
-    let mut sampler = Sampler::start(command.arg("-o").arg(output));
+    let mut sampler = Sampler::start(recorder(&victim.pid(), "10ms").args(options).arg("-o").arg(output));
     sampler.line_with("#2 ");
     sampler.signal(Signal::SIGTERM);
     sampler.end().in_order();
@@ -164,6 +158,19 @@ fn what_earlier_runs_left_stays_unless_a_bound_is_asked_for() {
     assert_eq!(segments(&old).len(), 2);
     sample(&sleeper(), &["--max-size", "512MiB"], directory.path());
     assert_eq!(segments(&old), ["00000002.segment"]);
+}
+
+/// Whoever asked for an age only lost what was beyond a size that nobody had named.
+#[test]
+fn an_age_that_is_asked_for_bounds_no_size_of_what_earlier_runs_left() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let victim = sleeper();
+    let old = directory.path().join(called(&program(&victim), 1));
+    ended(&old, 2);
+    let large = File::options().write(true).open(&files(&old, "segment")[0]).expect("it is there");
+    large.set_len(600 << 20).expect("a file of ours");
+    sample(&victim, &["--keep-for", "24h"], directory.path());
+    assert_eq!(segments(&old).len(), 2);
 }
 
 #[test]

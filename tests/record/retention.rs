@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use super::made::{recording, taken};
 use super::{SMALL, files, numbers, read, store, write};
 use crate::lifecycle::sampler::{PATIENCE, Sampler};
-use crate::support::{Victim, compile, hangsnap, recorder, succeed, until};
+use crate::support::{hangsnap, recorder, sleeper, succeed, until};
 
 fn bytes(paths: &[std::path::PathBuf]) -> u64 {
     paths.iter().map(|path| fs::metadata(path).expect("it is there").len()).sum()
@@ -26,10 +26,6 @@ fn store_segments(writer: &mut Writer, segments: usize) -> u64 {
         store(writer, number);
     }
     number
-}
-
-fn sleeper() -> Victim {
-    Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])))
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::{files, numbers, read, write_segments};
-use crate::support::{hangsnap, run};
+use super::{SMALL, files, numbers, read, write, write_segments};
+use crate::support::{first_column, hangsnap, run};
 
 /// Runs hangsnap while some of its reads of that file fail.
 fn with_failing_reads(which: &str, file: &Path, arguments: &[&str], recording: &Path) -> Output {
@@ -18,8 +18,7 @@ fn with_failing_reads(which: &str, file: &Path, arguments: &[&str], recording: &
 }
 
 fn listed(output: &Output) -> Vec<u64> {
-    let number = |line: &str| line.split_whitespace().next().and_then(|number| number.parse().ok());
-    String::from_utf8_lossy(&output.stdout).lines().filter_map(number).collect()
+    first_column(&String::from_utf8_lossy(&output.stdout))
 }
 
 #[test]
@@ -67,14 +66,34 @@ fn a_segment_of_which_nothing_can_be_read_hides_no_other_and_is_given_up() {
     let of_it = numbers(&read(&segment).0);
     fs::remove_file(segment.with_extension("index")).expect("it is there");
     for which in ["1+", "2+", "4+"] {
-        for arguments in [&["list"][..], &["check"], &["diff"]] {
-            let output = with_failing_reads(which, &segment, arguments, &path);
-            let (is_listed, code) = (arguments == ["list"], output.status.code());
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert!(code == Some(2) || (!is_listed && code == Some(1)), "{which}, {arguments:?}: {code:?}, {told}");
+        for (command, code) in [("list", 2), ("check", 1), ("diff", 2)] {
+            let output = with_failing_reads(which, &segment, &[command], &path);
+            let told = String::from_utf8_lossy(if command == "check" { &output.stdout } else { &output.stderr });
+            assert_eq!(output.status.code(), Some(code), "{which}, {command}: {told}");
+            assert!(told.contains("00000002.segment: "), "{which}, {command}: {told}");
             let found = listed(&output);
-            let others = (1..=last).filter(|number| !of_it.contains(number));
-            assert!(!is_listed || others.into_iter().all(|number| found.contains(&number)), "{which}: {found:?}");
+            let mut others = (1..=last).filter(|number| !of_it.contains(number));
+            assert!(command != "list" || others.all(|number| found.contains(&number)), "{which}: {found:?}");
         }
     }
+}
+
+/// Where a record breaks off it is looked at once more, and there a sector that cannot be read was the end of everything.
+#[test]
+fn no_read_that_fails_costs_what_was_read_before() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = write(directory.path(), 1..=100, SMALL);
+    let segment = files(&path, "segment").remove(0);
+    let whole = fs::read(&segment).expect("it is there");
+    let torn = directory.path().join("torn.hangsnap");
+    fs::write(&torn, &whole[..whole.len() - 10]).expect("a file of ours");
+    let mut failed = 0;
+    for which in 1..30 {
+        let output = with_failing_reads(&which.to_string(), &torn, &["list"], &torn);
+        let (found, told) = (listed(&output), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(2), "read {which}: {output:?}");
+        assert!(!found.is_empty() && told.contains(" bytes are lost"), "read {which}: {found:?}, {told}");
+        failed += usize::from(told.contains("a part of the disk that cannot be read"));
+    }
+    assert!(failed > 1, "it reads only {failed} times");
 }

@@ -130,6 +130,16 @@ impl Drop for Victim {
     }
 }
 
+/// A process whose threads sleep.
+pub fn sleeper() -> Victim {
+    Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])))
+}
+
+/// The numbers with which lines begin: those of the snapshots in what `list` prints.
+pub fn first_column(printed: &str) -> Vec<u64> {
+    printed.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+}
+
 /// Runs a command that must succeed, and returns what it printed.
 pub fn succeed(command: &mut Command) -> String {
     let output = run(command);

@@ -1,0 +1,36 @@
+//! What is to be changed is left to one process alone: whoever scrubs a recording, repairs it, or removes of what earlier runs left.
+//!
+//! Promises: while there is a claim, nobody else has one, and nobody writes the recording, whose writer marks the directory before
+//! anything is in it. Readers do not see it, and pins are made and taken away all the same. It ends with the process that has it.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::{Error, bytes};
+use crate::sys::being_written;
+
+/// A directory, or a file that is no part of one, for as long as this is there.
+pub(super) struct Claim {
+    _open: File,
+}
+
+impl Claim {
+    pub(super) fn new(path: &Path) -> Result<Self, Error> {
+        let open = |source| Error::Open { path: path.into(), source };
+        let file = bytes::open(path).map_err(open)?;
+        let is_ours = being_written::claim(&file)
+            .map_err(|number| Error::NoLocks { path: path.into(), source: number.into() })?;
+        // Whoever had claimed it before may have put another file in its place since it was opened.
+        match is_ours && is_same(&file, path).map_err(open)? {
+            true => Ok(Self { _open: file }),
+            false => Err(Error::BeingWritten { path: path.into() }),
+        }
+    }
+}
+
+fn is_same(file: &File, path: &Path) -> io::Result<bool> {
+    let (claimed, there) = (file.metadata()?, fs::metadata(path)?);
+    Ok((claimed.dev(), claimed.ino()) == (there.dev(), there.ino()))
+}
