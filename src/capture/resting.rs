@@ -2,7 +2,7 @@
 //!
 //! Of a process that is recorded most threads sleep most of the time. One that was looked at is looked at once more when the
 //! snapshot is done: if it sleeps in the same call, with the same arguments, the same stack pointer and the same bytes on its stack,
-//! it has come to rest there. As long as the kernel has not given it a CPU since (`Watch`), a later snapshot says that and no
+//! and no code was mapped or has gone since the map was read, it has come to rest there. As long as the kernel has not given it a CPU since (`Watch`), a later snapshot says that and no
 //! more: it is neither held nor copied. Only the memory around what it waits on, which others may have changed, is copied
 //! again. What others write into its stack meanwhile is not seen.
 //!
@@ -126,8 +126,12 @@ pub(super) fn tell(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Tid> {
 /// Finds out which of the threads that were captured in this snapshot have come to rest, as long as there is room for more.
 pub(super) fn settle(draft: &mut Draft<'_>, number: u64, room: usize) {
     let looked = std::mem::take(&mut draft.looked);
-    let process_pending = process_pending(draft);
     let lossy: HashSet<Tid> = std::mem::take(&mut draft.lossy);
+    if looked.is_empty() || !draft.has_map_of_code() {
+        // A stack that was walked by another map may lack frames. The next snapshot has a new one.
+        return;
+    }
+    let process_pending = process_pending(draft);
     for Looked { tid, context, stack } in looked {
         if draft.resting.len() >= room {
             break;

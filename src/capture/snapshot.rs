@@ -34,6 +34,8 @@ pub(super) struct Draft<'a> {
     /// None when memory is not to be read.
     pub(super) memory: Option<&'a ProcessMemory>,
     pub(super) map: MemoryMap,
+    /// How much code was mapped when the map was read. None where that was not the same before and after.
+    mapped_code: Option<u64>,
     pub(super) arena: &'a mut ArenaWriter,
     /// Kills this process when it holds a thread for too long.
     pub(super) kill_timer: &'a KillTimer,
@@ -77,6 +79,18 @@ impl Draft<'_> {
             self.calls_are_unknown = true;
             self.notice_process(Reason::CallUnknown);
         }
+    }
+
+    fn mapped_code_now(&self) -> Option<u64> {
+        // Only who is to be recorded again may rest.
+        self.order.after?;
+        let owner = self.process.memory_owner().ok()?;
+        self.process.thread(owner).ok()?.mapped_code().ok()?
+    }
+
+    /// Whether all code is still mapped that the map tells of, and no other.
+    pub(super) fn has_map_of_code(&self) -> bool {
+        self.mapped_code.is_some() && self.mapped_code == self.mapped_code_now()
     }
 
     /// Records a thread that was captured, with the memory that belongs to it.
@@ -143,6 +157,7 @@ pub(super) fn take(
         suspects: &request.suspects,
         memory: request.read_memory.then_some(&access),
         map: MemoryMap::default(),
+        mapped_code: None,
         arena,
         kill_timer,
         polling: Polling::default(),
@@ -232,7 +247,9 @@ fn may_hold_together(draft: &mut Draft<'_>, threads: usize) -> bool {
 
 /// Reads the memory map, and hands its text on.
 fn read_map(draft: &mut Draft<'_>) -> Result<MemoryMap, proc::Error> {
+    draft.mapped_code = draft.mapped_code_now();
     let text = draft.process.maps()?;
+    draft.mapped_code = draft.mapped_code_now().filter(|now| draft.mapped_code == Some(*now));
     let map = MemoryMap::parse(&text)?;
     let room = draft.arena.room(text.len());
     // A map of more bytes than the arena holds is cut at a line; hardly any process has a millionth part of that.

@@ -115,6 +115,15 @@ impl ThreadDir {
         Ok(tracer.and_then(|tid| i32::try_from(tid).ok()).and_then(TracerOf::from_status))
     }
 
+    /// How much code is mapped into the process's memory, in KiB. It is another number when a module has been loaded or has gone, or
+    /// another program was executed. None for a thread that has no memory any more.
+    pub fn mapped_code(&self) -> Result<Option<u64>, Error> {
+        let mut buffer = [0; BUFFER];
+        let text = self.read("status", &mut buffer)?;
+        let (program, libraries) = (decimal(text, "VmExe:"), decimal(text, "VmLib:"));
+        Ok(program.zip(libraries).map(|(program, libraries)| program.saturating_add(libraries)))
+    }
+
     pub(super) fn open_file(&self, name: &str) -> Result<File, Error> {
         open_file(&self.directory, name)
     }
@@ -233,7 +242,7 @@ fn find<'t>(mut text: &'t [u8], name: &str) -> Option<(&'t str, &'t [u8])> {
 }
 
 fn decimal(text: &[u8], name: &str) -> Option<u64> {
-    find(text, name)?.0.parse().ok()
+    find(text, name)?.0.split_ascii_whitespace().next()?.parse().ok()
 }
 
 fn numbers(text: &[u8]) -> impl Iterator<Item = u64> + '_ {

@@ -144,6 +144,25 @@ fn a_program_that_is_replaced_on_disk_rests_on() {
     drop(victim);
 }
 
+/// Walked by a map that was read before the library was loaded, its stack was cut short, and stayed so for as long as it rested.
+#[test]
+fn a_thread_that_loads_a_library_while_the_map_is_read_and_waits_in_it_is_seen_there() {
+    let library = compile("gcc", "loads.c", &["-O1", "-g", "-shared", "-fPIC", "-DLIBRARY"]);
+    let mut command = Command::new(compile("gcc", "loads.c", &["-O1", "-g"]));
+    let (victim, input) = start_told(command.arg(library));
+    let mut waiting = Waiting::of(victim, input, "auto");
+    for round in 0..30 {
+        assert_eq!(waiting.tell("."), "there");
+        let there = waiting.shown(&waiting.victim.pid());
+        let frames = there["frames"].as_array().expect("frames").iter();
+        let names: Vec<_> = frames.filter_map(|frame| frame["functions"][0]["name"].as_str()).collect();
+        assert!(names.contains(&"wait_in_library") && names.contains(&"main"), "round {round}: {there}");
+        assert!(there["incomplete"].is_null(), "round {round}: {there}");
+        assert_eq!(waiting.tell("."), "ready");
+        waiting.sampler.more_samples(2);
+    }
+}
+
 /// Nobody can have a signal that all of its threads block, so that no thread runs when it is sent.
 #[test]
 fn a_signal_that_a_thread_at_rest_blocks_is_told() {
