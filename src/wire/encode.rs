@@ -84,7 +84,8 @@ impl Encoder {
         let mut threads: Vec<pb::Thread> = Vec::with_capacity(snapshot.threads.len());
         let mut like = Like::default();
         for thread in &snapshot.threads {
-            let mut message = thread::counted(thread);
+            let mut message = pb::Thread::default();
+            thread::count(thread, &mut message);
             thread::tell(thread, &modules, like, &mut self.tables, &mut message);
             like = Like { row: message.stack, frames: &thread.stack.frames };
             threads.push(message);
@@ -140,12 +141,13 @@ impl Encoder {
         let mut counters = pb::Counters::default();
         let mut threads: Vec<Box<Remembered>> = Vec::with_capacity(snapshot.threads.len());
         let mut before = previous.threads.into_iter().peekable();
+        let mut message = pb::Thread::default();
         for (thread, place) in snapshot.threads.iter().zip(0..) {
             while let Some(gone) = before.next_if(|old| old.known.thread.tid < thread.tid.0) {
                 change.gone.push(gone.known.thread.tid);
             }
             let old = before.next_if(|old| old.known.thread.tid == thread.tid.0);
-            let mut message = thread::counted(thread);
+            thread::count(thread, &mut message);
             let can_become = old.as_ref().is_some_and(|old| old.known.can_become(&message));
             // The numbers of a frame's modules mean what they meant if the modules are the same.
             let is_still = can_become && same_modules && old.as_ref().is_some_and(|old| old.is_still(thread));
@@ -170,7 +172,7 @@ impl Encoder {
                 }
                 _ => {
                     change.threads.push(message.clone());
-                    Box::new(Remembered::new(message, thread))
+                    Box::new(Remembered::new(std::mem::take(&mut message), thread))
                 }
             });
         }

@@ -148,12 +148,12 @@ impl Tables {
     }
 
     /// The rows of a kernel stack's frames, which is mostly that of the thread before.
-    pub(super) fn kernel_stack(&mut self, frames: &[String]) -> Vec<u32> {
+    pub(super) fn kernel_stack(&mut self, frames: &[String]) -> &[u32] {
         if self.kernel_stack.0 != frames {
             let numbers = frames.iter().map(|frame| self.string(frame)).collect();
             self.kernel_stack = (frames.to_vec(), numbers);
         }
-        self.kernel_stack.1.clone()
+        &self.kernel_stack.1
     }
 
     /// A piece of memory. Of a stack most bytes are what they were, or what another thread has at the same place: it is told

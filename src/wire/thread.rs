@@ -5,49 +5,59 @@ use super::pb;
 use super::tables::{Like, Tables};
 use crate::model::{Hold, Register, Registers, SignalSets, SystemCall, Thread, ThreadStatus};
 
-/// The message of a thread with no more than what identifies it and is counted of it.
-pub(super) fn counted(thread: &Thread) -> pb::Thread {
+/// Puts into a message what identifies a thread and is counted of it.
+pub(super) fn count(thread: &Thread, message: &mut pb::Thread) {
     let plus_one = |value: Option<u64>| value.map_or(0, |value| value.saturating_add(1));
     let ThreadStatus { start, scheduling, .. } = &thread.status;
-    pb::Thread {
-        tid: thread.tid.0,
-        start_ticks: start.0,
-        cpu_ns_plus_one: plus_one(scheduling.cpu_ns),
-        held_ns_plus_one: plus_one(thread.hold.time().map(nanoseconds)),
-        in_place: thread.hold == Hold::InPlace,
-        run_queue_wait_ns_plus_one: plus_one(scheduling.run_queue_wait_ns),
-        voluntary_switches_plus_one: plus_one(scheduling.voluntary_switches),
-        involuntary_switches_plus_one: plus_one(scheduling.involuntary_switches),
-        last_cpu_plus_one: scheduling.last_cpu.map_or(0, |cpu| cpu.saturating_add(1)),
-        policy_plus_one: scheduling.policy.map_or(0, |policy| policy.number().saturating_add(1)),
-        ..Default::default()
-    }
+    message.tid = thread.tid.0;
+    message.start_ticks = start.0;
+    message.cpu_ns_plus_one = plus_one(scheduling.cpu_ns);
+    message.held_ns_plus_one = plus_one(thread.hold.time().map(nanoseconds));
+    message.in_place = thread.hold == Hold::InPlace;
+    message.run_queue_wait_ns_plus_one = plus_one(scheduling.run_queue_wait_ns);
+    message.voluntary_switches_plus_one = plus_one(scheduling.voluntary_switches);
+    message.involuntary_switches_plus_one = plus_one(scheduling.involuntary_switches);
+    message.last_cpu_plus_one = scheduling.last_cpu.map_or(0, |cpu| cpu.saturating_add(1));
+    message.policy_plus_one = scheduling.policy.map_or(0, |policy| policy.number().saturating_add(1));
 }
 
-/// Adds all the rest. Its stack is stored as one that shares frames with another, if there is such a one.
+/// Puts all the rest into it, in the room that is there: most messages only serve to find out what has changed. Its stack is stored
+/// as one that shares frames with another, if there is such a one.
 pub(super) fn tell(thread: &Thread, modules: &[u32], like: Like<'_>, tables: &mut Tables, message: &mut pb::Thread) {
     let ThreadStatus { name, state, signals, wait, .. } = &thread.status;
     message.name = tables.string(name);
     message.state = state.letter().into();
-    message.system_call = thread.system_call.map(system_call);
-    message.registers = Some(registers(&thread.registers));
+    match (thread.system_call, &mut message.system_call) {
+        (Some(SystemCall { number, arguments }), Some(told)) => {
+            told.number = number;
+            told.arguments.clear();
+            told.arguments.extend(arguments);
+        }
+        (call, told) => *told = call.map(system_call),
+    }
+    registers(&thread.registers, message.registers.get_or_insert_default());
     message.stack = tables.stack(&thread.stack, modules, like);
     message.signals = signals.map(Into::into);
     message.wait_channel_plus_one = wait.channel.as_ref().map_or(0, |name| tables.string(name) + 1);
-    message.kernel_stack = tables.kernel_stack(wait.stack.as_deref().unwrap_or_default());
+    message.kernel_stack.clear();
+    message.kernel_stack.extend(tables.kernel_stack(wait.stack.as_deref().unwrap_or_default()));
     message.kernel_stack_known = wait.stack.is_some();
-    message.memory = thread.memory.iter().map(|piece| tables.memory(piece)).collect();
+    message.memory.clear();
+    message.memory.extend(thread.memory.iter().map(|piece| tables.memory(piece)));
 }
 
-fn registers(registers: &Registers) -> pb::Registers {
-    let mut message = pb::Registers { values: Vec::with_capacity(Register::ALL.len()), ..Default::default() };
+fn registers(registers: &Registers, message: &mut pb::Registers) {
+    message.known = 0;
+    message.values.clear();
+    message.values.reserve(Register::ALL.len());
     for (register, value) in registers.general.iter() {
         message.known |= 1 << register as u8;
         message.values.push(value);
     }
-    message.special = registers.special.map(|special| special.0.to_vec()).unwrap_or_default();
-    message.floating_point = registers.floating.as_ref().map(|floating| floating.0.to_vec()).unwrap_or_default();
-    message
+    message.special.clear();
+    message.special.extend(registers.special.iter().flat_map(|special| special.0));
+    message.floating_point.clear();
+    message.floating_point.extend(registers.floating.iter().flat_map(|floating| floating.0.iter()));
 }
 
 impl pb::Registers {
