@@ -18,7 +18,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use super::memory;
 use super::protocol::{ContextRecord, Record, RestingRecord, StackRecord};
 use super::snapshot::Draft;
-use crate::model::{ProcessId, RuntimeAddress, SignalSet, StopMode, SystemCall, ThreadStatus, Tid};
+use crate::model::{
+    ProcessId, RuntimeAddress, SignalSet, SignalSets, StopMode, SystemCall, ThreadState, ThreadStatus, Tid,
+};
 use crate::proc::{self, BlockedCall, ProcDir, ThreadDir, Watch};
 use crate::sys::arena::Step;
 use crate::sys::ptrace::RawRegisters;
@@ -49,10 +51,13 @@ pub(super) struct Rest {
     times: u32,
     /// What /proc said of it when it had come to rest: being let go has left its traces. None once that is told.
     status: Option<ThreadStatus>,
-    /// The signals for the whole process that nobody has taken.
-    process_pending: Option<SignalSet>,
+    of_all: Option<OfAll>,
     context: ContextRecord,
 }
+
+/// What /proc says of signals and is the same for all threads of a process: those sent to it that nobody has taken, and which it ignores
+/// and handles. To change that need not wake any.
+type OfAll = [SignalSet; 3];
 
 /// A thread that was captured in the current snapshot.
 pub(super) struct Looked {
@@ -105,10 +110,9 @@ pub(super) fn tell(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Tid> {
     let Some(after) = draft.order.after.filter(|_| draft.order.stop != StopMode::All) else {
         return tids;
     };
-    let pending = process_pending(draft);
+    let of_all = signals_of_all(draft);
     let mut rests = |tid: &Tid| {
-        let is_same =
-            |rest: &Rest| rest.told_in <= after && rest.process_pending == pending && rest.watch.is_unchanged();
+        let is_same = |rest: &Rest| rest.told_in <= after && rest.of_all == of_all && rest.watch.is_unchanged();
         draft.resting.remove(tid).filter(is_same).map(|mut rest| {
             draft.arena.marks().step(Step::ReadingProc, tid.0);
             // Not all in the same snapshot.
@@ -131,7 +135,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, number: u64, room: usize) {
         // A stack that was walked by another map may lack frames. The next snapshot has a new one.
         return;
     }
-    let process_pending = process_pending(draft);
+    let of_all = signals_of_all(draft);
     for Looked { tid, context, stack } in looked {
         if draft.resting.len() >= room {
             break;
@@ -143,7 +147,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, number: u64, room: usize) {
             && let Ok(Some((watch, status))) = rest(draft, tid, &thread, &context, &stack)
         {
             let status = Some(status);
-            draft.resting.insert(tid, Rest { watch, told_in: number, times: 0, status, process_pending, context });
+            draft.resting.insert(tid, Rest { watch, told_in: number, times: 0, status, of_all, context });
         }
     }
 }
@@ -155,10 +159,10 @@ fn status(draft: &Draft<'_>, tid: Tid) -> Option<ThreadStatus> {
     Some(ThreadStatus { wait, ..thread.status().ok()? })
 }
 
-/// The signals for the whole process that nobody has taken: each thread's status tells them, and sending one need not wake any.
-fn process_pending(draft: &Draft<'_>) -> Option<SignalSet> {
+fn signals_of_all(draft: &Draft<'_>) -> Option<OfAll> {
     let main = draft.process.thread(draft.process.pid().main_thread()).ok()?;
-    Some(main.status().ok()?.signals?.process_pending)
+    let SignalSets { process_pending, ignored, caught, .. } = main.status().ok()?.signals?;
+    Some([process_pending, ignored, caught])
 }
 
 /// Watches a thread that is where it was when it was captured, and tells what /proc says of it. None if it is not there.
@@ -178,8 +182,10 @@ fn rest(
         is_copied && is_in(&blocked, context)
     });
     let is_same = is_there && has_same_stack(draft, tid, stack);
-    // What it waits for in the kernel may have been looked at before it was where it is.
-    let status = status(draft, tid).filter(|_| is_same && watch.is_unchanged());
+    // What it waits for in the kernel may have been looked at before it was where it is. And whoever else traces a thread that it
+    // has stopped can change its registers, which takes no CPU.
+    let rests = |status: &ThreadStatus| is_same && status.state != ThreadState::Traced && watch.is_unchanged();
+    let status = status(draft, tid).filter(rests);
     Ok(status.map(|status| (watch, status)))
 }
 

@@ -8,10 +8,11 @@
 //!
 //! The oldest segment was left for by the thread's own stack, which has no header, or by a signal's, and that of a coroutine by none.
 //!
-//! Allocates nothing, and looks at a bounded number of headers, for as long as there is time: it is called while the thread is
-//! held.
+//! Allocates nothing, and looks at a bounded number of headers: few to find the segment in use, and those behind it for as long as
+//! there is time. It is called while the thread is held.
 
 use std::cell::Cell;
+use std::iter;
 
 use super::extent::{Owner, RED_ZONE};
 use super::goroutine::Left;
@@ -33,6 +34,8 @@ const NEW: u64 = 256;
 const MOST_PAGES: u64 = 320;
 /// How many headers are looked at for one thread. It takes a microsecond each time.
 const MOST_LOOKS: usize = 8192;
+/// How many segments further back the one in use is sought: who has jumped out of more has a stack that goes on nowhere.
+const MOST_BACK: usize = 64;
 
 /// One segment, and how it came to be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,14 +124,8 @@ impl<'a, InTime: Fn() -> bool> Headers<'a, InTime> {
 
     /// The one that a stack pointer lies in, of those before this one.
     fn before(&self, segment: &Segment, stack_pointer: u64) -> Option<Segment> {
-        let mut here = *segment;
-        while here.previous != 0 {
-            here = self.read(here.previous)?;
-            if here.holds(stack_pointer) {
-                return Some(here);
-            }
-        }
-        None
+        let back = iter::successors(Some(*segment), |here| self.read(here.previous));
+        back.skip(1).take(MOST_BACK).find(|here| here.holds(stack_pointer))
     }
 
     /// The one that begins with a page below a stack pointer and holds it, with next to nothing in it.

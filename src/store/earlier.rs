@@ -9,12 +9,15 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::claim::Claim;
 use super::retention::{Age, Past};
 use super::{EXTENSION, layout, leftovers};
 use crate::model::Process;
+
+/// In so much time whoever makes a directory has marked it.
+const BEGINS: Duration = Duration::from_secs(60);
 
 /// The recordings of a program in this directory that nobody writes to.
 pub fn earlier(directory: &Path, process: &Process) -> Vec<PathBuf> {
@@ -35,6 +38,7 @@ pub(super) fn segments(recordings: &[PathBuf]) -> Vec<Past> {
         // What cannot be removed now is in nobody's way, and is tried again by the next run.
         if let Ok(claim) = Claim::new(recording) {
             let _ = leftovers::clear(recording, &claim);
+            remove_if_empty(recording);
         }
         for path in layout::segments_in(recording).unwrap_or_default() {
             let Ok(metadata) = path.metadata() else { continue };
@@ -47,6 +51,15 @@ pub(super) fn segments(recordings: &[PathBuf]) -> Vec<Past> {
     }
     segments.sort_by_key(|(ended, _)| *ended);
     segments.into_iter().map(|(_, past)| past).collect()
+}
+
+/// Removes a recording of which a killed process has left nothing but its directory. One that somebody has just begun is empty, too.
+fn remove_if_empty(recording: &Path) {
+    let changed = recording.metadata().and_then(|metadata| metadata.modified());
+    if changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > BEGINS)) {
+        // Fails unless it is empty.
+        let _ = fs::remove_dir(recording);
+    }
 }
 
 /// What a file takes on disk: many short recordings take more than what is in them.

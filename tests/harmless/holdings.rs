@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -34,9 +35,15 @@ impl Family {
     /// What all of them hold at this moment; None when one ended while it was looked at.
     pub fn holdings(&self) -> Option<Holdings> {
         let members = self.members();
-        let mut holdings = Holdings { processes: members.len(), descriptors: 0, memory_kib: 0 };
+        let mut holdings = Holdings { processes: members.len(), descriptors: 0, watches: 0, memory_kib: 0 };
         for pid in members {
-            holdings.descriptors += fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
+            let is_watch = |path: &Path| path.ends_with("stat") || path.ends_with("schedstat");
+            for descriptor in fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten() {
+                match fs::read_link(descriptor.path()).is_ok_and(|path| is_watch(&path)) {
+                    true => holdings.watches += 1,
+                    false => holdings.descriptors += 1,
+                }
+            }
             let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
             let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
             holdings.memory_kib += resident.trim().strip_suffix(" kB")?.parse::<u64>().ok()?;
@@ -58,7 +65,9 @@ impl Family {
         looks.sort_unstable_by_key(|look| look.memory_kib);
         let memory_kib = looks[looks.len() / 2].memory_kib;
         let descriptors = looks.iter().filter(|look| look.is_complete(memory_kib)).map(|look| look.descriptors).min();
-        Holdings { processes, descriptors: descriptors.expect("the median is one of them"), memory_kib }
+        let descriptors = descriptors.expect("the median is one of them");
+        let watches = looks.iter().map(|look| look.watches).max().unwrap_or_default();
+        Holdings { processes, descriptors, watches, memory_kib }
     }
 }
 
@@ -67,6 +76,8 @@ impl Family {
 pub struct Holdings {
     pub processes: usize,
     pub descriptors: usize,
+    /// Two for each thread that is at rest at the moment: they come and go with those.
+    pub watches: usize,
     pub memory_kib: u64,
 }
 

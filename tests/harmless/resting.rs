@@ -2,8 +2,8 @@
 //! not touched again, and everything that others can change of it is told as it is.
 
 use std::fs;
-use std::io::Write;
-use std::process::{ChildStdin, Command};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{ChildStdin, Command, Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -173,6 +173,50 @@ fn a_signal_that_a_thread_at_rest_blocks_is_told() {
     assert_eq!(pending(&waiting.shown("waiter"), "process_pending"), "[]");
     to(pid);
     assert_eq!(pending(&waiting.shown("waiter"), "process_pending"), r#"["SIGUSR2"]"#);
+}
+
+/// What `stat` tells of them ends with the 31st.
+#[test]
+fn that_a_real_time_signal_is_handled_is_told_of_a_thread_at_rest() {
+    let mut waiting = Waiting::start("auto");
+    let caught = |thread: &Value| thread["signals"]["caught"].to_string().contains("SIGRTMIN+3");
+    assert!(!caught(&waiting.shown("waiter")));
+    assert_eq!(waiting.tell("h"), "h");
+    let shown = waiting.shown("waiter");
+    assert!(caught(&shown), "{shown}");
+}
+
+/// It takes no CPU to change the registers of a thread that is traced.
+#[test]
+fn registers_that_a_debugger_changes_are_told() {
+    let mut waiting = Waiting::start("none");
+    let commands = [
+        "shell echo stopped; head -c1 >/dev/null",
+        "thread 2",
+        "set var $rsp = $rsp - 64",
+        "shell echo changed; head -c1 >/dev/null",
+        "set var $rsp = $rsp + 64",
+    ];
+    let mut gdb = Command::new("gdb");
+    gdb.args(["--batch", "-q", "-nx", "-p", &waiting.victim.pid()]).stderr(Stdio::null());
+    for command in commands {
+        gdb.args(["-ex", command]);
+    }
+    let mut gdb = gdb.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("gdb is installed");
+    let mut input = gdb.stdin.take().expect("piped");
+    let mut lines = BufReader::new(gdb.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let mut stack_pointer_when = |said: &str| {
+        assert!(lines.any(|line| line == said), "gdb says `{said}`");
+        let shown = waiting.shown("waiter");
+        let text = shown["registers"]["rsp"].as_str().expect("it is known").trim_start_matches("0x").to_owned();
+        u64::from_str_radix(&text, 16).expect("an address")
+    };
+    let before = stack_pointer_when("stopped");
+    input.write_all(b".").expect("gdb waits");
+    assert_eq!(stack_pointer_when("changed"), before - 64);
+    input.write_all(b".").expect("gdb waits");
+    drop(input);
+    assert!(gdb.wait().expect("a child of ours").success());
 }
 
 /// It has been given no CPU, and sleeps no more.

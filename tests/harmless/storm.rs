@@ -17,6 +17,8 @@ use crate::support::{compile, hangsnap, long_form, until};
 
 /// When it is warm: every kind of thread has been seen in every kind of place.
 const WARM: u64 = 240;
+/// It has no more threads at a time: those that receive, that give birth and fork, that are born, or that sleep until it executes.
+const MOST_THREADS: usize = 24;
 /// How many samples are taken to be an hour, and in the long form ten hours.
 const HOUR: u64 = 720;
 
@@ -72,6 +74,7 @@ fn sample(pid: &str, stop: &str, file: &Path, goes_on: impl Fn()) -> u64 {
     let ended = sampler.end();
     let summary = ended.in_order();
     eprintln!("--stop {stop}: {:?}; warm {warm:?}, at the end {end:?}; {summary}", begun.elapsed());
+    assert!(end.watches <= 2 * MOST_THREADS, "--stop {stop}: more threads are watched than there are");
     let (before, after) = (warm.memory_kib, end.memory_kib);
     assert!(after <= before + MEMORY_SLACK_KIB, "--stop {stop}: {before} KiB when warm, {after} KiB at the end");
     ended.snapshots()

@@ -160,6 +160,19 @@ fn what_earlier_runs_left_stays_unless_a_bound_is_asked_for() {
     assert_eq!(segments(&old), ["00000002.segment"]);
 }
 
+/// A sampler that was killed just before it removed the last segment, or just after, left the directory for good.
+#[test]
+fn a_recording_of_which_nothing_is_left_goes_with_the_next_run() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let victim = sleeper();
+    let [old, young] = [1, 2].map(|day| directory.path().join(called(&program(&victim), day)));
+    [&old, &young].iter().for_each(|path| fs::create_dir(path).expect("a new directory"));
+    succeed(Command::new("touch").args(["-d", "1 hour ago"]).arg(&old));
+    sample(&victim, &["--max-size", "1MiB"], directory.path());
+    // Somebody may be about to begin the other one.
+    assert_eq!((old.exists(), young.exists()), (false, true));
+}
+
 /// Whoever asked for an age only lost what was beyond a size that nobody had named.
 #[test]
 fn an_age_that_is_asked_for_bounds_no_size_of_what_earlier_runs_left() {

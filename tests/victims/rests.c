@@ -4,6 +4,7 @@
 //   m  lets the waiter go, who goes on to wait by the same instructions, with the same arguments and stack pointer, elsewhere
 //   w  changes the word behind the one that is waited for
 //   n  calls the waiter "renamed"
+//   h  handles a real-time signal from now on
 //   s  keeps the waiter's CPU busy, by a thread of higher priority, for 600 ms, and lets the waiter go meanwhile; "?" if that is
 //      not permitted
 #define _GNU_SOURCE
@@ -98,6 +99,8 @@ static int starve(pthread_t waiter) {
     return 1;
 }
 
+static void ignore_it(int number) { (void)number; }
+
 int main(void) {
     pthread_t waiter;
     // It must not outlive its test.
@@ -112,6 +115,7 @@ int main(void) {
     for (char byte; fflush(stdout), read(0, &byte, 1) == 1; printf("%c\n", byte)) {
         if (byte == 'm') let_go();
         if (byte == 'w') word.owner = 0x12345678;
+        if (byte == 'h') signal(SIGRTMIN + 3, ignore_it);
         if (byte == 'n') pthread_setname_np(waiter, "renamed");
         if (byte == 's' && !starve(waiter)) byte = '?';
     }

@@ -129,10 +129,10 @@ fn segments_in_a_circle_are_not_followed_for_ever() {
     let first = headers.holding(&pages.map, pages.address(0), middle + PAGE).expect("they agree");
     let followed = std::iter::successors(headers.older(&first), |older| headers.older(&older.segment?));
     assert!(followed.count() <= MOST_LOOKS);
-    // Nobody holds this one.
+    // Nobody holds this one. A thread that had jumped out of thousands was held until all had been looked at, and lost.
     let headers = pages.headers();
     assert_eq!(headers.holding(&pages.map, pages.address(0), 0x7008), None);
-    assert_eq!(headers.looks.get(), MOST_LOOKS);
+    assert!((MOST_BACK..4 * MOST_BACK).contains(&headers.looks.get()), "{}", headers.looks.get());
 }
 
 #[test]
