@@ -4,9 +4,9 @@
 //! at its beginning which segment came before and where its stack was left (libgcc/generic-morestack.c). A word of the
 //! thread's descriptor, which every such function compares the stack pointer with, lies in the first page of the segment in
 //! use; it is zero in other programs, and nothing more is read of them. A header is believed where it cannot be mistaken: the
-//! segment before points back at it, it ends with a page, and the stack pointer lies within.
+//! segment before, if there is one, points back at it, it ends with a page, and the stack pointer lies within.
 //!
-//! The oldest segment was left for by the thread's own stack, which has no header, or by a signal's, and that of a coroutine by none.
+//! Before the oldest segment comes the thread's own stack, which has no header, or a signal's; before a coroutine's comes none.
 //!
 //! Allocates nothing, and looks at a bounded number of headers: few to find the segment in use, and those behind it for as long as
 //! there is time. It is called while the thread is held.

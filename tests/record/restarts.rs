@@ -43,6 +43,15 @@ fn ended(path: &Path, segments: usize) {
     earlier(path, segments).finish().expect("it can be ended");
 }
 
+/// An earlier recording of the victim, of two segments, which is larger than one may be where nobody says.
+fn larger_than_usual(directory: &Path, victim: &Victim) -> PathBuf {
+    let path = directory.join(called(&program(victim), 1));
+    ended(&path, 2);
+    let large = File::options().write(true).open(&files(&path, "segment")[0]).expect("it is there");
+    large.set_len(600 << 20).expect("a file of ours");
+    path
+}
+
 fn segments(path: &Path) -> Vec<String> {
     let name = |path: &PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
     if path.exists() { files(path, "segment").iter().map(name).collect() } else { Vec::new() }
@@ -150,10 +159,7 @@ fn a_recording_made_by_the_way_removes_nothing_of_those_beside_it() {
 fn what_earlier_runs_left_stays_unless_a_bound_is_asked_for() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let victim = sleeper();
-    let old = directory.path().join(called(&program(&victim), 1));
-    ended(&old, 2);
-    let large = File::options().write(true).open(&files(&old, "segment")[0]).expect("it is there");
-    large.set_len(600 << 20).expect("a file of ours");
+    let old = larger_than_usual(directory.path(), &victim);
     sample(&victim, &[], directory.path());
     assert_eq!(segments(&old).len(), 2);
     sample(&sleeper(), &["--max-size", "512MiB"], directory.path());
@@ -178,10 +184,7 @@ fn a_recording_of_which_nothing_is_left_goes_with_the_next_run() {
 fn an_age_that_is_asked_for_bounds_no_size_of_what_earlier_runs_left() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let victim = sleeper();
-    let old = directory.path().join(called(&program(&victim), 1));
-    ended(&old, 2);
-    let large = File::options().write(true).open(&files(&old, "segment")[0]).expect("it is there");
-    large.set_len(600 << 20).expect("a file of ours");
+    let old = larger_than_usual(directory.path(), &victim);
     sample(&victim, &["--keep-for", "24h"], directory.path());
     assert_eq!(segments(&old).len(), 2);
 }
