@@ -1,10 +1,14 @@
 //! A target that executes another program while its threads are being held.
 
+use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Victim, compile, hangsnap, long_form, run, succeed, until};
+use serde_json::Value;
+
+use crate::support::{Victim, compile, first_column, hangsnap, long_form, recorder, run, succeed, until};
 
 /// The target waited for a thread of its to be collected, which hangsnap had seized, and hangsnap for the lock that the
 /// target held: both hung, and the signal that asked hangsnap to end changed nothing.
@@ -41,4 +45,53 @@ fn a_target_that_executes_in_the_middle_of_a_snapshot_hangs_nobody() {
             matches!(stat.rsplit(") ").next().and_then(|rest| rest.chars().next()), Some('R' | 'S'))
         });
     }
+}
+
+/// Threads of both programs were in one snapshot, their stacks walked with the modules of one, whose files were said not to be those
+/// that run; and a variable was read where it had been in the program before.
+#[test]
+fn a_snapshot_of_a_target_that_executes_is_of_one_program() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut victim = Command::new(compile("gcc", "executes.c", &["-O1", "-pthread"]));
+    let victim = Victim::start(victim.arg("10000"));
+    for stop in ["auto", "all"] {
+        let file = directory.path().join(format!("{stop}.hangsnap"));
+        let mut record = recorder(&victim.pid(), "1ms");
+        succeed(record.args(["--count", "300", "--memory", "generation", "--stop", stop, "-o"]).arg(&file));
+        let (mut generations, mut told, mut whole) = (HashSet::new(), 0, 0);
+        for number in numbers(&file) {
+            let shown = succeed(hangsnap().args(["show", "--json", "--at", &number]).arg(&file));
+            let snapshot: Value = serde_json::from_str(&shown).expect("JSON");
+            let notices = snapshot["notices"].to_string();
+            assert!(!notices.contains("the file on disk"), "--stop {stop}: {notices}");
+            let threads = snapshot["threads"].as_array().expect("threads");
+            if notices.contains("executed another program each time") {
+                assert!(threads.iter().all(|thread| thread["frames"].as_array().is_some_and(Vec::is_empty)), "{shown}");
+                told += 1;
+                continue;
+            }
+            let names: HashSet<&str> = threads.iter().filter_map(|thread| thread["name"].as_str()).collect();
+            let of: Vec<&str> = names.iter().filter_map(|name| name.strip_prefix("gen-")).collect();
+            assert!(of.len() < 2, "--stop {stop}, snapshot {number}: threads of generations {of:?}: {shown}");
+            let Some(generation) = of.first().and_then(|number| number.parse::<u32>().ok()) else {
+                continue;
+            };
+            generations.insert(generation);
+            // What was read before the program had begun is 0.
+            let bytes = snapshot["memory"][0]["bytes"].as_str().unwrap_or("00000000");
+            let read = u32::from_str_radix(bytes, 16).expect("hexadecimal").swap_bytes();
+            assert!(read == 0 || read == generation, "--stop {stop}, snapshot {number}: {read} of {generation}");
+            whole += usize::from(read == generation && threads.len() == 21);
+        }
+        println!(
+            "--stop {stop}: {} generations, {whole} snapshots of all their threads, {told} of none",
+            generations.len()
+        );
+        assert!(generations.len() > 20 && whole > 50, "--stop {stop}: {} generations, {whole}", generations.len());
+    }
+}
+
+/// The numbers of the snapshots of a recording.
+fn numbers(file: &Path) -> Vec<String> {
+    first_column(&succeed(hangsnap().arg("list").arg(file))).iter().map(u64::to_string).collect()
 }

@@ -41,8 +41,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Hold, MemoryPiece, Notice, Process, Reason, Register, RuntimeAddress, SpecialRegister, StopMode, SystemCall,
-    ThreadStatus, Tid, Timestamp,
+    Hold, MemoryPiece, Notice, Process, Reason, Register, RuntimeAddress, SpecialRegister, StopMode, Subject,
+    SystemCall, ThreadStatus, Tid, Timestamp,
 };
 use crate::proc::{BlockedCall, MemoryMap};
 use crate::sys::ptrace::RawRegisters;
@@ -195,6 +195,21 @@ impl Captured {
     /// Whether anything could be had of any thread but its entry in /proc.
     pub fn is_anything_captured(&self) -> bool {
         !self.resting.is_empty() || self.threads.iter().any(CapturedThread::is_captured)
+    }
+
+    /// Takes out what would be untrue where some of it was copied of one program and some of another.
+    pub fn leave_out_stacks(&mut self) {
+        self.lost_hold = self.longest_hold();
+        self.map = MemoryMap::default();
+        self.resting.clear();
+        self.memory.clear();
+        for thread in &mut self.threads {
+            let CapturedThread { hold, context, stack, memory, floating_point, code_before, .. } = thread;
+            (*hold, *context, *stack) = (Hold::NotCaptured, Context::Nothing, StackBytes::default());
+            (*floating_point, *code_before) = (None, None);
+            memory.clear();
+        }
+        self.notices.push(Notice { subject: Subject::Process, reason: Reason::Executed });
     }
 
     /// The longest time for which a thread was held.

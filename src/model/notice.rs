@@ -63,6 +63,10 @@ pub enum Reason {
     CallUnknown,
     /// Some thread of the process keeps its memory map locked, or a page of it does not arrive: no memory could be read.
     MemoryBlocked,
+    /// The process ended or executed another program before all of its memory that was wanted had been read.
+    MemoryGone,
+    /// The process executed another program each time it was looked at. Its threads may be those of one or of the other.
+    Executed,
     /// A bound on how long threads may be held was reached, or would have been, or none may be held at all: the snapshot went
     /// on in this way.
     Degraded { to: StopMode, cause: Cause },
@@ -130,6 +134,12 @@ impl fmt::Display for Reason {
             Self::MemoryBlocked => f.write_str(
                 "its memory could not be read in time: a thread in the kernel has the memory map locked, or a page does \
                  not arrive; stacks and memory are missing",
+            ),
+            Self::MemoryGone => f.write_str(
+                "it ended or executed another program just after it was captured; what was not read by then comes from its files, or is missing",
+            ),
+            Self::Executed => f.write_str(
+                "executed another program each time it was looked at; stacks and memory are left out, and threads may be of either program",
             ),
             Self::Degraded { to, cause } => {
                 let way = match to {

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use nix::fcntl::AtFlags;
 use nix::unistd::{AccessFlags, faccessat};
-use procfs::process::{Process as Directory, Status, all_processes};
+use procfs::FromRead;
+use procfs::process::{Process as Directory, Stat, Status, all_processes};
 
 use super::{Error, ThreadDir, thread};
 use crate::model::{Pid, Process, ProcessId, StartTime, ThreadState, Tid};
@@ -16,6 +17,16 @@ pub struct ProcDir {
     directory: Directory,
     tasks: fs::File,
     pid: Pid,
+}
+
+/// Which image of a program a process runs: another after each execve(2), of the same file too. It is where the kernel has put
+/// the program's code, its data and its first stack (fields 26 to 28, 45 and 46 of proc_pid_stat(5)), which it chooses anew each
+/// time; only where addresses are not randomized the same file, executed with the same arguments, has the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ImageId {
+    code: [u64; 2],
+    data: [Option<u64>; 2],
+    stack: u64,
 }
 
 /// Who traces a process already.
@@ -65,6 +76,23 @@ impl ProcDir {
             .map(|path| path.to_string_lossy().into_owned())
             .unwrap_or_default();
         Ok(Process { id: self.id()?, inner_pid, name: status.name, executable, command: Vec::new() })
+    }
+
+    /// Which image it runs. None at the moment when it has left one and the kernel has not loaded the next.
+    pub fn image(&self) -> Result<Option<ImageId>, Error> {
+        const PF_EXITING: u32 = 0x0000_0004;
+        let owner = self.memory_owner()?;
+        let stat = Stat::from_read(self.directory.open_relative(&format!("task/{owner}/stat"))?)?;
+        if stat.flags & PF_EXITING != 0 {
+            // It has given its memory up already.
+            return Err(Error::Gone);
+        }
+        let image = ImageId {
+            code: [stat.startcode, stat.endcode],
+            data: [stat.start_data, stat.end_data],
+            stack: stat.startstack,
+        };
+        Ok((stat.startcode != 0).then_some(image))
     }
 
     /// The arguments the process was started with. The kernel reads them in the process's memory, and waits for as long as

@@ -32,7 +32,7 @@ impl Assembler {
 
     /// The snapshot of what was copied. Nothing of the process is held any more.
     pub(super) fn assemble(&mut self, sample: Sample) -> Snapshot {
-        let Sample { number, root, captured, memory } = sample;
+        let Sample { number, root, captured, memory, .. } = sample;
         let Captured { taken, process, window, took, stop, map, threads: copies, resting, memory: pieces, .. } =
             captured;
         let mut notices = captured.notices;
@@ -58,7 +58,8 @@ impl Assembler {
         notices.extend(refused);
         notices.extend(lost_modules);
         if captured.memory_is_readable && !reach.is_readable() {
-            notices.push(Notice { subject: Subject::Process, reason: Reason::MemoryBlocked });
+            let reason = if reach.is_gone() { Reason::MemoryGone } else { Reason::MemoryBlocked };
+            notices.push(Notice { subject: Subject::Process, reason });
         }
         let mut snapshot = Snapshot {
             number,

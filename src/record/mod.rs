@@ -5,6 +5,7 @@
 //! bounded queue, and when that is full a sample is skipped before the target is touched.
 
 mod assemble;
+mod ordered;
 mod pipeline;
 mod progress;
 mod remembered;
@@ -19,11 +20,12 @@ use std::time::{Duration, Instant};
 
 use crate::capture::{self, Captured, Order, Tracer};
 use crate::model::{Process, Recording, Snapshot, StopMode};
-use crate::proc::{self, Host};
+use crate::proc::{self, Host, ImageId};
 use crate::store::{self, Segment, file_name};
 use crate::sys::memory::ProcessMemory;
 use crate::target::{self, Target};
 use assemble::Assembler;
+use ordered::Ordered;
 
 pub use progress::Voice;
 pub use sampler::{Ended, Plan, run};
@@ -109,6 +111,8 @@ struct Sample {
     root: PathBuf,
     captured: Captured,
     memory: ProcessMemory,
+    /// What it is of, as far as is known.
+    image: Option<ImageId>,
 }
 
 impl Sample {
@@ -146,13 +150,14 @@ impl Sample {
         let memory = ProcessMemory::open(target.directory.memory_owner()?);
         let root = target.directory.root();
         let captured = tracer.take(&target.directory, order)?;
-        Ok(Self { number, root, captured, memory })
+        Ok(Self { number, root, captured, memory, image: None })
     }
 }
 
 /// Takes one snapshot of a process.
 pub fn once(target: &Target, manner: &Manner, tracer: &mut Tracer) -> Result<Snapshot, Error> {
-    let sample = Sample::take(target, 1, &manner.order(target)?, tracer)?;
+    let mut ordered = Ordered::new(target, manner)?;
+    let sample = ordered.sample(target, manner, |order| Sample::take(target, 1, order, tracer))?;
     let sample = sample.ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
     Ok(Assembler::new(manner).assemble(sample))
 }

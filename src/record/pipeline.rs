@@ -12,8 +12,17 @@ use crate::store::{Stored, Writer};
 /// What the scheduling thread hands over, about the target of this number.
 pub(super) enum Job {
     Sample { target: usize, sample: Box<Sample> },
-    Skipped { target: usize, count: u64 },
+    Skipped { target: usize, skipped: Skipped },
     Event { target: usize, event: Event },
+}
+
+/// Samples that were not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Skipped {
+    /// Those before them were still being stored.
+    pub(super) unstored: u64,
+    /// When they were due, an earlier one was still being taken.
+    pub(super) late: u64,
 }
 
 /// The recordings of a run that are being written.
@@ -58,7 +67,7 @@ impl Pipeline {
                 last[target] = Some(snapshot.process.clone());
                 self.assembler.remember(snapshot);
             }
-            Job::Skipped { target, count } => self.progress.skipped(target, count)?,
+            Job::Skipped { target, skipped } => self.progress.skipped(target, skipped)?,
             Job::Event { target, event } => {
                 // Modules of a program that is no longer running would never be asked for again.
                 match (&event, &last[target]) {

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use super::pipeline::Skipped;
 use super::watch::Event;
 use crate::model::{Snapshot, StopMode};
 use crate::render::{bytes, duration, printable, time};
@@ -27,6 +28,8 @@ struct Tally {
     bytes: u64,
     losses: u64,
     skipped: u64,
+    /// Of these, those that were due while another was taken.
+    late: u64,
     /// Samples for which there was no room.
     missing: u64,
     /// Samples that the disk may not have.
@@ -147,17 +150,29 @@ impl Progress {
         self.say(&format!("{label}: {unsynced}; recording goes on"))
     }
 
-    pub(super) fn skipped(&mut self, target: usize, count: u64) -> io::Result<()> {
-        self.tallies[target].skipped += count;
-        let label = self.tallies[target].label.clone();
-        self.say(&format!("{label}: {count} samples skipped, because those before were still being stored"))
+    /// Says that samples were not taken; of those that were late only once, for where one takes longer than the interval, the next
+    /// will too.
+    pub(super) fn skipped(&mut self, target: usize, skipped: Skipped) -> io::Result<()> {
+        let Skipped { unstored, late } = skipped;
+        let tally = &mut self.tallies[target];
+        let is_news = late > 0 && tally.late == 0;
+        tally.skipped += unstored + late;
+        tally.late += late;
+        let label = tally.label.clone();
+        if is_news {
+            self.say(&format!("{label}: a sample took longer than the interval; those due meanwhile are skipped"))?;
+        }
+        if unstored > 0 {
+            self.say(&format!("{label}: {unstored} samples skipped, because those before were still being stored"))?;
+        }
+        Ok(())
     }
 
     pub(super) fn event(&mut self, target: usize, event: &Event) -> io::Result<()> {
         let label = self.tallies[target].label.clone();
         self.say(&match event {
             Event::Executed { executable, name } => {
-                format!("{label}: executes another program: {executable}, calls itself {name}; recording goes on")
+                format!("{label}: executed {executable}, calls itself {name}; recording goes on")
             }
             Event::Forked(children) => {
                 format!("{label}: started {}; recording goes on with {label} alone", listed(children))

@@ -1,16 +1,16 @@
 //! The sampler: every target, every interval, until something ends it.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, tick};
+use crossbeam_channel::{Receiver, Sender, after, at, bounded, never, select};
 
 use super::assemble::Assembler;
-use super::pipeline::{Job, Pipeline};
+use super::pipeline::{Job, Pipeline, Skipped};
 use super::progress::{Progress, Voice};
 use super::watch::{Event, Watch};
-use super::{Error, Manner, Output, Sample, recording};
-use crate::capture::{Budget, Order, Tracer};
+use super::{Error, Manner, Ordered, Output, Sample, recording};
+use crate::capture::{Budget, Tracer};
 use crate::store::{Policy, Writer};
 use crate::sys::heap::keep_no_large_pieces;
 use crate::target::Target;
@@ -61,11 +61,11 @@ impl Ended {
 struct Sampled {
     target: Target,
     watch: Watch,
-    order: Order,
+    ordered: Ordered,
     budget: Budget,
     alive: bool,
     /// Samples left out since the last one that was taken.
-    skipped: u64,
+    skipped: Skipped,
 }
 
 /// Records until something ends it. `ready` is called once everything is in place; `asked` receives when the user wants
@@ -79,14 +79,13 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
     let mut sampled = Vec::new();
     let mut first = Vec::new();
     for target in targets {
-        let order = for_changes(&manner, manner.order(&target)?, 0);
-        let mut budget = Budget::new(max_duty, order.max_hold);
-        let sample = within_budget(&target, 1, &order, &mut budget, &mut tracer)?
+        let mut ordered = Ordered::for_changes(&target, &manner)?;
+        let mut budget = Budget::new(max_duty, manner.max_hold);
+        let sample = within_budget(&target, 1, &mut ordered, &manner, &mut budget, &mut tracer)?
             .ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
-        let watch = Watch::new(&target);
-        let order = for_changes(&manner, order, sample.captured.number);
+        let watch = Watch::new(&target, &sample);
         first.push(sample);
-        sampled.push(Sampled { target, watch, order, budget, alive: true, skipped: 0 });
+        sampled.push(Sampled { target, watch, ordered, budget, alive: true, skipped: Skipped::default() });
     }
     let mut progress = Progress::new(voice);
     let mut writers: Vec<Writer> = Vec::new();
@@ -152,6 +151,20 @@ struct Limits {
     length: Option<Duration>,
 }
 
+impl Limits {
+    /// When the sample of this number is due, from when the first was taken.
+    fn time_of(&self, number: u64) -> Duration {
+        let interval = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(interval.saturating_mul(number.saturating_sub(1)))
+    }
+
+    /// The number of the sample that was due last.
+    fn number_at(&self, elapsed: Duration) -> u64 {
+        let passed = elapsed.as_nanos() / self.interval.as_nanos().max(1);
+        u64::try_from(passed).unwrap_or(u64::MAX).saturating_add(1)
+    }
+}
+
 fn schedule(
     sampled: &mut [Sampled],
     tracer: &mut Tracer,
@@ -160,21 +173,24 @@ fn schedule(
     asked: &Receiver<()>,
     pipeline_ended: &Receiver<()>,
 ) -> Ended {
-    let ticks = tick(limits.interval);
+    let begun = Instant::now();
     let over = limits.length.map_or_else(never, after);
-    let mut number = 1;
+    let (mut number, mut rounds) = (1, 1);
     loop {
-        if limits.count.is_some_and(|count| number >= count) {
+        if limits.count.is_some_and(|count| rounds >= count) {
             return Ended::Count;
         }
         select! {
-            recv(ticks) -> _ => {}
+            recv(begun.checked_add(limits.time_of(number + 1)).map_or_else(never, at)) -> _ => {}
             recv(asked) -> _ => return Ended::Asked,
             recv(over) -> _ => return Ended::Length,
             recv(pipeline_ended) -> _ => return Ended::Failed,
         }
-        number += 1;
+        let late = limits.number_at(begun.elapsed()).saturating_sub(number + 1);
+        rounds += 1;
+        number += 1 + late;
         for (target, sampled) in sampled.iter_mut().enumerate().filter(|(_, sampled)| sampled.alive) {
+            sampled.skipped.late += late;
             sample(target, sampled, number, &limits.manner, tracer, jobs);
         }
         if sampled.iter().all(|sampled| !sampled.alive) {
@@ -187,27 +203,22 @@ fn schedule(
 /// pipeline has ended, which the schedule notices.
 fn sample(target: usize, sampled: &mut Sampled, number: u64, manner: &Manner, tracer: &mut Tracer, jobs: &Sender<Job>) {
     if jobs.is_full() {
-        sampled.skipped += 1;
+        sampled.skipped.unstored += 1;
         return;
     }
     tell_skipped(target, sampled, jobs);
     let taken = match sampled.target.is_alive() {
-        true => within_budget(&sampled.target, number, &sampled.order, &mut sampled.budget, tracer),
+        true => {
+            let Sampled { target, ordered, budget, .. } = sampled;
+            within_budget(target, number, ordered, manner, budget, tracer)
+        }
         false => Ok(None),
     };
     match taken {
         Ok(Some(sample)) => {
-            for event in sampled.watch.look(&sampled.target, &sample.captured) {
-                if matches!(event, Event::Executed { .. }) {
-                    // Its variables are somewhere else now, or nowhere; the rest of the order holds.
-                    match manner.order(&sampled.target) {
-                        Ok(order) => sampled.order = for_changes(manner, order, sample.captured.number),
-                        Err(_) => sampled.order.memory.clear(),
-                    }
-                }
+            for event in sampled.watch.look(&sampled.target, &sample) {
                 let _ = jobs.send(Job::Event { target, event });
             }
-            sampled.order.after = sampled.order.after.map(|_| sample.captured.number);
             let _ = jobs.send(Job::Sample { target, sample: Box::new(sample) });
         }
         Ok(None) => {
@@ -222,32 +233,29 @@ fn sample(target: usize, sampled: &mut Sampled, number: u64, manner: &Manner, tr
     }
 }
 
-/// The order for a sample of which the pipeline has that of this number, and needs no more than what has changed since, unless the
-/// bytes of all stacks are to be kept.
-fn for_changes(manner: &Manner, order: Order, number: u64) -> Order {
-    Order { after: (!manner.keep_stacks).then_some(number), ..order }
-}
-
 /// Takes a sample in the way that the target's share of time allows.
 fn within_budget(
     target: &Target,
     number: u64,
-    order: &Order,
+    ordered: &mut Ordered,
+    manner: &Manner,
     budget: &mut Budget,
     tracer: &mut Tracer,
 ) -> Result<Option<Sample>, Error> {
-    let (allowed, notice) = budget.allow(order);
-    let mut sample = Sample::take(target, number, &allowed, tracer)?;
-    if let Some(sample) = &mut sample {
-        budget.spend(&sample.captured);
-        sample.captured.notices.extend(notice);
-    }
-    Ok(sample)
+    ordered.sample(target, manner, |order| {
+        let (allowed, notice) = budget.allow(order);
+        let mut sample = Sample::take(target, number, &allowed, tracer)?;
+        if let Some(sample) = &mut sample {
+            budget.spend(&sample.captured);
+            sample.captured.notices.extend(notice);
+        }
+        Ok(sample)
+    })
 }
 
 fn tell_skipped(target: usize, sampled: &mut Sampled, jobs: &Sender<Job>) {
-    let count = std::mem::take(&mut sampled.skipped);
-    if count > 0 {
-        let _ = jobs.send(Job::Skipped { target, count });
+    let skipped = std::mem::take(&mut sampled.skipped);
+    if skipped != Skipped::default() {
+        let _ = jobs.send(Job::Skipped { target, skipped });
     }
 }

@@ -1,8 +1,8 @@
 //! What happens to a target between samples: it executes another program, starts processes, ends.
 
-use crate::capture::Captured;
+use super::Sample;
 use crate::model::{Pid, ThreadState};
-use crate::proc::{self, ProcDir};
+use crate::proc::{self, ImageId, ProcDir};
 use crate::target::Target;
 
 /// Something worth saying of a target.
@@ -23,31 +23,29 @@ const ALL_AGAIN: u32 = 16;
 
 /// What was known of a target when it was looked at last.
 pub(super) struct Watch {
-    executable: String,
+    image: Option<ImageId>,
     children: Vec<Pid>,
     /// Samples that it was looked at in.
     looks: u32,
 }
 
 impl Watch {
-    pub(super) fn new(target: &Target) -> Self {
-        let children = target.directory.children().unwrap_or_default();
-        Self { executable: target.process.executable.clone(), children, looks: 0 }
+    pub(super) fn new(target: &Target, first: &Sample) -> Self {
+        Self { image: first.image, children: target.directory.children().unwrap_or_default(), looks: 0 }
     }
 
-    /// What has happened since, by what a new sample says of the process. A thread that has not run has started nothing; but one that
+    /// What has happened since, by what a new sample says of the process. Only an image that is known is another. A thread that has not run has started nothing; but one that
     /// was not seen may have, and has left it to another.
-    pub(super) fn look(&mut self, target: &Target, captured: &Captured) -> Vec<Event> {
-        let process = &captured.process;
+    pub(super) fn look(&mut self, target: &Target, sample: &Sample) -> Vec<Event> {
+        let process = &sample.captured.process;
         let mut events = Vec::new();
-        // The kernel says so behind the name of a file that is no longer there: after an upgrade the program runs on.
-        let file = |executable: &str| executable.trim_end_matches(" (deleted)").to_owned();
-        if !process.executable.is_empty() && file(&process.executable) != file(&self.executable) {
-            self.executable.clone_from(&process.executable);
+        let before = self.image;
+        self.image = sample.image.or(before);
+        if before.is_some() && self.image != before {
             events.push(Event::Executed { executable: process.executable.clone(), name: process.name.clone() });
         }
         self.looks = self.looks.wrapping_add(1);
-        let have_run = captured.threads.iter().map(|thread| thread.tid);
+        let have_run = sample.captured.threads.iter().map(|thread| thread.tid);
         let children: Vec<Pid> = match self.looks % ALL_AGAIN {
             0 => target.directory.children().unwrap_or_default(),
             _ => have_run.filter_map(|tid| target.directory.children_of(tid).ok()).flatten().collect(),

@@ -159,17 +159,15 @@ impl Group<'_> {
             }
         };
         let bias = self.bias(&headers)?;
-        let build_id = match reach.is_readable() {
-            true => headers.build_id(&MemoryImage { reach, bias }),
+        let mut build_id = headers.build_id(&MemoryImage { reach, bias });
+        if !reach.is_readable() {
             // What runs cannot be asked; the file at its path is most likely the one.
-            false => {
-                let (root, path, headers) = (root.to_path_buf(), path.clone(), headers.clone());
-                reach.file(move || {
-                    let file = open_below(&root, &path).ok()?;
-                    headers.build_id(&FileImage { file: &file, headers: &headers })
-                })?
-            }
-        };
+            let (root, path, headers) = (root.to_path_buf(), path.clone(), headers.clone());
+            build_id = reach.file(move || {
+                let file = open_below(&root, &path).ok()?;
+                headers.build_id(&FileImage { file: &file, headers: &headers })
+            })?;
+        }
         let module = Module { path: path.clone(), build_id, bias, range, image: None };
         Some(LoadedModule { module, headers, whole: bias })
     }

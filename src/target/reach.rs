@@ -65,22 +65,26 @@ fn start() -> Sender<Errand> {
 /// One process, as far as it can be reached.
 pub struct Reach {
     memory: Arc<ProcessMemory>,
-    /// Whether its memory can be read, as far as is known.
+    /// Whether its memory comes, and whether it has gone, as far as is known.
     readable: AtomicBool,
+    gone: AtomicBool,
     errands: Errands,
 }
 
 impl Reach {
     /// `readable` tells whether its memory could be read a moment ago.
     pub fn new(memory: ProcessMemory, readable: bool, errands: Errands) -> Self {
-        Self { memory: Arc::new(memory), readable: AtomicBool::new(readable), errands }
+        Self { memory: Arc::new(memory), readable: AtomicBool::new(readable), gone: AtomicBool::new(false), errands }
     }
 
     /// Copies what lies at `address` into the buffer and tells how many bytes there were. ETIMEDOUT says that memory does
-    /// not come.
+    /// not come, ESRCH that the process has none any more.
     pub fn read(&self, address: RuntimeAddress, buffer: &mut [u8]) -> Result<usize, Errno> {
         if !self.readable.load(Ordering::Relaxed) {
             return Err(Errno::ETIMEDOUT);
+        }
+        if self.is_gone() {
+            return Err(Errno::ESRCH);
         }
         let (memory, length) = (self.memory.clone(), buffer.len());
         let read = self.errands.run(MEMORY_PATIENCE, move || {
@@ -95,13 +99,24 @@ impl Reach {
             return Err(Errno::ETIMEDOUT);
         };
         let bytes = read?;
+        if bytes.is_empty() && length > 0 {
+            // So /proc/PID/mem answers, that was opened before, when nobody has this memory any more; where it was never mapped,
+            // the answer is EIO.
+            self.gone.store(true, Ordering::Relaxed);
+            return Err(Errno::ESRCH);
+        }
         buffer[..bytes.len()].copy_from_slice(&bytes);
         Ok(bytes.len())
     }
 
     /// Whether the memory has come so far.
     pub fn is_readable(&self) -> bool {
-        self.readable.load(Ordering::Relaxed)
+        self.readable.load(Ordering::Relaxed) && !self.is_gone()
+    }
+
+    /// Whether the process has ended, or executed another program, since its memory was opened.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
     }
 
     /// The same, all of it or nothing.

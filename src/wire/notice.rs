@@ -32,6 +32,8 @@ pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::N
         Reason::Disturbed(call) => Message::Disturbed(system_call(*call)),
         Reason::CallUnknown => Message::CallUnknown(pb::Nothing {}),
         Reason::MemoryBlocked => Message::MemoryBlocked(pb::Nothing {}),
+        Reason::MemoryGone => Message::MemoryGone(pb::Nothing {}),
+        Reason::Executed => Message::Executed(pb::Nothing {}),
         Reason::Degraded { to, cause } => {
             let cause = match cause {
                 Cause::Hold => pb::degraded::Cause::Hold,
@@ -73,6 +75,8 @@ pub(super) fn decode(notice: pb::Notice, string: impl FnOnce(u32) -> Result<Stri
         Message::Disturbed(call) => Reason::Disturbed(decode::system_call(&call)?),
         Message::CallUnknown(_) => Reason::CallUnknown,
         Message::MemoryBlocked(_) => Reason::MemoryBlocked,
+        Message::MemoryGone(_) => Reason::MemoryGone,
+        Message::Executed(_) => Reason::Executed,
         Message::Degraded(message) => Reason::Degraded {
             to: decode::stop_mode(message.to)?,
             cause: match pb::degraded::Cause::try_from(message.cause) {

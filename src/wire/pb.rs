@@ -528,7 +528,7 @@ pub struct Notice {
     pub module_path_plus_one: u32,
     #[prost(
         oneof = "notice::Reason",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25"
     )]
     pub reason: ::core::option::Option<notice::Reason>,
 }
@@ -596,6 +596,14 @@ pub mod notice {
         /// The file with the names of code that the process made could not be used; why, in words.
         #[prost(string, tag = "23")]
         NamesUnreadable(::prost::alloc::string::String),
+        /// The process ended or executed another program before all of its memory that was wanted had been read: what was not read
+        /// comes from files, or is missing.
+        #[prost(message, tag = "24")]
+        MemoryGone(super::Nothing),
+        /// The process executed another program each time it was looked at: stacks and memory are left out, and its threads may be those
+        /// of one program or of the other.
+        #[prost(message, tag = "25")]
+        Executed(super::Nothing),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

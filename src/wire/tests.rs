@@ -126,6 +126,8 @@ fn everything(number: u64) -> Snapshot {
             notice(Subject::Thread(Tid(5)), Reason::Disturbed(call)),
             notice(Subject::Process, Reason::CallUnknown),
             notice(Subject::Process, Reason::MemoryBlocked),
+            notice(Subject::Process, Reason::MemoryGone),
+            notice(Subject::Process, Reason::Executed),
             notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause: Cause::Duty }),
             notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause: Cause::Filter }),
             notice(Subject::Process, Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold }),

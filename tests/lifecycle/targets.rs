@@ -65,7 +65,7 @@ fn executes(life: &str) {
     let mut sampler = recording_begun(&victim.pid(), &file);
     step(&mut input);
     await_line(&mut victim, "ready");
-    let line = sampler.line_with("executes another program");
+    let line = sampler.line_with("executed ");
     assert!(line.contains(program.to_str().expect("our own name")) && line.contains("goes on"), "{line}");
     // Samples of the moment when it was just being loaded come first.
     until("the new program's functions are recorded", PATIENCE, || {

@@ -1,4 +1,5 @@
-// Starts twenty threads and executes itself a few milliseconds later, again and again: executing ends the threads.
+// Starts twenty threads and executes itself a few milliseconds later, again and again: executing ends the threads. Each time all its
+// threads are named after the number of the time, which is in `generation` too. How long a time is, in microseconds, may be given.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+volatile int generation;
+
 static void *sleep_for_ever(void *unused) {
     (void)unused;
     for (;;) pause();
@@ -14,15 +17,21 @@ static void *sleep_for_ever(void *unused) {
 
 int main(int count, char **arguments) {
     pthread_t thread;
+    char name[16], number[16];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    generation = count > 2 ? atoi(arguments[2]) : 1;
+    snprintf(name, sizeof name, "gen-%d", generation);
+    prctl(PR_SET_NAME, name);
     for (int i = 0; i < 20; i++)
         if (pthread_create(&thread, NULL, sleep_for_ever, NULL)) return 1;
-    if (count < 2) {
+    if (count < 3) {
         puts("ready");
         fflush(stdout);
     }
-    usleep(3000);
-    char *again[] = {arguments[0], "again", NULL};
+    char *time = count > 1 ? arguments[1] : "3000";
+    usleep(atoi(time));
+    snprintf(number, sizeof number, "%d", generation + 1);
+    char *again[] = {arguments[0], time, number, NULL};
     execv("/proc/self/exe", again);
     return 1;
 }
