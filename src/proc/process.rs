@@ -82,7 +82,7 @@ impl ProcDir {
     pub fn image(&self) -> Result<Option<ImageId>, Error> {
         const PF_EXITING: u32 = 0x0000_0004;
         let owner = self.memory_owner()?;
-        let stat = Stat::from_read(self.directory.open_relative(&format!("task/{owner}/stat"))?)?;
+        let stat = Stat::from_read(self.directory.open_relative(format!("task/{owner}/stat").as_str())?)?;
         if stat.flags & PF_EXITING != 0 {
             // It has given its memory up already.
             return Err(Error::Gone);
