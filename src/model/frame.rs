@@ -61,7 +61,7 @@ pub struct Stack {
     pub end: WalkEnd,
 }
 
-/// The middle of a stack that is too long to be kept whole.
+/// The middle of a stack that is too long to be kept whole, or that does not lie on the stack; then nothing is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Gap {
     /// How many of the frames lie before it.
@@ -76,6 +76,7 @@ impl Gap {
     /// What is missing, in words.
     pub fn describe(self) -> String {
         match (self.frames, self.bytes) {
+            (0, 0) => "more frames, which are not on the stack".into(),
             (frames, 0) => format!("{frames} more frames, which are not kept"),
             (0, bytes) => format!("{bytes} bytes of stack were not copied, with more frames in them"),
             (frames, bytes) => format!("{frames} more frames, and {bytes} bytes of stack that were not copied"),

@@ -64,8 +64,16 @@ struct Sampled {
     ordered: Ordered,
     budget: Budget,
     alive: bool,
+    taken: u64,
     /// Samples left out since the last one that was taken.
     skipped: Skipped,
+}
+
+impl Sampled {
+    /// Whether there are to be more samples of it.
+    fn is_wanted(&self, count: Option<u64>) -> bool {
+        self.alive && count.is_none_or(|count| self.taken < count)
+    }
 }
 
 /// Records until something ends it. `ready` is called once everything is in place; `asked` receives when the user wants
@@ -85,7 +93,7 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
             .ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
         let watch = Watch::new(&target, &sample);
         first.push(sample);
-        sampled.push(Sampled { target, watch, ordered, budget, alive: true, skipped: Skipped::default() });
+        sampled.push(Sampled { target, watch, ordered, budget, alive: true, taken: 1, skipped: Skipped::default() });
     }
     let mut progress = Progress::new(voice);
     let mut writers: Vec<Writer> = Vec::new();
@@ -175,9 +183,12 @@ fn schedule(
 ) -> Ended {
     let begun = Instant::now();
     let over = limits.length.map_or_else(never, after);
-    let (mut number, mut rounds) = (1, 1);
+    let mut number = 1;
     loop {
-        if limits.count.is_some_and(|count| rounds >= count) {
+        if sampled.iter().all(|sampled| !sampled.alive) {
+            return Ended::TargetsEnded;
+        }
+        if !sampled.iter().any(|sampled| sampled.is_wanted(limits.count)) {
             return Ended::Count;
         }
         select! {
@@ -187,14 +198,11 @@ fn schedule(
             recv(pipeline_ended) -> _ => return Ended::Failed,
         }
         let late = limits.number_at(begun.elapsed()).saturating_sub(number + 1);
-        rounds += 1;
         number += 1 + late;
-        for (target, sampled) in sampled.iter_mut().enumerate().filter(|(_, sampled)| sampled.alive) {
+        let wanted = |(_, sampled): &(usize, &mut Sampled)| sampled.is_wanted(limits.count);
+        for (target, sampled) in sampled.iter_mut().enumerate().filter(wanted) {
             sampled.skipped.late += late;
             sample(target, sampled, number, &limits.manner, tracer, jobs);
-        }
-        if sampled.iter().all(|sampled| !sampled.alive) {
-            return Ended::TargetsEnded;
         }
     }
 }
@@ -219,6 +227,7 @@ fn sample(target: usize, sampled: &mut Sampled, number: u64, manner: &Manner, tr
             for event in sampled.watch.look(&sampled.target, &sample) {
                 let _ = jobs.send(Job::Event { target, event });
             }
+            sampled.taken += 1;
             let _ = jobs.send(Job::Sample { target, sample: Box::new(sample) });
         }
         Ok(None) => {

@@ -27,6 +27,11 @@ impl Walk<'_> {
         registers: &RegisterFile,
     ) -> Result<Caller, WalkEnd> {
         let at = code.lookup();
+        if let CodeAddress::Return(barrier) = code
+            && let Some(caller) = self.caller_of_virtual_thread(barrier, registers)
+        {
+            return Ok(caller);
+        }
         if let Some(caller) = self.caller_by_call(at, registers) {
             return Ok(caller);
         }

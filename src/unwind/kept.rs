@@ -16,6 +16,8 @@ pub(super) struct Kept {
     /// What was left out behind those.
     left_out: u64,
     bytes: u64,
+    /// Whether there are others there, nobody knows how many.
+    lacks_more: bool,
 }
 
 impl Kept {
@@ -23,7 +25,7 @@ impl Kept {
     pub(super) fn new(first: Frame) -> Self {
         let mut frames = Vec::with_capacity(USUAL);
         frames.push(first);
-        Self { frames, newest: NEWEST, left_out: 0, bytes: 0 }
+        Self { frames, newest: NEWEST, left_out: 0, bytes: 0, lacks_more: false }
     }
 
     #[inline]
@@ -55,9 +57,17 @@ impl Kept {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
+    /// Frames between the last but one and the last are missing, which lie somewhere else.
+    pub(super) fn lack_before_last(&mut self) {
+        let last = self.frames.pop();
+        self.skip(0);
+        self.lacks_more = true;
+        self.frames.extend(last);
+    }
+
     pub(super) fn into_stack(self, end: WalkEnd) -> Stack {
-        let Self { frames, newest, left_out, bytes } = self;
-        let gap = (left_out > 0 || bytes > 0).then_some(Gap { after: newest, frames: left_out, bytes });
+        let Self { frames, newest, left_out, bytes, lacks_more } = self;
+        let gap = (left_out > 0 || bytes > 0 || lacks_more).then_some(Gap { after: newest, frames: left_out, bytes });
         Stack { frames, gap, end }
     }
 }
@@ -102,6 +112,16 @@ mod tests {
         (20..30).for_each(|number| kept.push(frame(number)));
         let stack = kept.into_stack(WalkEnd::Root);
         assert_eq!((stack.frames.len(), stack.gap), (20, Some(Gap { after: 10, frames: 0, bytes: 1 << 20 })));
+    }
+
+    #[test]
+    fn frames_that_lie_elsewhere_make_a_gap_before_the_last() {
+        let mut kept = Kept::new(frame(0));
+        (1..10).for_each(|number| kept.push(frame(number)));
+        kept.lack_before_last();
+        (10..12).for_each(|number| kept.push(frame(number)));
+        let stack = kept.into_stack(WalkEnd::Root);
+        assert_eq!((stack.frames.len(), stack.gap), (12, Some(Gap { after: 9, frames: 0, bytes: 0 })));
     }
 
     #[test]

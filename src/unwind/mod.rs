@@ -12,6 +12,7 @@
 
 mod aarch64;
 mod call;
+mod continuation;
 mod edges;
 mod effects;
 mod evaluate;
@@ -204,6 +205,7 @@ impl<R: Machine> Unwinder<R> {
             pointers,
             budget: Budget::default(),
             left: None,
+            beyond_heap: None,
             followed: Followed::default(),
         };
         walk.run(registers)
@@ -220,6 +222,8 @@ pub struct Walk<'a, R: Machine = Register> {
     budget: Budget,
     /// The stack pointer of the last frame from which Go changed to the stack that the walk is on.
     left: Option<u64>,
+    /// The last frame whose caller was found beyond others that are not on a stack.
+    beyond_heap: Option<RuntimeAddress>,
     followed: Followed,
 }
 
@@ -322,6 +326,9 @@ impl<R: Machine> Walk<'_, R> {
                     {
                         // Nothing called the trampoline: the kernel made its first instruction the handler's return address.
                         trampoline.code = CodeAddress::Pc(trampoline.code.exact());
+                    }
+                    if mem::take(&mut self.beyond_heap) == Some(code.exact()) {
+                        frames.lack_before_last();
                     }
                     put_there = caller.found != FoundBy::SignalFrame && matches!(caller.code, CodeAddress::Pc(_));
                     registers = caller.registers;

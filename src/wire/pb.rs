@@ -373,13 +373,13 @@ pub struct Stack {
     /// The register that the end is about, by its DWARF number, where it is about one.
     #[prost(uint32, tag = "4")]
     pub end_register: u32,
-    /// What was left out of the middle of a stack that is too long: behind this many of the frames,
+    /// What was left out of the middle of a stack, if any of the three is not zero: behind this many of the frames,
     #[prost(uint32, tag = "5")]
     pub gap_after: u32,
     /// so many frames, or more where bytes are left out, too,
     #[prost(uint64, tag = "6")]
     pub gap_frames: u64,
-    /// and so many bytes of stack that were not copied. Both zero: nothing was left out.
+    /// and so many bytes of stack that were not copied. Both zero behind some frames: others which do not lie on the stack.
     #[prost(uint64, tag = "7")]
     pub gap_bytes: u64,
 }

@@ -82,7 +82,7 @@ fn frame(frame: &pb::Frame, places: &HashMap<u32, ModuleIndex>) -> Result<Frame,
 /// A gap behind more frames than there are lies behind the last one.
 fn gap(stack: &pb::Stack, frames: &[Frame]) -> Option<Gap> {
     let after = frames.len().min(stack.gap_after as usize);
-    (stack.gap_frames > 0 || stack.gap_bytes > 0).then_some(Gap {
+    (stack.gap_after > 0 || stack.gap_frames > 0 || stack.gap_bytes > 0).then_some(Gap {
         after,
         frames: stack.gap_frames,
         bytes: stack.gap_bytes,

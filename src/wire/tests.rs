@@ -82,7 +82,10 @@ fn everything(number: u64) -> Snapshot {
         },
         stack: Arc::new(Stack {
             frames: frames[..tid as usize % 7].to_vec(),
-            gap: (tid % 5 == 1).then_some(Gap { after: tid as usize % 2, frames: tid as u64, bytes: 1 << 40 }),
+            gap: match tid {
+                8 | 9 => Some(Gap { after: 1, frames: 0, bytes: 0 }),
+                _ => (tid % 5 == 1).then_some(Gap { after: tid as usize % 2, frames: tid as u64, bytes: 1 << 40 }),
+            },
             end,
         }),
         memory: if tid % 2 == 0 { Vec::new() } else { memory() },
@@ -270,6 +273,8 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
     }
     // Of a stack that was cut short nothing is left out behind its last frame.
     stack.gap = stack.gap.map(|gap| Gap { after: gap.after.min(stack.frames.len()), ..gap });
+    // And of none that has no frame.
+    stack.gap = stack.gap.filter(|gap| gap.after > 0 || gap.frames > 0);
 }
 
 /// All is the same but what is counted, which is behind by less than a unit, and holds, which are rounded.

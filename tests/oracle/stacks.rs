@@ -36,6 +36,8 @@ pub struct Code {
 pub struct Seen {
     pub name: String,
     pub incomplete: Option<String>,
+    /// Behind how many frames others are missing, if some are.
+    pub gap: Option<usize>,
     /// For each frame.
     pub code: Vec<Option<Code>>,
 }
@@ -87,6 +89,7 @@ impl Snapshot {
             let seen = Seen {
                 name: thread["name"].as_str().expect("a thread has a name").to_owned(),
                 incomplete: thread["incomplete"].as_str().map(str::to_owned),
+                gap: thread["gap"]["after"].as_u64().and_then(|after| usize::try_from(after).ok()),
                 code: frames.iter().map(code).collect(),
             };
             self.threads.insert(tid, seen);
