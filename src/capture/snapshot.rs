@@ -210,7 +210,7 @@ pub(super) fn take(
         }
         let fresh = resting::tell(&mut draft, fresh);
         if fresh.is_empty() {
-            // None of them has run since it was listed: nobody can have been born.
+            // None of them had run when it was looked at. Who is born of one that has begun to since is the next snapshot's.
             break;
         }
         let together = draft.order.stop == StopMode::All && may_hold_together(&mut draft, fresh.len());

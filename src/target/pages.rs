@@ -10,6 +10,8 @@ use super::Reach;
 use crate::model::RuntimeAddress;
 
 const PAGE: usize = 4096;
+/// As much is read at once.
+const TOGETHER: u64 = 16 << 10;
 /// Pages kept: 4 MiB. Threads stand still in few places.
 const MAX_PAGES: usize = 1024;
 
@@ -45,14 +47,29 @@ impl<'a> Pages<'a> {
     }
 
     fn page(&mut self, start: u64) -> &[u8] {
-        if self.pages.len() == MAX_PAGES && !self.pages.contains_key(&start) {
+        if self.pages.len() >= MAX_PAGES && !self.pages.contains_key(&start) {
             self.pages.clear();
         }
-        self.pages.entry(start).or_insert_with(|| {
-            let mut page = vec![0; PAGE];
-            let length = self.reach.read(RuntimeAddress(start), &mut page).unwrap_or(0);
-            page.truncate(length);
-            page.into()
-        })
+        if !self.pages.contains_key(&start) {
+            self.read_around(start);
+        }
+        self.pages.entry(start).or_insert_with(|| read_at(self.reach, start, PAGE))
     }
+
+    /// Reads a page with its neighbours, which are often asked for next; fewer where memory ends among them.
+    fn read_around(&mut self, start: u64) {
+        let first = start - start % TOGETHER;
+        let together = read_at(self.reach, first, TOGETHER as usize);
+        for (page, address) in together.chunks_exact(PAGE).zip((first..).step_by(PAGE)) {
+            self.pages.entry(address).or_insert_with(|| page.into());
+        }
+    }
+}
+
+/// What lies there, as far as it can be read.
+fn read_at(reach: &Reach, start: u64, length: usize) -> Box<[u8]> {
+    let mut bytes = vec![0; length];
+    let length = reach.read(RuntimeAddress(start), &mut bytes).unwrap_or(0);
+    bytes.truncate(length);
+    bytes.into()
 }

@@ -148,7 +148,9 @@ impl Encoder {
             }
             let old = before.next_if(|old| old.known.thread.tid == thread.tid.0);
             thread::count(thread, &mut message);
-            let can_become = old.as_ref().is_some_and(|old| old.known.can_become(&message));
+            // That nothing is known of signals any more has no words in a change.
+            let has_words = |old: &Remembered| thread.status.signals.is_some() || old.known.thread.signals.is_none();
+            let can_become = old.as_ref().is_some_and(|old| old.known.can_become(&message) && has_words(old));
             // The numbers of a frame's modules mean what they meant if the modules are the same.
             let is_still = can_become && same_modules && old.as_ref().is_some_and(|old| old.is_still(thread));
             if !is_still {

@@ -267,7 +267,12 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
         12 => thread.memory = if word.is_multiple_of(2) { Vec::new() } else { memory() },
         13 => thread.status.wait.stack = (word.is_multiple_of(2)).then(|| vec![format!("k{}", word % 4)]),
         14 => thread.status.wait.channel = (word.is_multiple_of(2)).then(|| "channel".into()),
-        15 => thread.status.signals = thread.status.signals.map(|sets| SignalSets { blocked: SignalSet(word), ..sets }),
+        15 if word.is_multiple_of(3) => thread.status.signals = None,
+        15 => {
+            let [ignored, caught, pending, process_pending] = [SignalSet(word / 3); 4];
+            let sets = SignalSets { blocked: SignalSet(word), ignored, caught, pending, process_pending };
+            thread.status.signals = Some(SignalSets { blocked: SignalSet(word), ..thread.status.signals.unwrap_or(sets) });
+        }
         16 => thread.status.scheduling.last_cpu = (word.is_multiple_of(2)).then_some(word as u32 % 9),
         _ => {}
     }
