@@ -1,14 +1,16 @@
 //! What has been heard of a snapshot, from one tracer or from several that took each other's place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::iter;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::protocol::{ContextRecord, MemoryRecord, Record, Request, RestingRecord, StackRecord, ThreadRecord};
 use super::tracer::Death;
 use super::{Captured, CapturedThread, Context, RestingThread, StackBytes};
 use crate::model::{
-    Cause, Hold, MemoryOf, MemoryPiece, Notice, Process, Reason, RuntimeAddress, StopMode, Subject, Tid, Timestamp,
+    Cause, Hold, KernelWait, MemoryOf, MemoryPiece, Notice, Process, Reason, RuntimeAddress, StopMode, Subject,
+    ThreadStatus, Tid, Timestamp,
 };
 use crate::proc::{self, MemoryMap, ProcDir};
 use crate::sys::arena::{ArenaReader, Piece, Progress, Step};
@@ -34,6 +36,8 @@ pub(super) struct Collected {
     lost_hold: Duration,
     /// Threads that are given up although nothing is known of them.
     given_up: Vec<Tid>,
+    /// What threads wait for.
+    waits: HashSet<Arc<KernelWait>>,
 }
 
 impl Collected {
@@ -53,6 +57,7 @@ impl Collected {
             died_reading: false,
             lost_hold: Duration::ZERO,
             given_up: Vec::new(),
+            waits: HashSet::new(),
         }
     }
 
@@ -67,10 +72,13 @@ impl Collected {
                     self.map = MemoryMap::parse(&arena.bytes(text).unwrap_or_default()).unwrap_or_default();
                 }
                 Ok(Record::Thread(thread)) => {
-                    self.threads.insert(thread.tid, captured(*thread, arena));
+                    let mut thread = captured(*thread, arena);
+                    self.share(&mut thread.status);
+                    self.threads.insert(thread.tid, thread);
                 }
                 Ok(Record::Resting(record)) => {
-                    let RestingRecord { tid, status, memory } = *record;
+                    let RestingRecord { tid, mut status, memory } = *record;
+                    status.iter_mut().for_each(|status| self.share(status));
                     let memory = memory.into_iter().filter_map(|record| piece(record, arena)).collect();
                     self.resting.insert(tid, RestingThread { tid, status, memory });
                 }
@@ -160,6 +168,14 @@ impl Collected {
 
     fn notice(&mut self, subject: Subject, reason: Reason) {
         self.notices.push(Notice { subject, reason });
+    }
+
+    /// Lets a thread share what it waits for with those that wait for the same.
+    fn share(&mut self, status: &mut ThreadStatus) {
+        match self.waits.get(&status.wait) {
+            Some(wait) => status.wait.clone_from(wait),
+            None => drop(self.waits.insert(status.wait.clone())),
+        }
     }
 
     pub(super) fn finish(mut self, begun: Instant, process: &ProcDir) -> Result<Captured, proc::Error> {

@@ -177,7 +177,7 @@ fn look(tid: Tid, draft: &mut Draft<'_>) -> Result<(ThreadDir, Planned), proc::E
     let thread = draft.process.thread(tid)?;
     let mut status = thread.status()?;
     let (wait, permitted) = thread.kernel_wait(draft.kernel_stacks);
-    status.wait = wait;
+    status.wait = wait.into();
     // What is not permitted for one is not permitted for any.
     draft.kernel_stacks &= !matches!(permitted, Err(proc::Error::NotPermitted));
     let owner = match tid == draft.process.pid().main_thread() {
@@ -220,7 +220,7 @@ mod tests {
             state,
             scheduling: Scheduling::default(),
             signals: None,
-            wait: KernelWait { channel: channel.map(str::to_owned), stack: None },
+            wait: KernelWait { channel: channel.map(str::to_owned), stack: None }.into(),
         }
     }
 

@@ -156,7 +156,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, number: u64, room: usize) {
 fn status(draft: &Draft<'_>, tid: Tid) -> Option<ThreadStatus> {
     let thread = draft.process.thread(tid).ok()?;
     let (wait, _) = thread.kernel_wait(draft.kernel_stacks);
-    Some(ThreadStatus { wait, ..thread.status().ok()? })
+    Some(ThreadStatus { wait: wait.into(), ..thread.status().ok()? })
 }
 
 fn signals_of_all(draft: &Draft<'_>) -> Option<OfAll> {

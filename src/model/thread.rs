@@ -103,7 +103,8 @@ pub struct ThreadStatus {
     pub state: ThreadState,
     pub scheduling: Scheduling,
     pub signals: Option<SignalSets>,
-    pub wait: KernelWait,
+    /// Most threads of a process wait for one of a few things: those that wait for the same share it.
+    pub wait: Arc<KernelWait>,
 }
 
 /// One thread as a snapshot saw it.

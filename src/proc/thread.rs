@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{BufRead, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::str;
+use std::sync::Arc;
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -175,7 +176,7 @@ fn parse_stat(text: &[u8]) -> Result<ThreadStatus, Error> {
         state: ThreadState::from_letter(state),
         scheduling,
         signals: None,
-        wait: KernelWait::default(),
+        wait: Arc::default(),
     })
 }
 

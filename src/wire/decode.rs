@@ -1,6 +1,7 @@
 //! Messages to model.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::known::{Counts, Known};
@@ -28,7 +29,12 @@ pub struct Decoder {
     rows: Rows,
     stacks: Stacks,
     previous: Option<Previous>,
+    /// What the last thread of the current record waits for, with the rows that tell it.
+    wait: Option<(WaitRows, Arc<KernelWait>)>,
 }
+
+/// The rows of a kernel's function and of its frames, where these are known.
+type WaitRows = (u32, Option<Vec<u32>>);
 
 /// The snapshot that was read last, as far as the next may refer to it.
 struct Previous {
@@ -138,6 +144,7 @@ impl Decoder {
 
     fn build(&mut self, own: Own, previous: &Previous) -> Result<Snapshot, Error> {
         self.rows.begin();
+        self.wait = None;
         let Previous { number, process, modules, threads } = previous;
         let frames =
             threads.iter().map(|known| self.rows.stack(known.thread.stack).map_or(0, |stack| stack.frames.len()));
@@ -192,12 +199,25 @@ impl Decoder {
         })
     }
 
-    fn status(&self, thread: &pb::Thread) -> Result<ThreadStatus, Error> {
-        let state = char::from_u32(thread.state).map(ThreadState::from_letter);
+    /// What it waits for, which is mostly what the thread before it does.
+    fn wait(&mut self, thread: &pb::Thread) -> Result<Arc<KernelWait>, Error> {
+        let frames = thread.kernel_stack_known.then_some(&thread.kernel_stack);
+        if let Some(((channel_plus_one, known), wait)) = &self.wait
+            && *channel_plus_one == thread.wait_channel_plus_one
+            && known.as_ref() == frames
+        {
+            return Ok(wait.clone());
+        }
         let channel = thread.wait_channel_plus_one.checked_sub(1).map(|number| self.rows.string(number)).transpose()?;
-        let stack = thread.kernel_stack_known.then(|| {
-            thread.kernel_stack.iter().map(|number| self.rows.string(*number)).collect::<Result<Vec<String>, Error>>()
-        });
+        let string = |number: &u32| self.rows.string(*number);
+        let stack = frames.map(|frames| frames.iter().map(string).collect::<Result<_, _>>()).transpose()?;
+        let wait = Arc::new(KernelWait { channel, stack });
+        self.wait = Some(((thread.wait_channel_plus_one, frames.cloned()), wait.clone()));
+        Ok(wait)
+    }
+
+    fn status(&mut self, thread: &pb::Thread) -> Result<ThreadStatus, Error> {
+        let state = char::from_u32(thread.state).map(ThreadState::from_letter);
         Ok(ThreadStatus {
             start: StartTime(thread.start_ticks),
             name: self.rows.string(thread.name)?,
@@ -217,7 +237,7 @@ impl Decoder {
                 pending: SignalSet(sets.pending),
                 process_pending: SignalSet(sets.process_pending),
             }),
-            wait: KernelWait { channel, stack: stack.transpose()? },
+            wait: self.wait(thread)?,
         })
     }
 }

@@ -13,7 +13,7 @@ pub(super) struct Remembered {
     pub(super) known: Known,
     pub(super) stack: Arc<Stack>,
     name: String,
-    wait: KernelWait,
+    wait: Arc<KernelWait>,
 }
 
 impl Remembered {
@@ -47,9 +47,7 @@ impl Remembered {
     pub(super) fn become_like(&mut self, thread: &Thread) {
         let Thread { status, stack, .. } = thread;
         self.name.clone_from(&status.name);
-        if self.wait != status.wait {
-            self.wait.clone_from(&status.wait);
-        }
+        self.wait.clone_from(&status.wait);
         self.stack.clone_from(stack);
     }
 }

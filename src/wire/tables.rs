@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::mem;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -9,7 +10,9 @@ use foldhash::fast::RandomState;
 use super::encode::walk_end;
 use super::pb;
 use super::pb::memory::What;
-use crate::model::{CodeAddress, FoundBy, Frame, Gap, MemoryOf, MemoryPiece, Module, Place, Stack, WalkEnd};
+use crate::model::{
+    CodeAddress, FoundBy, Frame, Gap, KernelWait, MemoryOf, MemoryPiece, Module, Place, Stack, WalkEnd,
+};
 
 /// How many bytes of a stack are stored as one.
 const CHUNK: u64 = 512;
@@ -39,7 +42,7 @@ impl<K: Eq + Hash, M> Table<K, M> {
 
     /// How many rows came before this record's, and this record's.
     fn take(&mut self) -> (u32, Vec<M>) {
-        let fresh = std::mem::take(&mut self.fresh);
+        let fresh = mem::take(&mut self.fresh);
         (u32::try_from(self.numbers.len() - fresh.len()).unwrap_or(u32::MAX), fresh)
     }
 }
@@ -64,8 +67,17 @@ pub(super) struct Tables {
     chunks: Table<Box<[u8]>, Vec<u8>>,
     /// The frames of each row of stacks.
     frames_of: Vec<Arc<[u32]>>,
-    /// The kernel stack that was asked for last, and its frames' rows.
-    kernel_stack: (Vec<String>, Vec<u32>),
+    /// Where the frames of a stack are put together.
+    frames_here: Vec<u32>,
+    /// What was waited for by the thread that was asked for last, and its rows.
+    wait: (Arc<KernelWait>, WaitRows),
+}
+
+/// The rows of a kernel's function and of its frames.
+#[derive(Default)]
+pub(super) struct WaitRows {
+    pub(super) channel_plus_one: u32,
+    pub(super) frames: Vec<u32>,
 }
 
 impl Default for Tables {
@@ -77,7 +89,8 @@ impl Default for Tables {
             stacks: Table::new(),
             chunks: Table::new(),
             frames_of: Vec::new(),
-            kernel_stack: Default::default(),
+            frames_here: Vec::new(),
+            wait: Default::default(),
         }
     }
 }
@@ -118,10 +131,12 @@ impl Tables {
         let pairs = stack.frames.iter().rev().zip(like.frames.iter().rev()).take(other.len());
         let same = pairs.take_while(|(frame, other)| frame == other).count();
         let own = &stack.frames[..stack.frames.len() - same];
-        let mut frames = Vec::with_capacity(stack.frames.len());
-        frames.extend(own.iter().map(|frame| self.frame(frame, modules)));
-        frames.extend_from_slice(&other[other.len() - same..]);
-        let frames: Arc<[u32]> = frames.into();
+        let mut here = mem::take(&mut self.frames_here);
+        here.clear();
+        here.extend(own.iter().map(|frame| self.frame(frame, modules)));
+        here.extend_from_slice(&other[other.len() - same..]);
+        let frames: Arc<[u32]> = here.as_slice().into();
+        self.frames_here = here;
         let Self { stacks, frames_of, .. } = self;
         let number = stacks.number((frames.clone(), stack.gap, stack.end), || {
             let (end, end_address, end_register) = walk_end(stack.end);
@@ -147,13 +162,16 @@ impl Tables {
         number
     }
 
-    /// The rows of a kernel stack's frames, which is mostly that of the thread before.
-    pub(super) fn kernel_stack(&mut self, frames: &[String]) -> &[u32] {
-        if self.kernel_stack.0 != frames {
-            let numbers = frames.iter().map(|frame| self.string(frame)).collect();
-            self.kernel_stack = (frames.to_vec(), numbers);
+    /// The rows of what a thread waits for, which is mostly what the one before does.
+    pub(super) fn wait(&mut self, wait: &Arc<KernelWait>) -> &WaitRows {
+        if self.wait.0 != *wait {
+            let rows = WaitRows {
+                channel_plus_one: wait.channel.as_ref().map_or(0, |name| self.string(name) + 1),
+                frames: wait.stack.iter().flatten().map(|frame| self.string(frame)).collect(),
+            };
+            self.wait = (wait.clone(), rows);
         }
-        &self.kernel_stack.1
+        &self.wait.1
     }
 
     /// A piece of memory. Of a stack most bytes are what they were, or what another thread has at the same place: it is told

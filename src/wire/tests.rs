@@ -71,7 +71,8 @@ fn everything(number: u64) -> Snapshot {
             wait: KernelWait {
                 channel: (tid % 2 == 0).then(|| "futex_wait_queue".into()),
                 stack: [None, Some(Vec::new()), Some(vec!["a+0x1/0x2".into(), "b".into()])][tid as usize % 3].clone(),
-            },
+            }
+            .into(),
         },
         hold: [Hold::InPlace, Hold::Held(Duration::from_nanos(0)), Hold::NotCaptured][tid as usize % 3],
         system_call: (tid % 2 == 1).then_some(SystemCall { number: 0, arguments: [0, 1, u64::MAX, 3, 4, 5] }),
@@ -265,13 +266,17 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
         ),
         11 => stack.end = [WalkEnd::Root, WalkEnd::BadUnwindInfo(RuntimeAddress(word))][word as usize % 2],
         12 => thread.memory = if word.is_multiple_of(2) { Vec::new() } else { memory() },
-        13 => thread.status.wait.stack = (word.is_multiple_of(2)).then(|| vec![format!("k{}", word % 4)]),
-        14 => thread.status.wait.channel = (word.is_multiple_of(2)).then(|| "channel".into()),
+        13 => {
+            Arc::make_mut(&mut thread.status.wait).stack =
+                (word.is_multiple_of(2)).then(|| vec![format!("k{}", word % 4)])
+        }
+        14 => Arc::make_mut(&mut thread.status.wait).channel = (word.is_multiple_of(2)).then(|| "channel".into()),
         15 if word.is_multiple_of(3) => thread.status.signals = None,
         15 => {
             let [ignored, caught, pending, process_pending] = [SignalSet(word / 3); 4];
             let sets = SignalSets { blocked: SignalSet(word), ignored, caught, pending, process_pending };
-            thread.status.signals = Some(SignalSets { blocked: SignalSet(word), ..thread.status.signals.unwrap_or(sets) });
+            thread.status.signals =
+                Some(SignalSets { blocked: SignalSet(word), ..thread.status.signals.unwrap_or(sets) });
         }
         16 => thread.status.scheduling.last_cpu = (word.is_multiple_of(2)).then_some(word as u32 % 9),
         _ => {}

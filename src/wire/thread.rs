@@ -38,9 +38,10 @@ pub(super) fn tell(thread: &Thread, modules: &[u32], like: Like<'_>, tables: &mu
     registers(&thread.registers, message.registers.get_or_insert_default());
     message.stack = tables.stack(&thread.stack, modules, like);
     message.signals = signals.map(Into::into);
-    message.wait_channel_plus_one = wait.channel.as_ref().map_or(0, |name| tables.string(name) + 1);
+    let told = tables.wait(wait);
+    message.wait_channel_plus_one = told.channel_plus_one;
     message.kernel_stack.clear();
-    message.kernel_stack.extend(tables.kernel_stack(wait.stack.as_deref().unwrap_or_default()));
+    message.kernel_stack.extend(&told.frames);
     message.kernel_stack_known = wait.stack.is_some();
     message.memory.clear();
     message.memory.extend(thread.memory.iter().map(|piece| tables.memory(piece)));

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hangsnap::model::{
-    Aarch64Register, FoundBy, Hold, KernelWait, Pid, Process, ProcessId, RegisterFile, Registers, RuntimeAddress,
-    Scheduling, Snapshot, Stack, StartTime, StopMode, Thread, ThreadState, ThreadStatus, Tid, Timestamp, WalkEnd,
+    Aarch64Register, FoundBy, Hold, Pid, Process, ProcessId, RegisterFile, Registers, RuntimeAddress, Scheduling,
+    Snapshot, Stack, StartTime, StopMode, Thread, ThreadState, ThreadStatus, Tid, Timestamp, WalkEnd,
 };
 use hangsnap::symbols::{Finder, Names};
 use hangsnap::unwind::{StackMemory, Unwinder};
@@ -192,7 +193,7 @@ fn viewed(recorded: &Recorded, stack: Stack) -> Snapshot {
             state: ThreadState::Running,
             scheduling: Scheduling::default(),
             signals: None,
-            wait: KernelWait::default(),
+            wait: Arc::default(),
         },
         hold: Hold::InPlace,
         system_call: None,

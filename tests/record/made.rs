@@ -114,7 +114,7 @@ fn thread(tid: u64, moves: u64) -> Thread {
             state: ThreadState::from_letter('S'),
             scheduling: Scheduling { cpu_ns: Some(moves * 50_000), ..Scheduling::default() },
             signals: None,
-            wait: KernelWait::default(),
+            wait: Arc::default(),
         },
         hold: Hold::Held(Duration::from_nanos(20_000 + moves % 100 * 4_000)),
         system_call: Some(SystemCall { number: 202, arguments: [random.next(), 0, 1, 2, 3, 4] }),
