@@ -3,6 +3,7 @@
 //!     cargo bench --bench wire                  100, 1,000 and 10,000 threads, 20 to 60 frames each, and a day of 200
 //!     cargo bench --bench wire -- --peers       and a minidump and gdb's text of the same target, compressed
 //!     cargo bench --bench wire -- --threads 1000
+//!     cargo bench --bench wire -- --day         the day of 200 threads alone, every sample of it; takes minutes
 //!     cargo bench --bench wire -- --record      a record of a gibibyte: its list, and one sample of it; takes minutes
 //!
 //! The target's threads go elsewhere when told to, so that it is known how many have moved between two samples. All samples are
@@ -41,6 +42,9 @@ fn main() {
             Err(why) => eprintln!("SKIPPED: {why}"),
         };
     }
+    if arguments.iter().any(|word| word == "--day") {
+        return day(SAMPLES_A_DAY);
+    }
     let chosen =
         arguments.windows(2).find(|pair| pair[0] == "--threads").map(|pair| pair[1].parse().expect("a number"));
     let threads = chosen.map_or_else(|| vec![100, 1000, 10_000], |threads| vec![threads]);
@@ -51,7 +55,7 @@ fn main() {
         }
     }
     if chosen.is_none() {
-        day();
+        day(DAY_SHORTENED);
     }
 }
 
@@ -144,16 +148,16 @@ fn row(threads: usize, name: &str, mut costs: Vec<Cost>, most: Option<usize>) {
     println!();
 }
 
-fn day() {
+fn day(taken: usize) {
     const MOST: usize = 40 << 20;
     let mut samples = match Samples::of(200) {
         Ok(samples) => samples,
         Err(why) => return eprintln!("SKIPPED: a day of 200 threads: {why}"),
     };
-    let bytes: usize = (0..DAY_SHORTENED).map(|_| samples.next(10).bytes).sum();
-    let day = bytes * SAMPLES_A_DAY / DAY_SHORTENED;
+    let bytes: usize = (0..taken).map(|_| samples.next(10).bytes).sum();
+    let day = bytes * SAMPLES_A_DAY / taken;
     println!(
-        "a day of samples every 5 s, 200 threads, 5% moved between two: {:.1} MiB (from {DAY_SHORTENED} samples), at most 40 MiB: {}",
+        "a day of samples every 5 s, 200 threads, 5% moved between two: {:.1} MiB (from {taken} samples), at most 40 MiB: {}",
         day as f64 / f64::from(1 << 20),
         if day <= MOST { "kept" } else { "NOT kept" }
     );

@@ -74,6 +74,8 @@ pub enum Reason {
     HeldTooLong { limit_us: u64 },
     /// The process that traces died while it was busy with the thread.
     TracerDied,
+    /// A newer version wrote down why, in a way that this one does not know.
+    Unknown,
 }
 
 /// Why less is stopped than was asked for.
@@ -157,6 +159,7 @@ impl fmt::Display for Reason {
             Self::HeldTooLong { limit_us } => {
                 write!(f, "let go after {limit_us} us, before it was captured (--max-hold)")
             }
+            Self::Unknown => f.write_str("something is missing for a reason that only a newer version of hangsnap can tell"),
             Self::TracerDied => f.write_str("the process that traces died while it was busy with it; it runs on"),
         }
     }

@@ -43,7 +43,9 @@ impl Ordered {
         manner: &Manner,
         mut take: impl FnMut(&Order) -> Result<Option<Sample>, Error>,
     ) -> Result<Option<Sample>, Error> {
-        for looks in 1.. {
+        let mut looks = 0;
+        loop {
+            looks += 1;
             self.renew(target, manner);
             let Some(mut sample) = take(&self.order)? else {
                 return Ok(None);
@@ -61,7 +63,6 @@ impl Ordered {
             sample.image = self.image;
             return Ok(Some(sample));
         }
-        Ok(None)
     }
 
     /// From now on only what has changed since this snapshot is needed; since none, if it is 0.

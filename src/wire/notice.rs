@@ -44,6 +44,7 @@ pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::N
         }
         Reason::HeldTooLong { limit_us } => Message::HeldTooLong(*limit_us),
         Reason::TracerDied => Message::TracerDied(pb::Nothing {}),
+        Reason::Unknown => return pb::Notice { tid, module_path_plus_one, reason: None },
     };
     pb::Notice { tid, module_path_plus_one, reason: Some(reason) }
 }
@@ -54,7 +55,11 @@ pub(super) fn decode(notice: pb::Notice, string: impl FnOnce(u32) -> Result<Stri
         (0, path) => Subject::Module(string(path - 1)?),
         (tid, _) => Subject::Thread(Tid(tid)),
     };
-    let reason = match notice.reason.ok_or(Error::Unknown("the reason of a notice"))? {
+    // A field that is not known is not there.
+    let Some(reason) = notice.reason else {
+        return Ok(Notice { subject, reason: Reason::Unknown });
+    };
+    let reason = match reason {
         Message::ThreadGone(_) => Reason::ThreadGone,
         Message::Uninterruptible(_) => Reason::Uninterruptible,
         Message::DidNotStop(message) => Reason::DidNotStop { waited_us: message.waited_us },

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Decoder, Encoder, Error, Peeked, Record, pb, peek};
+use prost::Message;
+
+use super::pb::record::Kind;
+use super::{Decoder, Encoder, Error, Peeked, Record, packed, pb, peek};
 use crate::model::*;
 
 /// A piece of memory of each kind.
@@ -131,6 +134,7 @@ fn everything(number: u64) -> Snapshot {
             notice(Subject::Process, Reason::CallUnknown),
             notice(Subject::Process, Reason::MemoryBlocked),
             notice(Subject::Process, Reason::MemoryGone),
+            notice(Subject::Thread(Tid(6)), Reason::Unknown),
             notice(Subject::Process, Reason::Executed),
             notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause: Cause::Duty }),
             notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause: Cause::Filter }),
@@ -170,6 +174,25 @@ fn everything_comes_back_as_it_was() {
 }
 
 /// The numbers of its modules were taken for threads.
+/// It cost the whole snapshot.
+#[test]
+fn a_notice_that_only_a_newer_version_has_words_for_costs_nothing_else() {
+    let snapshot = everything(1);
+    let encoded = Encoder::default().snapshot(&snapshot);
+    let Some(Kind::Snapshot(mut message)) = packed::unpack(&encoded.payload).expect("it was just encoded") else {
+        panic!("the first is whole");
+    };
+    // Field 1000 of a notice, an empty message.
+    let newer = [0xc2, 0x3e, 0x00];
+    let mut notice = pb::Notice { tid: 5, ..Default::default() }.encode_to_vec();
+    notice.extend(newer);
+    message.notices = vec![pb::Notice::decode(&notice[..]).expect("fields that are not known are skipped")];
+    let record = pb::Record::from(Kind::Snapshot(message)).encode_to_vec();
+    let decoded = snapshot_of(Decoder::default().record(&record));
+    assert_eq!(decoded.threads.len(), snapshot.threads.len());
+    assert_eq!(decoded.notices, [Notice { subject: Subject::Thread(Tid(5)), reason: Reason::Unknown }]);
+}
+
 #[test]
 fn a_module_more_is_told_in_a_change() {
     let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
