@@ -51,47 +51,89 @@ fn a_target_that_executes_in_the_middle_of_a_snapshot_hangs_nobody() {
 /// that run; and a variable was read where it had been in the program before.
 #[test]
 fn a_snapshot_of_a_target_that_executes_is_of_one_program() {
+    let program = compile("gcc", "executes.c", &["-O1", "-pthread"]);
+    is_of_one(Command::new(program).arg("10000"));
+}
+
+/// Where programs lie says nothing then.
+#[test]
+fn a_snapshot_of_a_target_that_executes_at_the_same_addresses_is_of_one_program() {
+    let program = compile("gcc", "executes.c", &["-O1", "-pthread"]);
+    is_of_one(Command::new("setarch").arg("-R").arg(program).args(["10000", "000001"]));
+}
+
+fn is_of_one(victim: &mut Command) {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let mut victim = Command::new(compile("gcc", "executes.c", &["-O1", "-pthread"]));
-    let victim = Victim::start(victim.arg("10000"));
+    let victim = Victim::start(victim);
     for stop in ["auto", "all"] {
         let file = directory.path().join(format!("{stop}.hangsnap"));
         let mut record = recorder(&victim.pid(), "1ms");
-        succeed(record.args(["--count", "300", "--memory", "generation", "--stop", stop, "-o"]).arg(&file));
-        let (mut generations, mut told, mut whole) = (HashSet::new(), 0, 0);
-        for number in numbers(&file) {
-            let shown = succeed(hangsnap().args(["show", "--json", "--at", &number]).arg(&file));
-            let snapshot: Value = serde_json::from_str(&shown).expect("JSON");
+        let told = succeed(record.args(["--count", "300", "--memory", "generation", "--stop", stop, "-o"]).arg(&file));
+        let (mut generations, mut left_out, mut whole) = (HashSet::new(), 0, 0);
+        for snapshot in snapshots(&file) {
             let notices = snapshot["notices"].to_string();
             assert!(!notices.contains("the file on disk"), "--stop {stop}: {notices}");
             let threads = snapshot["threads"].as_array().expect("threads");
             if notices.contains("executed another program each time") {
-                assert!(threads.iter().all(|thread| thread["frames"].as_array().is_some_and(Vec::is_empty)), "{shown}");
-                told += 1;
+                assert!(threads.iter().all(|thread| thread["frames"].as_array().is_some_and(Vec::is_empty)));
+                left_out += 1;
                 continue;
             }
-            let names: HashSet<&str> = threads.iter().filter_map(|thread| thread["name"].as_str()).collect();
-            let of: Vec<&str> = names.iter().filter_map(|name| name.strip_prefix("gen-")).collect();
-            assert!(of.len() < 2, "--stop {stop}, snapshot {number}: threads of generations {of:?}: {shown}");
-            let Some(generation) = of.first().and_then(|number| number.parse::<u32>().ok()) else {
+            let of = generations_in(&snapshot);
+            assert!(of.len() < 2, "--stop {stop}, snapshot {}: threads of generations {of:?}", snapshot["number"]);
+            let Some(generation) = of.first().copied() else {
                 continue;
             };
             generations.insert(generation);
             // What was read before the program had begun is 0.
             let bytes = snapshot["memory"][0]["bytes"].as_str().unwrap_or("00000000");
             let read = u32::from_str_radix(bytes, 16).expect("hexadecimal").swap_bytes();
-            assert!(read == 0 || read == generation, "--stop {stop}, snapshot {number}: {read} of {generation}");
+            assert!(read == 0 || read == generation, "--stop {stop}, {}: {read} of {generation}", snapshot["number"]);
             whole += usize::from(read == generation && threads.len() == 21);
         }
+        let events = told.lines().filter(|line| line.contains(": executed ")).count();
         println!(
-            "--stop {stop}: {} generations, {whole} snapshots of all their threads, {told} of none",
+            "--stop {stop}: {} generations, {events} told of, {whole} snapshots of all their threads, {left_out} of none",
             generations.len()
         );
         assert!(generations.len() > 20 && whole > 50, "--stop {stop}: {} generations, {whole}", generations.len());
+        assert!(events + 1 >= generations.len(), "--stop {stop}: {events} of {} generations", generations.len());
     }
 }
 
-/// The numbers of the snapshots of a recording.
-fn numbers(file: &Path) -> Vec<String> {
-    first_column(&succeed(hangsnap().arg("list").arg(file))).iter().map(u64::to_string).collect()
+/// What was left of the first program's threads was shown with the second's, which had ended when that could have been seen.
+#[test]
+fn that_a_target_had_ended_when_its_snapshot_was_complete_is_said() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = compile("gcc", "executes.c", &["-O1", "-pthread"]);
+    let mut ends = 0;
+    for round in 0..20 {
+        let victim = Victim::start(Command::new(&program).args(["20000", "000001", "2"]));
+        let file = directory.path().join(format!("{round}.hangsnap"));
+        run(recorder(&victim.pid(), "1ms").arg("-o").arg(&file));
+        // Where it ended before there was anything to record there is no file.
+        for snapshot in file.exists().then(|| snapshots(&file)).into_iter().flatten() {
+            let had_ended = snapshot["notices"].to_string().contains("had ended when the snapshot was complete");
+            let of = generations_in(&snapshot);
+            assert!(of.len() < 2 || had_ended, "round {round}: threads of generations {of:?}, {}", snapshot["notices"]);
+            ends += usize::from(had_ended);
+        }
+    }
+    println!("{ends} snapshots were complete when the target had ended");
+}
+
+/// The generations that its threads are named after.
+fn generations_in(snapshot: &Value) -> Vec<u32> {
+    let threads = snapshot["threads"].as_array().expect("threads");
+    let names: HashSet<&str> = threads.iter().filter_map(|thread| thread["name"].as_str()).collect();
+    names.iter().filter_map(|name| name.strip_prefix("gen-")?.parse().ok()).collect()
+}
+
+/// The snapshots of a recording.
+fn snapshots(file: &Path) -> impl Iterator<Item = Value> {
+    let numbers = first_column(&succeed(hangsnap().arg("list").arg(file)));
+    numbers.into_iter().map(move |number| {
+        let shown = succeed(hangsnap().args(["show", "--json", "--at", &number.to_string()]).arg(file));
+        serde_json::from_str(&shown).expect("JSON")
+    })
 }

@@ -67,6 +67,8 @@ pub enum Reason {
     MemoryGone,
     /// The process executed another program each time it was looked at. Its threads may be those of one or of the other.
     Executed,
+    /// The process had ended when the snapshot was complete.
+    Ended,
     /// A bound on how long threads may be held was reached, or would have been, or none may be held at all: the snapshot went
     /// on in this way.
     Degraded { to: StopMode, cause: Cause },
@@ -142,6 +144,9 @@ impl fmt::Display for Reason {
             ),
             Self::Executed => f.write_str(
                 "executed another program each time it was looked at; stacks and memory are left out, and threads may be of either program",
+            ),
+            Self::Ended => f.write_str(
+                "had ended when the snapshot was complete; if it executed another program before, threads of both may be here",
             ),
             Self::Degraded { to, cause } => {
                 let way = match to {

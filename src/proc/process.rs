@@ -20,8 +20,8 @@ pub struct ProcDir {
 }
 
 /// Which image of a program a process runs: another after each execve(2), of the same file too. It is where the kernel has put
-/// the program's code, its data and its first stack (fields 26 to 28, 45 and 46 of proc_pid_stat(5)), which it chooses anew each
-/// time; only where addresses are not randomized the same file, executed with the same arguments, has the same.
+/// the program's code, its data and its first stack (fields 26 to 28, 45 and 46 of proc_pid_stat(5)); the stack at least lies
+/// somewhere else each time, unless addresses are not randomized.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ImageId {
     code: [u64; 2],

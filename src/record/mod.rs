@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::capture::{self, Captured, Order, Tracer};
 use crate::model::{Process, Recording, Snapshot, StopMode};
-use crate::proc::{self, Host, ImageId};
+use crate::proc::{self, Host};
 use crate::store::{self, Segment, file_name};
 use crate::sys::memory::ProcessMemory;
 use crate::target::{self, Target};
@@ -111,8 +111,8 @@ struct Sample {
     root: PathBuf,
     captured: Captured,
     memory: ProcessMemory,
-    /// What it is of, as far as is known.
-    image: Option<ImageId>,
+    /// How many images of programs had been seen of the process by then.
+    images: u64,
 }
 
 impl Sample {
@@ -133,7 +133,11 @@ impl Sample {
     fn take_at_once(target: &Target, number: u64, order: &Order, tracer: &mut Tracer) -> Result<Option<Self>, Error> {
         match Self::try_take(target, number, order, tracer) {
             Ok(sample) => match sample.captured.refused_everywhere() {
-                Some(_) => Err(target.refused().into()),
+                // Where the bounds on holding allow no thread to be held, some may not be read either; that is no end.
+                Some(_) if order.stop != StopMode::None || target.directory.permits_access().is_err() => {
+                    Err(target.refused().into())
+                }
+                Some(_) => Ok(Some(sample)),
                 None if sample.captured.is_anything_captured() || target.is_alive() => Ok(Some(sample)),
                 None => Ok(None),
             },
@@ -150,7 +154,7 @@ impl Sample {
         let memory = ProcessMemory::open(target.directory.memory_owner()?);
         let root = target.directory.root();
         let captured = tracer.take(&target.directory, order)?;
-        Ok(Self { number, root, captured, memory, image: None })
+        Ok(Self { number, root, captured, memory, images: 0 })
     }
 }
 

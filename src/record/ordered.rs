@@ -1,30 +1,62 @@
 //! What to ask for of a process for as long as it runs one image of a program, and samples that are of one image only.
 //!
 //! Promises: a sample that was taken while the process executed another program is taken again. Of a process that executes faster
-//! than it can be looked at, the sample says so, and has nothing that might be of two programs mixed.
+//! than it can be looked at, the sample says so, and has nothing that might be of two programs mixed. Where a process has ended by
+//! the end of its sample nobody can tell whether it had executed another before; that is said.
 
-use super::{Error, Manner, Sample};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{EXECUTING, Error, Manner, Sample, wishes};
 use crate::capture::Order;
 use crate::model::{Notice, Reason, Subject};
 use crate::proc::ImageId;
-use crate::target::Target;
+use crate::sys::memory::ProcessMemory;
+use crate::target::{Errands, Reach, Target};
 
 /// How often a process is looked at for one sample.
 const MOST_LOOKS: usize = 8;
+/// How long a name may be missing of a program that is just being loaded.
+const LOADING: Duration = Duration::from_millis(100);
 
 /// An order, and the image for which it is one: the variables of another lie somewhere else.
 pub(super) struct Ordered {
     order: Order,
     image: Option<ImageId>,
+    /// Memory of that image, opened when it was new: it has gone when another is executed, wherever that is put.
+    witness: Option<Reach>,
+    errands: Errands,
+    /// Images so far.
+    images: u64,
+    /// Samples since the image was new.
+    samples: u64,
     /// Memory that was asked for by name and that the program which runs now has not.
     nameless: Vec<Notice>,
+}
+
+/// What an image has become since a sample was begun.
+enum Since {
+    Same,
+    Another,
+    Ended,
 }
 
 impl Ordered {
     /// What to ask for of a process as it is now. Errors if memory is asked for by a name that it does not have.
     pub(super) fn new(target: &Target, manner: &Manner) -> Result<Self, Error> {
-        let image = target.directory.image().ok().flatten();
-        Ok(Self { order: manner.order(target)?, image, nameless: Vec::new() })
+        let begun = Instant::now();
+        let errands = Errands::default();
+        loop {
+            let image = target.directory.image().ok().flatten();
+            let witness = witness(target, &errands);
+            match manner.order(target) {
+                Err(_) if begun.elapsed() < LOADING => thread::sleep(Duration::from_millis(1)),
+                order => {
+                    let (order, nameless) = (order?, Vec::new());
+                    return Ok(Self { order, image, witness, errands, images: 1, samples: 0, nameless });
+                }
+            }
+        }
     }
 
     /// The same for a recording, of which the pipeline has the last sample and needs no more than what has changed since, unless the
@@ -43,26 +75,34 @@ impl Ordered {
         manner: &Manner,
         mut take: impl FnMut(&Order) -> Result<Option<Sample>, Error>,
     ) -> Result<Option<Sample>, Error> {
-        let mut looks = 0;
-        loop {
-            looks += 1;
+        let mut mixed = None;
+        for _ in 0..MOST_LOOKS {
             self.renew(target, manner);
             let Some(mut sample) = take(&self.order)? else {
-                return Ok(None);
+                break;
             };
-            // What was copied of a process that has ended since is still true. Between two images it may have been twice.
-            let is_of_one = target.directory.image().map_or(true, |now| now.is_some() && now == self.image);
-            if !is_of_one && looks < MOST_LOOKS {
-                continue;
+            match self.since(target, &sample) {
+                Since::Same => {}
+                Since::Ended => sample.captured.notices.push(of_process(Reason::Ended)),
+                Since::Another => {
+                    sample.captured.leave_out_stacks();
+                    mixed = Some(sample);
+                    continue;
+                }
             }
-            if !is_of_one {
-                sample.captured.leave_out_stacks();
-            }
-            self.refer_to(if is_of_one { sample.captured.number } else { 0 });
-            sample.captured.notices.extend(self.nameless.iter().cloned());
-            sample.image = self.image;
-            return Ok(Some(sample));
+            self.refer_to(sample.captured.number);
+            return Ok(Some(self.complete(sample)));
         }
+        // Nothing that is left out may be referred to.
+        self.refer_to(0);
+        Ok(mixed.map(|mixed| self.complete(mixed)))
+    }
+
+    fn complete(&mut self, mut sample: Sample) -> Sample {
+        self.samples += 1;
+        sample.captured.notices.extend(self.nameless.iter().cloned());
+        sample.images = self.images;
+        sample
     }
 
     /// From now on only what has changed since this snapshot is needed; since none, if it is 0.
@@ -70,27 +110,68 @@ impl Ordered {
         self.order.after = self.order.after.map(|_| number);
     }
 
+    fn since(&self, target: &Target, sample: &Sample) -> Since {
+        let begun = Instant::now();
+        loop {
+            match target.directory.image() {
+                // Between two images it may have been twice.
+                Ok(now) if now.is_none() || now != self.image => return Since::Another,
+                // Who keeps its memory locked would keep this waiting, too.
+                Ok(_) if sample.captured.memory_is_readable && self.has_gone() => return Since::Another,
+                Ok(_) => return Since::Same,
+                Err(_) if !target.is_alive() || begun.elapsed() > EXECUTING => return Since::Ended,
+                // The thread that was asked is ending, or changes hands.
+                Err(_) => thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+
+    fn has_gone(&self) -> bool {
+        self.witness.as_ref().is_some_and(Reach::has_gone)
+    }
+
     /// Orders anew if the process has executed another program since.
     fn renew(&mut self, target: &Target, manner: &Manner) {
-        let Ok(image) = target.directory.image() else {
+        // Where there is none yet, what is looked at now is not of one image.
+        let Ok(image @ Some(_)) = target.directory.image() else {
             return;
         };
-        if image == self.image {
+        let has_gone = self.has_gone();
+        if image == self.image && !has_gone {
+            // What is loaded by and by may have the name that its program has not.
+            if !self.nameless.is_empty() && self.samples.is_power_of_two() {
+                self.locate(target, manner);
+            }
             return;
         }
+        self.images += u64::from(self.image.is_some());
         self.image = image;
+        self.witness = witness(target, &self.errands);
+        self.samples = 0;
         self.order.is_go = target.is_go();
+        self.locate(target, manner);
+    }
+
+    /// Finds out where memory lies that was asked for.
+    fn locate(&mut self, target: &Target, manner: &Manner) {
         self.order.memory.clear();
         self.nameless.clear();
         for wish in &manner.memory {
-            match super::wishes::locate(std::slice::from_ref(wish), target) {
+            match wishes::locate(std::slice::from_ref(wish), target) {
                 Ok(located) => self.order.memory.extend(located),
                 Err(_) => {
                     let what = format!("finding --memory {} in the program that it executes now", wish.0);
-                    let reason = Reason::Refused { what, errno: libc::ENOENT };
-                    self.nameless.push(Notice { subject: Subject::Process, reason });
+                    self.nameless.push(of_process(Reason::Refused { what, errno: libc::ENOENT }));
                 }
             }
         }
     }
+}
+
+fn witness(target: &Target, errands: &Errands) -> Option<Reach> {
+    Some(Reach::new(ProcessMemory::open(target.directory.memory_owner().ok()?), true, errands.clone()))
+}
+
+fn of_process(reason: Reason) -> Notice {
+    Notice { subject: Subject::Process, reason }
 }

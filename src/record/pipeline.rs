@@ -21,7 +21,7 @@ pub(super) enum Job {
 pub(super) struct Skipped {
     /// Those before them were still being stored.
     pub(super) unstored: u64,
-    /// When they were due, an earlier one was still being taken.
+    /// Their time had passed when the others were done, or hangsnap had a CPU.
     pub(super) late: u64,
 }
 

@@ -28,8 +28,9 @@ struct Tally {
     bytes: u64,
     losses: u64,
     skipped: u64,
-    /// Of these, those that were due while another was taken.
+    /// Of these, those whose time had passed when hangsnap came to it, and how many of them were told of.
     late: u64,
+    late_told: u64,
     /// Samples for which there was no room.
     missing: u64,
     /// Samples that the disk may not have.
@@ -150,17 +151,18 @@ impl Progress {
         self.say(&format!("{label}: {unsynced}; recording goes on"))
     }
 
-    /// Says that samples were not taken; of those that were late only once, for where one takes longer than the interval, the next
-    /// will too.
+    /// Says that samples were not taken; of those that were late not each time, for where one was, the next may be too, but when there
+    /// are twice as many as were told of.
     pub(super) fn skipped(&mut self, target: usize, skipped: Skipped) -> io::Result<()> {
         let Skipped { unstored, late } = skipped;
         let tally = &mut self.tallies[target];
-        let is_news = late > 0 && tally.late == 0;
         tally.skipped += unstored + late;
         tally.late += late;
-        let label = tally.label.clone();
-        if is_news {
-            self.say(&format!("{label}: a sample took longer than the interval; those due meanwhile are skipped"))?;
+        let (label, all) = (tally.label.clone(), tally.late);
+        if late > 0 && all >= 2 * tally.late_told {
+            tally.late_told = all;
+            let plural = if all == 1 { "" } else { "s" };
+            self.say(&format!("{label}: {all} sample{plural} skipped so far, because hangsnap was not done or did not run when they were due"))?;
         }
         if unstored > 0 {
             self.say(&format!("{label}: {unstored} samples skipped, because those before were still being stored"))?;

@@ -268,3 +268,25 @@ fn tell_skipped(target: usize, sampled: &mut Sampled, jobs: &Sender<Job>) {
         let _ = jobs.send(Job::Skipped { target, skipped });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_numbered_by_when_they_are_due() {
+        let limits = |interval| Limits { interval, manner: Manner::default(), count: None, length: None };
+        let seconds = limits(Duration::from_secs(5));
+        for (number, due) in [(1, 0), (2, 5), (721, 3600)] {
+            let due = Duration::from_secs(due);
+            assert_eq!((seconds.time_of(number), seconds.number_at(due)), (due, number));
+            assert_eq!(seconds.number_at(due + Duration::from_millis(4999)), number);
+        }
+        // No interval is too short or too long.
+        let shortest = limits(Duration::from_nanos(1));
+        assert_eq!(shortest.number_at(Duration::from_secs(1)), 1_000_000_001);
+        let longest = limits(Duration::MAX);
+        assert_eq!((longest.number_at(Duration::from_secs(1)), longest.time_of(1)), (1, Duration::ZERO));
+        assert_eq!(longest.time_of(u64::MAX), Duration::from_nanos(u64::MAX));
+    }
+}

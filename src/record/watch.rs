@@ -2,7 +2,7 @@
 
 use super::Sample;
 use crate::model::{Pid, ThreadState};
-use crate::proc::{self, ImageId, ProcDir};
+use crate::proc::{self, ProcDir};
 use crate::target::Target;
 
 /// Something worth saying of a target.
@@ -23,7 +23,7 @@ const ALL_AGAIN: u32 = 16;
 
 /// What was known of a target when it was looked at last.
 pub(super) struct Watch {
-    image: Option<ImageId>,
+    images: u64,
     children: Vec<Pid>,
     /// Samples that it was looked at in.
     looks: u32,
@@ -31,17 +31,15 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(target: &Target, first: &Sample) -> Self {
-        Self { image: first.image, children: target.directory.children().unwrap_or_default(), looks: 0 }
+        Self { images: first.images, children: target.directory.children().unwrap_or_default(), looks: 0 }
     }
 
-    /// What has happened since, by what a new sample says of the process. Only an image that is known is another. A thread that has not run has started nothing; but one that
-    /// was not seen may have, and has left it to another.
+    /// What has happened since, by what a new sample says of the process. A thread that has not run has started nothing; but one
+    /// that was not seen may have, and has left it to another.
     pub(super) fn look(&mut self, target: &Target, sample: &Sample) -> Vec<Event> {
         let process = &sample.captured.process;
         let mut events = Vec::new();
-        let before = self.image;
-        self.image = sample.image.or(before);
-        if before.is_some() && self.image != before {
+        if std::mem::replace(&mut self.images, sample.images) != sample.images {
             events.push(Event::Executed { executable: process.executable.clone(), name: process.name.clone() });
         }
         self.looks = self.looks.wrapping_add(1);

@@ -18,6 +18,8 @@ use crate::sys::memory::ProcessMemory;
 /// Memory comes in microseconds or does not come, but whoever reads it may have to wait for a CPU; a file may have to come from a slow disk.
 const MEMORY_PATIENCE: Duration = Duration::from_secs(1);
 const FILE_PATIENCE: Duration = Duration::from_secs(5);
+/// Whether memory is still there is asked while a sample is taken.
+const SIGN_PATIENCE: Duration = Duration::from_millis(200);
 
 type Errand = Box<dyn FnOnce() + Send>;
 
@@ -80,6 +82,10 @@ impl Reach {
     /// Copies what lies at `address` into the buffer and tells how many bytes there were. ETIMEDOUT says that memory does
     /// not come, ESRCH that the process has none any more.
     pub fn read(&self, address: RuntimeAddress, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.read_within(MEMORY_PATIENCE, address, buffer)
+    }
+
+    fn read_within(&self, patience: Duration, address: RuntimeAddress, buffer: &mut [u8]) -> Result<usize, Errno> {
         if !self.readable.load(Ordering::Relaxed) {
             return Err(Errno::ETIMEDOUT);
         }
@@ -87,7 +93,7 @@ impl Reach {
             return Err(Errno::ESRCH);
         }
         let (memory, length) = (self.memory.clone(), buffer.len());
-        let read = self.errands.run(MEMORY_PATIENCE, move || {
+        let read = self.errands.run(patience, move || {
             let mut bytes = vec![0; length];
             memory.read(address, &mut bytes).map(|read| {
                 bytes.truncate(read);
@@ -114,7 +120,14 @@ impl Reach {
         self.readable.load(Ordering::Relaxed) && !self.is_gone()
     }
 
-    /// Whether the process has ended, or executed another program, since its memory was opened.
+    /// The same, by asking now. That there is no answer is no sign; then it is not asked again.
+    pub fn has_gone(&self) -> bool {
+        // There is hardly ever anything at address 0, and what there is does not matter.
+        let _ = self.read_within(SIGN_PATIENCE, RuntimeAddress(0), &mut [0]);
+        self.is_gone()
+    }
+
+    /// Whether it was found out that the process has ended, or executed another program, since its memory was opened.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }

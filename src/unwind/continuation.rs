@@ -30,18 +30,20 @@ impl Walk<'_> {
         if self.see(barrier, &mut code)? != BARRIER || !is_barrier(&code) {
             return None;
         }
+        // Whatever the caller is found by, there are others before it.
+        self.beyond_heap = Some(barrier);
         let sp = registers.get(Register::Rsp)?.checked_next_multiple_of(8)?;
+        // Nothing else of what is kept points to code. (The interpreter has its callees return where no call is.)
         let (fp, target) = (LEAST..=MOST).find_map(|words| {
             let fp = sp.checked_add(8 * words)?;
             let target = RuntimeAddress(self.stack.word(fp.checked_add(8)?)?);
-            let is_made = self.space.module(target).is_none();
-            (is_made && self.is_behind_a_call(target)).then_some((fp, target))
+            let is_made = self.space.is_executable(target) && self.space.module(target).is_none();
+            is_made.then_some((fp, target))
         })?;
         let mut outer = RegisterFile::default();
         outer.set(Register::Rbp, self.stack.word(fp)?);
         outer.set(Register::Rsp, fp.checked_add(16)?);
         outer.set(Register::Rip, target.0);
-        self.beyond_heap = Some(barrier);
         Some(Caller { registers: outer, found: FoundBy::Guess, code: CodeAddress::Return(target) })
     }
 }

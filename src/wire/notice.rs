@@ -34,6 +34,7 @@ pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::N
         Reason::MemoryBlocked => Message::MemoryBlocked(pb::Nothing {}),
         Reason::MemoryGone => Message::MemoryGone(pb::Nothing {}),
         Reason::Executed => Message::Executed(pb::Nothing {}),
+        Reason::Ended => Message::Ended(pb::Nothing {}),
         Reason::Degraded { to, cause } => {
             let cause = match cause {
                 Cause::Hold => pb::degraded::Cause::Hold,
@@ -82,6 +83,7 @@ pub(super) fn decode(notice: pb::Notice, string: impl FnOnce(u32) -> Result<Stri
         Message::MemoryBlocked(_) => Reason::MemoryBlocked,
         Message::MemoryGone(_) => Reason::MemoryGone,
         Message::Executed(_) => Reason::Executed,
+        Message::Ended(_) => Reason::Ended,
         Message::Degraded(message) => Reason::Degraded {
             to: decode::stop_mode(message.to)?,
             cause: match pb::degraded::Cause::try_from(message.cause) {

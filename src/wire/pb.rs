@@ -528,7 +528,7 @@ pub struct Notice {
     pub module_path_plus_one: u32,
     #[prost(
         oneof = "notice::Reason",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26"
     )]
     pub reason: ::core::option::Option<notice::Reason>,
 }
@@ -604,6 +604,9 @@ pub mod notice {
         /// of one program or of the other.
         #[prost(message, tag = "25")]
         Executed(super::Nothing),
+        /// The process had ended when the snapshot was complete: if it executed another program before that, threads of both may be here.
+        #[prost(message, tag = "26")]
+        Ended(super::Nothing),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

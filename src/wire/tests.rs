@@ -136,6 +136,7 @@ fn everything(number: u64) -> Snapshot {
             notice(Subject::Process, Reason::MemoryGone),
             notice(Subject::Thread(Tid(6)), Reason::Unknown),
             notice(Subject::Process, Reason::Executed),
+            notice(Subject::Process, Reason::Ended),
             notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause: Cause::Duty }),
             notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause: Cause::Filter }),
             notice(Subject::Process, Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold }),

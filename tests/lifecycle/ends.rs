@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::sampler::Sampler;
 use super::{assert_whole, living, recording, recording_begun};
-use crate::support::{hangsnap, succeed};
+use crate::support::{first_column, hangsnap, succeed};
 
 #[test]
 fn a_signal_that_asks_for_the_end() {
@@ -54,6 +54,31 @@ fn the_number_of_snapshots() {
         assert_eq!(ended.snapshots(), count);
         assert_whole(&file, count);
     }
+}
+
+/// It was not counted: the numbers went on as if no time had passed.
+#[test]
+fn a_sampler_that_was_stopped_tells_what_it_has_missed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (victim, _input) = living(&["exit"]);
+    let file = directory.path().join("stopped.hangsnap");
+    let mut command = hangsnap();
+    command.args(["--pid", &victim.pid(), "--every", "20ms", "--count", "12", "-o"]).arg(&file);
+    let mut sampler = Sampler::start(&mut command);
+    sampler.line_with("#2 ");
+    sampler.signal(Signal::SIGSTOP);
+    let stopped = Instant::now();
+    std::thread::sleep(Duration::from_millis(600));
+    let missed = stopped.elapsed().as_millis() as u64 / 20 - 1;
+    sampler.signal(Signal::SIGCONT);
+    sampler.line_with("skipped so far, because hangsnap was not done or did not run");
+    let ended = sampler.end();
+    assert_eq!(ended.snapshots(), 12, "{:?}", ended.lines);
+    let numbers = first_column(&succeed(hangsnap().arg("list").arg(&file)));
+    let gaps: Vec<u64> = numbers.windows(2).map(|pair| pair[1] - pair[0] - 1).collect();
+    assert!(gaps.iter().any(|gap| *gap >= missed), "{missed} missed: {numbers:?}");
+    let all = gaps.iter().sum::<u64>();
+    assert!(ended.in_order().contains(&format!("; {all} skipped")), "{all} of {numbers:?}: {:?}", ended.lines);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 // Starts twenty threads and executes itself a few milliseconds later, again and again: executing ends the threads. Each time all its
-// threads are named after the number of the time, which is in `generation` too. How long a time is, in microseconds, may be given.
+// threads are named after the number of the time, which is in `generation` too. How long a time is, in microseconds, may be given, and
+// the number of the last one, after which it ends.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,14 +25,16 @@ int main(int count, char **arguments) {
     prctl(PR_SET_NAME, name);
     for (int i = 0; i < 20; i++)
         if (pthread_create(&thread, NULL, sleep_for_ever, NULL)) return 1;
-    if (count < 3) {
+    if (generation == 1) {
         puts("ready");
         fflush(stdout);
     }
     char *time = count > 1 ? arguments[1] : "3000";
     usleep(atoi(time));
-    snprintf(number, sizeof number, "%d", generation + 1);
-    char *again[] = {arguments[0], time, number, NULL};
+    if (count > 3 && generation >= atoi(arguments[3])) return 0;
+    // Always as long: then all lies where it did, where addresses are not randomized.
+    snprintf(number, sizeof number, "%06d", generation + 1);
+    char *again[] = {arguments[0], time, number, count > 3 ? arguments[3] : NULL, NULL};
     execv("/proc/self/exe", again);
     return 1;
 }
