@@ -95,8 +95,10 @@ impl Sampler {
         let mut all = Holdings { cpu: Cpu::default(), mib: 0.0, descriptors: 0 };
         let children = children.split_whitespace().map(|pid| pid.parse().expect("a pid"));
         for pid in children.chain([pid]) {
-            let Cpu { user, system } = Cpu::read(pid, 14);
-            all.cpu = Cpu { user: all.cpu.user + user, system: all.cpu.system + system };
+            // A tracer that had to be replaced counts among the children that have ended.
+            for Cpu { user, system } in [Cpu::read(pid, 14), Cpu::read(pid, 16)] {
+                all.cpu = Cpu { user: all.cpu.user + user, system: all.cpu.system + system };
+            }
             let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
             let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
             all.mib += resident.and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0;

@@ -199,12 +199,13 @@ fn a_sampler_whose_tracers_are_killed_goes_on() {
         let mut sampler = Sampler::start(&mut command);
         // What looks for tracers finds them while there are any.
         until("a tracer is at work", PATIENCE, || !tracers(&marker).is_empty());
-        sampler.line_with("#20 ");
+        sampler.samples(20);
         assert_eq!(sampler.end().snapshots(), 20, "{what}");
         let list = json(&succeed(hangsnap().args(["list", "--json"]).arg(&file)));
         assert_eq!(list["snapshots"].as_array().map(Vec::len), Some(20), "{what}: {list}");
-        for number in ["1", "20"] {
-            let stored = json(&succeed(hangsnap().arg("show").arg(&file).args(["--at", number, "--json"])));
+        for snapshot in [&list["snapshots"][0], &list["snapshots"][19]] {
+            let number = snapshot["number"].to_string();
+            let stored = json(&succeed(hangsnap().arg("show").arg(&file).args(["--at", &number, "--json"])));
             assert_tells(&stored, &target.threads(), (point, "kill"), &format!("{what}, snapshot {number}"));
         }
         target.assert_undisturbed(&what, &marker);

@@ -42,22 +42,15 @@ impl Tally {
     }
 }
 
-/// Reads what the sampler says until it has taken so many samples more.
-fn await_samples(sampler: &mut Sampler, wanted: u64) {
-    for _ in 0..wanted {
-        sampler.line_with("#");
-    }
-}
-
 /// Samples an hour's worth and returns how many snapshots that made.
 fn sample(pid: &str, stop: &str, file: &Path, goes_on: impl Fn()) -> u64 {
     let samples = if long_form() { 10 * HOUR } else { HOUR };
     let begun = Instant::now();
     let mut sampler = Sampler::start(hangsnap().args(["--pid", pid, "--every", "5ms", "--stop", stop, "-o"]).arg(file));
     let family = Family(sampler.pid().as_raw());
-    await_samples(&mut sampler, WARM);
+    sampler.samples(WARM);
     let warm = family.keep();
-    await_samples(&mut sampler, samples - WARM);
+    sampler.samples(samples - WARM);
     goes_on();
     // A leaked descriptor never comes back; one that is open for a moment does.
     until("it has no more descriptors than when it was warm", PATIENCE, || {

@@ -12,7 +12,7 @@ use crate::support::{Victim, compile, hangsnap, recorder, run, sleeper, succeed,
 
 fn record(directory: &Path, count: &str) -> std::path::PathBuf {
     let file = directory.join("recorded.hangsnap");
-    succeed(hangsnap().args(["--pid", &sleeper().pid(), "--every", "50ms", "--count", count, "-o"]).arg(&file));
+    succeed(hangsnap().args(["--pid", &sleeper().pid(), "--every", "200ms", "--count", count, "-o"]).arg(&file));
     file
 }
 

@@ -16,7 +16,7 @@ fn a_signal_that_asks_for_the_end() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let file = directory.path().join(format!("{signal}.hangsnap"));
         let mut sampler = recording_begun(&victim.pid(), &file);
-        sampler.line_with("#3 ");
+        sampler.samples(3);
         sampler.signal(signal);
         let ended = sampler.end();
         assert!(ended.in_order().starts_with("stopped"), "{:?}", ended.lines);
@@ -65,7 +65,7 @@ fn a_sampler_that_was_stopped_tells_what_it_has_missed() {
     let mut command = hangsnap();
     command.args(["--pid", &victim.pid(), "--every", "20ms", "--count", "12", "-o"]).arg(&file);
     let mut sampler = Sampler::start(&mut command);
-    sampler.line_with("#2 ");
+    sampler.samples(2);
     sampler.signal(Signal::SIGSTOP);
     let stopped = Instant::now();
     std::thread::sleep(Duration::from_millis(600));
@@ -103,7 +103,7 @@ fn two_targets_have_a_file_each_and_the_end_of_one_is_not_the_end_of_the_other()
     let (second, _second_input) = living(&["exit"]);
     let mut command = recording(&first.pid(), &recordings);
     let mut sampler = Sampler::start(command.args(["--pid", &second.pid()]));
-    sampler.line_with("#2 ");
+    sampler.samples(2);
     first.child.kill().expect("it is our child");
     first.child.wait().expect("it is our child");
     let line = sampler.line_with(": ended");

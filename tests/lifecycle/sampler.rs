@@ -65,12 +65,17 @@ impl Sampler {
         }
     }
 
-    /// Waits until it has told of so many samples more than by now.
-    pub fn more_samples(&mut self, wanted: usize) {
-        self.seen.extend(self.lines.try_iter());
+    /// Waits for the next so many samples that it tells of.
+    pub fn samples(&mut self, wanted: u64) {
         for _ in 0..wanted {
             self.line_with("#");
         }
+    }
+
+    /// Waits until it has told of so many samples more than by now.
+    pub fn more_samples(&mut self, wanted: u64) {
+        self.seen.extend(self.lines.try_iter());
+        self.samples(wanted);
     }
 
     /// Waits for its end: how it ended, everything it said, and its complaints.

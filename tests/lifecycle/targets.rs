@@ -163,7 +163,7 @@ fn the_first_thread_leaves_and_others_go_on() {
     assert!(shown.lines().next().is_some_and(|heading| heading.contains("first-leaves")), "its command:\n{shown}");
     assert!(!shown.contains("could not be used"), "its files are where they were:\n{shown}");
     let mut sampler = recording_begun(&victim.pid(), &file);
-    sampler.line_with("#2 ");
+    sampler.samples(2);
     step(&mut input);
     await_line(&mut victim, "over");
     let ended = sampler.end();

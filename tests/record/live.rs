@@ -56,7 +56,7 @@ fn a_sampler_at_work_is_listed_shown_and_compared() {
     let mut command = recorder(&victim.pid(), "1ms");
     command.args(["--keep", "stacks", "--max-size", "1MiB", "-o"]);
     let mut sampler = Sampler::start(command.arg(&path));
-    sampler.line_with("#2 ");
+    sampler.samples(2);
     for _ in 0..20 {
         for arguments in [&["list"][..], &["list", "--json"], &["show"], &["diff"], &["check"]] {
             let output = run(hangsnap().arg(arguments[0]).arg(&path).args(&arguments[1..]));
@@ -93,7 +93,7 @@ fn a_recording_whose_directory_is_removed_ends_in_a_clear_message() {
     let mut command = recorder(&victim.pid(), "5ms");
     command.arg("-o");
     let mut sampler = Sampler::start(command.arg(&path));
-    sampler.line_with("#2 ");
+    sampler.samples(2);
     // The sampler may make a file between the two steps of this, but not for ever.
     crate::support::until("it is removed", crate::lifecycle::sampler::PATIENCE, || {
         std::fs::remove_dir_all(&path).is_ok() || !path.exists()
@@ -152,7 +152,7 @@ fn a_segment_that_a_sampler_is_writing_is_not_called_repaired() {
     let mut command = recorder(&victim.pid(), "5ms");
     command.arg("-o");
     let mut sampler = Sampler::start(command.arg(&path));
-    sampler.line_with("#2 ");
+    sampler.samples(2);
     let told = succeed(hangsnap().arg("check").arg(&path).arg("--repair"));
     assert!(told.contains("00000001.segment: is being written") && !told.contains("made anew"), "{told}");
     assert_eq!(run(hangsnap().arg("scrub").arg(&path)).status.code(), Some(2));

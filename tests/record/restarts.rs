@@ -60,7 +60,7 @@ fn segments(path: &Path) -> Vec<String> {
 /// Records two samples, and ends when told to.
 fn sample(victim: &Victim, options: &[&str], output: &Path) {
     let mut sampler = Sampler::start(recorder(&victim.pid(), "10ms").args(options).arg("-o").arg(output));
-    sampler.line_with("#2 ");
+    sampler.samples(2);
     sampler.signal(Signal::SIGTERM);
     sampler.end().in_order();
 }
