@@ -140,10 +140,12 @@ impl fmt::Display for Reason {
                  not arrive; stacks and memory are missing",
             ),
             Self::MemoryGone => f.write_str(
-                "it ended or executed another program just after it was captured; what was not read by then comes from its files, or is missing",
+                "it ended or executed another program just after it was captured; what was not read by \
+                 then comes from its files, or is missing",
             ),
             Self::Executed => f.write_str(
-                "executed another program each time it was looked at; stacks and memory are left out, and threads may be of either program",
+                "executed another program each time it was looked at; stacks and memory are left out, and threads may \
+                 be of either program",
             ),
             Self::Ended => f.write_str(
                 "had ended when the snapshot was complete; if it executed another program before, threads of both may be here",

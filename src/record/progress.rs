@@ -162,7 +162,10 @@ impl Progress {
         if late > 0 && all >= 2 * tally.late_told {
             tally.late_told = all;
             let plural = if all == 1 { "" } else { "s" };
-            self.say(&format!("{label}: {all} sample{plural} skipped so far, because hangsnap was not done or did not run when they were due"))?;
+            self.say(&format!(
+                "{label}: {all} sample{plural} skipped so far, because hangsnap was not done or did not run when they \
+                 were due"
+            ))?;
         }
         if unstored > 0 {
             self.say(&format!("{label}: {unstored} samples skipped, because those before were still being stored"))?;

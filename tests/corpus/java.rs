@@ -31,14 +31,22 @@ fn frames(pid: &str, options: &[&str]) -> Vec<(usize, Option<String>)> {
     deep.map(|seen| (count(&seen), seen.incomplete)).collect()
 }
 
+/// Where the classes of a program are. None, having said so, if it cannot be compiled.
+fn compiled(name: &str, case: &str) -> Option<PathBuf> {
+    let classes = place(&format!("java {name}"));
+    let compiled = Command::new("javac").arg("-d").arg(&classes).arg(source(&format!("{name}.java"))).status();
+    if compiled.is_ok_and(|status| status.success()) {
+        return Some(classes);
+    }
+    skip(case, "javac is not installed; tests/run installs it");
+    None
+}
+
 #[test]
 fn java() {
-    let classes = place("deep java");
-    let compiled = Command::new("javac").arg("-d").arg(&classes).arg(source("Deep.java")).status();
-    if !compiled.is_ok_and(|status| status.success()) {
-        skip("Java", "javac is not installed; tests/run installs it");
+    let Some(classes) = compiled("Deep", "Java") else {
         return;
-    }
+    };
     let classes = classes.to_str().expect("paths of tests are text");
     let mut wrong = Vec::new();
     println!("{:<45}{:<14}{:<14}", "Java", "hangsnap", "--stop none");
@@ -73,12 +81,9 @@ const BARRIERS: usize = 30;
 /// machine itself gives to its code.
 #[test]
 fn virtual_threads_are_walked_to_the_roots_of_their_carriers() {
-    let classes = place("virtual java");
-    let compiled = Command::new("javac").arg("-d").arg(&classes).arg(source("Virtual.java")).status();
-    if !compiled.is_ok_and(|status| status.success()) {
-        skip("Java's virtual threads", "javac is not installed; tests/run installs it");
+    let Some(classes) = compiled("Virtual", "Java's virtual threads") else {
         return;
-    }
+    };
     let classes = classes.to_str().expect("paths of tests are text");
     for version in WITH_VIRTUAL_THREADS {
         let java =

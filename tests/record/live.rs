@@ -43,7 +43,7 @@ fn what_is_being_written_is_read_and_is_not_damaged() {
         }
         stop.send(()).expect("it is writing");
         let written = writing.join().expect("it writes");
-        assert!(written >= last_seen, "{written} snapshots were written, and {last_seen} read");
+        assert!(written > 300, "{written} snapshots were written");
         assert_eq!(numbers(&read(&path).0).last(), Some(&written));
     });
 }
