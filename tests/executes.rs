@@ -6,8 +6,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use hangsnap::model::StopMode;
+use hangsnap::target::Target;
 use serde_json::Value;
 
+use crate::lifecycle::sampler::start_told;
 use crate::support::{Victim, compile, first_column, hangsnap, long_form, recorder, run, succeed, until};
 
 /// The target waited for a thread of its to be collected, which hangsnap had seized, and hangsnap for the lock that the
@@ -44,6 +47,22 @@ fn a_target_that_executes_in_the_middle_of_a_snapshot_hangs_nobody() {
             let stat = fs::read_to_string(format!("/proc/{}/stat", victim.pid())).expect("the target is there");
             matches!(stat.rsplit(") ").next().and_then(|rest| rest.chars().next()), Some('R' | 'S'))
         });
+    }
+}
+
+/// One in hundreds was refused: the process was said not to be there, or to have exited. The thread that executes takes the main
+/// thread's place between two looks at them.
+#[test]
+fn a_target_that_executes_is_there_whenever_it_is_looked_at() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = compile("gcc", "storm.c", &["-O1", "-g", "-pthread"]);
+    let (victim, _input) = start_told(Command::new(program).arg(directory.path().join("tallies")).arg("exec"));
+    let wanted = victim.pid().parse().expect("a pid");
+    for look in 0..20_000 {
+        match Target::open(&wanted, StopMode::None) {
+            Ok(target) => assert!(target.is_alive(), "look {look}"),
+            Err(error) => panic!("look {look}: {error}"),
+        }
     }
 }
 

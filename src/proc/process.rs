@@ -195,6 +195,13 @@ impl ProcDir {
         Ok(ThreadState::from_letter(self.directory.stat()?.state))
     }
 
+    /// Whether all of its threads have ended, and it only waits for its parent.
+    pub fn has_exited(&self) -> Result<bool, Error> {
+        let has_ended = |state| matches!(state, ThreadState::Zombie | ThreadState::Dead);
+        // A main thread that has ended may have been replaced by the only thread that is listed, which has executed a program.
+        Ok(has_ended(self.state()?) && self.threads()?.len() < 2 && has_ended(self.state()?))
+    }
+
     /// The first bytes of the program, enough to see which class of ELF it is. None where it cannot be read.
     pub fn executable_head(&self) -> Option<[u8; 5]> {
         let mut head = [0; 5];

@@ -3,11 +3,16 @@
 use std::fmt;
 use std::fs::File;
 use std::str::FromStr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
 
 use super::Errands;
 use super::images::FileImage;
 use super::modules::headers_of;
-use crate::model::{Pid, Process, ProcessId, StopMode, ThreadState};
+use crate::model::{Pid, Process, ProcessId, StopMode};
 use crate::proc::{self, ProcDir};
 
 /// ELF's class byte for 64-bit programs.
@@ -101,6 +106,10 @@ pub enum Error {
     OwnProcess { reason: String },
 }
 
+/// For so long a process is looked at again that seems to have gone although its pid is taken: when a thread that is not the main
+/// thread executes a program, it takes that one's place between two looks.
+const EXECUTING: Duration = Duration::from_millis(100);
+
 /// A process that was there and could be looked at when it was opened.
 pub struct Target {
     pub directory: ProcDir,
@@ -117,6 +126,18 @@ impl Target {
         if u32::try_from(pid.0) == Ok(std::process::id()) {
             return Err(Error::Itself(pid));
         }
+        let begun = Instant::now();
+        loop {
+            match Self::open_at_once(pid, stop) {
+                Err(error) if error.may_pass() && is_there(pid) && begun.elapsed() < EXECUTING => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_at_once(pid: Pid, stop: StopMode) -> Result<Self, Error> {
         let gone = |error| explain(pid, error);
         let directory = ProcDir::open(pid).map_err(gone)?;
         let process = directory.describe().map_err(gone)?;
@@ -125,7 +146,7 @@ impl Target {
         if group != pid {
             return Err(Error::Thread { tid: pid, process: group });
         }
-        if directory.state().map_err(gone)? == ThreadState::Zombie && directory.threads().map_err(gone)?.len() < 2 {
+        if directory.has_exited().map_err(gone)? {
             return Err(Error::Zombie { pid, name });
         }
         if directory.is_kernel_thread().map_err(gone)? {
@@ -179,12 +200,19 @@ impl Target {
 
     fn seems_alive(&self) -> bool {
         let still: Result<ProcessId, _> = self.directory.id();
-        still.is_ok_and(|id| id == self.process.id)
-            && self.directory.state().is_ok_and(|state| match state {
-                ThreadState::Zombie => self.directory.threads().is_ok_and(|tids| tids.len() > 1),
-                state => state != ThreadState::Dead,
-            })
+        still.is_ok_and(|id| id == self.process.id) && self.directory.has_exited().is_ok_and(|exited| !exited)
     }
+}
+
+impl Error {
+    /// Whether a process may seem so only while it executes another program.
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::NoSuchProcess(_) | Self::Unreadable { .. })
+    }
+}
+
+fn is_there(pid: Pid) -> bool {
+    kill(nix::unistd::Pid::from_raw(pid.0), None) != Err(Errno::ESRCH)
 }
 
 fn find_program(name: &str) -> Result<Pid, Error> {

@@ -60,7 +60,9 @@ impl Sampler {
                         return line;
                     }
                 }
-                Err(why) => panic!("no line with `{text}` ({why}) in:\n{}", self.seen.join("\n")),
+                Err(why) => {
+                    panic!("no line with `{text}` ({why}) in:\n{}\n{}", self.seen.join("\n"), self.complaints())
+                }
             }
         }
     }
@@ -91,10 +93,20 @@ impl Sampler {
             }
         }
         let status = self.child.wait().expect("it is our child");
+        let complaints = self.complaints();
+        Ended { status, lines: std::mem::take(&mut self.seen), complaints }
+    }
+}
+
+impl Sampler {
+    /// All that it complained of; ends it if it has not ended.
+    fn complaints(&mut self) -> String {
+        // It may have ended by itself.
+        let _ = self.child.kill();
         let mut complaints = String::new();
         let mut errors = self.child.stderr.take().expect("its complaints are piped");
         errors.read_to_string(&mut complaints).expect("it complains in text");
-        Ended { status, lines: std::mem::take(&mut self.seen), complaints }
+        complaints
     }
 }
 
