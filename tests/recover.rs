@@ -126,7 +126,7 @@ impl Walker<'_> {
 
     /// The address of a frame in the process.
     fn address(&self, frame: &Frame) -> u64 {
-        match frame.code.exact() {
+        match frame.place() {
             Place::InModule { module, address } => {
                 self.space.source.modules[module.0 as usize].module.bias.to_runtime(address).0
             }
@@ -149,7 +149,7 @@ fn told(registers: &RegisterFile) -> RegisterFile {
 }
 
 fn codes(stack: &Stack) -> Vec<CodeAddress<Place>> {
-    stack.frames.iter().map(|frame| frame.code).collect()
+    stack.frames.iter().map(|frame| frame.code()).collect()
 }
 
 #[derive(Default)]
@@ -172,12 +172,12 @@ fn compare(what: &str, command: &mut Command, total: &mut Tally) {
         let without = walker.walk(&told(registers), memory_of(thread));
         tally.longest = tally.longest.max(begun.elapsed());
         assert!(
-            reference.frames.iter().all(|frame| frame.found != FoundBy::Inferred),
+            reference.frames.iter().all(|frame| frame.found() != FoundBy::Inferred),
             "{what}: a walk with all registers inferred one"
         );
         tally.stacks += 1;
         tally.frames += reference.frames.len();
-        tally.inferred += usize::from(without.frames.iter().any(|frame| frame.found == FoundBy::Inferred));
+        tally.inferred += usize::from(without.frames.iter().any(|frame| frame.found() == FoundBy::Inferred));
         if codes(&reference) == codes(&without) && reference.end == without.end {
             tally.same += 1;
         } else {

@@ -43,9 +43,9 @@ impl Signatures {
 }
 
 pub(super) fn of_frame(modules: &[u32], frame: &Frame) -> FrameSignature {
-    let (module, address) = match frame.code.exact() {
+    let (module, address) = match frame.place() {
         Place::InModule { module, address } => (modules.get(module.0 as usize).copied(), address.0),
         Place::Outside(address) => (None, address.0),
     };
-    FrameSignature { module, address, is_return: matches!(frame.code, CodeAddress::Return(_)) }
+    FrameSignature { module, address, is_return: matches!(frame.code(), CodeAddress::Return(_)) }
 }

@@ -90,7 +90,7 @@ impl Snapshot {
 
     /// The module a frame lies in.
     pub fn module_of(&self, frame: &Frame) -> Option<&Module> {
-        match frame.code.exact() {
+        match frame.place() {
             Place::InModule { module, .. } => self.modules.get(module.0 as usize),
             Place::Outside(_) => None,
         }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::capture::RestingThread;
 use crate::model::{
-    Hold, MemoryPiece, Module, ModuleIndex, Notice, Place, ProcessId, Reason, Snapshot, Subject, Thread, ThreadStatus,
+    Frame, Hold, MemoryPiece, Module, ModuleIndex, Notice, Place, ProcessId, Reason, Snapshot, Subject, Thread,
+    ThreadStatus,
 };
 
 /// The last snapshots, by process.
@@ -63,7 +64,7 @@ impl Last {
             let mut moved = Moved { from: &self.modules, to: modules, numbers: HashMap::new() };
             for thread in &mut threads {
                 for frame in &mut Arc::make_mut(&mut thread.stack).frames {
-                    frame.code = frame.code.map(|place| moved.place(place));
+                    *frame = Frame::new(frame.code().map(|place| moved.place(place)), frame.found());
                 }
             }
         }

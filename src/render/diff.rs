@@ -176,7 +176,7 @@ fn whereabouts(out: &mut dyn Write, word: &str, snapshot: &Snapshot, thread: &Th
 /// The function whose code a frame's is: what is inlined there differs from line to line.
 fn function(snapshot: &Snapshot, frame: &Frame, names: &Names) -> String {
     let name = names.of(snapshot, frame).last().and_then(|function| function.name.as_ref());
-    match (name, snapshot.module_of(frame), frame.code.exact()) {
+    match (name, snapshot.module_of(frame), frame.place()) {
         (Some(name), _, _) => format!("{FUNCTION}{}{FUNCTION:#}", Foreign(name)),
         (None, Some(module), Place::InModule { address, .. }) => format!("{}+{address}", Foreign(module.name())),
         (None, _, Place::Outside(address)) => format!("{address}, in no file"),

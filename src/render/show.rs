@@ -145,7 +145,7 @@ fn frame_lines(
     verbose: bool,
     number: &mut usize,
 ) -> io::Result<()> {
-    for run in frames.chunk_by(|inner, outer| inner.code == outer.code && inner.found == outer.found) {
+    for run in frames.chunk_by(|inner, outer| inner == outer) {
         // A recursion that has run away has thousands of frames that tell nothing new.
         let shown = if run.len() > MOST_ALIKE { 1 } else { run.len() };
         for frame in &run[..shown] {
@@ -195,7 +195,7 @@ fn frame_line(
     if !outermost {
         write!(out, " {FAINT}(inlined){FAINT:#}")?;
     }
-    match frame.found {
+    match frame.found() {
         FoundBy::Context if verbose && outermost => write!(out, " {FAINT}(where it is){FAINT:#}")?,
         FoundBy::Cfi if verbose && outermost => write!(out, " {FAINT}(by call frame information){FAINT:#}")?,
         FoundBy::Context | FoundBy::Cfi => {}
@@ -210,7 +210,7 @@ fn frame_line(
         (Some(file), None) => write!(out, " at {}", source(file))?,
         _ => {}
     }
-    match (module, frame.code.exact()) {
+    match (module, frame.place()) {
         (Some(module), Place::InModule { address, .. }) if function.name.is_none() => {
             writeln!(out, " in {}+{address}", Foreign(module.name()))
         }

@@ -133,7 +133,7 @@ fn file_address(frame: &Frame) -> Option<FileAddress> {
         Place::InModule { address, .. } => Some(is_return(address).lookup()),
         Place::Outside(_) => None,
     };
-    match frame.code {
+    match frame.code() {
         CodeAddress::Pc(place) => inside(place, CodeAddress::Pc),
         CodeAddress::Return(place) => inside(place, CodeAddress::Return),
     }

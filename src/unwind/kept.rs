@@ -78,7 +78,7 @@ mod tests {
     use crate::model::{CodeAddress, FoundBy, Place, RuntimeAddress};
 
     fn frame(number: u64) -> Frame {
-        Frame { code: CodeAddress::Return(Place::Outside(RuntimeAddress(number))), found: FoundBy::Cfi }
+        Frame::new(CodeAddress::Return(Place::Outside(RuntimeAddress(number))), FoundBy::Cfi)
     }
 
     fn walked(count: u64) -> Stack {

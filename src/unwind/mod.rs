@@ -325,7 +325,7 @@ impl<R: Machine> Walk<'_, R> {
                         && let Some(trampoline) = frames.last_mut()
                     {
                         // Nothing called the trampoline: the kernel made its first instruction the handler's return address.
-                        trampoline.code = CodeAddress::Pc(trampoline.code.exact());
+                        *trampoline = Frame::new(CodeAddress::Pc(trampoline.place()), trampoline.found());
                     }
                     if mem::take(&mut self.beyond_heap) == Some(code.exact()) {
                         frames.lack_before_last();
@@ -466,5 +466,5 @@ fn frame(code: CodeAddress<RuntimeAddress>, found: FoundBy, space: &dyn CodeSpac
         Some((module, bias)) => Place::InModule { module, address: bias.to_file(code.exact()) },
         None => Place::Outside(code.exact()),
     };
-    Frame { code: code.map(|_| place), found }
+    Frame::new(code.map(|_| place), found)
 }

@@ -98,7 +98,7 @@ impl<R: Machine> Known<R> {
     #[inline]
     pub(super) fn frame(&self, code: CodeAddress<RuntimeAddress>, found: FoundBy) -> Frame {
         let place = |address| Place::InModule { module: self.module, address: self.bias.to_file(address) };
-        Frame { code: code.map(place), found }
+        Frame::new(code.map(place), found)
     }
 
     /// The caller, unless that needs a closer look.

@@ -76,7 +76,7 @@ fn frame(frame: &pb::Frame, places: &HashMap<u32, ModuleIndex>) -> Result<Frame,
         }
     };
     let code = if frame.is_return_address { CodeAddress::Return(place) } else { CodeAddress::Pc(place) };
-    Ok(Frame { code, found })
+    Ok(Frame::new(code, found))
 }
 
 /// A gap behind more frames than there are lies behind the last one.

@@ -192,19 +192,19 @@ impl Tables {
     }
 
     fn frame(&mut self, frame: &Frame, modules: &[u32]) -> u32 {
-        let (module_plus_one, address) = match frame.code.exact() {
+        let (module_plus_one, address) = match frame.place() {
             // A frame's module is one of its snapshot's; were it not, its address would be all that is known.
             Place::InModule { module, address } => {
                 (modules.get(module.0 as usize).map_or(0, |number| number + 1), address.0)
             }
             Place::Outside(address) => (0, address.0),
         };
-        let is_return_address = matches!(frame.code, CodeAddress::Return(_));
-        self.frames.number((module_plus_one, address, is_return_address, frame.found), || pb::Frame {
+        let is_return_address = matches!(frame.code(), CodeAddress::Return(_));
+        self.frames.number((module_plus_one, address, is_return_address, frame.found()), || pb::Frame {
             module_plus_one,
             address,
             is_return_address,
-            found_by: match frame.found {
+            found_by: match frame.found() {
                 FoundBy::Context => pb::FoundBy::Context,
                 FoundBy::Cfi => pb::FoundBy::Cfi,
                 FoundBy::SignalFrame => pb::FoundBy::SignalFrame,

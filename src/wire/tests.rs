@@ -28,12 +28,12 @@ fn memory() -> Vec<MemoryPiece> {
 fn everything(number: u64) -> Snapshot {
     let place = |address| Place::InModule { module: ModuleIndex(1), address: FileAddress(address) };
     let frames = [
-        Frame { code: CodeAddress::Pc(Place::Outside(RuntimeAddress(0xdead))), found: FoundBy::Context },
-        Frame { code: CodeAddress::Return(place(0x10)), found: FoundBy::Guess },
-        Frame { code: CodeAddress::Return(place(0x20)), found: FoundBy::Cfi },
-        Frame { code: CodeAddress::Pc(place(0x20)), found: FoundBy::SignalFrame },
-        Frame { code: CodeAddress::Return(Place::Outside(RuntimeAddress(0x30))), found: FoundBy::FramePointer },
-        Frame { code: CodeAddress::Return(place(0x40)), found: FoundBy::Inferred },
+        Frame::new(CodeAddress::Pc(Place::Outside(RuntimeAddress(0xdead))), FoundBy::Context),
+        Frame::new(CodeAddress::Return(place(0x10)), FoundBy::Guess),
+        Frame::new(CodeAddress::Return(place(0x20)), FoundBy::Cfi),
+        Frame::new(CodeAddress::Pc(place(0x20)), FoundBy::SignalFrame),
+        Frame::new(CodeAddress::Return(Place::Outside(RuntimeAddress(0x30))), FoundBy::FramePointer),
+        Frame::new(CodeAddress::Return(place(0x40)), FoundBy::Inferred),
     ];
     let at = RuntimeAddress(0x7fff_0000_1234);
     let ends = [
@@ -284,10 +284,9 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
         7 => thread.registers.special = (word.is_multiple_of(2)).then_some(SpecialRegisters([word; 9])),
         8 => thread.registers.floating = (word.is_multiple_of(2)).then(|| FloatingPoint(vec![word as u8; 512].into())),
         9 => stack.frames.truncate(word as usize % 4),
-        10 => stack.frames.insert(
-            0,
-            Frame { code: CodeAddress::Pc(Place::Outside(RuntimeAddress(word % 7))), found: FoundBy::Context },
-        ),
+        10 => stack
+            .frames
+            .insert(0, Frame::new(CodeAddress::Pc(Place::Outside(RuntimeAddress(word % 7))), FoundBy::Context)),
         11 => stack.end = [WalkEnd::Root, WalkEnd::BadUnwindInfo(RuntimeAddress(word))][word as usize % 2],
         12 => thread.memory = if word.is_multiple_of(2) { Vec::new() } else { memory() },
         13 => {

@@ -90,7 +90,7 @@ fn addresses(stack: &Stack) -> Vec<u64> {
         }
         CodeAddress::Pc(Place::Outside(address)) | CodeAddress::Return(Place::Outside(address)) => address.0,
     };
-    stack.frames.iter().map(|frame| address(frame.code)).collect()
+    stack.frames.iter().map(|frame| address(frame.code())).collect()
 }
 
 /// An address in a function behind its beginning.

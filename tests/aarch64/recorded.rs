@@ -99,7 +99,7 @@ impl Recorded {
     fn describe(&self, stack: &Stack) -> String {
         let mut text = String::new();
         for frame in &stack.frames {
-            writeln!(text, "{:x} {} {:?}", self.space.runtime_address(frame), self.space.name(frame), frame.found)
+            writeln!(text, "{:x} {} {:?}", self.space.runtime_address(frame), self.space.name(frame), frame.found())
                 .expect("memory");
         }
         format!("{text}{:?}", stack.end)
@@ -159,7 +159,11 @@ fn aarch64_return_addresses_that_are_signed_are_found() {
         }
         // The function that was interrupted has signed nothing but x30.
         let (recorded, stack) = check(flags, "leaf");
-        assert!(stack.frames.iter().any(|frame| frame.found == FoundBy::SignalFrame), "{}", recorded.describe(&stack));
+        assert!(
+            stack.frames.iter().any(|frame| frame.found() == FoundBy::SignalFrame),
+            "{}",
+            recorded.describe(&stack)
+        );
     }
 }
 
@@ -178,7 +182,7 @@ fn aarch64_frame_records_lead_to_the_root_without_call_frame_information() {
             let described = format!("{case} {flags:?}:\n{}", recorded.describe(&stack));
             assert_eq!(recorded.own_names(&stack), recorded.frames, "{described}");
             assert_eq!(stack.end, WalkEnd::Root, "{described}");
-            assert!(stack.frames.iter().all(|frame| frame.found != FoundBy::Cfi), "{described}");
+            assert!(stack.frames.iter().all(|frame| frame.found() != FoundBy::Cfi), "{described}");
         }
     }
 }

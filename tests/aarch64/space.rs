@@ -80,13 +80,13 @@ impl Space {
 
     /// The symbol that a frame lies in; `signal` or `nowhere` for what lies in no file.
     pub fn name(&self, frame: &Frame) -> String {
-        let (CodeAddress::Pc(place) | CodeAddress::Return(place)) = frame.code;
+        let place = frame.place();
         let (module, address) = match place {
             Place::InModule { module, address } => (module, address),
             Place::Outside(RuntimeAddress(0)) => return "nowhere".into(),
             Place::Outside(_) => return "signal".into(),
         };
-        let inside = match frame.code {
+        let inside = match frame.code() {
             CodeAddress::Pc(_) => address.0,
             CodeAddress::Return(_) => address.0 - 1,
         };
@@ -99,12 +99,12 @@ impl Space {
 
     /// Whether a frame lies in the file of this name.
     pub fn is_in(&self, frame: &Frame, program: &Path) -> bool {
-        let (CodeAddress::Pc(place) | CodeAddress::Return(place)) = frame.code;
+        let place = frame.place();
         matches!(place, Place::InModule { module, .. } if Path::new(&self.modules[module.0 as usize].path) == program)
     }
 
     pub fn runtime_address(&self, frame: &Frame) -> u64 {
-        let (CodeAddress::Pc(place) | CodeAddress::Return(place)) = frame.code;
+        let place = frame.place();
         match place {
             Place::InModule { module, address } => self.modules[module.0 as usize].bias.to_runtime(address).0,
             Place::Outside(address) => address.0,

@@ -124,7 +124,7 @@ fn function(program: &Path, name: &str) -> u64 {
 fn describe(space: &Space, stack: &Stack) -> String {
     let frames = stack.frames.iter();
     let lines =
-        frames.map(|frame| format!("{:x} {} {:?}", space.runtime_address(frame), space.name(frame), frame.found));
+        frames.map(|frame| format!("{:x} {} {:?}", space.runtime_address(frame), space.name(frame), frame.found()));
     format!("{}\n{:?}", lines.collect::<Vec<_>>().join("\n"), stack.end)
 }
 

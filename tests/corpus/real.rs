@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use hangsnap::model::{Frame, Notice, Snapshot, Subject, Thread, WalkEnd};
+use hangsnap::model::{Notice, Snapshot, Subject, Thread, WalkEnd};
 use hangsnap::store::{Reader, recordings_in};
 use hangsnap::symbols::{Finder, Names};
 
@@ -130,14 +130,14 @@ impl Counts {
 
 /// Why a walk ended early, and where.
 fn reason(snapshot: &Snapshot, thread: &Thread, names: &Names) -> String {
-    let Some(last @ Frame { found, .. }) = thread.stack.frames.last() else {
+    let Some(last) = thread.stack.frames.last() else {
         let is_about_it = |notice: &&Notice| notice.subject == Subject::Thread(thread.tid);
         let said = snapshot.notices.iter().find(is_about_it).expect("a loss is never silent");
         return format!("not seen: {}", plain(&said.reason.to_string()));
     };
     let function = names.of(snapshot, last).first().and_then(|function| function.name.as_deref()).unwrap_or("?");
     let module = snapshot.module_of(last).map_or("generated code", |module| module.path.as_str());
-    format!("{}, in {function} of {module} ({found:?})", plain(&thread.stack.end.describe()))
+    format!("{}, in {function} of {module} ({:?})", plain(&thread.stack.end.describe()), last.found())
 }
 
 /// Without addresses and numbers, which differ from run to run.

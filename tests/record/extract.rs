@@ -167,7 +167,7 @@ fn stacks_are_kept_on_request() {
             let stack = thread.memory.iter().find(|piece| piece.what == MemoryOf::Stack).expect("its stack is kept");
             let module = |frame| snapshot.module_of(frame).expect("a module");
             let caller = &thread.stack.frames[1];
-            let hangsnap::model::Place::InModule { address, .. } = caller.code.exact() else { panic!("in a file") };
+            let hangsnap::model::Place::InModule { address, .. } = caller.place() else { panic!("in a file") };
             let word = module(caller).bias.0.wrapping_add(address.0).to_le_bytes();
             assert!(
                 stack.bytes.windows(8).any(|bytes| bytes == word),

@@ -91,15 +91,12 @@ fn module(number: u64) -> Module {
 /// A thread after so many moves. What it holds of memory is bytes that do not compress.
 fn thread(tid: u64, moves: u64) -> Thread {
     let mut random = Random(tid << 32 | moves);
-    let frame = |at: usize, address: u64| Frame {
-        code: match at {
-            0 => CodeAddress::Pc(Place::InModule { module: ModuleIndex(0), address: FileAddress(address) }),
-            _ => CodeAddress::Return(Place::InModule {
-                module: ModuleIndex(at as u32 % 4),
-                address: FileAddress(address),
-            }),
-        },
-        found: if at == 0 { FoundBy::Context } else { FoundBy::Cfi },
+    let frame = |at: usize, address: u64| {
+        let place = Place::InModule { module: ModuleIndex(at as u32 % 4), address: FileAddress(address) };
+        match at {
+            0 => Frame::new(CodeAddress::Pc(place), FoundBy::Context),
+            _ => Frame::new(CodeAddress::Return(place), FoundBy::Cfi),
+        }
     };
     let depth = 10 + random.below(20) as usize;
     let mut general = RegisterFile::default();

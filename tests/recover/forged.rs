@@ -75,7 +75,7 @@ fn a_wrong_frame_before_the_right_one_is_not_taken() {
             forged.set(before + 8, wrong);
             let without = walker.walk(&told(registers), forged.memory());
             assert_eq!(codes(&without), codes(&reference), "{name}: {wrong:#x} at {before:#x}");
-            assert!(without.frames.iter().any(|frame| frame.found == FoundBy::Inferred), "{name}");
+            assert!(without.frames.iter().any(|frame| frame.found() == FoundBy::Inferred), "{name}");
             tried += 1;
         }
     });
@@ -140,7 +140,7 @@ fn a_stack_of_anything_ends_in_bounded_work() {
             longest = longest.max(begun.elapsed());
             most_questions = most_questions.max(walker.space.questions.get());
             most_reads = most_reads.max(walker.space.reads.get());
-            inferred += usize::from(stack.frames.iter().any(|frame| frame.found == FoundBy::Inferred));
+            inferred += usize::from(stack.frames.iter().any(|frame| frame.found() == FoundBy::Inferred));
             walks += 1;
         }
     });

@@ -167,7 +167,7 @@ pub(super) fn call_fields(call: SystemCall) -> CallFields {
 
 pub(super) fn frame_fields<'a>(snapshot: &'a Snapshot, frame: &Frame, names: &'a Names) -> FrameFields<'a> {
     let module = snapshot.module_of(frame);
-    let (address, file_address) = match (frame.code.exact(), module) {
+    let (address, file_address) = match (frame.place(), module) {
         (Place::InModule { address, .. }, Some(module)) => (module.bias.to_runtime(address).0, Some(address.0)),
         (Place::InModule { address, .. }, None) => (address.0, Some(address.0)),
         (Place::Outside(address), _) => (address.0, None),
@@ -175,8 +175,8 @@ pub(super) fn frame_fields<'a>(snapshot: &'a Snapshot, frame: &Frame, names: &'a
     let functions = names.of(snapshot, frame);
     FrameFields {
         address: hexadecimal(address),
-        is_return_address: matches!(frame.code, CodeAddress::Return(_)),
-        found_by: match frame.found {
+        is_return_address: matches!(frame.code(), CodeAddress::Return(_)),
+        found_by: match frame.found() {
             FoundBy::Context => "context",
             FoundBy::Cfi => "cfi",
             FoundBy::SignalFrame => "signal-frame",

@@ -75,7 +75,7 @@ fn describe(snapshot: &Snapshot, thread: &Thread, names: &Names) -> String {
         let functions = names.of(snapshot, frame);
         // The last one is the function whose code it is; others were inlined into it.
         let name = functions.last().and_then(|function| function.name.as_deref());
-        text.push_str(if frame.found == FoundBy::Guess { "(guess)" } else { name.unwrap_or("??") });
+        text.push_str(if frame.found() == FoundBy::Guess { "(guess)" } else { name.unwrap_or("??") });
         text.push(' ');
     }
     match thread.stack.end {
