@@ -126,9 +126,9 @@ impl Decoder {
             previous.threads.sort_by_key(|known| known.thread.tid);
         }
         in_order(&previous.threads)?;
-        for change in message.changed {
+        for mut change in message.changed {
             let known = previous.threads.get_mut(change.place as usize).ok_or(Error::Dangling("a thread"))?;
-            known.apply(&change);
+            known.apply(&mut change);
         }
         let own = Own {
             taken: Timestamp { realtime_ns: message.realtime_ns, monotonic_ns: message.monotonic_ns },

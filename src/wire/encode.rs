@@ -1,7 +1,9 @@
 //! Model to messages.
 
+use prost::Message;
+
+use super::fields::{self, Fields};
 use super::known::Counts;
-use super::pb::record::Kind;
 use super::remembered::Remembered;
 use super::tables::{Like, Tables};
 use super::{notice, packed, pb, summary, thread};
@@ -40,7 +42,7 @@ struct Previous {
 
 impl Encoder {
     pub fn recording(&mut self, recording: &Recording) -> Vec<u8> {
-        packed::pack(&Kind::Recording(self::recording(recording)).into(), None)
+        packed::pack(fields::RECORDING, &self::recording(recording).encode_to_vec(), None)
     }
 
     /// Forgets what earlier records hold: the next snapshot will be whole.
@@ -64,87 +66,66 @@ impl Encoder {
                 && (previous.process.pid, previous.process.start_ticks) == (ids.pid.0, ids.start.0)
         });
         let whole = previous.is_none();
-        let summary = Some(summary::encode(snapshot.into(), whole));
-        let payload = match previous {
-            Some(previous) => packed::pack(&Kind::Change(self.change(snapshot, previous)).into(), summary),
+        let (kind, fields) = match previous {
+            Some(previous) => (fields::CHANGE, self.change(snapshot, previous)),
             None => {
                 self.begin_anew();
-                let record = Kind::Snapshot(self.whole(snapshot)).into();
-                let payload = packed::pack(&record, summary);
-                self.remember(snapshot, record);
-                payload
+                (fields::SNAPSHOT, self.whole(snapshot))
             }
         };
+        let payload = packed::pack(kind, &fields.into_bytes(), Some(summary::encode(snapshot.into(), whole)));
         Encoded { payload, whole }
     }
 
-    fn whole(&mut self, snapshot: &Snapshot) -> pb::Snapshot {
+    /// The fields of a `Snapshot`.
+    fn whole(&mut self, snapshot: &Snapshot) -> Fields {
         let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.tables.module(module)).collect();
         let process = self.process(snapshot);
-        let mut threads: Vec<pb::Thread> = Vec::with_capacity(snapshot.threads.len());
-        let mut like = Like::default();
+        let mut fields = Fields::default();
+        let mut threads: Vec<Box<Remembered>> = Vec::with_capacity(snapshot.threads.len());
         for thread in &snapshot.threads {
             let mut message = pb::Thread::default();
             thread::count(thread, &mut message);
+            let like = threads.last().map_or_else(Like::default, |other| other.like());
             thread::tell(thread, &modules, like, &mut self.tables, &mut message);
-            like = Like { row: message.stack, frames: &thread.stack.frames };
-            threads.push(message);
+            fields.message(fields::THREADS, &message);
+            threads.push(Box::new(Remembered::new(message, thread)));
         }
-        let generated = snapshot.generated.iter().map(|code| self.generated(code)).collect();
-        let notices = self.notices(snapshot);
-        pb::Snapshot {
+        let rest = pb::Snapshot {
             number: snapshot.number,
             realtime_ns: snapshot.taken.realtime_ns,
             monotonic_ns: snapshot.taken.monotonic_ns,
-            process: Some(process),
+            process: Some(process.clone()),
             stop: stop_mode(snapshot.stop).into(),
             window_ns: nanoseconds(snapshot.window),
-            tables: Some(self.tables.take()),
-            modules,
-            threads,
-            notices,
+            modules: modules.clone(),
+            notices: self.notices(snapshot),
             took_ns: nanoseconds(snapshot.took),
             memory: snapshot.memory.iter().map(|piece| self.tables.memory(piece)).collect(),
-            generated,
-        }
+            generated: snapshot.generated.iter().map(|code| self.generated(code)).collect(),
+            ..Default::default()
+        };
+        fields.all_of(&rest);
+        fields.bytes(fields::TABLES, &self.tables.take());
+        self.previous = Some(Previous { number: snapshot.number, since_whole: 0, process, modules, threads });
+        fields
     }
 
-    /// Keeps what a whole snapshot told, which changes refer to.
-    fn remember(&mut self, snapshot: &Snapshot, record: pb::Record) {
-        if let Some(Kind::Snapshot(pb::Snapshot { process: Some(process), modules, threads, .. })) = record.kind {
-            let threads = threads
-                .into_iter()
-                .zip(&snapshot.threads)
-                .map(|(message, thread)| Box::new(Remembered::new(message, thread)));
-            let threads = threads.collect();
-            self.previous = Some(Previous { number: snapshot.number, since_whole: 0, process, modules, threads });
-        }
-    }
-
-    fn change(&mut self, snapshot: &Snapshot, previous: Previous) -> pb::Change {
+    /// The fields of a `Change`.
+    fn change(&mut self, snapshot: &Snapshot, previous: Previous) -> Fields {
         let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.tables.module(module)).collect();
         let same_modules = modules == previous.modules;
         let process = self.process(snapshot);
-        let mut change = pb::Change {
-            number: snapshot.number,
-            realtime_ns: snapshot.taken.realtime_ns,
-            monotonic_ns: snapshot.taken.monotonic_ns,
-            stop: stop_mode(snapshot.stop).into(),
-            window_ns: nanoseconds(snapshot.window),
-            took_ns: nanoseconds(snapshot.took),
-            process: (process != previous.process).then(|| process.clone()),
-            modules: if same_modules { Vec::new() } else { modules.clone() },
-            memory: snapshot.memory.iter().map(|piece| self.tables.memory(piece)).collect(),
-            after: previous.number,
-            ..Default::default()
-        };
+        let mut fields = Fields::default();
+        let mut gone = Vec::new();
         let mut counters = pb::Counters::default();
         let mut threads: Vec<Box<Remembered>> = Vec::with_capacity(snapshot.threads.len());
         let mut before = previous.threads.into_iter().peekable();
-        let mut message = pb::Thread::default();
+        // Most of what is worked out of a thread serves only to find out what has changed, in the room that is there.
+        let (mut message, mut difference) = <(pb::Thread, pb::ThreadChange)>::default();
         for (thread, place) in snapshot.threads.iter().zip(0..) {
-            while let Some(gone) = before.next_if(|old| old.known.thread.tid < thread.tid.0) {
-                change.gone.push(gone.known.thread.tid);
+            while let Some(old) = before.next_if(|old| old.known.thread.tid < thread.tid.0) {
+                gone.push(old.known.thread.tid);
             }
             let old = before.next_if(|old| old.known.thread.tid == thread.tid.0);
             thread::count(thread, &mut message);
@@ -154,9 +135,10 @@ impl Encoder {
             // The numbers of a frame's modules mean what they meant if the modules are the same.
             let is_still = can_become && same_modules && old.as_ref().is_some_and(|old| old.is_still(thread));
             if !is_still {
-                let like = old.as_ref().or(threads.last()).map_or_else(Like::default, |other| Like {
-                    row: other.known.thread.stack,
-                    frames: if same_modules { &other.stack.frames } else { &[] },
+                let other = old.as_ref().or(threads.last());
+                let like = other.map_or_else(Like::default, |other| match same_modules {
+                    true => other.like(),
+                    false => Like { frames: &[], ..other.like() },
                 });
                 thread::tell(thread, &modules, like, &mut self.tables, &mut message);
             }
@@ -164,28 +146,43 @@ impl Encoder {
                 Some(mut old) if can_become => {
                     tell_counts(old.known.count(&message), &mut counters);
                     if !is_still {
-                        if let Some(difference) = old.known.difference(&message, place) {
-                            old.known.apply(&difference);
-                            change.changed.push(difference);
+                        if old.known.tell_difference(&message, place, &mut difference) {
+                            fields.message(fields::CHANGED_THREADS, &difference);
+                            old.known.apply(&mut difference);
                         }
                         old.become_like(thread);
                     }
                     old
                 }
                 _ => {
-                    change.threads.push(message.clone());
+                    fields.message(fields::NEW_THREADS, &message);
                     Box::new(Remembered::new(std::mem::take(&mut message), thread))
                 }
             });
         }
-        change.gone.extend(before.map(|gone| gone.known.thread.tid));
-        change.counters = Some(counters);
-        change.generated = snapshot.generated.iter().map(|code| self.generated(code)).collect();
-        change.notices = self.notices(snapshot);
-        change.tables = Some(self.tables.take());
+        gone.extend(before.map(|old| old.known.thread.tid));
+        let rest = pb::Change {
+            number: snapshot.number,
+            realtime_ns: snapshot.taken.realtime_ns,
+            monotonic_ns: snapshot.taken.monotonic_ns,
+            stop: stop_mode(snapshot.stop).into(),
+            window_ns: nanoseconds(snapshot.window),
+            took_ns: nanoseconds(snapshot.took),
+            process: (process != previous.process).then(|| process.clone()),
+            modules: if same_modules { Vec::new() } else { modules.clone() },
+            notices: self.notices(snapshot),
+            memory: snapshot.memory.iter().map(|piece| self.tables.memory(piece)).collect(),
+            generated: snapshot.generated.iter().map(|code| self.generated(code)).collect(),
+            gone,
+            counters: Some(counters),
+            after: previous.number,
+            ..Default::default()
+        };
+        fields.all_of(&rest);
+        fields.bytes(fields::TABLES, &self.tables.take());
         let since_whole = previous.since_whole + 1;
         self.previous = Some(Previous { number: snapshot.number, since_whole, process, modules, threads });
-        change
+        fields
     }
 
     fn process(&mut self, snapshot: &Snapshot) -> pb::Process {

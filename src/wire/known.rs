@@ -1,7 +1,9 @@
 //! A thread as the last record left it, and what differs from it: the same code's two sides, for writing and for reading.
 //!
-//! Promises: what `difference` says, `apply` undoes exactly; what is counted comes back as `count` left it: times on
+//! Promises: what `tell_difference` says, `apply` undoes exactly; what is counted comes back as `count` left it: times on
 //! CPUs and waits for them behind the truth by less than a unit, holds to the nearest unit. Nothing here trusts what it reads: all sums are modulo 2^64.
+
+use std::mem;
 
 use super::pb;
 
@@ -101,8 +103,8 @@ impl Known {
             counts.hold.checked_sub(2).map_or(0, |units| units.wrapping_mul(HOLD_UNIT).wrapping_add(1));
     }
 
-    /// What differs but for what is counted. None if nothing does.
-    pub(super) fn difference(&self, new: &pb::Thread, place: u32) -> Option<pb::ThreadChange> {
+    /// Puts what differs, but for what is counted, into the room that is there. Returns whether anything does.
+    pub(super) fn tell_difference(&self, new: &pb::Thread, place: u32, change: &mut pb::ThreadChange) -> bool {
         let old = &self.thread;
         let changed = |old: u32, new: u32| (old != new).then_some(new);
         let (old_arguments, new_arguments) = (arguments(old), arguments(new));
@@ -110,28 +112,26 @@ impl Known {
             |thread: &pb::Thread| thread.system_call.as_ref().map_or(0, |call| call.number.saturating_add(1));
         let same_kernel_stack =
             old.kernel_stack == new.kernel_stack && old.kernel_stack_known == new.kernel_stack_known;
-        let change = pb::ThreadChange {
-            place,
-            name: changed(old.name, new.name),
-            state: changed(old.state, new.state),
-            stack: changed(old.stack, new.stack),
-            call_plus_one: changed(call_plus_one(old), call_plus_one(new)),
-            arguments: match old_arguments == new_arguments {
-                true => Vec::new(),
-                false => old_arguments.iter().zip(&new_arguments).map(|(old, new)| apart(*old, *new)).collect(),
-            },
-            registers: self.register_difference(new.registers.as_ref()),
-            signals: if old.signals == new.signals { None } else { new.signals },
-            wait_channel_plus_one: changed(old.wait_channel_plus_one, new.wait_channel_plus_one),
-            kernel_stack: (!same_kernel_stack)
-                .then(|| pb::KernelStack { frames: new.kernel_stack.clone(), known: new.kernel_stack_known }),
-            memory: (old.memory != new.memory).then(|| pb::MemoryList { memory: new.memory.clone() }),
-        };
-        (change != pb::ThreadChange { place, ..Default::default() }).then_some(change)
+        change.place = place;
+        change.name = changed(old.name, new.name);
+        change.state = changed(old.state, new.state);
+        change.stack = changed(old.stack, new.stack);
+        change.call_plus_one = changed(call_plus_one(old), call_plus_one(new));
+        change.arguments.clear();
+        if old_arguments != new_arguments {
+            change.arguments.extend(old_arguments.iter().zip(&new_arguments).map(|(old, new)| apart(*old, *new)));
+        }
+        self.tell_register_difference(new.registers.as_ref(), &mut change.registers);
+        change.signals = if old.signals == new.signals { None } else { new.signals };
+        change.wait_channel_plus_one = changed(old.wait_channel_plus_one, new.wait_channel_plus_one);
+        change.kernel_stack = (!same_kernel_stack)
+            .then(|| pb::KernelStack { frames: new.kernel_stack.clone(), known: new.kernel_stack_known });
+        change.memory = (old.memory != new.memory).then(|| pb::MemoryList { memory: new.memory.clone() });
+        *change != pb::ThreadChange { place, ..Default::default() }
     }
 
-    /// Takes over what differs.
-    pub(super) fn apply(&mut self, change: &pb::ThreadChange) {
+    /// Takes what differs over; lists are taken out of the change.
+    pub(super) fn apply(&mut self, change: &mut pb::ThreadChange) {
         let thread = &mut self.thread;
         let old_arguments = arguments(thread);
         thread.name = change.name.unwrap_or(thread.name);
@@ -149,26 +149,29 @@ impl Known {
         }
         thread.signals = change.signals.or(thread.signals);
         thread.wait_channel_plus_one = change.wait_channel_plus_one.unwrap_or(thread.wait_channel_plus_one);
-        if let Some(pb::KernelStack { frames, known }) = &change.kernel_stack {
-            thread.kernel_stack.clone_from(frames);
-            thread.kernel_stack_known = *known;
+        if let Some(pb::KernelStack { frames, known }) = change.kernel_stack.take() {
+            thread.kernel_stack = frames;
+            thread.kernel_stack_known = known;
         }
-        if let Some(pb::MemoryList { memory }) = &change.memory {
-            thread.memory.clone_from(memory);
+        if let Some(pb::MemoryList { memory }) = change.memory.take() {
+            thread.memory = memory;
         }
-        if let Some(change) = &change.registers {
+        if let Some(change) = &mut change.registers {
             self.apply_registers(change);
         }
     }
 
-    fn register_difference(&self, new: Option<&pb::Registers>) -> Option<pb::RegisterChange> {
+    fn tell_register_difference(&self, new: Option<&pb::Registers>, change: &mut Option<pb::RegisterChange>) {
         if self.thread.registers.as_ref() == new {
-            return None;
+            *change = None;
+            return;
         }
         let nothing = pb::Registers::default();
         let (old, new) = (self.thread.registers.as_ref().unwrap_or(&nothing), new.unwrap_or(&nothing));
-        let differences = Vec::with_capacity(new.values.len());
-        let mut change = pb::RegisterChange { known: new.known, differences, ..Default::default() };
+        let change = change.get_or_insert_default();
+        change.known = new.known;
+        change.changed = 0;
+        change.differences.clear();
         for (number, value) in numbers(new.known).zip(&new.values) {
             if self.general[number] != *value {
                 change.changed |= 1 << number;
@@ -176,6 +179,8 @@ impl Known {
             }
         }
         change.special_known = !new.special.is_empty();
+        change.special_changed = 0;
+        change.special_differences.clear();
         for (number, (before, value)) in self.special.iter().zip(&new.special).enumerate() {
             if before != value {
                 change.special_changed |= 1 << number;
@@ -183,13 +188,13 @@ impl Known {
             }
         }
         change.floating_point_known = !new.floating_point.is_empty();
+        change.floating_point.clear();
         if old.floating_point != new.floating_point {
-            change.floating_point.clone_from(&new.floating_point);
+            change.floating_point.extend_from_slice(&new.floating_point);
         }
-        Some(change)
     }
 
-    fn apply_registers(&mut self, change: &pb::RegisterChange) {
+    fn apply_registers(&mut self, change: &mut pb::RegisterChange) {
         let registers = self.thread.registers.get_or_insert_default();
         for (number, more) in numbers(change.changed).zip(&change.differences) {
             self.general[number] = together(self.general[number], *more);
@@ -205,7 +210,7 @@ impl Known {
         registers.special.extend(self.special.iter().filter(|_| change.special_known));
         match (change.floating_point_known, change.floating_point.is_empty()) {
             (false, _) => registers.floating_point.clear(),
-            (true, false) => registers.floating_point.clone_from(&change.floating_point),
+            (true, false) => mem::swap(&mut registers.floating_point, &mut change.floating_point),
             (true, true) => {}
         }
     }

@@ -7,6 +7,7 @@
 
 mod decode;
 mod encode;
+mod fields;
 mod index;
 mod known;
 mod notice;

@@ -11,8 +11,9 @@ use flate2::write::ZlibEncoder;
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
+use super::fields::head;
 use super::pb::record::Kind;
-use super::{Error, pb};
+use super::{Error, fields, pb};
 
 /// What tells changes is small, and worth some effort. What is large is told whole, which must not take long.
 const LARGE: usize = 64 << 10;
@@ -27,34 +28,27 @@ const MOST_PER_BYTE: usize = 256;
 /// A hundred thousand threads with what hangs on each, and as many rows of tables. An empty thread takes 400 bytes.
 const MOST_MESSAGES: usize = 1 << 20;
 
-impl From<Kind> for pb::Record {
-    fn from(kind: Kind) -> Self {
-        Self { kind: Some(kind), summary: None }
-    }
-}
-
-/// The bytes of a record, packed if that makes them fewer. The summary stays outside, where a list finds it.
-pub(super) fn pack(record: &pb::Record, summary: Option<pb::Summary>) -> Vec<u8> {
-    let inner = record.encode_to_vec();
-    let packed = (inner.len() >= WORTH_PACKING)
-        .then(|| compress(&inner))
-        .filter(|packed| packed.len() < inner.len() && inner.len() <= unpacked_length(packed.len()));
+/// A record of this kind, which has these fields, packed if that makes them fewer bytes. The summary stays outside, where a list finds
+/// it.
+pub(super) fn pack(kind: u32, body: &[u8], summary: Option<pb::Summary>) -> Vec<u8> {
+    let head = head(kind, body.len());
+    let length = head.len() + body.len();
+    let packed = (length >= WORTH_PACKING)
+        .then(|| compress(&head, body))
+        .flatten()
+        .filter(|packed| packed.len() < length && length <= unpacked_length(packed.len()));
     match packed {
         Some(packed) => pb::Record { kind: Some(Kind::Packed(packed)), summary }.encode_to_vec(),
-        None => {
-            // Messages that follow one another are one message.
-            let mut record = inner;
-            record.extend(pb::Record { kind: None, summary }.encode_to_vec());
-            record
-        }
+        // Messages that follow one another are one message.
+        None => [&head, body, &pb::Record { kind: None, summary }.encode_to_vec()].concat(),
     }
 }
 
-fn compress(bytes: &[u8]) -> Vec<u8> {
-    let level = if bytes.len() < LARGE { LEVEL } else { LEVEL_FOR_LARGE };
-    let mut encoder = ZlibEncoder::new(Vec::with_capacity(bytes.len() / 2), level);
-    // Writing to memory does not fail; were it to, nothing would be taken for what was packed.
-    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_else(|_| bytes.to_vec())
+/// None if it cannot be done; but writing to memory does not fail.
+fn compress(head: &[u8], body: &[u8]) -> Option<Vec<u8>> {
+    let level = if body.len() < LARGE { LEVEL } else { LEVEL_FOR_LARGE };
+    let mut encoder = ZlibEncoder::new(Vec::with_capacity(body.len() / 2), level);
+    encoder.write_all(head).and_then(|()| encoder.write_all(body)).and_then(|()| encoder.finish()).ok()
 }
 
 /// How much may come of so many packed bytes.
@@ -94,11 +88,11 @@ struct Level {
     inner: &'static [(u32, Level)],
 }
 
-/// Snapshots and changes are fields 2 and 4 of a record. Of both, tables are field 7; threads are field 9 of the one, and 14
-/// and 15 of the other. What memory a thread has is in a list, field 11 of a thread that has changed.
-const RECORD: Level = Level { inner: &[(2, SNAPSHOT), (4, CHANGE)] };
-const SNAPSHOT: Level = Level { inner: &[(7, LEAF), (9, THREAD)] };
-const CHANGE: Level = Level { inner: &[(7, LEAF), (14, THREAD), (15, THREAD)] };
+/// What memory a thread has is in a list, field 11 of a thread that has changed.
+const RECORD: Level = Level { inner: &[(fields::SNAPSHOT, SNAPSHOT), (fields::CHANGE, CHANGE)] };
+const SNAPSHOT: Level = Level { inner: &[(fields::TABLES, LEAF), (fields::THREADS, THREAD)] };
+const CHANGE: Level =
+    Level { inner: &[(fields::TABLES, LEAF), (fields::NEW_THREADS, THREAD), (fields::CHANGED_THREADS, THREAD)] };
 const THREAD: Level = Level { inner: &[(11, LEAF)] };
 const LEAF: Level = Level { inner: &[] };
 

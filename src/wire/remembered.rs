@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::known::Known;
 use super::pb;
+use super::tables::Like;
 use crate::model::{KernelWait, Stack, Thread, ThreadStatus};
 
 pub(super) struct Remembered {
@@ -21,6 +22,11 @@ impl Remembered {
     pub(super) fn new(message: pb::Thread, thread: &Thread) -> Self {
         let Thread { status: ThreadStatus { name, wait, .. }, stack, .. } = thread;
         Self { known: Known::new(message), stack: stack.clone(), name: name.clone(), wait: wait.clone() }
+    }
+
+    /// Its stack, for one that is likely to share frames with it.
+    pub(super) fn like(&self) -> Like<'_> {
+        Like { row: self.known.thread.stack, frames: &self.stack.frames }
     }
 
     /// Whether this is all that a message could tell of the thread as it is now, where the modules are the same. False also where it

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::encode::walk_end;
+use super::fields::{self, Fields};
 use super::pb;
 use super::pb::memory::What;
 use crate::model::{
@@ -17,33 +18,41 @@ use crate::model::{
 /// How many bytes of a stack are stored as one.
 const CHUNK: u64 = 512;
 
-/// Rows that were given numbers, and those of them that the current record brings.
+/// Rows that were given numbers.
 ///
 /// Frames of thousands of threads are looked up in each sample, which the standard library's hash takes five times as long for.
 /// This one is seeded at random as well: a target that chooses its addresses cannot know which of them will collide.
-struct Table<K, M> {
+struct Table<K> {
     numbers: HashMap<K, u32, RandomState>,
-    fresh: Vec<M>,
+    /// How many rows came before those that the current record brings.
+    before: u32,
 }
 
-impl<K: Eq + Hash, M> Table<K, M> {
-    fn new() -> Self {
-        Self { numbers: HashMap::default(), fresh: Vec::new() }
+impl<K> Default for Table<K> {
+    fn default() -> Self {
+        Self { numbers: HashMap::default(), before: 0 }
     }
+}
 
-    fn number(&mut self, key: K, row: impl FnOnce() -> M) -> u32 {
-        // More rows than 2^32 do not fit in memory.
-        let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+impl<K: Eq + Hash> Table<K> {
+    /// The number of a row, which is told if it is new.
+    fn number(&mut self, key: K, tell: impl FnOnce()) -> u32 {
+        let next = self.rows();
         *self.numbers.entry(key).or_insert_with(|| {
-            self.fresh.push(row());
+            tell();
             next
         })
     }
 
-    /// How many rows came before this record's, and this record's.
-    fn take(&mut self) -> (u32, Vec<M>) {
-        let fresh = mem::take(&mut self.fresh);
-        (u32::try_from(self.numbers.len() - fresh.len()).unwrap_or(u32::MAX), fresh)
+    /// More rows than 2^32 do not fit in memory.
+    fn rows(&self) -> u32 {
+        u32::try_from(self.numbers.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many rows came before this record's, which is complete.
+    fn begin_next(&mut self) -> u32 {
+        let rows = self.rows();
+        mem::replace(&mut self.before, rows)
     }
 }
 
@@ -59,12 +68,15 @@ pub(super) struct Like<'a> {
 type StackKey = (Arc<[u32]>, Option<Gap>, WalkEnd);
 
 /// The five tables of a whole snapshot and the changes behind it.
+#[derive(Default)]
 pub(super) struct Tables {
-    strings: Table<String, String>,
-    modules: Table<Module, pb::Module>,
-    frames: Table<(u32, u64, bool, FoundBy), pb::Frame>,
-    stacks: Table<StackKey, pb::Stack>,
-    chunks: Table<Box<[u8]>, Vec<u8>>,
+    strings: Table<String>,
+    modules: Table<Module>,
+    frames: Table<(u32, u64, bool, FoundBy)>,
+    stacks: Table<StackKey>,
+    chunks: Table<Box<[u8]>>,
+    /// The rows that the current record brings.
+    fresh: Fields,
     /// The frames of each row of stacks.
     frames_of: Vec<Arc<[u32]>>,
     /// Where the frames of a stack are put together.
@@ -80,21 +92,6 @@ pub(super) struct WaitRows {
     pub(super) frames: Vec<u32>,
 }
 
-impl Default for Tables {
-    fn default() -> Self {
-        Self {
-            strings: Table::new(),
-            modules: Table::new(),
-            frames: Table::new(),
-            stacks: Table::new(),
-            chunks: Table::new(),
-            frames_of: Vec::new(),
-            frames_here: Vec::new(),
-            wait: Default::default(),
-        }
-    }
-}
-
 impl Tables {
     /// Whether a module has a row.
     pub(super) fn has(&self, module: &Module) -> bool {
@@ -105,7 +102,7 @@ impl Tables {
         if let Some(number) = self.strings.numbers.get(text) {
             return *number;
         }
-        self.strings.number(text.to_owned(), || text.to_owned())
+        self.strings.number(text.to_owned(), || self.fresh.bytes(fields::STRINGS, text.as_bytes()))
     }
 
     pub(super) fn module(&mut self, module: &Module) -> u32 {
@@ -113,13 +110,16 @@ impl Tables {
             return *number;
         }
         let path = self.string(&module.path);
-        self.modules.number(module.clone(), || pb::Module {
-            path,
-            build_id: module.build_id.as_ref().map(|id| id.0.clone()).unwrap_or_default(),
-            bias: module.bias.0,
-            start: module.range.start.0,
-            end: module.range.end.0,
-            image: module.image.as_deref().unwrap_or_default().to_vec(),
+        self.modules.number(module.clone(), || {
+            let message = pb::Module {
+                path,
+                build_id: module.build_id.as_ref().map(|id| id.0.clone()).unwrap_or_default(),
+                bias: module.bias.0,
+                start: module.range.start.0,
+                end: module.range.end.0,
+                image: module.image.as_deref().unwrap_or_default().to_vec(),
+            };
+            self.fresh.message(fields::MODULES, &message);
         })
     }
 
@@ -137,14 +137,14 @@ impl Tables {
         here.extend_from_slice(&other[other.len() - same..]);
         let frames: Arc<[u32]> = here.as_slice().into();
         self.frames_here = here;
-        let Self { stacks, frames_of, .. } = self;
+        let Self { stacks, fresh, frames_of, .. } = self;
         let number = stacks.number((frames.clone(), stack.gap, stack.end), || {
             let (end, end_address, end_register) = walk_end(stack.end);
             let Gap { after, frames: gap_frames, bytes: gap_bytes } = stack.gap.unwrap_or_default();
             let gap_after = u32::try_from(after).unwrap_or(u32::MAX);
             let shared =
                 frames.iter().rev().zip(other.iter().rev()).take_while(|(frame, other)| frame == other).count();
-            pb::Stack {
+            let message = pb::Stack {
                 frames: frames[..frames.len() - shared].to_vec(),
                 shared_frames: u32::try_from(shared).unwrap_or(u32::MAX),
                 shared_with: if shared > 0 { like.row } else { 0 },
@@ -154,7 +154,8 @@ impl Tables {
                 gap_after,
                 gap_frames,
                 gap_bytes,
-            }
+            };
+            fresh.message(fields::STACKS, &message);
         });
         if number as usize == frames_of.len() {
             frames_of.push(frames);
@@ -183,7 +184,7 @@ impl Tables {
             let ahead = (CHUNK - piece.address.0 % CHUNK) % CHUNK;
             let (first, rest) = piece.bytes.split_at(piece.bytes.len().min(ahead as usize));
             for chunk in [first].into_iter().chain(rest.chunks(CHUNK as usize)).filter(|chunk| !chunk.is_empty()) {
-                chunks.push(self.chunks.number(chunk.into(), || chunk.to_vec()));
+                chunks.push(self.chunks.number(chunk.into(), || self.fresh.bytes(fields::CHUNKS, chunk)));
             }
         } else {
             bytes = piece.bytes.to_vec();
@@ -200,41 +201,32 @@ impl Tables {
             Place::Outside(address) => (0, address.0),
         };
         let is_return_address = matches!(frame.code(), CodeAddress::Return(_));
-        self.frames.number((module_plus_one, address, is_return_address, frame.found()), || pb::Frame {
-            module_plus_one,
-            address,
-            is_return_address,
-            found_by: match frame.found() {
+        self.frames.number((module_plus_one, address, is_return_address, frame.found()), || {
+            let found_by = match frame.found() {
                 FoundBy::Context => pb::FoundBy::Context,
                 FoundBy::Cfi => pb::FoundBy::Cfi,
                 FoundBy::SignalFrame => pb::FoundBy::SignalFrame,
                 FoundBy::FramePointer => pb::FoundBy::FramePointer,
                 FoundBy::Inferred => pb::FoundBy::Inferred,
                 FoundBy::Guess => pb::FoundBy::Guess,
-            }
-            .into(),
+            };
+            let message = pb::Frame { module_plus_one, address, is_return_address, found_by: found_by.into() };
+            self.fresh.message(fields::FRAMES, &message);
         })
     }
 
-    /// The rows that are new with the current record.
-    pub(super) fn take(&mut self) -> pb::Tables {
-        let (strings_before, strings) = self.strings.take();
-        let (modules_before, modules) = self.modules.take();
-        let (frames_before, frames) = self.frames.take();
-        let (stacks_before, stacks) = self.stacks.take();
-        let (chunks_before, chunks) = self.chunks.take();
-        pb::Tables {
-            strings_before,
-            strings,
-            modules_before,
-            modules,
-            frames_before,
-            frames,
-            stacks_before,
-            stacks,
-            chunks_before,
-            chunks,
-        }
+    /// The rows that are new with the current record: the fields of its `Tables`.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let mut fresh = mem::take(&mut self.fresh);
+        fresh.all_of(&pb::Tables {
+            strings_before: self.strings.begin_next(),
+            modules_before: self.modules.begin_next(),
+            frames_before: self.frames.begin_next(),
+            stacks_before: self.stacks.begin_next(),
+            chunks_before: self.chunks.begin_next(),
+            ..Default::default()
+        });
+        fresh.into_bytes()
     }
 }
 

@@ -174,7 +174,6 @@ fn everything_comes_back_as_it_was() {
     }
 }
 
-/// The numbers of its modules were taken for threads.
 /// It cost the whole snapshot.
 #[test]
 fn a_notice_that_only_a_newer_version_has_words_for_costs_nothing_else() {
@@ -188,12 +187,13 @@ fn a_notice_that_only_a_newer_version_has_words_for_costs_nothing_else() {
     let mut notice = pb::Notice { tid: 5, ..Default::default() }.encode_to_vec();
     notice.extend(newer);
     message.notices = vec![pb::Notice::decode(&notice[..]).expect("fields that are not known are skipped")];
-    let record = pb::Record::from(Kind::Snapshot(message)).encode_to_vec();
+    let record = pb::Record { kind: Some(Kind::Snapshot(message)), summary: None }.encode_to_vec();
     let decoded = snapshot_of(Decoder::default().record(&record));
     assert_eq!(decoded.threads.len(), snapshot.threads.len());
     assert_eq!(decoded.notices, [Notice { subject: Subject::Thread(Tid(5)), reason: Reason::Unknown }]);
 }
 
+/// The numbers of its modules were taken for threads.
 #[test]
 fn a_module_more_is_told_in_a_change() {
     let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
