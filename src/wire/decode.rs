@@ -10,9 +10,8 @@ use super::rows::Rows;
 use super::stacks::Stacks;
 use super::{Error, Record, notice, packed, pb};
 use crate::model::{
-    FloatingPoint, GeneratedCode, Hold, KernelWait, Pid, Policy, Process, ProcessId, Recording, Register, Registers,
-    RuntimeAddress, Scheduling, SignalSet, SignalSets, Snapshot, SpecialRegisters, StartTime, StopMode, SystemCall,
-    Thread, ThreadState, ThreadStatus, Tid, Timestamp,
+    GeneratedCode, Hold, KernelWait, Pid, Policy, Process, ProcessId, Recording, RuntimeAddress, Scheduling, SignalSet,
+    SignalSets, Snapshot, StartTime, StopMode, SystemCall, Thread, ThreadState, ThreadStatus, Tid, Timestamp,
 };
 
 /// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
@@ -102,7 +101,7 @@ impl Decoder {
             number: message.number,
             process: message.process.ok_or(Error::Unknown("the process"))?,
             modules: message.modules,
-            threads: message.threads.into_iter().map(Known::new).collect(),
+            threads: message.threads.into_iter().map(Known::new).collect::<Result<_, _>>()?,
         };
         in_order(&previous.threads)?;
         Ok((own, previous))
@@ -122,7 +121,8 @@ impl Decoder {
         previous.threads.retain(|known| !told.contains(&known.thread.tid));
         add_counts(&mut previous.threads, &message.counters.unwrap_or_default())?;
         if !message.threads.is_empty() {
-            previous.threads.extend(message.threads.into_iter().map(Known::new));
+            let new: Vec<Known> = message.threads.into_iter().map(Known::new).collect::<Result<_, _>>()?;
+            previous.threads.extend(new);
             previous.threads.sort_by_key(|known| known.thread.tid);
         }
         in_order(&previous.threads)?;
@@ -167,7 +167,7 @@ impl Decoder {
             window: Duration::from_nanos(own.window_ns),
             took: Duration::from_nanos(own.took_ns),
             modules: modules.iter().map(|number| self.rows.module(*number)).collect::<Result<_, _>>()?,
-            threads: threads.iter().map(|known| self.thread(&known.thread)).collect::<Result<_, _>>()?,
+            threads: threads.iter().map(|known| self.thread(known)).collect::<Result<_, _>>()?,
             memory: own.memory.iter().map(|piece| self.rows.memory(piece)).collect::<Result<_, _>>()?,
             generated: own.generated.iter().map(|code| self.generated(code)).collect::<Result<_, _>>()?,
             notices: own
@@ -183,7 +183,7 @@ impl Decoder {
         Ok(GeneratedCode { address: RuntimeAddress(code.address), range, name: self.rows.string(code.name)? })
     }
 
-    fn thread(&mut self, thread: &pb::Thread) -> Result<Thread, Error> {
+    fn thread(&mut self, Known { thread, registers }: &Known) -> Result<Thread, Error> {
         Ok(Thread {
             tid: Tid(thread.tid),
             status: self.status(thread)?,
@@ -193,7 +193,7 @@ impl Decoder {
                 None => Hold::NotCaptured,
             },
             system_call: thread.system_call.as_ref().map(system_call).transpose()?,
-            registers: thread.registers.as_ref().map(registers).transpose()?.unwrap_or_default(),
+            registers: registers.to_model(),
             stack: self.stacks.of(thread.stack, &self.rows)?,
             memory: thread.memory.iter().map(|piece| self.rows.memory(piece)).collect::<Result<_, _>>()?,
         })
@@ -290,23 +290,4 @@ pub(super) fn system_call(message: &pb::SystemCall) -> Result<SystemCall, Error>
     let arguments =
         message.arguments.as_slice().try_into().map_err(|_| Error::Unknown("the arguments of a system call"))?;
     Ok(SystemCall { number: message.number, arguments })
-}
-
-fn registers(message: &pb::Registers) -> Result<Registers, Error> {
-    let mut registers = Registers::default();
-    let known = Register::ALL.into_iter().filter(|register| message.known & 1 << *register as u8 != 0);
-    if known.clone().count() != message.values.len() {
-        return Err(Error::Unknown("the value of a register"));
-    }
-    for (register, value) in known.zip(&message.values) {
-        registers.general.set(register, *value);
-    }
-    if !message.special.is_empty() {
-        let special = message.special.as_slice().try_into().map_err(|_| Error::Unknown("a special register"))?;
-        registers.special = Some(SpecialRegisters(special));
-    }
-    if !message.floating_point.is_empty() {
-        registers.floating = Some(FloatingPoint(message.floating_point.as_slice().into()));
-    }
-    Ok(registers)
 }

@@ -5,7 +5,7 @@ use prost::Message;
 use super::fields::{self, Fields};
 use super::known::Counts;
 use super::remembered::Remembered;
-use super::tables::{Like, Tables};
+use super::tables::Tables;
 use super::{notice, packed, pb, summary, thread};
 use crate::model::{GeneratedCode, Recording, Snapshot, StopMode, SystemCall, WalkEnd};
 
@@ -82,12 +82,13 @@ impl Encoder {
         let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.tables.module(module)).collect();
         let process = self.process(snapshot);
         let mut fields = Fields::default();
-        let mut threads: Vec<Box<Remembered>> = Vec::with_capacity(snapshot.threads.len());
+        let mut threads = Vec::<Box<Remembered>>::with_capacity(snapshot.threads.len());
         for thread in &snapshot.threads {
             let mut message = pb::Thread::default();
             thread::count(thread, &mut message);
-            let like = threads.last().map_or_else(Like::default, |other| other.like());
+            let like = threads.last().map_or(0, |other| other.known.thread.stack);
             thread::tell(thread, &modules, like, &mut self.tables, &mut message);
+            message.registers = Some((&thread.registers).into());
             fields.message(fields::THREADS, &message);
             threads.push(Box::new(Remembered::new(message, thread)));
         }
@@ -135,18 +136,14 @@ impl Encoder {
             // The numbers of a frame's modules mean what they meant if the modules are the same.
             let is_still = can_become && same_modules && old.as_ref().is_some_and(|old| old.is_still(thread));
             if !is_still {
-                let other = old.as_ref().or(threads.last());
-                let like = other.map_or_else(Like::default, |other| match same_modules {
-                    true => other.like(),
-                    false => Like { frames: &[], ..other.like() },
-                });
+                let like = old.as_ref().or(threads.last()).map_or(0, |other| other.known.thread.stack);
                 thread::tell(thread, &modules, like, &mut self.tables, &mut message);
             }
             threads.push(match old {
                 Some(mut old) if can_become => {
                     tell_counts(old.known.count(&message), &mut counters);
                     if !is_still {
-                        if old.known.tell_difference(&message, place, &mut difference) {
+                        if old.known.tell_difference(&message, &thread.registers, place, &mut difference) {
                             fields.message(fields::CHANGED_THREADS, &difference);
                             old.known.apply(&mut difference);
                         }
@@ -155,6 +152,7 @@ impl Encoder {
                     old
                 }
                 _ => {
+                    message.registers = Some((&thread.registers).into());
                     fields.message(fields::NEW_THREADS, &message);
                     Box::new(Remembered::new(std::mem::take(&mut message), thread))
                 }

@@ -3,24 +3,19 @@
 //! Promises: what `tell_difference` says, `apply` undoes exactly; what is counted comes back as `count` left it: times on
 //! CPUs and waits for them behind the truth by less than a unit, holds to the nearest unit. Nothing here trusts what it reads: all sums are modulo 2^64.
 
-use std::mem;
-
-use super::pb;
+use super::registers::{KnownRegisters, apart, together};
+use super::{Error, pb};
+use crate::model::Registers;
 
 /// Units in which counts of nanoseconds are kept, and lengths of holds.
 const COUNT_UNIT: u64 = 50_000;
 const HOLD_UNIT: u64 = 4_000;
-/// Registers that have numbers: 16 general ones and the instruction pointer.
-const GENERAL: usize = 17;
-/// eflags and those that follow it.
-const SPECIAL: usize = 9;
-
-/// A thread, and the value that each register had when it was known last.
+/// A thread.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
+    /// Without its registers.
     pub(super) thread: pb::Thread,
-    general: [u64; GENERAL],
-    special: [u64; SPECIAL],
+    pub(super) registers: KnownRegisters,
 }
 
 /// What is counted of one thread: its numbers in the columns of `pb::Counters`.
@@ -35,17 +30,10 @@ pub(super) struct Counts {
 }
 
 impl Known {
-    pub(super) fn new(thread: pb::Thread) -> Self {
-        let (mut general, mut special) = ([0; GENERAL], [0; SPECIAL]);
-        if let Some(registers) = &thread.registers {
-            for (number, value) in numbers(registers.known).zip(&registers.values) {
-                general[number] = *value;
-            }
-            for (place, value) in special.iter_mut().zip(&registers.special) {
-                *place = *value;
-            }
-        }
-        Self { thread, general, special }
+    /// A thread that is told whole.
+    pub(super) fn new(mut thread: pb::Thread) -> Result<Self, Error> {
+        let registers = thread.registers.take().map(KnownRegisters::from_message).transpose()?.unwrap_or_default();
+        Ok(Self { thread, registers })
     }
 
     /// Whether a thread can be told as a change: it is the same one, and the kernel counts the same things of it.
@@ -104,7 +92,13 @@ impl Known {
     }
 
     /// Puts what differs, but for what is counted, into the room that is there. Returns whether anything does.
-    pub(super) fn tell_difference(&self, new: &pb::Thread, place: u32, change: &mut pb::ThreadChange) -> bool {
+    pub(super) fn tell_difference(
+        &self,
+        new: &pb::Thread,
+        registers: &Registers,
+        place: u32,
+        change: &mut pb::ThreadChange,
+    ) -> bool {
         let old = &self.thread;
         let changed = |old: u32, new: u32| (old != new).then_some(new);
         let (old_arguments, new_arguments) = (arguments(old), arguments(new));
@@ -121,7 +115,7 @@ impl Known {
         if old_arguments != new_arguments {
             change.arguments.extend(old_arguments.iter().zip(&new_arguments).map(|(old, new)| apart(*old, *new)));
         }
-        self.tell_register_difference(new.registers.as_ref(), &mut change.registers);
+        self.registers.tell_difference(registers, &mut change.registers);
         change.signals = if old.signals == new.signals { None } else { new.signals };
         change.wait_channel_plus_one = changed(old.wait_channel_plus_one, new.wait_channel_plus_one);
         change.kernel_stack = (!same_kernel_stack)
@@ -157,68 +151,9 @@ impl Known {
             thread.memory = memory;
         }
         if let Some(change) = &mut change.registers {
-            self.apply_registers(change);
+            self.registers.apply(change);
         }
     }
-
-    fn tell_register_difference(&self, new: Option<&pb::Registers>, change: &mut Option<pb::RegisterChange>) {
-        if self.thread.registers.as_ref() == new {
-            *change = None;
-            return;
-        }
-        let nothing = pb::Registers::default();
-        let (old, new) = (self.thread.registers.as_ref().unwrap_or(&nothing), new.unwrap_or(&nothing));
-        let change = change.get_or_insert_default();
-        change.known = new.known;
-        change.changed = 0;
-        change.differences.clear();
-        for (number, value) in numbers(new.known).zip(&new.values) {
-            if self.general[number] != *value {
-                change.changed |= 1 << number;
-                change.differences.push(apart(self.general[number], *value));
-            }
-        }
-        change.special_known = !new.special.is_empty();
-        change.special_changed = 0;
-        change.special_differences.clear();
-        for (number, (before, value)) in self.special.iter().zip(&new.special).enumerate() {
-            if before != value {
-                change.special_changed |= 1 << number;
-                change.special_differences.push(apart(*before, *value));
-            }
-        }
-        change.floating_point_known = !new.floating_point.is_empty();
-        change.floating_point.clear();
-        if old.floating_point != new.floating_point {
-            change.floating_point.extend_from_slice(&new.floating_point);
-        }
-    }
-
-    fn apply_registers(&mut self, change: &mut pb::RegisterChange) {
-        let registers = self.thread.registers.get_or_insert_default();
-        for (number, more) in numbers(change.changed).zip(&change.differences) {
-            self.general[number] = together(self.general[number], *more);
-        }
-        let specials = (0..SPECIAL).filter(|number| change.special_changed & 1 << number != 0);
-        for (number, more) in specials.zip(&change.special_differences) {
-            self.special[number] = together(self.special[number], *more);
-        }
-        registers.known = change.known;
-        registers.values.clear();
-        registers.values.extend(numbers(change.known).map(|number| self.general[number]));
-        registers.special.clear();
-        registers.special.extend(self.special.iter().filter(|_| change.special_known));
-        match (change.floating_point_known, change.floating_point.is_empty()) {
-            (false, _) => registers.floating_point.clear(),
-            (true, false) => mem::swap(&mut registers.floating_point, &mut change.floating_point),
-            (true, true) => {}
-        }
-    }
-}
-
-/// The numbers of the registers in a set.
-fn numbers(set: u32) -> impl Iterator<Item = usize> {
-    (0..GENERAL).filter(move |number| set & 1 << number != 0)
 }
 
 fn arguments(thread: &pb::Thread) -> [u64; 6] {
@@ -229,13 +164,4 @@ fn arguments(thread: &pb::Thread) -> [u64; 6] {
         }
     }
     arguments
-}
-
-/// What is to be added to one number to come to the other.
-fn apart(from: u64, to: u64) -> i64 {
-    to.wrapping_sub(from).cast_signed()
-}
-
-fn together(from: u64, more: i64) -> u64 {
-    from.wrapping_add(more.cast_unsigned())
 }

@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use super::known::Known;
 use super::pb;
-use super::tables::Like;
 use crate::model::{KernelWait, Stack, Thread, ThreadStatus};
 
 pub(super) struct Remembered {
     pub(super) known: Known,
-    pub(super) stack: Arc<Stack>,
+    stack: Arc<Stack>,
     name: String,
     wait: Arc<KernelWait>,
 }
@@ -20,13 +19,9 @@ pub(super) struct Remembered {
 impl Remembered {
     /// The thread that this message tells of.
     pub(super) fn new(message: pb::Thread, thread: &Thread) -> Self {
-        let Thread { status: ThreadStatus { name, wait, .. }, stack, .. } = thread;
-        Self { known: Known::new(message), stack: stack.clone(), name: name.clone(), wait: wait.clone() }
-    }
-
-    /// Its stack, for one that is likely to share frames with it.
-    pub(super) fn like(&self) -> Like<'_> {
-        Like { row: self.known.thread.stack, frames: &self.stack.frames }
+        let Thread { status: ThreadStatus { name, wait, .. }, registers, stack, .. } = thread;
+        let known = Known { thread: pb::Thread { registers: None, ..message }, registers: registers.into() };
+        Self { known, stack: stack.clone(), name: name.clone(), wait: wait.clone() }
     }
 
     /// Whether this is all that a message could tell of the thread as it is now, where the modules are the same. False also where it
@@ -35,7 +30,7 @@ impl Remembered {
         let Thread { status, system_call, registers, stack, memory, .. } = thread;
         let told = &self.known.thread;
         let is_told = |(piece, told)| pb::Memory::is(told, piece);
-        told.registers.as_ref().is_some_and(|told| told.is(registers))
+        self.known.registers.are(registers)
             && match (&told.system_call, system_call) {
                 (Some(told), Some(call)) => told.is(call),
                 (told, call) => told.is_none() && call.is_none(),

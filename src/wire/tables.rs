@@ -11,9 +11,8 @@ use super::encode::walk_end;
 use super::fields::{self, Fields};
 use super::pb;
 use super::pb::memory::What;
-use crate::model::{
-    CodeAddress, FoundBy, Frame, Gap, KernelWait, MemoryOf, MemoryPiece, Module, Place, Stack, WalkEnd,
-};
+use super::stack_table::StackTable;
+use crate::model::{CodeAddress, FoundBy, Frame, Gap, KernelWait, MemoryOf, MemoryPiece, Module, Place, Stack};
 
 /// How many bytes of a stack are stored as one.
 const CHUNK: u64 = 512;
@@ -56,31 +55,72 @@ impl<K: Eq + Hash> Table<K> {
     }
 }
 
-/// A stack that has a row and that others are likely to share their outermost frames with. Its frames are given if they belong to
-/// the modules of the current snapshot.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Like<'a> {
-    pub(super) row: u32,
-    pub(super) frames: &'a [Frame],
+/// What tells one frame from another: its module's row number plus one, its address, and how it came to be known.
+type FrameKey = (u32, u64, bool, FoundBy);
+
+/// How many frames are found without asking the table: most of those of thousands of threads are one of a few hundred.
+const AT_HAND: usize = 512;
+
+/// Frames that were given numbers.
+struct FrameTable {
+    table: Table<FrameKey>,
+    /// Those that were asked for lately, each at the place that its address leads to.
+    at_hand: Vec<Option<(FrameKey, u32)>>,
 }
 
-/// What tells one stack from another: its frames' row numbers, innermost first, and what is said of it.
-type StackKey = (Arc<[u32]>, Option<Gap>, WalkEnd);
+impl Default for FrameTable {
+    fn default() -> Self {
+        Self { table: Table::default(), at_hand: vec![None; AT_HAND] }
+    }
+}
+
+impl FrameTable {
+    #[inline]
+    fn number(&mut self, frame: &Frame, modules: &[u32], fresh: &mut Fields) -> u32 {
+        let (module_plus_one, address) = match frame.place() {
+            // A frame's module is one of its snapshot's; were it not, its address would be all that is known.
+            Place::InModule { module, address } => {
+                (modules.get(module.0 as usize).map_or(0, |number| number + 1), address.0)
+            }
+            Place::Outside(address) => (0, address.0),
+        };
+        let key = (module_plus_one, address, matches!(frame.code(), CodeAddress::Return(_)), frame.found());
+        // The upper bits of a product depend on all of the address.
+        let place = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - AT_HAND.ilog2());
+        let at_hand = &mut self.at_hand[place as usize];
+        match at_hand {
+            Some((found, number)) if *found == key => *number,
+            _ => {
+                let number = self.table.number(key, || fresh.message(fields::FRAMES, &message(key)));
+                *at_hand = Some((key, number));
+                number
+            }
+        }
+    }
+}
+
+fn message((module_plus_one, address, is_return_address, found): FrameKey) -> pb::Frame {
+    let found_by = match found {
+        FoundBy::Context => pb::FoundBy::Context,
+        FoundBy::Cfi => pb::FoundBy::Cfi,
+        FoundBy::SignalFrame => pb::FoundBy::SignalFrame,
+        FoundBy::FramePointer => pb::FoundBy::FramePointer,
+        FoundBy::Inferred => pb::FoundBy::Inferred,
+        FoundBy::Guess => pb::FoundBy::Guess,
+    };
+    pb::Frame { module_plus_one, address, is_return_address, found_by: found_by.into() }
+}
 
 /// The five tables of a whole snapshot and the changes behind it.
 #[derive(Default)]
 pub(super) struct Tables {
     strings: Table<String>,
     modules: Table<Module>,
-    frames: Table<(u32, u64, bool, FoundBy)>,
-    stacks: Table<StackKey>,
+    frames: FrameTable,
+    stacks: StackTable,
     chunks: Table<Box<[u8]>>,
     /// The rows that the current record brings.
     fresh: Fields,
-    /// The frames of each row of stacks.
-    frames_of: Vec<Arc<[u32]>>,
-    /// Where the frames of a stack are put together.
-    frames_here: Vec<u32>,
     /// What was waited for by the thread that was asked for last, and its rows.
     wait: (Arc<KernelWait>, WaitRows),
 }
@@ -123,44 +163,26 @@ impl Tables {
         })
     }
 
-    /// The row of a stack. A new one tells only the frames that it does not share with the outermost ones of the stack that it
-    /// is like, if that has a row.
-    pub(super) fn stack(&mut self, stack: &Stack, modules: &[u32], like: Like<'_>) -> u32 {
-        let other = self.frames_of.get(like.row as usize).cloned().unwrap_or_default();
-        // Frames that are the same have the same numbers; only the others are looked up.
-        let pairs = stack.frames.iter().rev().zip(like.frames.iter().rev()).take(other.len());
-        let same = pairs.take_while(|(frame, other)| frame == other).count();
-        let own = &stack.frames[..stack.frames.len() - same];
-        let mut here = mem::take(&mut self.frames_here);
-        here.clear();
-        here.extend(own.iter().map(|frame| self.frame(frame, modules)));
-        here.extend_from_slice(&other[other.len() - same..]);
-        let frames: Arc<[u32]> = here.as_slice().into();
-        self.frames_here = here;
-        let Self { stacks, fresh, frames_of, .. } = self;
-        let number = stacks.number((frames.clone(), stack.gap, stack.end), || {
+    /// The row of a stack. A new one tells only the frames that it does not share with the outermost ones of row `like`.
+    pub(super) fn stack(&mut self, stack: &Stack, modules: &[u32], like: u32) -> u32 {
+        let Self { frames, stacks, fresh, .. } = self;
+        stacks.begin(stack.frames.iter().map(|frame| frames.number(frame, modules, fresh)));
+        stacks.number(stack.gap, stack.end, like, |frames, shared| {
             let (end, end_address, end_register) = walk_end(stack.end);
             let Gap { after, frames: gap_frames, bytes: gap_bytes } = stack.gap.unwrap_or_default();
-            let gap_after = u32::try_from(after).unwrap_or(u32::MAX);
-            let shared =
-                frames.iter().rev().zip(other.iter().rev()).take_while(|(frame, other)| frame == other).count();
             let message = pb::Stack {
                 frames: frames[..frames.len() - shared].to_vec(),
                 shared_frames: u32::try_from(shared).unwrap_or(u32::MAX),
-                shared_with: if shared > 0 { like.row } else { 0 },
+                shared_with: if shared > 0 { like } else { 0 },
                 end: end.into(),
                 end_address,
                 end_register,
-                gap_after,
+                gap_after: u32::try_from(after).unwrap_or(u32::MAX),
                 gap_frames,
                 gap_bytes,
             };
             fresh.message(fields::STACKS, &message);
-        });
-        if number as usize == frames_of.len() {
-            frames_of.push(frames);
-        }
-        number
+        })
     }
 
     /// The rows of what a thread waits for, which is mostly what the one before does.
@@ -192,36 +214,13 @@ impl Tables {
         pb::Memory { address: piece.address.0, bytes, chunks, what: Some((&piece.what).into()) }
     }
 
-    fn frame(&mut self, frame: &Frame, modules: &[u32]) -> u32 {
-        let (module_plus_one, address) = match frame.place() {
-            // A frame's module is one of its snapshot's; were it not, its address would be all that is known.
-            Place::InModule { module, address } => {
-                (modules.get(module.0 as usize).map_or(0, |number| number + 1), address.0)
-            }
-            Place::Outside(address) => (0, address.0),
-        };
-        let is_return_address = matches!(frame.code(), CodeAddress::Return(_));
-        self.frames.number((module_plus_one, address, is_return_address, frame.found()), || {
-            let found_by = match frame.found() {
-                FoundBy::Context => pb::FoundBy::Context,
-                FoundBy::Cfi => pb::FoundBy::Cfi,
-                FoundBy::SignalFrame => pb::FoundBy::SignalFrame,
-                FoundBy::FramePointer => pb::FoundBy::FramePointer,
-                FoundBy::Inferred => pb::FoundBy::Inferred,
-                FoundBy::Guess => pb::FoundBy::Guess,
-            };
-            let message = pb::Frame { module_plus_one, address, is_return_address, found_by: found_by.into() };
-            self.fresh.message(fields::FRAMES, &message);
-        })
-    }
-
     /// The rows that are new with the current record: the fields of its `Tables`.
     pub(super) fn take(&mut self) -> Vec<u8> {
         let mut fresh = mem::take(&mut self.fresh);
         fresh.all_of(&pb::Tables {
             strings_before: self.strings.begin_next(),
             modules_before: self.modules.begin_next(),
-            frames_before: self.frames.begin_next(),
+            frames_before: self.frames.table.begin_next(),
             stacks_before: self.stacks.begin_next(),
             chunks_before: self.chunks.begin_next(),
             ..Default::default()

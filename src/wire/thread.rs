@@ -2,8 +2,8 @@
 
 use super::encode::{nanoseconds, system_call};
 use super::pb;
-use super::tables::{Like, Tables};
-use crate::model::{Hold, Register, Registers, SignalSets, SystemCall, Thread, ThreadStatus};
+use super::tables::Tables;
+use crate::model::{Hold, SignalSets, SystemCall, Thread, ThreadStatus};
 
 /// Puts into a message what identifies a thread and is counted of it.
 pub(super) fn count(thread: &Thread, message: &mut pb::Thread) {
@@ -21,9 +21,9 @@ pub(super) fn count(thread: &Thread, message: &mut pb::Thread) {
     message.policy_plus_one = scheduling.policy.map_or(0, |policy| policy.number().saturating_add(1));
 }
 
-/// Puts all the rest into it, in the room that is there: most messages only serve to find out what has changed. Its stack is stored
+/// Puts all the rest into it but registers, in the room that is there: most messages only serve to find out what has changed. Its stack is stored
 /// as one that shares frames with another, if there is such a one.
-pub(super) fn tell(thread: &Thread, modules: &[u32], like: Like<'_>, tables: &mut Tables, message: &mut pb::Thread) {
+pub(super) fn tell(thread: &Thread, modules: &[u32], like: u32, tables: &mut Tables, message: &mut pb::Thread) {
     let ThreadStatus { name, state, signals, wait, .. } = &thread.status;
     message.name = tables.string(name);
     message.state = state.letter().into();
@@ -35,7 +35,6 @@ pub(super) fn tell(thread: &Thread, modules: &[u32], like: Like<'_>, tables: &mu
         }
         (call, told) => *told = call.map(system_call),
     }
-    registers(&thread.registers, message.registers.get_or_insert_default());
     message.stack = tables.stack(&thread.stack, modules, like);
     message.signals = signals.map(Into::into);
     let told = tables.wait(wait);
@@ -45,33 +44,6 @@ pub(super) fn tell(thread: &Thread, modules: &[u32], like: Like<'_>, tables: &mu
     message.kernel_stack_known = wait.stack.is_some();
     message.memory.clear();
     message.memory.extend(thread.memory.iter().map(|piece| tables.memory(piece)));
-}
-
-fn registers(registers: &Registers, message: &mut pb::Registers) {
-    message.known = 0;
-    message.values.clear();
-    message.values.reserve(Register::ALL.len());
-    for (register, value) in registers.general.iter() {
-        message.known |= 1 << register as u8;
-        message.values.push(value);
-    }
-    message.special.clear();
-    message.special.extend(registers.special.iter().flat_map(|special| special.0));
-    message.floating_point.clear();
-    message.floating_point.extend(registers.floating.iter().flat_map(|floating| floating.0.iter()));
-}
-
-impl pb::Registers {
-    /// Whether this tells of such registers.
-    pub(super) fn is(&self, registers: &Registers) -> bool {
-        let known = registers.general.iter().fold(0, |known, (register, _)| known | 1 << register as u8);
-        let special = registers.special.as_ref().map_or(&[][..], |special| &special.0);
-        let floating_point = registers.floating.as_ref().map_or(&[][..], |floating| &floating.0);
-        self.known == known
-            && registers.general.iter().map(|(_, value)| value).eq(self.values.iter().copied())
-            && self.special == special
-            && self.floating_point == floating_point
-    }
 }
 
 impl pb::SystemCall {
