@@ -98,7 +98,13 @@ impl Samples {
         Snapshot { number: self.number, ..snapshot }
     }
 
-    /// What that takes.
+    /// What the first sample of a file takes.
+    fn first(&mut self) -> Cost {
+        (self.encoder, self.decoder) = Default::default();
+        self.next(0)
+    }
+
+    /// What the next sample takes, after so many threads have gone elsewhere.
     fn next(&mut self, moving: usize) -> Cost {
         let snapshot = self.snapshot(moving);
         let begun = time_on_cpu();
@@ -113,7 +119,7 @@ impl Samples {
 fn sizes(threads: usize, with_peers: bool) -> Result<(), String> {
     let mut samples = Samples::of(threads)?;
     let rounds = if threads > 1000 { 5 } else { 15 };
-    row(threads, "first", vec![samples.next(0)], None);
+    row(threads, "first", (0..rounds).map(|_| samples.first()).collect(), None);
     let promise = |bytes| (threads == 1000).then_some(bytes);
     let twentieth = threads.div_ceil(20);
     for (name, moving, most) in
