@@ -93,6 +93,8 @@ pub enum FoundBy {
     /// A word of the stack was taken for a return address: after a call through a bad pointer, in code without call frame
     /// information, or behind a part of the stack that was not copied.
     Guess,
+    /// In a way that the version of hangsnap which reads the recording does not know.
+    Unknown,
 }
 
 /// The frames of one thread, innermost first, and why there are no more.
@@ -148,6 +150,8 @@ pub enum WalkEnd {
     NoProgress,
     /// More frames than any stack has that can be copied, or more of them without plain call frame information than are walked.
     TooManyFrames,
+    /// One that the version of hangsnap which reads the recording does not know.
+    Unknown,
 }
 
 impl WalkEnd {
@@ -171,6 +175,7 @@ impl WalkEnd {
             }
             Self::NoProgress => "the next frame would not lie further up the stack".into(),
             Self::TooManyFrames => "more frames than are walked".into(),
+            Self::Unknown => "a reason that only a newer hangsnap knows".into(),
         }
     }
 }

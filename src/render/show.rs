@@ -203,7 +203,10 @@ fn frame_line(
         FoundBy::Inferred if outermost => write!(out, " {WARNING}(inferred){WARNING:#}")?,
         FoundBy::FramePointer if outermost => write!(out, " {WARNING}(by frame pointer){WARNING:#}")?,
         FoundBy::Guess if outermost => write!(out, " {WARNING}(a guess){WARNING:#}")?,
-        FoundBy::SignalFrame | FoundBy::Inferred | FoundBy::FramePointer | FoundBy::Guess => {}
+        FoundBy::Unknown if outermost => {
+            write!(out, " {WARNING}(in a way that only a newer hangsnap knows){WARNING:#}")?
+        }
+        FoundBy::SignalFrame | FoundBy::Inferred | FoundBy::FramePointer | FoundBy::Guess | FoundBy::Unknown => {}
     }
     match (&function.file, function.line) {
         (Some(file), Some(line)) => write!(out, " at {}:{line}", source(file))?,

@@ -440,7 +440,7 @@ impl<R: Machine> Walk<'_, R> {
             // Where nothing proves that a return address lies there, a zero may be anything.
             return Err(match caller.found {
                 FoundBy::Context | FoundBy::Cfi | FoundBy::SignalFrame => WalkEnd::Root,
-                FoundBy::FramePointer | FoundBy::Inferred | FoundBy::Guess => nowhere,
+                FoundBy::FramePointer | FoundBy::Inferred | FoundBy::Guess | FoundBy::Unknown => nowhere,
             });
         }
         // A signal's trampoline has nothing before it that could have called it; it may begin a page.

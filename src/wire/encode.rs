@@ -250,6 +250,7 @@ pub(super) fn walk_end(end: WalkEnd) -> (pb::WalkEnd, u64, u32) {
         WalkEnd::BadReturnAddress(at) => (pb::WalkEnd::BadReturnAddress, at.0, 0),
         WalkEnd::NoProgress => (pb::WalkEnd::NoProgress, 0, 0),
         WalkEnd::TooManyFrames => (pb::WalkEnd::TooManyFrames, 0, 0),
+        WalkEnd::Unknown => (pb::WalkEnd::Unspecified, 0, 0),
     }
 }
 

@@ -71,9 +71,7 @@ fn frame(frame: &pb::Frame, places: &HashMap<u32, ModuleIndex>) -> Result<Frame,
         Ok(pb::FoundBy::FramePointer) => FoundBy::FramePointer,
         Ok(pb::FoundBy::Inferred) => FoundBy::Inferred,
         Ok(pb::FoundBy::Guess) => FoundBy::Guess,
-        Ok(pb::FoundBy::Unspecified) | Err(_) => {
-            return Err(Error::Unknown("how a frame was found"));
-        }
+        Ok(pb::FoundBy::Unspecified) | Err(_) => FoundBy::Unknown,
     };
     let code = if frame.is_return_address { CodeAddress::Return(place) } else { CodeAddress::Pc(place) };
     Ok(Frame::new(code, found))
@@ -107,6 +105,6 @@ fn walk_end(stack: &pb::Stack) -> Result<WalkEnd, Error> {
         Ok(pb::WalkEnd::BadReturnAddress) => WalkEnd::BadReturnAddress(at),
         Ok(pb::WalkEnd::NoProgress) => WalkEnd::NoProgress,
         Ok(pb::WalkEnd::TooManyFrames) => WalkEnd::TooManyFrames,
-        Ok(pb::WalkEnd::Unspecified) | Err(_) => return Err(Error::Unknown("why a walk ended")),
+        Ok(pb::WalkEnd::Unspecified) | Err(_) => WalkEnd::Unknown,
     })
 }

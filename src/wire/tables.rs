@@ -107,6 +107,7 @@ fn message((module_plus_one, address, is_return_address, found): FrameKey) -> pb
         FoundBy::FramePointer => pb::FoundBy::FramePointer,
         FoundBy::Inferred => pb::FoundBy::Inferred,
         FoundBy::Guess => pb::FoundBy::Guess,
+        FoundBy::Unknown => pb::FoundBy::Unspecified,
     };
     pb::Frame { module_plus_one, address, is_return_address, found_by: found_by.into() }
 }

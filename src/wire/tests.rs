@@ -34,6 +34,7 @@ fn everything(number: u64) -> Snapshot {
         Frame::new(CodeAddress::Pc(place(0x20)), FoundBy::SignalFrame),
         Frame::new(CodeAddress::Return(Place::Outside(RuntimeAddress(0x30))), FoundBy::FramePointer),
         Frame::new(CodeAddress::Return(place(0x40)), FoundBy::Inferred),
+        Frame::new(CodeAddress::Return(place(0x50)), FoundBy::Unknown),
     ];
     let at = RuntimeAddress(0x7fff_0000_1234);
     let ends = [
@@ -46,6 +47,7 @@ fn everything(number: u64) -> Snapshot {
         WalkEnd::BadReturnAddress(at),
         WalkEnd::NoProgress,
         WalkEnd::TooManyFrames,
+        WalkEnd::Unknown,
     ];
     let mut general = RegisterFile::default();
     general.set(Register::Rsp, u64::MAX);
@@ -191,6 +193,28 @@ fn a_notice_that_only_a_newer_version_has_words_for_costs_nothing_else() {
     let decoded = snapshot_of(Decoder::default().record(&record));
     assert_eq!(decoded.threads.len(), snapshot.threads.len());
     assert_eq!(decoded.notices, [Notice { subject: Subject::Thread(Tid(5)), reason: Reason::Unknown }]);
+}
+
+/// It cost the whole snapshot, and all that were told as changes of it.
+#[test]
+fn a_stack_that_only_a_newer_version_has_words_for_costs_nothing_else() {
+    let snapshot = everything(1);
+    let encoded = Encoder::default().snapshot(&snapshot);
+    let Some(Kind::Snapshot(mut message)) = packed::unpack(&encoded.payload).expect("it was just encoded") else {
+        panic!("the first is whole");
+    };
+    let tables = message.tables.as_mut().expect("it is whole");
+    tables.frames.iter_mut().for_each(|frame| frame.found_by = 1000);
+    tables.stacks.iter_mut().for_each(|stack| stack.end = 1000);
+    let record = pb::Record { kind: Some(Kind::Snapshot(message)), summary: None }.encode_to_vec();
+    let decoded = snapshot_of(Decoder::default().record(&record));
+    assert_eq!(decoded.threads.len(), snapshot.threads.len());
+    for (decoded, written) in decoded.threads.iter().zip(&snapshot.threads) {
+        let codes = |thread: &Thread| thread.stack.frames.iter().map(Frame::code).collect::<Vec<_>>();
+        assert_eq!(codes(decoded), codes(written));
+        assert!(decoded.stack.frames.iter().all(|frame| frame.found() == FoundBy::Unknown));
+        assert_eq!(decoded.stack.end, WalkEnd::Unknown);
+    }
 }
 
 /// The numbers of its modules were taken for threads.

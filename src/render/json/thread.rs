@@ -183,6 +183,7 @@ pub(super) fn frame_fields<'a>(snapshot: &'a Snapshot, frame: &Frame, names: &'a
             FoundBy::Inferred => "inferred",
             FoundBy::FramePointer => "frame-pointer",
             FoundBy::Guess => "guess",
+            FoundBy::Unknown => "unknown",
         },
         module: module.map(|module| module.path.as_str()),
         build_id: module.and_then(|module| module.build_id.as_ref()).map(ToString::to_string),
