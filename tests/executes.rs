@@ -10,7 +10,6 @@ use hangsnap::model::StopMode;
 use hangsnap::target::Target;
 use serde_json::Value;
 
-use crate::lifecycle::sampler::start_told;
 use crate::support::{Victim, compile, first_column, hangsnap, long_form, recorder, run, succeed, until};
 
 /// The target waited for a thread of its to be collected, which hangsnap had seized, and hangsnap for the lock that the
@@ -54,14 +53,19 @@ fn a_target_that_executes_in_the_middle_of_a_snapshot_hangs_nobody() {
 /// thread's place between two looks at them.
 #[test]
 fn a_target_that_executes_is_there_whenever_it_is_looked_at() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let program = compile("gcc", "storm.c", &["-O1", "-g", "-pthread"]);
-    let (victim, _input) = start_told(Command::new(program).arg(directory.path().join("tallies")).arg("exec"));
-    let wanted = victim.pid().parse().expect("a pid");
-    for look in 0..20_000 {
-        match Target::open(&wanted, StopMode::None) {
-            Ok(target) => assert!(target.is_alive(), "look {look}"),
-            Err(error) => panic!("look {look}: {error}"),
+    let program = compile("gcc", "takeover.c", &["-O1", "-static", "-pthread"]);
+    let name = program.file_name().and_then(|name| name.to_str()).expect("a name");
+    for how in ["main-waits", "main-ends"] {
+        let victim = Victim::start(Command::new(&program).arg(how));
+        // By its name it has to be found among all processes, which takes longer.
+        for (wanted, looks) in [(victim.pid().as_str(), 20_000), (name, 500)] {
+            let chosen = wanted.parse().expect("a pid or a name");
+            for look in 0..looks {
+                match Target::open(&chosen, StopMode::None) {
+                    Ok(target) => assert!(target.is_alive(), "{how}, {wanted}, look {look}"),
+                    Err(error) => panic!("{how}, {wanted}, look {look}: {error}"),
+                }
+            }
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Frame {
 /// In no module; the address is a run-time one. A process cannot have so many mappings (vm.max_map_count is an `int`).
 const OUTSIDE: u32 = u32::MAX;
 
+const _: () = assert!(size_of::<Frame>() == 16);
+
 impl Frame {
     #[inline]
     pub fn new(code: CodeAddress<Place>, found: FoundBy) -> Self {
@@ -44,7 +46,7 @@ impl Frame {
         if self.is_return { CodeAddress::Return(self.place()) } else { CodeAddress::Pc(self.place()) }
     }
 
-    /// The address itself, as the register or the stack held it.
+    /// Where it is, by the address that the register or the stack held.
     #[inline]
     pub fn place(&self) -> Place {
         match self.module {

@@ -196,10 +196,21 @@ impl ProcDir {
     }
 
     /// Whether all of its threads have ended, and it only waits for its parent.
+    ///
+    /// The state and the number of threads are of one look, for a main thread that has ended may be replaced at any moment by
+    /// another that executes a program. Until then there are two of them; in what is left of the one that was replaced the
+    /// kernel counts none (do_task_stat in fs/proc/array.c).
     pub fn has_exited(&self) -> Result<bool, Error> {
-        let has_ended = |state| matches!(state, ThreadState::Zombie | ThreadState::Dead);
-        // A main thread that has ended may have been replaced by the only thread that is listed, which has executed a program.
-        Ok(has_ended(self.state()?) && self.threads()?.len() < 2 && has_ended(self.state()?))
+        const LOOKS: usize = 8;
+        for _ in 0..LOOKS {
+            let stat = self.directory.stat()?;
+            match (ThreadState::from_letter(stat.state), stat.num_threads) {
+                (ThreadState::Zombie | ThreadState::Dead, 0) => {}
+                (ThreadState::Zombie | ThreadState::Dead, threads) => return Ok(threads == 1),
+                _ => return Ok(false),
+            }
+        }
+        Err(Error::Gone)
     }
 
     /// The first bytes of the program, enough to see which class of ELF it is. None where it cannot be read.
@@ -232,13 +243,22 @@ pub fn thread_name(tid: Tid) -> String {
     String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned()
 }
 
+/// The path of the program that a process runs, if that may be known. While one of its threads executes a program it may seem to
+/// have none, so it is looked at a few times.
+fn program(pid: Pid) -> Option<PathBuf> {
+    const LOOKS: usize = 4;
+    let look = || fs::read_link(ProcDir::open(pid).ok()?.executable()?).ok();
+    (0..LOOKS).find_map(|_| look())
+}
+
 /// The processes of which one of the names (what it calls itself, or the last component of its program's path) is this.
 pub fn names_matching(name: &str) -> Result<Vec<Pid>, Error> {
     let mut pids: Vec<Pid> = all_processes()?
         .filter_map(Result::ok)
         .filter(|process| {
             let calls_itself = process.stat().is_ok_and(|stat| stat.comm == name);
-            calls_itself || process.exe().is_ok_and(|path| path.file_name().is_some_and(|file| file == name))
+            calls_itself
+                || program(Pid(process.pid)).is_some_and(|path| path.file_name().is_some_and(|file| file == name))
         })
         .map(|process| Pid(process.pid))
         .collect();

@@ -128,6 +128,7 @@ impl Decoder {
         in_order(&previous.threads)?;
         for mut change in message.changed {
             let known = previous.threads.get_mut(change.place as usize).ok_or(Error::Dangling("a thread"))?;
+            change.registers.as_ref().map_or(Ok(()), pb::RegisterChange::check)?;
             known.apply(&mut change);
         }
         let own = Own {

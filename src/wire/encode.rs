@@ -62,6 +62,8 @@ impl Encoder {
             // A process that has executed a program has everything elsewhere: nothing of what is remembered is of use.
             let fresh = snapshot.modules.iter().filter(|module| !self.tables.has(module)).count();
             previous.since_whole + 1 < WHOLE_EVERY
+                // That there are no modules any more has no words in a change.
+                && (!snapshot.modules.is_empty() || previous.modules.is_empty())
                 && 2 * fresh < snapshot.modules.len().max(1)
                 && (previous.process.pid, previous.process.start_ticks) == (ids.pid.0, ids.start.0)
         });

@@ -1,9 +1,9 @@
 //! A message that is put together field by field: what it has many of is encoded as soon as it is known, while it is in the CPU's
 //! caches, and nothing is kept of it but its bytes.
 //!
-//! Fields may come in any order, and one that is repeated may come in between others (protobuf.dev, "Encoding"); prost offers no
-//! way to encode a part of a message, which is why the numbers of some fields are here. What is written with wrong ones is not
-//! what is read: tests of this room read all that is written.
+//! Fields may come in any order, and one that is repeated may come in between others (protobuf.dev, "Encoding"). A message that
+//! prost encodes has to be there as a whole, which is why the numbers of some fields are here. What is written with wrong ones
+//! is not what is read: tests of this room read all that is written.
 
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, message};
@@ -38,7 +38,7 @@ impl Fields {
 
     /// Adds a field that is a string, bytes, or a message of which these are the fields.
     pub(super) fn bytes(&mut self, field: u32, bytes: &[u8]) {
-        self.0.extend_from_slice(&head(field, bytes.len()));
+        put_head(field, bytes.len(), &mut self.0);
         self.0.extend_from_slice(bytes);
     }
 
@@ -52,10 +52,8 @@ impl Fields {
     }
 }
 
-/// What comes before the bytes of a field.
-pub(super) fn head(field: u32, length: usize) -> Vec<u8> {
-    let mut head = Vec::new();
-    encode_key(field, WireType::LengthDelimited, &mut head);
-    encode_varint(length as u64, &mut head);
-    head
+/// Puts what comes before so many bytes of a field behind what is there.
+pub(super) fn put_head(field: u32, length: usize, to: &mut Vec<u8>) {
+    encode_key(field, WireType::LengthDelimited, to);
+    encode_varint(length as u64, to);
 }

@@ -10,7 +10,8 @@ use crate::model::Registers;
 /// Units in which counts of nanoseconds are kept, and lengths of holds.
 const COUNT_UNIT: u64 = 50_000;
 const HOLD_UNIT: u64 = 4_000;
-/// A thread.
+
+/// A thread, as a reader knows it by now.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     /// Without its registers.

@@ -1,7 +1,7 @@
 //! Between the model and the file format's messages. The only room that knows prost.
 //!
 //! Strings, modules, frames and stacks are interned, and most snapshots are told as what differs from the one before:
-//! `Encoder` keeps what a reader knows while writing (`tables`, `known`), and `Decoder` rebuilds it while reading (`rows`,
+//! `Encoder` keeps what a reader knows while writing (`tables` and `stack_table`, `known` and `registers`), and `Decoder` rebuilds it while reading (`rows`,
 //! `stacks`, `known`). Whatever is decoded is hostile: a row number that points nowhere, an
 //! unknown enum value or a malformed message is an error, never a panic. Framing, checksums and files are `store`'s.
 

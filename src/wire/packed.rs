@@ -11,7 +11,7 @@ use flate2::write::ZlibEncoder;
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use super::fields::head;
+use super::fields::put_head;
 use super::pb::record::Kind;
 use super::{Error, fields, pb};
 
@@ -31,7 +31,8 @@ const MOST_MESSAGES: usize = 1 << 20;
 /// A record of this kind, which has these fields, packed if that makes them fewer bytes. The summary stays outside, where a list finds
 /// it.
 pub(super) fn pack(kind: u32, body: &[u8], summary: Option<pb::Summary>) -> Vec<u8> {
-    let head = head(kind, body.len());
+    let mut head = Vec::new();
+    put_head(kind, body.len(), &mut head);
     let length = head.len() + body.len();
     let packed = (length >= WORTH_PACKING)
         .then(|| compress(&head, body))

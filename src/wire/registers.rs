@@ -103,7 +103,7 @@ impl KnownRegisters {
         }
     }
 
-    /// Takes what differs over; what is long is taken out of the change.
+    /// Takes what differs over, as much of it as there is; what is long is taken out of the change.
     pub(super) fn apply(&mut self, change: &mut pb::RegisterChange) {
         for (number, more) in numbers(change.changed).zip(&change.differences) {
             self.general[number] = together(self.general[number], *more);
@@ -118,6 +118,19 @@ impl KnownRegisters {
             (false, _) => self.floating_point.clear(),
             (true, false) => mem::swap(&mut self.floating_point, &mut change.floating_point),
             (true, true) => {}
+        }
+    }
+}
+
+impl pb::RegisterChange {
+    /// Errors if it does not tell how each of those has changed that it says have.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match numbers(self.changed).count() == self.differences.len()
+            && (0..SPECIAL).filter(|number| self.special_changed & 1 << number != 0).count()
+                == self.special_differences.len()
+        {
+            true => Ok(()),
+            false => Err(Error::Unknown("the value of a register")),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Stacks that were given row numbers: the writer's side.
 //!
 //! Promises: a stack that has a row gets its number without a piece of memory of its own. A row takes its frames' numbers and some
-//! sixty bytes.
+//! hundred bytes.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -30,7 +30,8 @@ struct StackRow {
 }
 
 impl StackTable {
-    /// The frames of the stack that is asked for next.
+    /// The frames of the stack that is asked for next. They come before all else that `number` needs, because whoever numbers them
+    /// tells of new ones in the same place as `tell` does.
     pub(super) fn begin(&mut self, frames: impl Iterator<Item = u32>) {
         self.frames.truncate(self.end());
         self.frames.extend(frames);

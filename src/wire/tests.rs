@@ -217,6 +217,66 @@ fn a_stack_that_only_a_newer_version_has_words_for_costs_nothing_else() {
     }
 }
 
+/// Those of the snapshot before were taken for its own.
+#[test]
+fn a_snapshot_that_has_no_modules_any_more_comes_back_without() {
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    for (number, modules) in [(1, true), (2, false), (3, false), (4, true), (5, false)] {
+        let mut snapshot = Snapshot { threads: Vec::new(), ..everything(number) };
+        if !modules {
+            snapshot.modules.clear();
+        }
+        assert_eq!(snapshot_of(decoder.record(&encoder.snapshot(&snapshot).payload)), snapshot, "{number}");
+    }
+}
+
+/// Pieces that no thread has were told behind the tables that hold them.
+#[test]
+fn a_piece_of_stack_that_is_no_thread_s_comes_back() {
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    for number in 1..4 {
+        let bytes = vec![number as u8; 5000].into();
+        let piece = MemoryPiece { address: RuntimeAddress(0x7000 + number), bytes, what: MemoryOf::Stack };
+        let snapshot = Snapshot { memory: vec![piece], ..everything(number) };
+        assert_eq!(snapshot_of(decoder.record(&encoder.snapshot(&snapshot).payload)), snapshot, "{number}");
+    }
+}
+
+/// More than are at hand, and stacks that differ in what is said of them only.
+#[test]
+fn stacks_of_thousands_of_frames_come_back() {
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    for number in 1..4 {
+        let mut snapshot = everything(number);
+        let frame = |address: u64| {
+            Frame::new(CodeAddress::Return(Place::Outside(RuntimeAddress(address * (number + 1)))), FoundBy::Cfi)
+        };
+        let ends = [WalkEnd::Root, WalkEnd::NoProgress, WalkEnd::NoUnwindInfo(RuntimeAddress(number))];
+        for (thread, at) in snapshot.threads.iter_mut().zip(0..) {
+            let frames = (at / 4 * 100..at / 4 * 100 + 3000).map(frame).collect();
+            let gap = (at % 2 == 0).then_some(Gap { after: 7, frames: 5, bytes: 0 });
+            thread.stack = Arc::new(Stack { frames, gap, end: ends[at as usize % 3] });
+        }
+        assert_eq!(snapshot_of(decoder.record(&encoder.snapshot(&snapshot).payload)), snapshot, "{number}");
+    }
+}
+
+#[test]
+fn a_change_that_does_not_tell_how_registers_have_changed_is_refused() {
+    let change = |differences, special_differences| pb::RegisterChange {
+        known: 3,
+        changed: 3,
+        differences,
+        special_changed: 1,
+        special_differences,
+        ..Default::default()
+    };
+    assert_eq!(change(vec![1, 2], vec![3]).check(), Ok(()));
+    for wrong in [change(vec![1], vec![3]), change(vec![1, 2, 3], vec![3]), change(vec![1, 2], vec![])] {
+        assert_eq!(wrong.check(), Err(Error::Unknown("the value of a register")));
+    }
+}
+
 /// The numbers of its modules were taken for threads.
 #[test]
 fn a_module_more_is_told_in_a_change() {

@@ -80,6 +80,16 @@ impl Sampler {
         self.samples(wanted);
     }
 
+    /// All that it complained of; ends it if it has not ended.
+    fn complaints(&mut self) -> String {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let mut complaints = String::new();
+        let mut errors = self.child.stderr.take().expect("its complaints are piped");
+        errors.read_to_string(&mut complaints).expect("it complains in text");
+        complaints
+    }
+
     /// Waits for its end: how it ended, everything it said, and its complaints.
     pub fn end(mut self) -> Ended {
         let limit = Instant::now() + PATIENCE;
@@ -95,18 +105,6 @@ impl Sampler {
         let status = self.child.wait().expect("it is our child");
         let complaints = self.complaints();
         Ended { status, lines: std::mem::take(&mut self.seen), complaints }
-    }
-}
-
-impl Sampler {
-    /// All that it complained of; ends it if it has not ended.
-    fn complaints(&mut self) -> String {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let mut complaints = String::new();
-        let mut errors = self.child.stderr.take().expect("its complaints are piped");
-        errors.read_to_string(&mut complaints).expect("it complains in text");
-        complaints
     }
 }
 
