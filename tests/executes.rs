@@ -1,4 +1,4 @@
-//! A target that executes another program while its threads are being held.
+//! A target that executes another program while it is looked at, and while its threads are being held.
 
 use std::collections::HashSet;
 use std::fs;

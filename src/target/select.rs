@@ -106,7 +106,7 @@ pub enum Error {
     OwnProcess { reason: String },
 }
 
-/// For so long a process is looked at again that seems to have gone or exited although its pid is taken: when a thread that is not the
+/// For so long a process is looked at again that seems to have gone although its pid is taken: when a thread that is not the
 /// main thread executes a program, it takes that one's place between two looks.
 const EXECUTING: Duration = Duration::from_millis(100);
 
@@ -207,7 +207,7 @@ impl Target {
 impl Error {
     /// Whether a process may seem so only while it executes another program.
     fn may_pass(&self) -> bool {
-        matches!(self, Self::NoSuchProcess(_) | Self::Zombie { .. } | Self::Unreadable { .. })
+        matches!(self, Self::NoSuchProcess(_) | Self::Unreadable { .. })
     }
 }
 

@@ -24,6 +24,15 @@ fn memory() -> Vec<MemoryPiece> {
     ]
 }
 
+/// The first snapshot of a file, as the message that is written.
+fn message_of(snapshot: &Snapshot) -> pb::Snapshot {
+    let encoded = Encoder::default().snapshot(snapshot);
+    match packed::unpack(&encoded.payload).expect("it was just encoded") {
+        Some(Kind::Snapshot(message)) => message,
+        other => panic!("the first is whole: {other:?}"),
+    }
+}
+
 /// A snapshot in which every kind of everything occurs.
 fn everything(number: u64) -> Snapshot {
     let place = |address| Place::InModule { module: ModuleIndex(1), address: FileAddress(address) };
@@ -180,10 +189,7 @@ fn everything_comes_back_as_it_was() {
 #[test]
 fn a_notice_that_only_a_newer_version_has_words_for_costs_nothing_else() {
     let snapshot = everything(1);
-    let encoded = Encoder::default().snapshot(&snapshot);
-    let Some(Kind::Snapshot(mut message)) = packed::unpack(&encoded.payload).expect("it was just encoded") else {
-        panic!("the first is whole");
-    };
+    let mut message = message_of(&snapshot);
     // Field 1000 of a notice, an empty message.
     let newer = [0xc2, 0x3e, 0x00];
     let mut notice = pb::Notice { tid: 5, ..Default::default() }.encode_to_vec();
@@ -199,10 +205,7 @@ fn a_notice_that_only_a_newer_version_has_words_for_costs_nothing_else() {
 #[test]
 fn a_stack_that_only_a_newer_version_has_words_for_costs_nothing_else() {
     let snapshot = everything(1);
-    let encoded = Encoder::default().snapshot(&snapshot);
-    let Some(Kind::Snapshot(mut message)) = packed::unpack(&encoded.payload).expect("it was just encoded") else {
-        panic!("the first is whole");
-    };
+    let mut message = message_of(&snapshot);
     let tables = message.tables.as_mut().expect("it is whole");
     tables.frames.iter_mut().for_each(|frame| frame.found_by = 1000);
     tables.stacks.iter_mut().for_each(|stack| stack.end = 1000);
