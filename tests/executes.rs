@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use hangsnap::model::StopMode;
 use hangsnap::target::Target;
 use serde_json::Value;
 
-use crate::support::{Victim, compile, first_column, hangsnap, long_form, recorder, run, succeed, until};
+use crate::support::{
+    PATIENCE, Victim, compile, first_column, hangsnap, limited, long_form, recorder, run, succeed, until,
+};
 
 /// The target waited for a thread of its to be collected, which hangsnap had seized, and hangsnap for the lock that the
 /// target held: both hung, and the signal that asked hangsnap to end changed nothing.
@@ -21,9 +22,8 @@ fn a_target_that_executes_in_the_middle_of_a_snapshot_hangs_nobody() {
     for stop in ["auto", "all"] {
         let victim = Victim::start(&mut Command::new(compile("gcc", "executes.c", &["-O1", "-pthread"])));
         let file = directory.path().join(format!("{stop}.hangsnap"));
-        let mut limited = Command::new("timeout");
-        limited.args(["--signal=KILL", "120"]).arg(hangsnap().get_program());
-        limited
+        let mut command = limited(hangsnap().get_program());
+        command
             .args([
                 "--pid",
                 &victim.pid(),
@@ -38,11 +38,11 @@ fn a_target_that_executes_in_the_middle_of_a_snapshot_hangs_nobody() {
                 "-o",
             ])
             .arg(&file);
-        let output = run(&mut limited);
+        let output = run(&mut command);
         assert_eq!(output.status.code(), Some(0), "--stop {stop}: {}", String::from_utf8_lossy(&output.stderr));
         succeed(hangsnap().arg("list").arg(&file));
         // While it executes it may be in uninterruptible sleep for a moment; what it must not be is there for good, or held.
-        until("the target runs", Duration::from_secs(10), || {
+        until("the target runs", PATIENCE, || {
             let stat = fs::read_to_string(format!("/proc/{}/stat", victim.pid())).expect("the target is there");
             matches!(stat.rsplit(") ").next().and_then(|rest| rest.chars().next()), Some('R' | 'S'))
         });
@@ -131,8 +131,9 @@ fn that_a_target_had_ended_when_its_snapshot_was_complete_is_said() {
     let program = compile("gcc", "executes.c", &["-O1", "-pthread"]);
     let (mut ends, mut round) = (0, 0);
     // One in four or five is seen to end.
-    until("of twenty targets or more some were seen to end", Duration::from_secs(120), || {
+    while round < 20 || ends == 0 {
         round += 1;
+        assert!(round <= 200, "of 200 targets none was seen to end");
         let victim = Victim::start(Command::new(&program).args(["20000", "000001", "2"]));
         let file = directory.path().join(format!("{round}.hangsnap"));
         run(recorder(&victim.pid(), "1ms").arg("-o").arg(&file));
@@ -143,8 +144,7 @@ fn that_a_target_had_ended_when_its_snapshot_was_complete_is_said() {
             assert!(of.len() < 2 || had_ended, "round {round}: threads of generations {of:?}, {}", snapshot["notices"]);
             ends += usize::from(had_ended);
         }
-        round >= 20 && ends > 0
-    });
+    }
     println!("{ends} snapshots were complete when the target had ended");
 }
 

@@ -8,11 +8,10 @@ mod uncovered;
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{hangsnap, succeed, until};
+use crate::support::{PATIENCE, hangsnap, succeed, until};
 
 /// A snapshot of a process, as JSON.
 fn look(pid: &str) -> Value {
@@ -31,7 +30,7 @@ fn until_it_pauses(pid: &str) {
         let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
         ["34 ", "35 ", "230 "].iter().any(|number| call.starts_with(number))
     };
-    until("the victim pauses", Duration::from_secs(60), pauses);
+    until("the victim pauses", PATIENCE, pauses);
 }
 
 fn array(value: &Value) -> &[Value] {

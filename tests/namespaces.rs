@@ -9,7 +9,7 @@ use std::process::Command;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
 
-use crate::support::{Victim, compile, hangsnap, run, succeed};
+use crate::support::{Victim, compile, hangsnap, limited, run, succeed};
 
 fn sleeper(flags: &[&str]) -> PathBuf {
     compile("gcc", "sleeper.c", &[&["-O1", "-g", "-pthread"], flags].concat())
@@ -32,9 +32,9 @@ fn pid_inside(victim: &Victim) -> String {
     child
 }
 
-/// Runs hangsnap, which must be done soon whatever its target has put in its way.
+/// Runs hangsnap, which must come to an end whatever its target has put in its way.
 fn soon(arguments: &[&str]) -> String {
-    succeed(Command::new("timeout").args(["20", "env", "TZ=UTC"]).arg(hangsnap().get_program()).args(arguments))
+    succeed(limited(hangsnap().get_program()).env("TZ", "UTC").args(arguments))
 }
 
 fn assert_named(printed: &str) {

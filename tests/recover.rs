@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hangsnap::capture::{Captured, CapturedThread};
 use hangsnap::elf::CfiSections;
@@ -23,7 +23,7 @@ use hangsnap::target::{Errands, Loader, Pages, Reach, Source};
 use hangsnap::unwind::{CodeSpace, SpaceId, StackMemory, Unwinder};
 
 use crate::support::held::{held, registers};
-use crate::support::{Victim, compile, hangsnap, succeed, until};
+use crate::support::{PATIENCE, Victim, compile, hangsnap, succeed, thread_time, until};
 
 /// What the kernel tells of a thread that is blocked in a system call: see proc_pid_syscall(5).
 const TOLD: [Register; 8] = [
@@ -168,9 +168,9 @@ fn compare(what: &str, command: &mut Command, total: &mut Tally) {
     let mut differences = String::new();
     Copied::of(&victim).each(|thread, registers, walker| {
         let reference = walker.walk(registers, memory_of(thread));
-        let begun = Instant::now();
+        let begun = thread_time();
         let without = walker.walk(&told(registers), memory_of(thread));
-        tally.longest = tally.longest.max(begun.elapsed());
+        tally.longest = tally.longest.max(thread_time() - begun);
         assert!(
             reference.frames.iter().all(|frame| frame.found() != FoundBy::Inferred),
             "{what}: a walk with all registers inferred one"
@@ -255,7 +255,7 @@ fn threads_that_are_not_stopped_have_the_stacks_that_a_stop_shows() {
     for flags in [&["-O0", "-g", "-pthread"], &["-O2", "-g", "-pthread"]] {
         let victim = Victim::start(&mut Command::new(compile("gcc", "frames.c", flags)));
         // Its first thread has yet to go to sleep after saying so.
-        until("all threads sleep", Duration::from_secs(10), || victim.states().iter().all(|state| *state == 'S'));
+        until("all threads sleep", PATIENCE, || victim.states().iter().all(|state| *state == 'S'));
         let in_place = printed(&victim.pid(), "none");
         let held = printed(&victim.pid(), "all");
         assert_eq!(in_place.len(), held.len());

@@ -1,7 +1,7 @@
 //! Call frame information and stacks that nobody's compiler has made: walks end, say why, and cost little.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hangsnap::elf::{CfiSections, Section};
 use hangsnap::model::{
@@ -9,6 +9,8 @@ use hangsnap::model::{
     Stack, WalkEnd,
 };
 use hangsnap::unwind::{CodeSpace, SpaceId, StackMemory, Unwinder};
+
+use crate::support::thread_time;
 
 /// Code lies from here to `END`, in functions of `SIZE`.
 const CODE: u64 = 0x10_0000;
@@ -202,10 +204,10 @@ fn aarch64_walks_are_bounded_whatever_the_information_says() {
         registers.set(Aarch64Register::Sp, STACK + 16 * random(64));
         registers.set(Aarch64Register::FP, STACK + 16 * random(256));
         registers.set(Aarch64Register::LR, inside(random(FUNCTIONS)));
-        let begun = Instant::now();
+        let begun = thread_time();
         let stack = StackMemory::new(RuntimeAddress(STACK), &bytes);
         let stack = Unwinder::default().walk(&registers, stack, &mut space(damaged));
-        longest = longest.max(begun.elapsed());
+        longest = longest.max(thread_time() - begun);
         frames += stack.frames.len();
         ends.insert(format!("{:?}", stack.end).split('(').next().unwrap_or_default().to_owned());
     }

@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hangsnap::model::{Aarch64Register, RegisterFile, RuntimeAddress, Stack, WalkEnd};
 use hangsnap::unwind::{StackMemory, Unwinder};
@@ -19,9 +19,8 @@ use object::{Object, ObjectSymbol};
 
 use super::recorded::{COMPILER, OWN};
 use super::space::Space;
-use crate::support::{compile, long_form};
+use crate::support::{PATIENCE, compile, long_form};
 
-const PATIENCE: Duration = Duration::from_secs(20);
 /// As much of the stack as is looked at.
 const STACK: u64 = 0x2000;
 

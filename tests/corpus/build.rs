@@ -8,13 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::chain::Chain;
-use crate::support::{Victim, run, victim_source};
-
-/// How long a program may take to get where its threads stay.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::{PATIENCE, Victim, run, victim_source};
 
 /// Where the sources are.
 pub fn source(name: &str) -> PathBuf {

@@ -6,14 +6,11 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::build::{place, source};
-use crate::support::{run, until};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::{PATIENCE, run, until};
 
 /// A program in a process namespace of its own, which ends with everything in it when this is dropped.
 pub struct Program {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{HELD_UP, Programs, is_root};
-use crate::support::{long_form, run, succeed};
+use crate::support::{limited, long_form, run, succeed};
 
 const CONFIGURATION: &str = "\
 [engine]
@@ -39,8 +39,8 @@ impl Pod {
 
     fn podman(&self) -> Command {
         let path = |name: &str| self.directory.path().join(name);
-        let mut command = Command::new("timeout");
-        command.args(["60", "podman", "--storage-driver", "vfs", "--runtime", "runc"]);
+        let mut command = limited("podman");
+        command.args(["--storage-driver", "vfs", "--runtime", "runc"]);
         command.env("CONTAINERS_CONF", path("containers.conf"));
         command.arg("--root").arg(path("root")).arg("--runroot").arg(path("run"));
         command

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::lifecycle::sampler::{Sampler, start_told};
-use crate::support::{compile, long_form, recorder, succeed};
+use crate::support::{compile, limited, long_form, recorder, succeed};
 use rows::{Row, parse};
 use stacks::Shares;
 
@@ -68,8 +68,8 @@ fn bare_stop(pid: &str, rounds: u64) {
 fn gdb(pid: &str, rounds: u64) {
     for _ in 0..rounds {
         // A debuginfod would make the length of the stop depend on a network.
-        let mut command = Command::new("timeout");
-        command.args(["60", "gdb", "-batch", "-nx", "-iex", "set debuginfod enabled off", "-p", pid]);
+        let mut command = limited("gdb");
+        command.args(["-batch", "-nx", "-iex", "set debuginfod enabled off", "-p", pid]);
         let stacks = succeed(command.args(["-ex", "thread apply all bt"]));
         assert!(stacks.contains("row_epoll_wait"), "gdb has seen the stacks: {stacks}");
     }

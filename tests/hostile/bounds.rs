@@ -9,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
+use crate::support::{PATIENCE, thread_time};
 
 /// The longest that hostile input of some kilobytes may take, on a CPU of its own. Most take a thousandth.
 pub const MOST_TIME: Duration = Duration::from_millis(1500);
@@ -17,8 +17,6 @@ pub const MOST_TIME: Duration = Duration::from_millis(1500);
 pub const MOST_MEMORY: usize = 24 << 20;
 /// And so many times its size: a compressed section may be believed to hold 64 times as much.
 pub const MOST_GROWTH: usize = 64;
-/// A case that takes so long will not end.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Counts what each thread has allocated and not given back.
 struct Counting;
@@ -79,12 +77,11 @@ pub struct Cost {
 impl Cost {
     /// What this costs the thread that runs it.
     pub fn of(work: impl FnOnce()) -> Self {
-        let now = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a thread has a clock"));
         let (before, _) = HELD.get();
         HELD.set((before, before));
-        let begun = now();
+        let begun = thread_time();
         work();
-        let time = now() - begun;
+        let time = thread_time() - begun;
         let (_, most) = HELD.get();
         Self { time, memory: most.wrapping_sub(before).unsigned_abs() }
     }

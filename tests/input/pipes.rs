@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::lifecycle::sampler::PATIENCE;
-use crate::support::{Victim, compile, hangsnap, recorder, run, sleeper, succeed, until};
+use crate::support::{Victim, compile, hangsnap, limited, recorder, run, sleeper, succeed, until};
 
 fn record(directory: &Path, victim: &Victim) -> String {
     let file = directory.join("recorded.hangsnap").display().to_string();
@@ -37,9 +37,9 @@ fn a_reader_that_goes_away_is_no_error() {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         // Nobody reads from the very beginning.
         drop(reader);
-        let mut hurried = Command::new("timeout");
-        hurried.arg("20").arg(hangsnap().get_program()).args(&arguments).stdin(Stdio::null());
-        let child = hurried.stdout(writer).stderr(Stdio::piped()).spawn().expect("coreutils are there");
+        let mut command = limited(hangsnap().get_program());
+        command.args(&arguments).stdin(Stdio::null());
+        let child = command.stdout(writer).stderr(Stdio::piped()).spawn().expect("coreutils are there");
         let output = child.wait_with_output().expect("it is our child");
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
         assert!(output.stderr.is_empty(), "{arguments:?}: {output:?}");

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::{FAILED, NOT_THERE, assert_contains, complaint, is_empty};
 use crate::lifecycle::sampler::{PATIENCE, Sampler};
-use crate::support::{Victim, compile, hangsnap, recorder, run, sleeper, succeed, until};
+use crate::support::{Victim, compile, hangsnap, limited, recorder, run, sleeper, succeed, until};
 
 fn record(directory: &Path, count: &str) -> std::path::PathBuf {
     let file = directory.join("recorded.hangsnap");
@@ -48,14 +48,12 @@ fn a_fifo_that_nobody_writes_to_is_no_recording() {
     let fifo = directory.path().join("fifo.hangsnap");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
     for command in ["list", "show", "diff"] {
-        let mut hurried = Command::new("timeout");
-        hurried.arg("10").arg(hangsnap().get_program()).arg(command).arg(&fifo);
-        assert_contains(&complaint(&mut hurried, FAILED), &["fifo.hangsnap"]);
+        let mut reads = limited(hangsnap().get_program());
+        assert_contains(&complaint(reads.arg(command).arg(&fifo), FAILED), &["fifo.hangsnap"]);
     }
     // In a directory of recordings it may lie there by accident or on purpose.
-    let mut hurried = Command::new("timeout");
-    hurried.arg("10").arg(hangsnap().get_program()).arg("list").arg(directory.path());
-    assert_contains(&complaint(&mut hurried, FAILED), &["fifo.hangsnap"]);
+    let mut list = limited(hangsnap().get_program());
+    assert_contains(&complaint(list.arg("list").arg(directory.path()), FAILED), &["fifo.hangsnap"]);
 }
 
 #[test]
@@ -169,8 +167,8 @@ fn a_directory_that_one_may_not_write_to() {
 /// A shell with a mount namespace of its own, which a file system that is made in it goes with: `$0` is hangsnap, `$1` a
 /// directory, `$2` the victim's pid.
 fn in_a_mount_namespace(script: &str, directory: &Path, victim: &Victim) -> std::process::Output {
-    let mut command = Command::new("timeout");
-    command.args(["60", "unshare", "--mount", "bash", "-c", script]).arg(hangsnap().get_program());
+    let mut command = limited("unshare");
+    command.args(["--mount", "bash", "-c", script]).arg(hangsnap().get_program());
     run(command.arg(directory).arg(victim.pid()).env("TZ", "UTC"))
 }
 

@@ -3,15 +3,14 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+pub use crate::support::PATIENCE;
 use crate::support::Victim;
 
-/// Longer than anything here takes on a machine that is busy with other tests.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A hangsnap that records, and is killed when the test ends.
 pub struct Sampler {

@@ -4,12 +4,11 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{array, assert_stack, functions, look, read, until_it_pauses};
-use crate::support::{Victim, compile, hangsnap, succeed, until, victim_source};
+use crate::support::{PATIENCE, Victim, compile, hangsnap, succeed, until, victim_source};
 
 const CHAIN: [&str; 4] = ["sleeps_below", "made_by_hand(int, char)", "calls_generated", "main"];
 
@@ -125,7 +124,7 @@ fn a_function_of_javascript() {
     let mut node = Command::new("node");
     let named = Named::start(node.args(flags).arg(victim_source("generated.js")).current_dir(directory.path()));
     // `*`: compiled and optimised, which the function is while it runs.
-    until("the function is compiled", Duration::from_secs(60), || {
+    until("the function is compiled", PATIENCE, || {
         fs::read_to_string(&named.map).is_ok_and(|names| names.contains("JS:*spinsForEver"))
     });
     let document = look(&named.victim.pid());

@@ -3,14 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{array, assert_stack, functions, look, read};
-use crate::support::{Victim, hangsnap, succeed, until, victim_source};
+use crate::support::{PATIENCE, Victim, hangsnap, succeed, until, victim_source};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What must be on the stacks of the three goroutines that have threads. The outermost function of each is the one that
 /// Go's runtime lets a goroutine return to.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use super::stacks::{Frame, Stacks};
-use crate::support::{run, succeed};
+use crate::support::{run_unless_it_hangs, succeed};
 
 /// A peer's stacks, and the lines in which it says that it could not go on.
 pub struct Peer {
@@ -16,16 +16,9 @@ pub struct Peer {
     pub complaints: Vec<String>,
 }
 
-/// A peer may hang: gdb opens what a library is called, be it `/proc/self/fd/4`, a descriptor of gdb's own.
-fn bounded(program: &str) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=1", "20", program]);
-    command
-}
-
 /// What `thread apply all bt` shows: frames with the functions inlined into them.
 pub fn gdb(pid: &str) -> Peer {
-    let mut command = bounded("gdb");
+    let mut command = Command::new("gdb");
     // Scripts of the target's would draw its stack in another way; a debuginfod would make the result depend on a
     // network.
     command.args(["-batch", "-nx", "-iex", "set auto-load no", "-iex", "set debuginfod enabled off"]);
@@ -41,7 +34,10 @@ pub fn gdb(pid: &str) -> Peer {
         command.args(["-ex", &format!("set {setting}")]);
     }
     command.args(["-p", pid, "-ex", "thread apply all bt"]);
-    let text = succeed(&mut command);
+    // It may hang: it opens what a library is called, be it `/proc/self/fd/4`, a descriptor of its own.
+    let output = run_unless_it_hangs(&mut command);
+    assert!(output.status.success(), "gdb: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("it prints text");
     let mut stacks = Stacks::new();
     let mut thread = None;
     let mut complaints = Vec::new();
@@ -98,7 +94,7 @@ fn arguments(text: &str, mark: &str) -> Option<usize> {
 
 /// What eu-stack shows without inlined functions: the symbol of each frame.
 pub fn eu_stack(pid: &str) -> Peer {
-    let output = run(bounded("eu-stack").args(["--raw", "-n", "0", "-p", pid]));
+    let output = run_unless_it_hangs(Command::new("eu-stack").args(["--raw", "-n", "0", "-p", pid]));
     // It exits with 1 when a stack ended early, which the comparison will show.
     assert!(output.status.code().is_some_and(|code| code < 2), "eu-stack: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("it prints text");

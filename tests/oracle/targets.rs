@@ -4,12 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use crate::support::{Victim, compile, until, victim_source};
-
-/// How long a target may take to get where it stays.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::{PATIENCE, Victim, compile, until, victim_source};
 
 /// A process whose threads all stay where they are.
 pub struct Target {

@@ -7,7 +7,7 @@ use std::process::Command;
 use hangsnap::model::{MemoryOf, Snapshot};
 use hangsnap::store::Reader;
 
-use crate::support::{Victim, hangsnap, recorder, run, sleeper, succeed};
+use crate::support::{PATIENCE, Victim, hangsnap, recorder, run, sleeper, succeed, until};
 
 const SECRET: &str = "correct-horse-battery-staple";
 
@@ -21,7 +21,7 @@ fn confidant(directory: &Path) -> Victim {
     let mut command = Command::new("sh");
     command.args(["-c", "echo ready; exec cat \"$0\""]).arg(&fifo);
     let victim = Victim::start(&mut command);
-    crate::support::until("it waits for the FIFO", std::time::Duration::from_secs(10), || {
+    until("it waits for the FIFO", PATIENCE, || {
         let call = fs::read_to_string(format!("/proc/{}/syscall", victim.pid())).unwrap_or_default();
         // openat is 257.
         call.starts_with("257 ")

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 
 use hangsnap::model::{Notice, Pid, ProcessId, Reason, Recording, Snapshot, StartTime, Subject, SystemCall};
 use hangsnap::store::Writer;
@@ -11,10 +10,10 @@ use nix::sys::stat::Mode;
 
 use super::made::{recording, snapshot};
 use super::{SMALL, files, numbers, read, write_segments};
-use crate::support::{first_column, hangsnap, run, succeed};
+use crate::support::{first_column, hangsnap, limited, run, succeed};
 
 fn check(path: &Path, code: i32) -> String {
-    let output = run(Command::new("timeout").arg("20").arg(hangsnap().get_program()).arg("check").arg(path));
+    let output = run(limited(hangsnap().get_program()).arg("check").arg(path));
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     String::from_utf8(output.stdout).expect("text")
 }
@@ -26,7 +25,7 @@ fn a_fifo_called_like_an_index_is_not_waited_for() {
     let index = files(&path, "index").remove(0);
     fs::remove_file(&index).expect("it is there");
     nix::unistd::mkfifo(&index, Mode::S_IRWXU).expect("a FIFO");
-    let listed = succeed(Command::new("timeout").arg("20").arg(hangsnap().get_program()).arg("list").arg(&path));
+    let listed = succeed(limited(hangsnap().get_program()).arg("list").arg(&path));
     assert!(listed.contains(&last.to_string()), "{listed}");
     assert!(check(&path, 1).contains("it cannot be read"));
 }

@@ -13,10 +13,10 @@ use nix::unistd::Pid;
 use super::made::recording;
 use super::{SMALL, files, numbers, read, store, write_segments};
 use crate::lifecycle::sampler::PATIENCE;
-use crate::support::{hangsnap, run, succeed, until};
+use crate::support::{hangsnap, limited, run, succeed, until};
 
 fn scrub(path: &Path) -> Output {
-    run(Command::new("timeout").arg("20").arg(hangsnap().get_program()).arg("scrub").arg(path))
+    run(limited(hangsnap().get_program()).arg("scrub").arg(path))
 }
 
 /// What is in a recording: each file, and the bytes of those that are files.
@@ -74,8 +74,8 @@ fn what_scrub_does_not_know_is_left_where_it_is() {
     fs::remove_file(&segment).expect("it is there");
     fs::write(&segment, &original).expect("a file of ours");
     let before = everything(&path);
-    let mut command = Command::new("timeout");
-    command.args(["60", "strace", "-f", "-qq", "-o", "/dev/null", "-P"]).arg(&segment);
+    let mut command = limited("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(&segment);
     command.args(["-e", "inject=pread64:error=EIO"]).arg(hangsnap().get_program());
     let output = run(command.arg("scrub").arg(&path));
     assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -88,8 +88,7 @@ fn a_fifo_called_like_what_a_killed_process_left_is_not_waited_for() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (path, _) = write_segments(directory.path());
     nix::unistd::mkfifo(&path.join("00000009.new"), Mode::S_IRWXU).expect("a FIFO");
-    let mut command = Command::new("timeout");
-    succeed(command.arg("20").arg(hangsnap().get_program()).arg("check").arg(&path).arg("--repair"));
+    succeed(limited(hangsnap().get_program()).arg("check").arg(&path).arg("--repair"));
     assert_eq!(scrub(&path).status.code(), Some(0));
 }
 

@@ -4,15 +4,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use super::{SMALL, files, numbers, read, write, write_segments};
-use crate::support::{first_column, hangsnap, run};
+use crate::support::{first_column, hangsnap, limited, run};
 
 /// Runs hangsnap while some of its reads of that file fail.
 fn with_failing_reads(which: &str, file: &Path, arguments: &[&str], recording: &Path) -> Output {
-    let mut command = Command::new("timeout");
-    command.args(["60", "strace", "-f", "-qq", "-o", "/dev/null", "-P"]).arg(file);
+    let mut command = limited("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(file);
     command.args(["-e", &format!("inject=pread64:error=EIO:when={which}")]).arg(hangsnap().get_program());
     run(command.args(arguments).arg(recording))
 }

@@ -1,14 +1,14 @@
 //! Stacks that were made up: frames that look right and are not, and bytes of any kind.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hangsnap::capture::CapturedThread;
 use hangsnap::model::{FoundBy, Register, RuntimeAddress};
 use hangsnap::unwind::StackMemory;
 
 use super::{Copied, codes, memory_of, told};
-use crate::support::{Victim, compile, long_form};
+use crate::support::{Victim, compile, long_form, thread_time};
 
 /// Bytes of a stack that can be forged.
 struct Forged {
@@ -135,9 +135,9 @@ fn a_stack_of_anything_ends_in_bounded_work() {
             }
             walker.space.questions.set(0);
             walker.space.reads.set(0);
-            let begun = Instant::now();
+            let begun = thread_time();
             let stack = walker.walk(&told(registers), forged.memory());
-            longest = longest.max(begun.elapsed());
+            longest = longest.max(thread_time() - begun);
             most_questions = most_questions.max(walker.space.questions.get());
             most_reads = most_reads.max(walker.space.reads.get());
             inferred += usize::from(stack.frames.iter().any(|frame| frame.found() == FoundBy::Inferred));

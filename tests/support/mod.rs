@@ -1,6 +1,7 @@
 //! Victims: small programs that are compiled when a test first needs them, and end with it.
 
 pub mod held;
+mod patient;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+pub use patient::{PATIENCE, limited, run_unless_it_hangs, thread_time};
 
 /// The program under test.
 pub fn hangsnap() -> Command {
