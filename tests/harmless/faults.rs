@@ -8,20 +8,21 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{Counters, states_and_tracers};
 use crate::lifecycle::sampler::{PATIENCE, Sampler};
-use crate::support::{Victim, compile, hangsnap, long_form, recorder, run, succeed, until};
+use crate::support::{Victim, compile, hangsnap, limited, long_form, recorder, run, succeed, until};
 
 const POINTS: [&str; 6] = ["seize", "interrupt", "wait", "registers", "memory", "release"];
 
-/// What a snapshot may take: eight tracers at most, each of which is waited for up to half a second; and as much again for a
-/// machine that is busy.
+/// What a snapshot may take: eight tracers at most, each of which is waited for up to half a second; and as much again.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Or so many times what one without a fault takes, where the machine is busy.
+const TIMES_WITHOUT: u32 = 20;
 
 /// What may be said of any thread on a busy machine, whatever fails.
 const BUSY: [&str; 2] = ["did not stop within", "kept waking up while it was read in place"];
@@ -70,8 +71,8 @@ impl Target {
         tasks.map(|task| number(task.expect("an entry")).expect("a number")).collect()
     }
 
-    /// Every thread runs on, nobody traces it, nothing of hangsnap is left, and the next snapshot lacks nothing.
-    fn assert_undisturbed(&self, what: &str, marker: &str) {
+    /// Every thread runs on, nobody traces it, nothing of hangsnap is left, and the next snapshot lacks nothing; how long that takes.
+    fn assert_undisturbed(&self, what: &str, marker: &str) -> Duration {
         let before = self.counters.all();
         until(&format!("every thread runs on after {what}"), PATIENCE, || {
             self.counters.all().iter().zip(&before).all(|(now, before)| now > before)
@@ -80,19 +81,21 @@ impl Target {
             states_and_tracers(&self.victim).iter().all(|&(state, tracer)| !matches!(state, 't' | 'T') && tracer == 0)
         });
         until(&format!("no tracer is left after {what}"), PATIENCE, || tracers(marker).is_empty());
+        let begun = Instant::now();
         let plain = json(&succeed(hangsnap().args(["--pid", &self.victim.pid(), "--json"])));
+        let took = begun.elapsed();
         for tid in self.threads() {
             let thread = thread(&plain, tid).unwrap_or_else(|| panic!("{what}: {tid} is missing afterwards: {plain}"));
             assert_ne!(thread["how"], "not-captured", "{what}: afterwards {thread}, {}", plain["notices"]);
             assert_eq!(thread["incomplete"], Value::Null, "{what}: afterwards {thread}, {}", plain["notices"]);
         }
+        took
     }
 }
 
 /// hangsnap, bounded, with this fault; the marker is in the environment of its tracers, too.
 fn faulty(point: &str, effect: &str, marker: &str) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["--signal=TERM", &LIMIT.as_secs().to_string()]).arg(hangsnap().get_program());
+    let mut command = limited(hangsnap().get_program());
     command.env("HANGSNAP_FAULT", format!("{point}:{effect}")).env("FAULT_MARKER", marker);
     command
 }
@@ -163,7 +166,9 @@ fn whatever_fails_the_target_runs_on_and_what_is_missing_is_told() {
             for &effect in effects(point) {
                 let what = format!("--stop {stop} {point}:{effect}");
                 let marker = format!("{pid}-{stop}-{point}-{effect}");
+                let begun = Instant::now();
                 let output = run(faulty(point, effect, &marker).args(["--pid", &pid, "--stop", stop, "--json"]));
+                let took = begun.elapsed();
                 let errors = String::from_utf8_lossy(&output.stderr);
                 if effect == "killall" {
                     // `timeout` ends in the way of the program that it runs.
@@ -175,7 +180,9 @@ fn whatever_fails_the_target_runs_on_and_what_is_missing_is_told() {
                 } else {
                     failures.push(format!("{what}: {:?} {errors}", output.status));
                 }
-                target.assert_undisturbed(&what, &marker);
+                let without = target.assert_undisturbed(&what, &marker);
+                let most = LIMIT.max(without * TIMES_WITHOUT);
+                assert!(took < most, "{what}: it took {took:?}, and {without:?} without a fault");
             }
         }
     }

@@ -9,16 +9,19 @@ mod rows;
 mod stacks;
 mod table;
 
-use std::process::Command;
+use std::process::{ChildStdin, Command};
 use std::time::Duration;
 
 use crate::lifecycle::sampler::{Sampler, start_told};
-use crate::support::{compile, limited, long_form, recorder, succeed};
+use crate::support::{Victim, compile, limited, long_form, recorder, succeed};
 use rows::{Row, parse};
 use stacks::Shares;
+use tempfile::TempDir;
 
-/// Far more than a timeout is late by on a machine that is busy with tests, far less than a stop of gdb's takes.
+/// Far more than a timeout is late by on a machine that has room, far less than a stop of gdb's takes.
 const LATE: Duration = Duration::from_millis(50);
+/// What is later than that may be so many times as late as the latest timeout of the same program beside it, at which nobody looks.
+const TIMES_AS_LATE: u32 = 3;
 /// Some calls may be missing on some machine; not many.
 const LEAST_ROWS: usize = 100;
 const OPTIMISED: &[&str] = &["-O2", "-g", "-pthread", "-Wall"];
@@ -29,16 +32,43 @@ fn snapshots() -> u64 {
     if long_form() { 1_000 } else { 200 }
 }
 
+/// The program with all rows.
+struct Rows {
+    victim: Victim,
+    input: ChildStdin,
+    _directory: TempDir,
+}
+
+impl Rows {
+    fn start(flags: &[&str]) -> Self {
+        let program = compile("gcc", "matrix.c", flags);
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (victim, input) = start_told(Command::new(program).arg(directory.path()));
+        Self { victim, input, _directory: directory }
+    }
+
+    /// What they have noticed.
+    fn end(mut self) -> Vec<Row> {
+        drop(self.input);
+        let rows = parse(|| self.victim.line());
+        assert!(rows.len() >= LEAST_ROWS, "only {} rows are there", rows.len());
+        rows
+    }
+}
+
 /// Runs the victim while something is done to it, and returns what its rows noticed.
 fn rows_during(flags: &[&str], meanwhile: impl FnOnce(&str)) -> Vec<Row> {
-    let program = compile("gcc", "matrix.c", flags);
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let (mut victim, input) = start_told(Command::new(program).arg(directory.path()));
-    meanwhile(&victim.pid());
-    drop(input);
-    let rows = parse(|| victim.line());
-    assert!(rows.len() >= LEAST_ROWS, "only {} rows are there", rows.len());
-    rows
+    let rows = Rows::start(flags);
+    meanwhile(&rows.victim.pid());
+    rows.end()
+}
+
+/// The same program at the same time, for as long as that takes, at which nobody looks: the latest of its timeouts.
+fn rows_beside_control(flags: &[&str], meanwhile: impl FnOnce(&str)) -> (Vec<Row>, Duration) {
+    let control = Rows::start(flags);
+    let rows = rows_during(flags, meanwhile);
+    let control = control.end().iter().map(|row| row.late).max().unwrap_or_default();
+    (rows, control)
 }
 
 /// Every thread is looked at in each snapshot, whether or not it has run.
@@ -77,16 +107,17 @@ fn gdb(pid: &str, rounds: u64) {
 
 fn undisturbed(flags: &[&str]) {
     let mut shares = Shares::default();
-    let rows = rows_during(flags, |pid| {
+    let (rows, control) = rows_beside_control(flags, |pid| {
         sample(&mut shares, pid, snapshots(), &ANEW);
         sample(&mut shares, pid, snapshots(), &[]);
     });
-    eprintln!("{}: {} snapshots, {} rows", flags[0], shares.snapshots(), rows.len());
+    let late = LATE.max(control * TIMES_AS_LATE);
+    eprintln!("{}: {} snapshots, {} rows; {control:?} late beside it", flags[0], shares.snapshots(), rows.len());
     let mut faults = Vec::new();
     for row in &rows {
         let right = shares.of(row.tid, &row.name);
         eprintln!("{row}  stack right in {} of {}", right.count, shares.snapshots());
-        faults.extend(row.faults().into_iter().map(|fault| format!("{}: {fault}", row.name)));
+        faults.extend(row.faults(late).into_iter().map(|fault| format!("{}: {fault}", row.name)));
         if right.count * 100 < shares.snapshots() * 99 {
             let example = right.wrong.unwrap_or_else(|| "no stack at all".into());
             faults.push(format!("{}: stack right in {} only: {example}", row.name, right.count));
@@ -98,9 +129,10 @@ fn undisturbed(flags: &[&str]) {
 /// What is wrong here would be the victim's own doing, or the machine's.
 #[test]
 fn without_anybody_looking_no_row_notices_anything() {
-    let rows = rows_during(OPTIMISED, |_| std::thread::sleep(Duration::from_secs(2)));
+    let (rows, control) = rows_beside_control(OPTIMISED, |_| std::thread::sleep(Duration::from_secs(2)));
+    let late = LATE.max(control * TIMES_AS_LATE);
     let faults: Vec<String> =
-        rows.iter().flat_map(|row| row.faults().into_iter().map(move |f| format!("{row}: {f}"))).collect();
+        rows.iter().flat_map(|row| row.faults(late).into_iter().map(move |f| format!("{row}: {f}"))).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
@@ -108,7 +140,8 @@ fn without_anybody_looking_no_row_notices_anything() {
 #[test]
 fn a_bare_stop_is_noticed_by_the_rows_that_it_must_disturb() {
     let rounds = 20;
-    let rows = rows_during(OPTIMISED, |pid| bare_stop(pid, rounds));
+    let (rows, control) = rows_beside_control(OPTIMISED, |pid| bare_stop(pid, rounds));
+    let late = LATE.max(control * TIMES_AS_LATE);
     let row = |name: &str| rows.iter().find(|row| row.name == name);
     // Not every machine has asynchronous input and output.
     for name in [
@@ -132,7 +165,7 @@ fn a_bare_stop_is_noticed_by_the_rows_that_it_must_disturb() {
     for name in ["select_long", "select_raw_long", "ppoll_raw_long", "nanosleep_rest"] {
         assert!(row(name).is_some_and(|row| row.changed > 0), "changed bytes: {:?}", row(name));
     }
-    let clean = rows.iter().filter(|row| row.faults().is_empty()).count();
+    let clean = rows.iter().filter(|row| row.faults(late).is_empty()).count();
     assert!(clean > rows.len() / 3, "only {clean} of {} rows do not mind a stop", rows.len());
 }
 

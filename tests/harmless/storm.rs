@@ -1,12 +1,12 @@
 //! An hour's worth of snapshots in fast motion, in a storm of births, signals, timers, children and executions: nothing
 //! is lost or comes twice, the target goes on, and the sampler ends with the descriptors and the memory it began with.
 //!
-//! An hour has 720 snapshots at 5 s; the long form takes ten hours' worth. That it was a storm is asserted, too: a
-//! machine that is too busy to make one fails here and not unnoticed.
+//! An hour has 720 snapshots at 5 s; the long form takes ten hours' worth. That it was a storm is asserted, too, by how much
+//! happened for each snapshot.
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
@@ -69,12 +69,12 @@ fn sample(pid: &str, stop: &str, file: &Path, goes_on: impl Fn()) -> u64 {
     ended.snapshots()
 }
 
-/// What the storm tells when it is over, after an hour's worth of samples in each mode.
-fn in_a_storm(how: &[&str], goes_on: impl Fn(&[u64], &[u64]) -> bool) -> (Vec<Tally>, Duration) {
+/// What the storm tells when it is over, after an hour's worth of samples in each mode; and how many snapshots there were.
+fn in_a_storm(how: &[&str], goes_on: impl Fn(&[u64], &[u64]) -> bool) -> (Vec<Tally>, u64) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let shared = directory.path().join("tallies");
     let program = compile("gcc", "storm.c", &["-O1", "-g", "-pthread"]);
-    let begun = Instant::now();
+    let mut all = 0;
     let (mut victim, input) = start_told(Command::new(program).arg(&shared).args(how));
     let counters = Counters::open(&shared);
     for stop in ["auto", "all", "none"] {
@@ -83,6 +83,7 @@ fn in_a_storm(how: &[&str], goes_on: impl Fn(&[u64], &[u64]) -> bool) -> (Vec<Ta
             let before = counters.all();
             until("the storm goes on while it is sampled", PATIENCE, || goes_on(&before, &counters.all()));
         });
+        all += snapshots;
         assert!(snapshots >= HOUR, "--stop {stop}: {snapshots} snapshots are not an hour's worth");
         until("nobody is left held", PATIENCE, || {
             states_and_tracers(&victim).iter().all(|&(state, tracer)| !matches!(state, 't' | 'T') && tracer == 0)
@@ -90,14 +91,13 @@ fn in_a_storm(how: &[&str], goes_on: impl Fn(&[u64], &[u64]) -> bool) -> (Vec<Ta
         let before = counters.all();
         until("the storm goes on afterwards", PATIENCE, || goes_on(&before, &counters.all()));
     }
-    let lasted = begun.elapsed();
     drop(input);
     let mut tallies = Vec::new();
     loop {
         let line = victim.line();
         assert!(!line.is_empty(), "the storm ended before it had told everything");
         if line.trim() == "done" {
-            return (tallies, lasted);
+            return (tallies, all);
         }
         tallies.push(Tally::parse(&line));
     }
@@ -116,18 +116,17 @@ fn assert_nothing_lost(tallies: &[Tally]) {
 #[test]
 fn a_storm_of_threads_signals_timers_and_children_loses_nothing_and_costs_nothing() {
     // Of eleven kinds each is taken; the twelfth is for the other test.
-    let (tallies, lasted) = in_a_storm(&[], |before, now| {
+    let (tallies, snapshots) = in_a_storm(&[], |before, now| {
         before.chunks(3).zip(now.chunks(3)).take(11).all(|(before, now)| now[1] > before[1] + 20)
     });
     assert_nothing_lost(&tallies);
     assert_eq!(tallies.len(), 11, "all kinds tell");
-    let per_second = |kinds: fn(&str) -> bool| {
-        let taken: u64 = tallies.iter().filter(|tally| kinds(&tally.kind)).map(|tally| tally.taken).sum();
-        taken as f64 / lasted.as_secs_f64()
+    let taken = |kinds: fn(&str) -> bool| -> u64 {
+        tallies.iter().filter(|tally| kinds(&tally.kind)).map(|tally| tally.taken).sum()
     };
-    let (births, signals) = (per_second(|kind| kind == "births"), per_second(|kind| kind.starts_with("to-")));
-    eprintln!("{births:.0} births and {signals:.0} queued signals a second for {lasted:?}");
-    assert!(births >= 200.0 && signals >= 10_000.0, "this machine is too busy for a storm");
+    let (births, signals) = (taken(|kind| kind == "births"), taken(|kind| kind.starts_with("to-")));
+    eprintln!("{births} births and {signals} queued signals during {snapshots} snapshots");
+    assert!(births >= snapshots && signals >= 50 * snapshots, "{births} births, {signals} signals: this is no storm");
 }
 
 #[test]

@@ -11,7 +11,6 @@ use nix::unistd::Pid;
 pub use crate::support::PATIENCE;
 use crate::support::Victim;
 
-
 /// A hangsnap that records, and is killed when the test ends.
 pub struct Sampler {
     child: Child,

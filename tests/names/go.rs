@@ -9,7 +9,6 @@ use serde_json::Value;
 use super::{array, assert_stack, functions, look, read};
 use crate::support::{PATIENCE, Victim, hangsnap, succeed, until, victim_source};
 
-
 /// What must be on the stacks of the three goroutines that have threads. The outermost function of each is the one that
 /// Go's runtime lets a goroutine return to.
 const READS: [&str; 5] = ["syscall.read", "main.blocksInRead", "main.callsRead", "main.readsForEver", "runtime.goexit"];

@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-pub use patient::{PATIENCE, limited, run_unless_it_hangs, thread_time};
+pub use patient::{PATIENCE, floor, limited, run_unless_it_hangs, thread_time};
 
 /// The program under test.
 pub fn hangsnap() -> Command {

@@ -24,6 +24,16 @@ pub fn thread_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every thread has such a clock").into()
 }
 
+/// How long something takes on this host at this time, at the longest of three: what bounds in time are ratios to.
+pub fn floor(mut something: impl FnMut()) -> Duration {
+    let times = (0..3).map(|_| {
+        let begun = Instant::now();
+        something();
+        begun.elapsed()
+    });
+    times.max().unwrap_or_default()
+}
+
 /// This program, to be killed if it hangs.
 pub fn limited(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("timeout");

@@ -3,7 +3,7 @@
 //   bare_stop PID ROUNDS MILLISECONDS
 //
 // That is the least that any tool does which stops a thread, and what it does to the target no tool that stops can avoid.
-// It prints how many stops there were. A thread that does not stop within 10 s ends it: the kernel then lets go of all.
+// It prints how many stops there were. A thread that does not stop within 5 min ends it: the kernel then lets go of all.
 
 #include <dirent.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ int main(int count, char **arguments) {
             pid_t tid = atoi(entry->d_name);
             // One that has ended in the meantime cannot be seized.
             if (tid == 0 || ptrace(PTRACE_SEIZE, tid, 0, 0)) continue;
-            alarm(10);
+            alarm(300);
             if (ptrace(PTRACE_INTERRUPT, tid, 0, 0) || waitpid(tid, NULL, __WALL) != tid) return 1;
             if (ptrace(PTRACE_DETACH, tid, 0, 0)) return 1;
             stops++;

@@ -96,7 +96,7 @@ static void make_daemon(void) {
         // Whoever waits for the end of the output must not wait for the daemon, and the daemon must not outlive a test
         // that failed.
         fclose(stdout);
-        alarm(60);
+        alarm(3600);
         pause();
         _exit(0);
     }
@@ -140,7 +140,7 @@ static void *borrow(void *argument) {
     // The parent sleeps uninterruptibly until the child ends, which is when the test says so, or soon enough anyway.
     pid_t child = vfork();
     if (child == 0) {
-        alarm(60);
+        alarm(3600);
         step();
         _exit(0);
     }

@@ -6,7 +6,7 @@
 //                     another in turn, with a queued signal pending
 //
 // FILE is shared with the test and holds, for each kind, three 64-bit numbers: given, taken, wrong. When standard input
-// ends, everything that is under way is let arrive, for at most ten seconds; then a line for each kind and "done"
+// ends, everything that is under way is let arrive, for at most five minutes; then a line for each kind and "done"
 // follow. Everything goes by the clock and catches up when it was late, with pauses in between: it must leave the
 // machine room. A system call that a stop ends with EINTR is called again: that table is calls.c's, here only what gets
 // lost counts.
@@ -377,7 +377,7 @@ int main(int count, char **arguments) {
     if (count == 2) storm();
     else execute_again(arguments[1], count > 3 ? strtoul(arguments[3], NULL, 10) : 0);
     struct tally told[KINDS];
-    for (uint64_t until = now() + 10ul * SECOND; !arrived(told) && now() < until;) sleep_until(now() + MILLISECOND / 4);
+    for (uint64_t until = now() + 300ul * SECOND; !arrived(told) && now() < until;) sleep_until(now() + MILLISECOND / 4);
     for (int kind = 0; kind < KINDS; kind++) {
         if (tallies[kind].taken == 0 && tallies[kind].given == 0) continue;
         printf("%s given %lu taken %lu wrong %lu\n", names[kind], told[kind].given, told[kind].taken,

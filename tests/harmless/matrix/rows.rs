@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::LATE;
-
 /// One thread of the victim, which waits in one call.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
@@ -42,8 +40,8 @@ impl Row {
         }
     }
 
-    /// What must not be, in words.
-    pub fn faults(&self) -> Vec<String> {
+    /// What must not be, in words; no timeout may be later than this.
+    pub fn faults(&self, latest: Duration) -> Vec<String> {
         let mut faults = Vec::new();
         let mut count = |number: u64, what: &str| {
             if number > 0 {
@@ -54,7 +52,7 @@ impl Row {
         count(self.short, "short");
         count(self.wrong, "wrong");
         count(self.changed, "bytes changed");
-        if self.late > LATE {
+        if self.late > latest {
             faults.push(format!("{} ms late", self.late.as_millis()));
         }
         // Otherwise there was nothing to disturb.

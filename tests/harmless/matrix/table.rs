@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::LATE;
 use super::rows::Row;
 
 /// What was done, and what the rows noticed of it.
@@ -27,7 +28,7 @@ pub fn markdown(columns: &[Column]) -> String {
     }
     write!(text, "\nNothing at all: {}.\n\n", clean.join(", ")).expect("a string takes all");
     for (title, rows) in columns {
-        let disturbed = rows.iter().filter(|row| !row.faults().is_empty()).count();
+        let disturbed = rows.iter().filter(|row| !row.faults(LATE).is_empty()).count();
         writeln!(text, "{title}: {disturbed} of {} rows noticed it.", rows.len()).expect("a string takes all");
     }
     text
@@ -36,7 +37,7 @@ pub fn markdown(columns: &[Column]) -> String {
 const CLEAN: &str = "–";
 
 fn cell(rows: &[Row], name: &str) -> String {
-    match rows.iter().find(|row| row.name == name).map(Row::faults) {
+    match rows.iter().find(|row| row.name == name).map(|row| row.faults(LATE)) {
         None => "?".into(),
         Some(faults) if faults.is_empty() => CLEAN.into(),
         Some(faults) => faults.join(", "),

@@ -7,17 +7,15 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::LIFE;
 use super::fixture::{Facts, Fixture, MODES, pass_on, program};
 
 /// Where the test run below is told what to hold.
 const HELD_MODE: &str = "UNSTOPPABLE_MODE";
 const HELD_DIRECTORY: &str = "UNSTOPPABLE_DIRECTORY";
 
-/// Long enough that nothing here ends because the time is over.
-const LONG: u32 = 60;
-
-/// Long enough for a thread to block.
-const SHORT: u32 = 3;
+/// Long enough for a thread to block, on a machine that is busy, too.
+const SHORT: u32 = 10;
 
 #[test]
 #[ignore = "is run, and killed, by a_test_run_that_is_killed_leaves_nothing"]
@@ -26,7 +24,7 @@ fn a_test_run_that_holds_a_fixture() {
         return;
     };
     let mode = mode.to_str().expect("a mode's name");
-    let mut fixture = program(mode, Path::new(&directory), LONG)
+    let mut fixture = program(mode, Path::new(&directory), LIFE)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -72,7 +70,7 @@ fn whichever_of_its_processes_is_killed_the_others_leave_nothing() {
                 // Nobody is left who could thaw it: the one case that the fixture does not cover.
                 continue;
             }
-            let Some(fixture) = Fixture::start(mode, LONG) else {
+            let Some(fixture) = Fixture::start(mode, LIFE) else {
                 continue;
             };
             for pid in processes.iter().filter_map(|process| fixture.facts.get(process)) {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::super::Counters;
-use crate::support::{compile, until};
+use crate::support::{PATIENCE, compile, until};
 
 /// The modes with a thread that cannot be stopped, and the function it is in.
 pub const MODES: [(&str, &str); 6] = [
@@ -24,9 +24,6 @@ pub const MODES: [(&str, &str); 6] = [
     ("userfault", "blocked_in_userfault"),
     ("mmap-lock", "blocked_in_mmap"),
 ];
-
-/// How long a fixture may take to end once it has been told to.
-pub const END: Duration = Duration::from_secs(10);
 
 /// The program, to be started with its mode, its directory and for how many seconds.
 pub fn program(mode: &str, directory: &Path, seconds: u32) -> Command {
@@ -111,7 +108,7 @@ impl Facts {
     /// Waits until nothing is left of it.
     pub fn await_end(&self, what: &str) {
         let mut remains = Vec::new();
-        until_or_else(END, || {
+        until_or_else(PATIENCE, || {
             remains = self.remains();
             remains.is_empty()
         });
@@ -185,9 +182,8 @@ impl Fixture {
     /// Waits until the thread that runs has made some turns, and nobody traces any thread.
     pub fn await_undisturbed(&self) {
         let turns = self.counters.get(0);
-        let limit = Duration::from_secs(2);
-        until(&format!("{}: its thread that runs goes on", self.mode), limit, || self.counters.get(0) > turns + 3);
-        until(&format!("{}: nobody traces it", self.mode), limit, || {
+        until(&format!("{}: its thread that runs goes on", self.mode), PATIENCE, || self.counters.get(0) > turns + 3);
+        until(&format!("{}: nobody traces it", self.mode), PATIENCE, || {
             self.threads().into_iter().all(|thread| {
                 let path = format!("/proc/{}/task/{thread}/status", self.target());
                 let status = fs::read_to_string(path).expect("the thread is there");
@@ -200,7 +196,7 @@ impl Fixture {
     pub fn end(mut self) {
         drop(self.input.take());
         let mode = self.mode;
-        until(&format!("{mode} ends"), END, || self.keeper.try_wait().expect("it is our child").is_some());
+        until(&format!("{mode} ends"), PATIENCE, || self.keeper.try_wait().expect("it is our child").is_some());
         let status = self.keeper.wait().expect("it is our child");
         assert!(status.success(), "{mode}: {status}");
         self.facts.await_end(mode);
@@ -214,7 +210,7 @@ impl Drop for Fixture {
         drop(self.input.take());
         // The guard ends everything now or when its time is over. A test that fails must not wait for ever on top of
         // it.
-        until_or_else(END, || !matches!(self.keeper.try_wait(), Ok(None)));
+        until_or_else(PATIENCE, || !matches!(self.keeper.try_wait(), Ok(None)));
     }
 }
 
