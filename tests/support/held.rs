@@ -6,9 +6,12 @@ use hangsnap::capture::{Captured, CapturedThread, Context, Order, Tracer};
 use hangsnap::model::{Pid, RegisterFile, StopMode};
 use hangsnap::proc::ProcDir;
 
-use super::Victim;
+use super::{PATIENCE, Victim, until};
 
 /// The victim's directory in /proc, and what was copied of it.
+///
+/// A reference needs all registers of all threads. On a busy host one may not stop in time and be read in place instead, which other
+/// tests are about: then all are asked for again, and that is said.
 pub fn held(victim: &Victim) -> (ProcDir, Captured) {
     let pid = Pid(i32::try_from(victim.child.id()).expect("a pid"));
     let process = ProcDir::open(pid).expect("the victim is alive");
@@ -21,8 +24,17 @@ pub fn held(victim: &Victim) -> (ProcDir, Captured) {
         memory: Vec::new(),
         after: None,
     };
-    let captured = tracer.take(&process, &order).expect("it can be captured");
-    (process, captured)
+    let mut captured = None;
+    until("all threads were held at once", PATIENCE, || {
+        let taken = tracer.take(&process, &order).expect("it can be captured");
+        let others = taken.threads.iter().filter(|thread| !matches!(thread.context, Context::Full(_))).count();
+        if others > 0 {
+            eprintln!("{others} of {} threads were not held, and all are asked for again", taken.threads.len());
+        }
+        captured = Some(taken);
+        others == 0
+    });
+    (process, captured.expect("it was just taken"))
 }
 
 pub fn registers(thread: &CapturedThread) -> RegisterFile {
