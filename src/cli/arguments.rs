@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+use crate::model::text_of_os;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -68,6 +71,11 @@ Examples:
 Exit codes: 0 a snapshot of the process would be complete and go unnoticed, or none was named; 1 it would not, or there
 would be none; 2 anything else, such as that there is no such process.";
 
+/// A name that a process or thread chose, which need be no UTF-8.
+fn any_text() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(|typed| text_of_os(&typed))
+}
+
 /// Snapshots every thread of a live process while hardly touching it, and explains them later.
 #[derive(Parser, Debug)]
 #[command(
@@ -88,7 +96,7 @@ pub(super) struct Arguments {
 #[derive(Args, Debug)]
 pub(super) struct SampleArguments {
     /// The process to look at: its id, or the name of a program that runs once; may be given more than once
-    #[arg(long, short, value_name = "PID|NAME", required = true, allow_negative_numbers = true)]
+    #[arg(long, short, value_name = "PID|NAME", required = true, allow_negative_numbers = true, value_parser = any_text())]
     pub(super) pid: Vec<String>,
     /// Record a snapshot every so often (5s, 500ms, 1m) instead of printing one
     #[arg(long, value_name = "TIME")]
@@ -134,7 +142,7 @@ pub(super) struct SampleArguments {
     #[arg(long, conflicts_with_all = ["memory", "keep"])]
     pub(super) redact: bool,
     /// Print only the thread of this id or name
-    #[arg(long, value_name = "TID|NAME", conflicts_with = "every")]
+    #[arg(long, value_name = "TID|NAME", conflicts_with = "every", value_parser = any_text())]
     pub(super) thread: Option<String>,
     /// Print each thread's registers; with `all`, take and print those for floating point too
     #[arg(long, value_enum, value_name = "general|all", num_args = 0..=1, default_missing_value = "general")]
@@ -231,7 +239,7 @@ pub(super) enum Command {
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor {
         /// The process that is to be looked at: its id, or the name of a program that runs once; it is not disturbed
-        #[arg(long, short, value_name = "PID|NAME", allow_negative_numbers = true)]
+        #[arg(long, short, value_name = "PID|NAME", allow_negative_numbers = true, value_parser = any_text())]
         pid: Option<String>,
         /// Print JSON
         #[arg(long)]
@@ -255,7 +263,7 @@ pub(super) struct ShowArguments {
     #[arg(long, value_name = "last|N|TIME", default_value = "last", allow_negative_numbers = true)]
     pub(super) at: String,
     /// Only the thread of this id or name
-    #[arg(long, value_name = "TID|NAME")]
+    #[arg(long, value_name = "TID|NAME", value_parser = any_text())]
     pub(super) thread: Option<String>,
     /// Print each thread's registers
     #[arg(long)]

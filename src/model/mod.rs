@@ -18,6 +18,7 @@ mod snapshot;
 mod status;
 mod summary;
 mod system_call;
+mod text;
 mod thread;
 
 pub use aarch64::Aarch64Register;
@@ -33,4 +34,5 @@ pub use snapshot::{Process, Recording, Snapshot, StopMode, Timestamp};
 pub use status::{KernelWait, MemoryOf, MemoryPiece, Policy, Scheduling, SignalSet, SignalSets};
 pub use summary::Summary;
 pub use system_call::SystemCall;
+pub use text::{bytes_of, is_called, text_of, text_of_os};
 pub use thread::{Hold, Thread, ThreadState, ThreadStatus};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Frame, GeneratedCode, MemoryPiece, Module, Notice, Place, ProcessId, Thread, Tid};
+use super::{Frame, GeneratedCode, MemoryPiece, Module, Notice, Place, ProcessId, Thread, Tid, is_called};
 
 /// Which threads may be held, and which at the same time. The least intrusive comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ pub struct Process {
     /// `comm` of the main thread.
     pub name: String,
     pub executable: String,
-    /// The arguments it was started with; bytes that are not UTF-8 are replaced.
+    /// The arguments it was started with.
     pub command: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ impl Snapshot {
     /// The threads of this id or of this name.
     pub fn threads_called<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a Thread> {
         let tid = wanted.parse().ok().map(Tid);
-        self.threads.iter().filter(move |thread| Some(thread.tid) == tid || thread.status.name == wanted)
+        self.threads.iter().filter(move |thread| Some(thread.tid) == tid || is_called(&thread.status.name, wanted))
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::str;
 
 use super::Error;
-use crate::model::RuntimeAddress;
+use crate::model::{RuntimeAddress, text_of};
 
 /// What lies behind a mapping.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -96,7 +96,7 @@ fn mapping(line: &[u8]) -> Option<Mapping> {
             path => Backing::File {
                 device: (i32::try_from(major).ok()?, i32::try_from(minor).ok()?),
                 inode,
-                path: String::from_utf8_lossy(path).into_owned(),
+                path: text_of(path),
             },
         },
     })

@@ -1,7 +1,8 @@
 //! What /proc says of a process, its threads and its memory map, by way of the procfs crate.
 //!
 //! Promises: what identifies a process is read through a directory that was opened once, so that it is about one process
-//! even if the pid is reused; lists and links go by the pid, and are about whoever has it. Text that is not UTF-8 is replaced, never refused. It interprets nothing: which mappings make a module and
+//! even if the pid is reused; lists and links go by the pid, and are about whoever has it. Text need not be UTF-8, and all of it is kept
+//! (`model::text_of`). It interprets nothing: which mappings make a module and
 //! which threads to hold is decided elsewhere. (The way a held thread's memory is read is in `sys`.)
 
 mod host;

@@ -1,5 +1,6 @@
 //! A process's directory below /proc.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use procfs::FromRead;
 use procfs::process::{Process as Directory, Stat, Status, all_processes};
 
 use super::{Error, ThreadDir, thread};
-use crate::model::{Pid, Process, ProcessId, StartTime, ThreadState, Tid};
+use crate::model::{Pid, Process, ProcessId, StartTime, ThreadState, Tid, is_called, text_of, text_of_os};
 
 /// The opened directory of one process. Once the process is gone every read fails, even if the pid is given out again.
 pub struct ProcDir {
@@ -40,7 +41,7 @@ impl TracerOf {
     /// From the number in `TracerPid:` of /proc/PID/status: 0 when there is no tracer, else the thread that traces, which
     /// need not be its program's main thread.
     pub(super) fn from_status(tid: i32) -> Option<Self> {
-        let process = |tid| Directory::new(tid).and_then(|directory| directory.status()).ok();
+        let process = |tid| status(&Directory::new(tid).ok()?).ok();
         (tid != 0)
             .then(|| Self { pid: Pid(process(tid).map_or(tid, |status| status.tgid)), name: thread_name(Tid(tid)) })
     }
@@ -51,7 +52,7 @@ impl ProcDir {
         let directory = Directory::new(pid.0)?;
         let tasks = fs::File::open(format!("/proc/{pid}/task"))?;
         // Both were opened by the pid; as long as the first is alive the second is of the same process.
-        directory.stat()?;
+        stat(&directory)?;
         Ok(Self { directory, tasks, pid })
     }
 
@@ -61,28 +62,28 @@ impl ProcDir {
 
     /// Which process this is.
     pub fn id(&self) -> Result<ProcessId, Error> {
-        let stat = self.directory.stat()?;
+        let stat = stat(&self.directory)?;
         Ok(ProcessId { pid: self.pid, start: StartTime(stat.starttime) })
     }
 
     /// What the process calls itself and which program it runs; these change when it executes another. Its arguments lie in
     /// its own memory, and are read by `command`.
     pub fn describe(&self) -> Result<Process, Error> {
-        let status = self.directory.status()?;
+        let status = self.status()?;
         let inner_pid = status.nspid.as_ref().and_then(|pids| pids.last().copied()).unwrap_or(self.pid.0);
         // A main thread that has exited has lost its program; its siblings run it still.
         let owner = self.memory_owner()?;
         let executable = fs::read_link(format!("/proc/{}/task/{owner}/exe", self.pid))
-            .map(|path| path.to_string_lossy().into_owned())
+            .map(|path| text_of_os(path.as_os_str()))
             .unwrap_or_default();
-        Ok(Process { id: self.id()?, inner_pid, name: status.name, executable, command: Vec::new() })
+        Ok(Process { id: self.id()?, inner_pid, name: name_in(&self.read("stat")?)?, executable, command: Vec::new() })
     }
 
     /// Which image it runs. None at the moment when it has left one and the kernel has not loaded the next.
     pub fn image(&self) -> Result<Option<ImageId>, Error> {
         const PF_EXITING: u32 = 0x0000_0004;
         let owner = self.memory_owner()?;
-        let stat = Stat::from_read(self.directory.open_relative(format!("task/{owner}/stat").as_str())?)?;
+        let stat = Stat::from_read(legible(&self.read(&format!("task/{owner}/stat"))?).as_bytes())?;
         if stat.flags & PF_EXITING != 0 {
             // It has given its memory up already.
             return Err(Error::Gone);
@@ -104,7 +105,7 @@ impl ProcDir {
         if bytes.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(bytes.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+        Ok(bytes.split(|&byte| byte == 0).map(text_of).collect())
     }
 
     /// The text of /proc/PID/maps. Kernels before 6.17 write it with the memory map locked, and wait for that lock.
@@ -123,7 +124,7 @@ impl ProcDir {
     /// Whether it is a thread of the kernel (PF_KTHREAD in field 9 of `stat`; linux/sched.h).
     pub fn is_kernel_thread(&self) -> Result<bool, Error> {
         const PF_KTHREAD: u32 = 0x0020_0000;
-        Ok(self.directory.stat()?.flags & PF_KTHREAD != 0)
+        Ok(stat(&self.directory)?.flags & PF_KTHREAD != 0)
     }
 
     /// A thread through which the process's memory can be reached: the main thread unless it has exited, which leaves it
@@ -148,7 +149,7 @@ impl ProcDir {
 
     /// The process a thread id belongs to; its own id when it is a process.
     pub fn thread_group(&self) -> Result<Pid, Error> {
-        Ok(Pid(self.directory.status()?.tgid))
+        Ok(Pid(self.status()?.tgid))
     }
 
     /// The ids of all threads, sorted, as far as one look at the directory tells.
@@ -158,7 +159,7 @@ impl ProcDir {
             .collect();
         tids.sort_unstable();
         // The pid may have gone to another process since this directory was opened; then what was listed is not ours.
-        self.directory.stat()?;
+        stat(&self.directory)?;
         Ok(tids)
     }
 
@@ -187,12 +188,12 @@ impl ProcDir {
 
     /// The program that traces this process's main thread, if one does.
     pub fn tracer(&self) -> Result<Option<TracerOf>, Error> {
-        Ok(TracerOf::from_status(self.directory.status()?.tracerpid))
+        Ok(TracerOf::from_status(self.status()?.tracerpid))
     }
 
     /// The state of the main thread.
     pub fn state(&self) -> Result<ThreadState, Error> {
-        Ok(ThreadState::from_letter(self.directory.stat()?.state))
+        Ok(ThreadState::from_letter(stat(&self.directory)?.state))
     }
 
     /// Whether all of its threads have ended, and it only waits for its parent.
@@ -203,7 +204,7 @@ impl ProcDir {
     pub fn has_exited(&self) -> Result<bool, Error> {
         const LOOKS: usize = 8;
         for _ in 0..LOOKS {
-            let stat = self.directory.stat()?;
+            let stat = stat(&self.directory)?;
             match (ThreadState::from_letter(stat.state), stat.num_threads) {
                 (ThreadState::Zombie | ThreadState::Dead, 0) => {}
                 (ThreadState::Zombie | ThreadState::Dead, threads) => return Ok(threads == 1),
@@ -227,20 +228,44 @@ impl ProcDir {
     }
 
     pub(super) fn status(&self) -> Result<Status, Error> {
-        Ok(self.directory.status()?)
+        status(&self.directory)
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        self.directory.open_relative(name)?.read_to_end(&mut bytes)?;
-        Ok(bytes)
+        read(&self.directory, name)
     }
+}
+
+fn read(directory: &Directory, name: &str) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    directory.open_relative(name)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn stat(directory: &Directory) -> Result<Stat, Error> {
+    Ok(Stat::from_read(legible(&read(directory, "stat")?).as_bytes())?)
+}
+
+pub(super) fn status(directory: &Directory) -> Result<Status, Error> {
+    Ok(Status::from_read(legible(&read(directory, "status")?).as_bytes())?)
+}
+
+/// For the procfs crate, which refuses what is not UTF-8. Only the name can be, and it is not looked for there.
+fn legible(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}
+
+/// The name in `stat`, which is between the first and the last parenthesis. (That in `status` has escapes.)
+fn name_in(stat: &[u8]) -> Result<String, Error> {
+    let ends = stat.iter().position(|&byte| byte == b'(').zip(stat.iter().rposition(|&byte| byte == b')'));
+    let name = ends.and_then(|(open, close)| stat.get(open + 1..close));
+    name.map(text_of).ok_or_else(|| Error::Other("its `stat` is not as it should be".into()))
 }
 
 /// What a thread or process calls itself; empty when it is gone.
 pub fn thread_name(tid: Tid) -> String {
     let name = fs::read(format!("/proc/{tid}/comm")).unwrap_or_default();
-    String::from_utf8_lossy(&name).trim_end_matches('\n').to_owned()
+    text_of(name.strip_suffix(b"\n").unwrap_or(&name))
 }
 
 /// The path of the program that a process runs, if that may be known. While one of its threads executes a program it may seem to
@@ -256,9 +281,8 @@ pub fn names_matching(name: &str) -> Result<Vec<Pid>, Error> {
     let mut pids: Vec<Pid> = all_processes()?
         .filter_map(Result::ok)
         .filter(|process| {
-            let calls_itself = process.stat().is_ok_and(|stat| stat.comm == name);
-            calls_itself
-                || program(Pid(process.pid)).is_some_and(|path| path.file_name().is_some_and(|file| file == name))
+            let file = || Some(text_of_os(program(Pid(process.pid))?.file_name()?));
+            is_called(&thread_name(Tid(process.pid)), name) || file().is_some_and(|file| is_called(&file, name))
         })
         .map(|process| Pid(process.pid))
         .collect();

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 
 use procfs::process::{LimitValue, Process as Directory, Status};
 
+use super::process::status;
 use super::{Error, ProcDir};
 use crate::model::Tid;
 
@@ -104,7 +105,7 @@ impl From<Status> for Credentials {
 impl Credentials {
     /// hangsnap's own.
     pub fn own() -> Result<Self, Error> {
-        Ok(Directory::myself()?.status()?.into())
+        Ok(status(&Directory::myself()?)?.into())
     }
 }
 

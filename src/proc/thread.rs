@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use super::{Error, TracerOf};
 use crate::model::{
     KernelWait, Pid, Policy, RuntimeAddress, Scheduling, SignalSet, SignalSets, StartTime, SystemCall, ThreadState,
-    ThreadStatus, Tid,
+    ThreadStatus, Tid, text_of,
 };
 
 /// More than any of these files holds: `status`, the longest, has some 1,500 bytes, and `stack` at most 64 lines.
@@ -161,7 +161,7 @@ fn parse_stat(text: &[u8]) -> Result<ThreadStatus, Error> {
     let (Some(open), Some(close)) = (open, close) else {
         return Err(malformed());
     };
-    let name = text.get(open + 1..close).map(lossy).ok_or_else(malformed)?;
+    let name = text.get(open + 1..close).map(text_of).ok_or_else(malformed)?;
     // The first field behind the name is the third.
     let mut fields = str::from_utf8(&text[close + 1..]).map_err(|_| malformed())?.split_ascii_whitespace();
     let state = fields.next().and_then(|word| word.chars().next()).ok_or_else(malformed)?;
