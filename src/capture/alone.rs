@@ -17,8 +17,8 @@ use super::ladder::{self, Experience, Plan, Planned};
 use super::protocol::{ContextRecord, StackRecord};
 use super::snapshot::Draft;
 use super::supervise::supervise;
-use super::{calls, loss};
-use crate::model::{Hold, Reason, RuntimeAddress, StopMode, SystemCall, Tid};
+use super::{calls, entered, loss};
+use crate::model::{Hold, Reason, RuntimeAddress, StopMode, Tid};
 use crate::sys::alarm::Alarm;
 use crate::sys::arena::Step;
 use crate::sys::clock::Instant;
@@ -272,10 +272,13 @@ pub(super) fn record_held(
         draft.arena.room(length).get_mut(..length)?.copy_from_slice(&bytes[..length]);
         Some(draft.arena.keep(length))
     });
-    if let Some(call) = disturbed(registers) {
+    let context = ContextRecord::Full(registers.words());
+    let call = entered::of_held(draft, planned, &context);
+    if let Some(call) = call.filter(|call| registers.was_interrupted() && !calls::survives_a_stop(call)) {
+        // It had entered the call just before it stopped, and will now return early.
         draft.notice(planned.tid, Reason::Disturbed(call));
     }
-    draft.captured(planned, Hold::Held(held), ContextRecord::Full(registers.words()), stack, floating_point);
+    draft.captured(planned, Hold::Held(held), context, call, stack, floating_point);
 }
 
 /// The x87 and SSE registers of a held thread, where they are wanted. Allocates nothing.
@@ -285,10 +288,4 @@ pub(super) fn floating_point(tid: Tid, wanted: bool) -> Option<FloatingPoint> {
         let length = ptrace::floating_point(tid, &mut buffer).unwrap_or(0);
         (buffer, length)
     })
-}
-
-/// The call that a thread had entered just before it stopped and that will now return early.
-fn disturbed(registers: &RawRegisters) -> Option<SystemCall> {
-    let call = SystemCall { number: registers.system_call_number()?, arguments: registers.arguments() };
-    (registers.was_interrupted() && !calls::survives_a_stop(&call)).then_some(call)
 }

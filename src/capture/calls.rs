@@ -5,7 +5,7 @@
 //! system in user space is told that its request was interrupted. So the calls are listed that are known to go on
 //! undisturbed (measured one by one; tests/harmless/matrix.rs measures them again), and all others count as disturbed.
 
-use crate::model::{KernelWait, SystemCall, ThreadState, ThreadStatus};
+use crate::model::{Abi, KernelWait, SystemCall, ThreadState, ThreadStatus};
 
 /// Functions of the kernel in which a thread shows as sleeping interruptibly and yet does not stop when it is asked to: it
 /// turns deaf, or spins, until what it waits for has come (Linux 6.18: fs/fuse/dev.c, fs/userfaultfd.c).
@@ -47,6 +47,9 @@ pub(super) fn is_deaf(status: &ThreadStatus) -> bool {
 /// Whether a thread that sleeps in this call may be stopped without anybody noticing.
 pub(super) fn survives_a_stop(call: &SystemCall) -> bool {
     let argument = |number: usize| call.arguments[number];
+    if call.abi != Abi::X86_64 {
+        return false;
+    }
     match libc::c_long::from(call.number) {
         libc::SYS_futex
         | libc::SYS_futex_waitv
@@ -79,7 +82,7 @@ mod tests {
     use super::*;
 
     fn call(number: libc::c_long, arguments: [u64; 6]) -> SystemCall {
-        SystemCall { number: u32::try_from(number).expect("a call's number"), arguments }
+        SystemCall::new(u32::try_from(number).expect("a call's number"), arguments)
     }
 
     #[test]

@@ -190,7 +190,7 @@ impl Collected {
                     stack: StackBytes::default(),
                     memory: Vec::new(),
                     floating_point: None,
-                    code_before: None,
+                    system_call: None,
                 });
             }
         }
@@ -221,7 +221,7 @@ impl Collected {
 }
 
 fn captured(record: ThreadRecord<'_>, arena: &ArenaReader) -> CapturedThread {
-    let ThreadRecord { tid, status, hold, context, stack, memory, floating_point, code_before } = record;
+    let ThreadRecord { tid, status, hold, context, stack, memory, floating_point, system_call } = record;
     let StackRecord { start, bytes, left_out, others } = stack;
     let bytes_of = |piece: Piece| arena.bytes(piece).unwrap_or_default();
     CapturedThread {
@@ -236,7 +236,7 @@ fn captured(record: ThreadRecord<'_>, arena: &ArenaReader) -> CapturedThread {
         stack: StackBytes { start, bytes: bytes_of(bytes), left_out, others: pieces(&bytes_of(others)) },
         memory: memory.into_iter().filter_map(|record| piece(record, arena)).collect(),
         floating_point: floating_point.map(bytes_of),
-        code_before,
+        system_call,
     }
 }
 

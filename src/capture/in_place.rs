@@ -7,6 +7,7 @@
 use nix::errno::Errno;
 
 use super::copy::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
+use super::entered;
 use super::ladder::Planned;
 use super::loss;
 use super::protocol::{ContextRecord, StackRecord};
@@ -33,14 +34,16 @@ pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>)
         _ => NotRead::Gone,
     };
     let before = thread.run_count().map_err(failed)?;
-    let blocked = thread.blocked_call().map_err(failed)?.ok_or(NotRead::Runs)?;
+    let blocked = entered::blocked_call(draft, thread, planned.tid).map_err(failed)?.ok_or(NotRead::Runs)?;
+    let context = ContextRecord::Blocked(blocked);
+    let call = entered::of_blocked(draft, planned, thread, &context);
     let copied = copy(planned, &blocked, draft);
     let still = match (before, thread.run_count().map_err(failed)?) {
         (Some(before), Some(after)) => before == after,
         // Without a count there is only this: it is where it was, which a loop would be too.
         _ => true,
     };
-    if !still || thread.blocked_call().map_err(failed)? != Some(blocked) {
+    if !still || entered::blocked_call(draft, thread, planned.tid).map_err(failed)? != Some(blocked) {
         return Err(NotRead::Runs);
     }
     let stack = match copied.and_then(|copied| copied.record(draft.arena.keep(copied.length())).map_err(Some)) {
@@ -51,7 +54,7 @@ pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>)
             StackRecord::default()
         }
     };
-    draft.captured(planned, Hold::InPlace, ContextRecord::Blocked(blocked), stack, None);
+    draft.captured(planned, Hold::InPlace, context, call, stack, None);
     Ok(())
 }
 

@@ -7,10 +7,12 @@ use std::hint;
 use std::time::Duration;
 
 use super::calls;
+use super::entered::{self, Entered};
 use super::extent::Owner;
 use super::in_place::{self, NotRead};
+use super::protocol::{ContextRecord, StackRecord};
 use super::snapshot::Draft;
-use crate::model::{Reason, StopMode, ThreadState, ThreadStatus, Tid};
+use crate::model::{Hold, Reason, StopMode, ThreadState, ThreadStatus, Tid};
 use crate::proc::{self, BlockedCall, RunCount, ThreadDir};
 use crate::sys::arena::Step;
 use crate::sys::clock::Instant;
@@ -26,6 +28,8 @@ pub(super) struct Planned {
     pub(super) tid: Tid,
     pub(super) status: ThreadStatus,
     pub(super) owner: Owner,
+    /// In which call it slept when it was looked at before it was to be held.
+    pub(super) entered: Option<Entered>,
 }
 
 /// Where a thread's registers come from.
@@ -58,7 +62,7 @@ pub(super) enum Plan {
 /// Reads what /proc says of a thread, and the thread itself if it is one to be read in place.
 pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> Plan {
     draft.arena.marks().step(Step::ReadingProc, tid.0);
-    let (thread, planned) = match look(tid, draft) {
+    let (thread, mut planned) = match look(tid, draft) {
         Ok(found) => found,
         Err(proc::Error::Gone) => {
             draft.notice(tid, Reason::ThreadGone);
@@ -71,6 +75,11 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
     };
     if matches!(planned.status.state, ThreadState::Zombie | ThreadState::Dead) {
         draft.lost(&planned, Reason::Exited);
+        return Plan::Done;
+    }
+    if planned.status.worker.is_some() {
+        // There is no user half of it to look at, and what the kernel says of it has been read.
+        draft.captured(&planned, Hold::InPlace, ContextRecord::Nothing, None, StackRecord::default(), None);
         return Plan::Done;
     }
     let cannot_stop = calls::is_deaf(&planned.status);
@@ -87,7 +96,7 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
         if number > 0 {
             pause();
         }
-        let call = match thread.blocked_call() {
+        let call = match entered::blocked_call(draft, &thread, tid) {
             Ok(call) => call,
             Err(proc::Error::Gone) => {
                 draft.lost(&planned, Reason::ThreadGone);
@@ -102,7 +111,10 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
                 return Plan::Hold(planned);
             }
         };
-        match choose(stop, &planned.status, call.as_ref()) {
+        let made = call.map(ContextRecord::Blocked);
+        let made = made.and_then(|context| entered::of_blocked(draft, &planned, &thread, &context));
+        planned.entered = call.zip(made).map(|(blocked, call)| Entered { blocked, call }).or(planned.entered);
+        match choose(stop, &planned.status, call.map(|blocked| BlockedCall { call: made, ..blocked }).as_ref()) {
             // One that runs right now may be about to sleep where it should not be disturbed.
             Some(Way::Hold) => return Plan::Hold(planned),
             None => run = run.or_else(|| Some(Run::look(&thread, draft))),
@@ -184,7 +196,9 @@ fn look(tid: Tid, draft: &mut Draft<'_>) -> Result<(ThreadDir, Planned), proc::E
         true => Owner::MainThread,
         false => Owner::OtherThread,
     };
-    Ok((thread, Planned { tid, status, owner }))
+    // The kernel makes its workers beside a program's threads. Before Linux 5.17 the flag of one of them had another meaning.
+    status.worker = status.worker.filter(|_| owner == Owner::OtherThread);
+    Ok((thread, Planned { tid, status, owner, entered: None }))
 }
 
 /// A thread that was asked to stop and did not: it is no longer asked, and is read in place if it sleeps. False if that did
@@ -220,13 +234,14 @@ mod tests {
             state,
             scheduling: Scheduling::default(),
             signals: None,
+            worker: None,
             wait: KernelWait { channel: channel.map(str::to_owned), stack: None }.into(),
         }
     }
 
     fn blocked(number: libc::c_long) -> BlockedCall {
         let number = u32::try_from(number).expect("a call's number");
-        let call = Some(SystemCall { number, arguments: [0; 6] });
+        let call = Some(SystemCall::new(number, [0; 6]));
         BlockedCall { call, stack_pointer: RuntimeAddress(0), program_counter: RuntimeAddress(0) }
     }
 

@@ -6,7 +6,7 @@
 use super::protocol::{ContextRecord, MemoryRecord, Record};
 use super::snapshot::{Draft, copy_memory};
 use super::{Base, Wish};
-use crate::model::{MemoryOf, Reason, Register, RuntimeAddress, SystemCall, Tid};
+use crate::model::{Abi, MemoryOf, Reason, Register, RuntimeAddress, SystemCall, Tid};
 use crate::sys::arena::Step;
 use crate::sys::ptrace::RawRegisters;
 
@@ -42,11 +42,16 @@ pub(super) fn of_process(draft: &mut Draft<'_>) {
 }
 
 /// What belongs to a thread: what its system call is about, and what the user asked for.
-pub(super) fn of_thread(draft: &mut Draft<'_>, tid: Tid, context: &ContextRecord) -> Vec<MemoryRecord> {
+pub(super) fn of_thread(
+    draft: &mut Draft<'_>,
+    tid: Tid,
+    context: &ContextRecord,
+    call: Option<SystemCall>,
+) -> Vec<MemoryRecord> {
     if draft.memory.is_none() {
         return Vec::new();
     }
-    let wants = match call(context) {
+    let wants = match call {
         Some(call) => about(&call),
         None => Vec::new(),
     };
@@ -89,31 +94,20 @@ fn not_copied(wish: &Wish, errno: i32) -> Reason {
     Reason::Refused { what: format!("copying --memory {}", wish.text), errno }
 }
 
-/// The instructions that made a call which the kernel has begun again under another number: they tell which one it is.
-pub(super) fn code_before(draft: &mut Draft<'_>, tid: Tid, context: &ContextRecord) -> Option<[u8; 7]> {
-    let memory = draft.memory?;
-    call(context).filter(|call| call.number == SystemCall::RESTART)?;
-    let at = register(context, Base::Register(Register::Rip))?.checked_sub(7)?;
-    let mut code = [0; 7];
-    draft.arena.marks().step(Step::ReadingMemory, tid.0);
-    let read = memory.read(RuntimeAddress(at), &mut code);
-    draft.arena.marks().step(Step::ReadingProc, tid.0);
-    (read == Ok(code.len())).then_some(code)
+/// The call of x86-64 whose arguments point to the same things. None for those of i386 that none is known for.
+fn like_x86_64(call: &SystemCall) -> Option<SystemCall> {
+    let number = match (call.abi, call.number) {
+        (Abi::X86_64, number) => number.into(),
+        // futex, and the same with a time of 64 bits; poll.
+        (Abi::I386, 240 | 422) => libc::SYS_futex,
+        (Abi::I386, 168) => libc::SYS_poll,
+        (Abi::I386, _) => return None,
+    };
+    Some(SystemCall { number: u32::try_from(number).ok()?, arguments: call.abi.values(call.arguments), ..*call })
 }
 
 fn bounded(length: u64) -> usize {
     usize::try_from(length.min(LONGEST_WISH)).unwrap_or(0)
-}
-
-fn call(context: &ContextRecord) -> Option<SystemCall> {
-    match context {
-        ContextRecord::Full(words) => {
-            let registers = RawRegisters::from_words(*words);
-            Some(SystemCall { number: registers.system_call_number()?, arguments: registers.arguments() })
-        }
-        ContextRecord::Blocked(blocked) => blocked.call,
-        ContextRecord::Nothing => None,
-    }
 }
 
 /// The value of a register that a piece of memory begins at; None for one that is unknown, or for an address.
@@ -129,8 +123,9 @@ fn register(context: &ContextRecord, base: Base) -> Option<u64> {
         (ContextRecord::Blocked(blocked), Base::Register(Register::Rsp)) => Some(blocked.stack_pointer.0),
         (ContextRecord::Blocked(blocked), Base::Register(Register::Rip)) => Some(blocked.program_counter.0),
         (ContextRecord::Blocked(blocked), Base::Register(register)) => {
-            let number = SystemCall::ARGUMENTS.iter().position(|argument| *argument == register)?;
-            Some(blocked.call?.arguments[number])
+            let call = blocked.call?;
+            let number = call.abi.argument_registers().iter().position(|argument| *argument == register)?;
+            Some(call.arguments[number])
         }
         (ContextRecord::Blocked(_), Base::Special(_)) => None,
     }
@@ -138,6 +133,9 @@ fn register(context: &ContextRecord, base: Base) -> Option<u64> {
 
 /// The words that explain a wait in this call.
 fn about(call: &SystemCall) -> Vec<Want> {
+    let Some(call) = like_x86_64(call) else {
+        return Vec::new();
+    };
     let argument = |number: u8| call.arguments[usize::from(number)];
     let at = |number: u8, length: u64| {
         let address = argument(number);
@@ -197,7 +195,7 @@ mod tests {
     use super::*;
 
     fn call(number: libc::c_long, arguments: [u64; 6]) -> SystemCall {
-        SystemCall { number: u32::try_from(number).expect("a call's number"), arguments }
+        SystemCall::new(u32::try_from(number).expect("a call's number"), arguments)
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod budget;
 mod calls;
 mod collected;
 mod copy;
+mod entered;
 mod extent;
 mod fault;
 mod goroutine;
@@ -118,27 +119,8 @@ pub struct CapturedThread {
     pub memory: Vec<MemoryPiece>,
     /// The x87 and SSE registers, where they were asked for and could be had.
     pub floating_point: Option<Box<[u8]>>,
-    /// The instructions before the one at which it is, where they tell which call was begun again.
-    pub code_before: Option<[u8; 7]>,
-}
-
-impl CapturedThread {
-    /// The call the thread was inside of. A sleeping call that was interrupted before shows as restart_syscall; its number is
-    /// then in the instructions that made the call, where they are the usual `mov $number, %eax; syscall`. The kernel
-    /// leaves the arguments in their registers.
-    pub fn system_call(&self) -> Option<SystemCall> {
-        let call = match &self.context {
-            Context::Full(raw) => SystemCall { number: raw.system_call_number()?, arguments: raw.arguments() },
-            Context::Blocked(blocked) => blocked.call?,
-            Context::Nothing => return None,
-        };
-        let number = match (call.number, self.code_before) {
-            // mov $number, %eax; syscall
-            (SystemCall::RESTART, Some([0xb8, a, b, c, d, 0x0f, 0x05])) => u32::from_le_bytes([a, b, c, d]),
-            (number, _) => number,
-        };
-        Some(SystemCall { number, ..call })
-    }
+    /// The call it was inside of, by the number by which it was made where that is known.
+    pub system_call: Option<SystemCall>,
 }
 
 impl CapturedThread {
@@ -204,9 +186,9 @@ impl Captured {
         self.resting.clear();
         self.memory.clear();
         for thread in &mut self.threads {
-            let CapturedThread { hold, context, stack, memory, floating_point, code_before, .. } = thread;
+            let CapturedThread { hold, context, stack, memory, floating_point, system_call, .. } = thread;
             (*hold, *context, *stack) = (Hold::NotCaptured, Context::Nothing, StackBytes::default());
-            (*floating_point, *code_before) = (None, None);
+            (*floating_point, *system_call) = (None, None);
             memory.clear();
         }
         self.notices.push(Notice { subject: Subject::Process, reason: Reason::Executed });

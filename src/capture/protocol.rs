@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Order;
-use crate::model::{Hold, MemoryOf, Notice, Process, ProcessId, RuntimeAddress, ThreadStatus, Tid, Timestamp};
+use crate::model::{
+    Hold, MemoryOf, Notice, Process, ProcessId, RuntimeAddress, SystemCall, ThreadStatus, Tid, Timestamp,
+};
 use crate::proc::{self, BlockedCall};
 use crate::sys::arena::Piece;
 
@@ -54,8 +56,7 @@ pub(super) struct ThreadRecord<'a> {
     pub(super) stack: StackRecord,
     pub(super) memory: Vec<MemoryRecord>,
     pub(super) floating_point: Option<Piece>,
-    /// The instructions before the one at which it is, where they tell which call was begun again.
-    pub(super) code_before: Option<[u8; 7]>,
+    pub(super) system_call: Option<SystemCall>,
 }
 
 /// A thread that has not run since an earlier snapshot.

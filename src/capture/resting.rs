@@ -15,9 +15,9 @@ use std::collections::{HashMap, HashSet};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::memory;
 use super::protocol::{ContextRecord, Record, RestingRecord, StackRecord};
 use super::snapshot::Draft;
+use super::{entered, memory};
 use crate::model::{
     ProcessId, RuntimeAddress, SignalSet, SignalSets, StopMode, SystemCall, ThreadState, ThreadStatus, Tid,
 };
@@ -53,6 +53,7 @@ pub(super) struct Rest {
     status: Option<ThreadStatus>,
     of_all: Option<OfAll>,
     context: ContextRecord,
+    system_call: Option<SystemCall>,
 }
 
 /// What /proc says of signals and is the same for all threads of a process: those sent to it that nobody has taken, and which it ignores
@@ -63,6 +64,7 @@ type OfAll = [SignalSet; 3];
 pub(super) struct Looked {
     pub(super) tid: Tid,
     pub(super) context: ContextRecord,
+    pub(super) system_call: Option<SystemCall>,
     pub(super) stack: StackRecord,
 }
 
@@ -118,7 +120,7 @@ pub(super) fn tell(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Tid> {
             // Not all in the same snapshot.
             let is_due = rest.times.wrapping_add(tid.0.cast_unsigned()) % READ_AGAIN == 0;
             let status = rest.status.take().or_else(|| is_due.then(|| status(draft, *tid)).flatten());
-            let memory = memory::of_thread(draft, *tid, &rest.context);
+            let memory = memory::of_thread(draft, *tid, &rest.context, rest.system_call);
             draft.record(&Record::Resting(Box::new(RestingRecord { tid: *tid, status, memory })));
             rest.times = rest.times.wrapping_add(1);
             draft.resting.insert(*tid, rest);
@@ -136,7 +138,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, number: u64, room: usize) {
         return;
     }
     let of_all = signals_of_all(draft);
-    for Looked { tid, context, stack } in looked {
+    for Looked { tid, context, system_call, stack } in looked {
         if draft.resting.len() >= room {
             break;
         }
@@ -147,7 +149,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, number: u64, room: usize) {
             && let Ok(Some((watch, status))) = rest(draft, tid, &thread, &context, &stack)
         {
             let status = Some(status);
-            draft.resting.insert(tid, Rest { watch, told_in: number, times: 0, status, of_all, context });
+            draft.resting.insert(tid, Rest { watch, told_in: number, times: 0, status, of_all, context, system_call });
         }
     }
 }
@@ -176,7 +178,7 @@ fn rest(
     let Some(watch) = Watch::new(thread)? else {
         return Ok(None);
     };
-    let is_there = thread.blocked_call()?.is_some_and(|blocked| {
+    let is_there = entered::blocked_call(draft, thread, tid)?.is_some_and(|blocked| {
         // A stack that has grown since the map was read was copied in part, or not at all.
         let is_copied = draft.map.find(blocked.stack_pointer).is_some() && stack.start <= blocked.stack_pointer.0;
         is_copied && is_in(&blocked, context)
@@ -197,7 +199,7 @@ fn is_in(blocked: &BlockedCall, context: &ContextRecord) -> bool {
             let registers = RawRegisters::from_words(*words);
             // A call that was interrupted by being held may go by another number when the kernel has begun it again.
             let is_call = blocked.call.zip(registers.system_call_number()).is_some_and(|(call, number)| {
-                (call.number == number || call.number == SystemCall::RESTART) && call.arguments == registers.arguments()
+                (call.number == number || call.is_restart()) && call.arguments == registers.arguments(call.abi)
             });
             is_call
                 && blocked.stack_pointer.0 == registers.stack_pointer()

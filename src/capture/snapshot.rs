@@ -8,12 +8,13 @@ use std::collections::HashSet;
 use std::mem;
 use std::time::Duration;
 
+use super::entered::Code;
 use super::hold::Polling;
 use super::ladder::{self, Experience, Plan, Planned};
 use super::protocol::{ContextRecord, MemoryRecord, Record, Request, StackRecord, ThreadRecord};
 use super::resting::{self, Looked, Resting, Threads};
-use super::{Order, alone, memory, together};
-use crate::model::{Cause, Hold, MemoryOf, Notice, Reason, RuntimeAddress, StopMode, Subject, Tid};
+use super::{Order, alone, entered, memory, together};
+use crate::model::{Cause, Hold, MemoryOf, Notice, Reason, RuntimeAddress, StopMode, Subject, SystemCall, Tid};
 use crate::proc::{self, MemoryMap, ProcDir};
 use crate::sys::alarm::KillTimer;
 use crate::sys::arena::{ArenaWriter, Piece, Step};
@@ -36,6 +37,8 @@ pub(super) struct Draft<'a> {
     pub(super) map: MemoryMap,
     /// How much code was mapped when the map was read. None where that was not the same before and after.
     mapped_code: Option<u64>,
+    /// The code that was read of it in this snapshot.
+    pub(super) code: Code,
     pub(super) arena: &'a mut ArenaWriter,
     /// Kills this process when it holds a thread for too long.
     pub(super) kill_timer: &'a KillTimer,
@@ -99,13 +102,15 @@ impl Draft<'_> {
         planned: &Planned,
         hold: Hold,
         context: ContextRecord,
+        system_call: Option<SystemCall>,
         stack: StackRecord,
         floating_point: Option<Piece>,
     ) {
-        let memory = memory::of_thread(self, planned.tid, &context);
-        let code_before = memory::code_before(self, planned.tid, &context);
+        let memory = memory::of_thread(self, planned.tid, &context, system_call);
+        entered::note_renamed(self, planned.tid, system_call);
         if self.order.after.is_some() {
-            self.looked.push(Looked { tid: planned.tid, context: context.clone(), stack: stack.clone() });
+            let (context, stack) = (context.clone(), stack.clone());
+            self.looked.push(Looked { tid: planned.tid, context, system_call, stack });
         }
         self.record(&Record::Thread(Box::new(ThreadRecord {
             tid: planned.tid,
@@ -115,7 +120,7 @@ impl Draft<'_> {
             stack,
             memory,
             floating_point,
-            code_before,
+            system_call,
         })));
     }
 
@@ -134,7 +139,7 @@ impl Draft<'_> {
             stack: StackRecord::default(),
             memory: Vec::new(),
             floating_point: None,
-            code_before: None,
+            system_call: None,
         })));
     }
 }
@@ -158,6 +163,7 @@ pub(super) fn take(
         memory: request.read_memory.then_some(&access),
         map: MemoryMap::default(),
         mapped_code: None,
+        code: Code::default(),
         arena,
         kill_timer,
         polling: Polling::default(),

@@ -33,6 +33,6 @@ pub use registers::{FloatingPoint, Register, RegisterFile, RegisterSet, Register
 pub use snapshot::{Process, Recording, Snapshot, StopMode, Timestamp};
 pub use status::{KernelWait, MemoryOf, MemoryPiece, Policy, Scheduling, SignalSet, SignalSets};
 pub use summary::Summary;
-pub use system_call::SystemCall;
+pub use system_call::{Abi, SystemCall};
 pub use text::{bytes_of, is_called, text_of, text_of_os};
-pub use thread::{Hold, Thread, ThreadState, ThreadStatus};
+pub use thread::{Hold, KernelWorker, Thread, ThreadState, ThreadStatus};

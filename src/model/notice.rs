@@ -61,6 +61,9 @@ pub enum Reason {
     Disturbed(SystemCall),
     /// The thread's entries in /proc that tell its system call may not be read, so it was held whatever it was doing.
     CallUnknown,
+    /// The thread was interrupted in a call that the kernel has begun again under the number of `restart_syscall`, and nothing says
+    /// which call it is.
+    CallRenamed,
     /// Some thread of the process keeps its memory map locked, or a page of it does not arrive: no memory could be read.
     MemoryBlocked,
     /// The process ended or executed another program before all of its memory that was wanted had been read.
@@ -127,13 +130,19 @@ impl fmt::Display for Reason {
             Self::Unsteady => {
                 f.write_str("kept waking up while it was read in place, and a stop would have disturbed its system call")
             }
-            Self::Disturbed(call) => write!(
-                f,
-                "entered system call {} just as it was stopped, which made the call return early (EINTR)",
-                call.number
-            ),
+            Self::Disturbed(call) => {
+                match call.name() {
+                    Some(name) => write!(f, "entered {name}")?,
+                    None => write!(f, "entered system call {}", call.number)?,
+                }
+                f.write_str(" just as it was stopped, which made the call return early (EINTR)")
+            }
             Self::CallUnknown => f.write_str(
                 "its system call may not be read (CAP_DAC_READ_SEARCH is missing), so it was held whatever it was doing",
+            ),
+            Self::CallRenamed => f.write_str(
+                "was interrupted in its system call, which the kernel shows as restart_syscall since; neither the code that made \
+                 the call nor the kernel says which one it is",
             ),
             Self::MemoryBlocked => f.write_str(
                 "its memory could not be read in time: a thread in the kernel has the memory map locked, or a page does \

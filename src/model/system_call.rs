@@ -1,22 +1,68 @@
 //! The system call a thread is inside of.
 
 use serde::{Deserialize, Serialize};
+use syscalls::{x86, x86_64};
 
 use super::Register;
 
-/// A call's number and its six argument registers, as the kernel received them (x86-64: rdi, rsi, rdx, r10, r8, r9).
-/// Arguments beyond those that the call takes hold whatever the registers held.
+/// The convention by which a call was made: it decides what the call's number means and which registers hold its arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub enum Abi {
+    /// `syscall` (x86-64 psABI, A.2.1).
+    #[default]
+    X86_64,
+    /// `int $0x80`, which 64-bit code may use as well (i386 psABI).
+    I386,
+}
+
+impl Abi {
+    /// The registers that hold the arguments, in their order.
+    pub fn argument_registers(self) -> [Register; 6] {
+        match self {
+            Self::X86_64 => [Register::Rdi, Register::Rsi, Register::Rdx, Register::R10, Register::R8, Register::R9],
+            Self::I386 => [Register::Rbx, Register::Rcx, Register::Rdx, Register::Rsi, Register::Rdi, Register::Rbp],
+        }
+    }
+
+    /// The arguments that these registers hold: the lower halves for i386.
+    pub fn values(self, registers: [u64; 6]) -> [u64; 6] {
+        match self {
+            Self::X86_64 => registers,
+            Self::I386 => registers.map(|value| value & 0xffff_ffff),
+        }
+    }
+}
+
+/// A call's number and its six argument registers, as the kernel received them. Arguments beyond those that the call takes hold
+/// whatever the registers held.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct SystemCall {
+    pub abi: Abi,
     pub number: u32,
     pub arguments: [u64; 6],
 }
 
 impl SystemCall {
-    /// What the kernel renames some sleeping calls to once they were interrupted (x86-64 `restart_syscall`).
-    pub const RESTART: u32 = 219;
+    /// A call made by the `syscall` instruction.
+    pub fn new(number: u32, arguments: [u64; 6]) -> Self {
+        Self { abi: Abi::X86_64, number, arguments }
+    }
 
-    /// The registers that hold the arguments, in their order (x86-64 psABI, A.2.1).
-    pub const ARGUMENTS: [Register; 6] =
-        [Register::Rdi, Register::Rsi, Register::Rdx, Register::R10, Register::R8, Register::R9];
+    /// Whether the number is that of `restart_syscall`, by which some sleeping calls go once a stop or a signal without a handler
+    /// has interrupted them.
+    pub fn is_restart(&self) -> bool {
+        match self.abi {
+            Abi::X86_64 => self.number == 219,
+            Abi::I386 => self.number == 0,
+        }
+    }
+
+    /// The name of the call, where this version knows it.
+    pub fn name(&self) -> Option<&'static str> {
+        let number = usize::try_from(self.number).ok()?;
+        match self.abi {
+            Abi::X86_64 => x86_64::Sysno::new(number).map(|number| number.name()),
+            Abi::I386 => x86::Sysno::new(number).map(|number| number.name()),
+        }
+    }
 }

@@ -72,6 +72,25 @@ impl ThreadState {
     }
 }
 
+/// A thread that the kernel itself runs in a process: it has no user stack, makes no system calls, and is not held.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum KernelWorker {
+    /// A worker of io_uring, or the thread that polls a submission queue.
+    IoUring,
+    /// Any other, such as one of vhost.
+    Other,
+}
+
+impl KernelWorker {
+    /// What it works for, in words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::IoUring => "kernel worker of io_uring",
+            Self::Other => "kernel worker",
+        }
+    }
+}
+
 /// How the facts about a thread were obtained.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Hold {
@@ -103,6 +122,8 @@ pub struct ThreadStatus {
     pub state: ThreadState,
     pub scheduling: Scheduling,
     pub signals: Option<SignalSets>,
+    /// Set for a thread that executes the kernel's code only.
+    pub worker: Option<KernelWorker>,
     /// Most threads of a process wait for one of a few things: those that wait for the same share it.
     pub wait: Arc<KernelWait>,
 }

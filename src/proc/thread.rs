@@ -14,8 +14,8 @@ use nix::sys::stat::Mode;
 
 use super::{Error, TracerOf};
 use crate::model::{
-    KernelWait, Pid, Policy, RuntimeAddress, Scheduling, SignalSet, SignalSets, StartTime, SystemCall, ThreadState,
-    ThreadStatus, Tid, text_of,
+    KernelWait, KernelWorker, Pid, Policy, RuntimeAddress, Scheduling, SignalSet, SignalSets, StartTime, SystemCall,
+    ThreadState, ThreadStatus, Tid, text_of,
 };
 
 /// More than any of these files holds: `status`, the longest, has some 1,500 bytes, and `stack` at most 64 lines.
@@ -30,7 +30,8 @@ pub struct ThreadDir {
     directory: OwnedFd,
 }
 
-/// Where a thread that is off the CPU entered the kernel: `syscall` in proc_pid_syscall(5).
+/// Where a thread that is off the CPU entered the kernel: `syscall` in proc_pid_syscall(5). By which convention its call was made
+/// is not in there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct BlockedCall {
     /// None when it is blocked for another reason, such as a page fault.
@@ -166,7 +167,8 @@ fn parse_stat(text: &[u8]) -> Result<ThreadStatus, Error> {
     let mut fields = str::from_utf8(&text[close + 1..]).map_err(|_| malformed())?.split_ascii_whitespace();
     let state = fields.next().and_then(|word| word.chars().next()).ok_or_else(malformed)?;
     // Each is counted from behind the one before.
-    let start = fields.nth(22 - 4).and_then(|word| word.parse().ok()).ok_or_else(malformed)?;
+    let flags = fields.nth(9 - 4).and_then(|word| word.parse().ok()).ok_or_else(malformed)?;
+    let start = fields.nth(22 - 10).and_then(|word| word.parse().ok()).ok_or_else(malformed)?;
     let last_cpu = fields.nth(39 - 23).and_then(|word| word.parse().ok());
     let policy = fields.nth(41 - 40).and_then(|word| word.parse().ok()).map(Policy::from_number);
     let scheduling = Scheduling { last_cpu, policy, ..Scheduling::default() };
@@ -176,8 +178,21 @@ fn parse_stat(text: &[u8]) -> Result<ThreadStatus, Error> {
         state: ThreadState::from_letter(state),
         scheduling,
         signals: None,
+        worker: worker(flags),
         wait: Arc::default(),
     })
+}
+
+/// What the kernel runs a thread for, by its flags (linux/sched.h).
+fn worker(flags: u32) -> Option<KernelWorker> {
+    const PF_IO_WORKER: u32 = 0x10;
+    /// Since Linux 6.4.
+    const PF_USER_WORKER: u32 = 0x4000;
+    match flags {
+        flags if flags & PF_IO_WORKER != 0 => Some(KernelWorker::IoUring),
+        flags if flags & PF_USER_WORKER != 0 => Some(KernelWorker::Other),
+        _ => None,
+    }
 }
 
 /// `running`, or `-1 SP PC`, or a call's number, six arguments, SP and PC.
@@ -189,7 +204,7 @@ fn parse_call(text: &[u8]) -> Option<BlockedCall> {
     let (call, stack_pointer, program_counter) = match values[..] {
         [a, b, c, d, e, f, sp, pc] => {
             let number = u32::try_from(number).ok()?;
-            (Some(SystemCall { number, arguments: [a, b, c, d, e, f] }), sp, pc)
+            (Some(SystemCall::new(number, [a, b, c, d, e, f])), sp, pc)
         }
         [sp, pc] if number == -1 => (None, sp, pc),
         _ => return None,
@@ -273,7 +288,7 @@ mod tests {
     #[test]
     fn a_call_is_told_in_three_ways() {
         let blocked = parse_call(b"202 0x7f00 0x80 0x0 0x0 0x0 0xffffffff 0x7ffd10 0x7f8842\n").expect("a call");
-        let call = SystemCall { number: 202, arguments: [0x7f00, 0x80, 0, 0, 0, 0xffff_ffff] };
+        let call = SystemCall::new(202, [0x7f00, 0x80, 0, 0, 0, 0xffff_ffff]);
         assert_eq!(blocked.call, Some(call));
         assert_eq!(blocked.stack_pointer, RuntimeAddress(0x7ffd10));
         let outside = parse_call(b"-1 0x7ffd10 0x7f8842\n").expect("a fault");

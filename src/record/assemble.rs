@@ -8,7 +8,7 @@ use super::{AddressSpace, Manner, Sample};
 use crate::capture::{Captured, CapturedThread, Context, StackBytes};
 use crate::model::{
     FloatingPoint, Frame, MemoryOf, MemoryPiece, Notice, Process, Reason, Register, Registers, RuntimeAddress,
-    Snapshot, Subject, SystemCall, Thread, WalkEnd,
+    Snapshot, Stack, Subject, Thread, WalkEnd,
 };
 use crate::proc::BlockedCall;
 use crate::target::{Errands, Loader, Reach, generated_code};
@@ -104,7 +104,6 @@ fn thread(
     space: &mut AddressSpace<'_>,
     notices: &mut Vec<Notice>,
 ) -> Thread {
-    let system_call = copy.system_call();
     let mut registers = match &copy.context {
         Context::Full(raw) => raw.interpret(),
         Context::Blocked(blocked) => registers_at(blocked),
@@ -114,12 +113,18 @@ fn thread(
     let stack = StackMemory::new(RuntimeAddress(copy.stack.start), &copy.stack.bytes)
         .with_others(&copy.stack.others)
         .without(copy.stack.left_out);
-    let stack = Arc::new(unwinder.walk(&registers.general, stack, space));
+    let walked = match copy.status.worker {
+        // It has no user stack: nothing of it is missing.
+        Some(_) => Stack { frames: Vec::new(), gap: None, end: WalkEnd::Root },
+        None => unwinder.walk(&registers.general, stack, space),
+    };
+    let stack = Arc::new(walked);
     if matches!(stack.end, WalkEnd::MemoryNotCopied(_)) && copy.stack.left_out > 0 {
         let reason = Reason::StackTruncated { copied: copy.stack.bytes.len() as u64 };
         notices.push(Notice { subject: Subject::Thread(copy.tid), reason });
     }
-    Thread { tid: copy.tid, status: copy.status, hold: copy.hold, system_call, registers, stack, memory: copy.memory }
+    let CapturedThread { tid, status, hold, system_call, memory, .. } = copy;
+    Thread { tid, status, hold, system_call, registers, stack, memory }
 }
 
 /// The parts of a thread's stack that were copied.
@@ -136,7 +141,7 @@ fn registers_at(blocked: &BlockedCall) -> Registers {
     registers.general.set(Register::Rsp, blocked.stack_pointer.0);
     registers.general.set(Register::Rip, blocked.program_counter.0);
     if let Some(call) = &blocked.call {
-        for (register, value) in SystemCall::ARGUMENTS.into_iter().zip(call.arguments) {
+        for (register, value) in call.abi.argument_registers().into_iter().zip(call.arguments) {
             registers.general.set(register, value);
         }
     }

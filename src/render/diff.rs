@@ -73,7 +73,13 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
                 whereabouts(out, "was ", before, thread, names)?;
             }
             Change::Unseen(thread) => {
-                begin(out, thread, "not seen in one of the snapshots: nothing can be said")?;
+                match thread.status.worker {
+                    Some(worker) => {
+                        let what = format!("{}: it has no stack of its own to compare", worker.describe());
+                        begin(out, thread, &what)?;
+                    }
+                    None => begin(out, thread, "not seen in one of the snapshots: nothing can be said")?,
+                }
                 writeln!(out)?;
             }
         }

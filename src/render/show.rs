@@ -55,7 +55,7 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
             writeln!(out)?;
             if let [thread] = group.threads[..] {
                 thread_line(out, thread, "")?;
-                if thread.status.state == ThreadState::Uninterruptible {
+                if thread.status.state == ThreadState::Uninterruptible || thread.status.worker.is_some() {
                     // Nothing else tells what it waits for.
                     details::kernel_wait(out, &thread.status.wait)?;
                 }
@@ -112,6 +112,9 @@ fn thread_line(out: &mut dyn Write, thread: &Thread, indent: &str) -> io::Result
         Foreign(&thread.status.name),
         thread.status.state.name()
     )?;
+    if let Some(worker) = thread.status.worker {
+        write!(out, ", {}", worker.describe())?;
+    }
     if let Some(call) = thread.system_call {
         write!(out, " in {}", system_call::text(call))?;
     }

@@ -2,21 +2,14 @@
 
 use std::fmt::Write;
 
-use syscalls::x86_64::Sysno;
-
 use crate::model::SystemCall;
 
 /// Arguments above this are more likely addresses or flags than counts and descriptors.
 const DECIMAL_LIMIT: u64 = 100_000;
 
-/// The name of a call, where this version knows it.
-pub(super) fn name(call: SystemCall) -> Option<&'static str> {
-    Sysno::new(call.number as usize).map(|number| number.name())
-}
-
 /// `name(arguments)`; all six arguments of a call whose parameters are not listed here.
 pub(super) fn text(call: SystemCall) -> String {
-    let Some(name) = name(call) else {
+    let Some(name) = call.name() else {
         return format!("system call {}({})", call.number, arguments(&call, 6));
     };
     format!("{name}({})", arguments(&call, arity(name)))
@@ -24,12 +17,12 @@ pub(super) fn text(call: SystemCall) -> String {
 
 fn arguments(call: &SystemCall, count: usize) -> String {
     let mut text = String::new();
-    for (position, &value) in call.arguments.iter().take(count).enumerate() {
+    for (position, value) in call.abi.values(call.arguments).into_iter().take(count).enumerate() {
         if position > 0 {
             text.push_str(", ");
         }
-        let symbolic = match name(*call) {
-            Some("futex") if position == 1 => futex_operation(value),
+        let symbolic = match call.name() {
+            Some("futex" | "futex_time64") if position == 1 => futex_operation(value),
             _ => None,
         };
         match symbolic {
@@ -101,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_calls_that_threads_wait_in() {
-        let call = |number, arguments| text(SystemCall { number, arguments });
+        let call = |number, arguments| text(SystemCall::new(number, arguments));
         assert_eq!(call(202, [0x7000_1000, 0x80, 2, 0, 0, 0]), "futex(0x70001000, FUTEX_WAIT_PRIVATE, 2, 0, 0, 0)");
         assert_eq!(call(232, [5, 0x7f00_0000_0000, 64, 0xffff_ffff, 9, 9]), "epoll_wait(5, 0x7f0000000000, 64, -1)");
         assert_eq!(call(34, [1, 2, 3, 4, 5, 6]), "pause()");

@@ -10,7 +10,7 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
 
-use crate::model::{Register, RegisterFile, Registers, SpecialRegister, SpecialRegisters, Tid};
+use crate::model::{Abi, Register, RegisterFile, Registers, SpecialRegister, SpecialRegisters, Tid};
 
 /// A signal's number that was on its way to a thread when it stopped; 0 when there was none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -278,10 +278,13 @@ impl RawRegisters {
         u32::try_from(self.0.orig_rax.cast_signed()).ok()
     }
 
-    /// The argument registers of a system call.
-    pub fn arguments(&self) -> [u64; 6] {
+    /// The argument registers of a system call made by this convention.
+    pub fn arguments(&self, abi: Abi) -> [u64; 6] {
         let r = &self.0;
-        [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9]
+        match abi {
+            Abi::X86_64 => [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
+            Abi::I386 => [r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp],
+        }
     }
 
     /// All of them by name.

@@ -8,10 +8,11 @@ use super::known::{Counts, Known};
 use super::pb::record::Kind;
 use super::rows::Rows;
 use super::stacks::Stacks;
-use super::{Error, Record, notice, packed, pb};
+use super::{Error, Record, notice, packed, pb, thread};
 use crate::model::{
-    GeneratedCode, Hold, KernelWait, Pid, Policy, Process, ProcessId, Recording, RuntimeAddress, Scheduling, SignalSet,
-    SignalSets, Snapshot, StartTime, StopMode, SystemCall, Thread, ThreadState, ThreadStatus, Tid, Timestamp,
+    Abi, GeneratedCode, Hold, KernelWait, Pid, Policy, Process, ProcessId, Recording, RuntimeAddress, Scheduling,
+    SignalSet, SignalSets, Snapshot, StartTime, StopMode, SystemCall, Thread, ThreadState, ThreadStatus, Tid,
+    Timestamp,
 };
 
 /// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
@@ -238,6 +239,7 @@ impl Decoder {
                 pending: SignalSet(sets.pending),
                 process_pending: SignalSet(sets.process_pending),
             }),
+            worker: thread::worker(thread.kernel_worker),
             wait: self.wait(thread)?,
         })
     }
@@ -290,5 +292,6 @@ pub(super) fn stop_mode(number: i32) -> Result<StopMode, Error> {
 pub(super) fn system_call(message: &pb::SystemCall) -> Result<SystemCall, Error> {
     let arguments =
         message.arguments.as_slice().try_into().map_err(|_| Error::Unknown("the arguments of a system call"))?;
-    Ok(SystemCall { number: message.number, arguments })
+    let abi = if message.i386 { Abi::I386 } else { Abi::X86_64 };
+    Ok(SystemCall { abi, number: message.number, arguments })
 }

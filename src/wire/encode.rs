@@ -7,7 +7,7 @@ use super::known::Counts;
 use super::remembered::Remembered;
 use super::tables::Tables;
 use super::{notice, packed, pb, summary, thread};
-use crate::model::{GeneratedCode, Recording, Snapshot, StopMode, SystemCall, WalkEnd};
+use crate::model::{Abi, GeneratedCode, Recording, Snapshot, StopMode, SystemCall, WalkEnd};
 
 /// After so many records at the latest the next is whole: what is damaged costs no more than those up to it, and a search
 /// has no more of them to go through.
@@ -238,7 +238,7 @@ pub(super) fn stop_mode(stop: StopMode) -> pb::StopMode {
 }
 
 pub(super) fn system_call(call: SystemCall) -> pb::SystemCall {
-    pb::SystemCall { number: call.number, arguments: call.arguments.to_vec() }
+    pb::SystemCall { number: call.number, arguments: call.arguments.to_vec(), i386: call.abi == Abi::I386 }
 }
 
 pub(super) fn walk_end(end: WalkEnd) -> (pb::WalkEnd, u64, u32) {

@@ -51,6 +51,8 @@ impl Known {
         // Counts go up, but for what a kernel may correct.
         old.start_ticks == new.start_ticks
             && old.policy_plus_one == new.policy_plus_one
+            && old.kernel_worker == new.kernel_worker
+            && is_i386(old) == is_i386(new)
             && counted(old) == counted(new)
             && old.cpu_ns_plus_one <= new.cpu_ns_plus_one
             && old.run_queue_wait_ns_plus_one <= new.run_queue_wait_ns_plus_one
@@ -128,12 +130,12 @@ impl Known {
     /// Takes what differs over; lists are taken out of the change.
     pub(super) fn apply(&mut self, change: &mut pb::ThreadChange) {
         let thread = &mut self.thread;
-        let old_arguments = arguments(thread);
+        let (old_arguments, i386) = (arguments(thread), is_i386(thread));
         thread.name = change.name.unwrap_or(thread.name);
         thread.state = change.state.unwrap_or(thread.state);
         thread.stack = change.stack.unwrap_or(thread.stack);
         if let Some(call_plus_one) = change.call_plus_one {
-            let call = |number| pb::SystemCall { number, arguments: old_arguments.to_vec() };
+            let call = |number| pb::SystemCall { number, arguments: old_arguments.to_vec(), i386 };
             thread.system_call = call_plus_one.checked_sub(1).map(call);
         }
         if let Some(call) = &mut thread.system_call
@@ -165,4 +167,9 @@ fn arguments(thread: &pb::Thread) -> [u64; 6] {
         }
     }
     arguments
+}
+
+/// Whether it is in a call of i386. That it no longer is, or is now, has no words in a change.
+fn is_i386(thread: &pb::Thread) -> bool {
+    thread.system_call.as_ref().is_some_and(|call| call.i386)
 }

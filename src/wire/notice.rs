@@ -45,6 +45,7 @@ pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::N
         }
         Reason::HeldTooLong { limit_us } => Message::HeldTooLong(*limit_us),
         Reason::TracerDied => Message::TracerDied(pb::Nothing {}),
+        Reason::CallRenamed => Message::CallRenamed(pb::Nothing {}),
         Reason::Unknown => return pb::Notice { tid, module_path_plus_one, reason: None },
     };
     pb::Notice { tid, module_path_plus_one, reason: Some(reason) }
@@ -95,6 +96,7 @@ pub(super) fn decode(notice: pb::Notice, string: impl FnOnce(u32) -> Result<Stri
         },
         Message::HeldTooLong(limit_us) => Reason::HeldTooLong { limit_us },
         Message::TracerDied(_) => Reason::TracerDied,
+        Message::CallRenamed(_) => Reason::CallRenamed,
     };
     Ok(Notice { subject, reason })
 }

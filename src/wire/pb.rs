@@ -444,6 +444,9 @@ pub struct Thread {
     /// Memory that was copied because of this thread.
     #[prost(message, repeated, tag = "20")]
     pub memory: ::prost::alloc::vec::Vec<Memory>,
+    /// Set for a thread that the kernel itself runs in the process: it has no user stack and makes no system calls.
+    #[prost(enumeration = "KernelWorker", tag = "21")]
+    pub kernel_worker: i32,
 }
 /// Sets of signals: bit n - 1 stands for signal n.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -502,6 +505,10 @@ pub struct SystemCall {
     /// The six argument registers, whether or not the call takes six.
     #[prost(fixed64, repeated, tag = "2")]
     pub arguments: ::prost::alloc::vec::Vec<u64>,
+    /// Whether it was made by `int $0x80` in 64-bit code: number and registers are then those of i386. In a ThreadChange this
+    /// stays as it was.
+    #[prost(bool, tag = "3")]
+    pub i386: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Registers {
@@ -528,7 +535,7 @@ pub struct Notice {
     pub module_path_plus_one: u32,
     #[prost(
         oneof = "notice::Reason",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27"
     )]
     pub reason: ::core::option::Option<notice::Reason>,
 }
@@ -607,6 +614,10 @@ pub mod notice {
         /// The process had ended when the snapshot was complete: if it executed another program before that, threads of both may be here.
         #[prost(message, tag = "26")]
         Ended(super::Nothing),
+        /// The kernel shows its call under the number of restart_syscall since it was interrupted, and which one it is could not be
+        /// found out.
+        #[prost(message, tag = "27")]
+        CallRenamed(super::Nothing),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -867,6 +878,38 @@ impl WalkEnd {
             "WALK_END_BAD_RETURN_ADDRESS" => Some(Self::BadReturnAddress),
             "WALK_END_NO_PROGRESS" => Some(Self::NoProgress),
             "WALK_END_TOO_MANY_FRAMES" => Some(Self::TooManyFrames),
+            _ => None,
+        }
+    }
+}
+/// A thread of a process that executes the kernel's code only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum KernelWorker {
+    Unspecified = 0,
+    /// A worker of io_uring, or the thread that polls a submission queue.
+    IoUring = 1,
+    /// Any other, such as one of vhost.
+    Other = 2,
+}
+impl KernelWorker {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "KERNEL_WORKER_UNSPECIFIED",
+            Self::IoUring => "KERNEL_WORKER_IO_URING",
+            Self::Other => "KERNEL_WORKER_OTHER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "KERNEL_WORKER_UNSPECIFIED" => Some(Self::Unspecified),
+            "KERNEL_WORKER_IO_URING" => Some(Self::IoUring),
+            "KERNEL_WORKER_OTHER" => Some(Self::Other),
             _ => None,
         }
     }

@@ -82,6 +82,7 @@ fn everything(number: u64) -> Snapshot {
                 pending: SignalSet(0),
                 process_pending: SignalSet(1 << 63),
             }),
+            worker: [None, Some(KernelWorker::IoUring), Some(KernelWorker::Other)][tid as usize % 3],
             wait: KernelWait {
                 channel: (tid % 2 == 0).then(|| "futex_wait_queue".into()),
                 stack: [None, Some(Vec::new()), Some(vec!["a+0x1/0x2".into(), "b".into()])][tid as usize % 3].clone(),
@@ -89,7 +90,11 @@ fn everything(number: u64) -> Snapshot {
             .into(),
         },
         hold: [Hold::InPlace, Hold::Held(Duration::from_nanos(0)), Hold::NotCaptured][tid as usize % 3],
-        system_call: (tid % 2 == 1).then_some(SystemCall { number: 0, arguments: [0, 1, u64::MAX, 3, 4, 5] }),
+        system_call: (tid % 2 == 1).then_some(SystemCall {
+            abi: [Abi::X86_64, Abi::I386][tid as usize % 4 / 2],
+            number: 0,
+            arguments: [0, 1, u64::MAX, 3, 4, 5],
+        }),
         registers: Registers {
             general,
             special: (tid % 3 != 0).then_some(SpecialRegisters([1, 2, 3, 4, 5, 6, 7, 8, u64::MAX])),
@@ -106,7 +111,7 @@ fn everything(number: u64) -> Snapshot {
         memory: if tid % 2 == 0 { Vec::new() } else { memory() },
     };
     let notice = |subject, reason| Notice { subject, reason };
-    let call = SystemCall { number: 232, arguments: [1, 2, 3, 4, 5, u64::MAX] };
+    let call = SystemCall::new(232, [1, 2, 3, 4, 5, u64::MAX]);
     let module = |path: &str, build_id: Option<&[u8]>, image: Option<&[u8]>| Module {
         path: path.into(),
         build_id: build_id.map(|id| BuildId(id.to_vec())),
@@ -363,8 +368,9 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
         2 => thread.hold = [Hold::InPlace, Hold::NotCaptured][word as usize % 2],
         3 => thread.hold = Hold::Held(Duration::from_nanos(word % 1_000_000)),
         4 => {
+            let abi = [Abi::X86_64, Abi::I386][word as usize / 2 % 2];
             thread.system_call =
-                (word.is_multiple_of(2)).then_some(SystemCall { number: word as u32 % 9, arguments: [word; 6] })
+                (word.is_multiple_of(2)).then_some(SystemCall { abi, number: word as u32 % 9, arguments: [word; 6] })
         }
         5 => thread.registers.general = RegisterFile::default(),
         6 => thread.registers.general.set(Register::ALL[word as usize % 17], word),

@@ -3,12 +3,12 @@
 use super::encode::{nanoseconds, system_call};
 use super::pb;
 use super::tables::Tables;
-use crate::model::{Hold, SignalSets, SystemCall, Thread, ThreadStatus};
+use crate::model::{Abi, Hold, KernelWorker, SignalSets, SystemCall, Thread, ThreadStatus};
 
 /// Puts into a message what identifies a thread and is counted of it.
 pub(super) fn count(thread: &Thread, message: &mut pb::Thread) {
     let plus_one = |value: Option<u64>| value.map_or(0, |value| value.saturating_add(1));
-    let ThreadStatus { start, scheduling, .. } = &thread.status;
+    let ThreadStatus { start, scheduling, worker, .. } = &thread.status;
     message.tid = thread.tid.0;
     message.start_ticks = start.0;
     message.cpu_ns_plus_one = plus_one(scheduling.cpu_ns);
@@ -19,6 +19,7 @@ pub(super) fn count(thread: &Thread, message: &mut pb::Thread) {
     message.involuntary_switches_plus_one = plus_one(scheduling.involuntary_switches);
     message.last_cpu_plus_one = scheduling.last_cpu.map_or(0, |cpu| cpu.saturating_add(1));
     message.policy_plus_one = scheduling.policy.map_or(0, |policy| policy.number().saturating_add(1));
+    message.kernel_worker = worker.map_or(pb::KernelWorker::Unspecified, Into::into).into();
 }
 
 /// Puts all the rest into it but registers, in the room that is there: most messages only serve to find out what has changed. Its stack is stored
@@ -28,7 +29,8 @@ pub(super) fn tell(thread: &Thread, modules: &[u32], like: u32, tables: &mut Tab
     message.name = tables.string(name);
     message.state = state.letter().into();
     match (thread.system_call, &mut message.system_call) {
-        (Some(SystemCall { number, arguments }), Some(told)) => {
+        (Some(SystemCall { abi, number, arguments }), Some(told)) => {
+            told.i386 = abi == Abi::I386;
             told.number = number;
             told.arguments.clear();
             told.arguments.extend(arguments);
@@ -49,7 +51,7 @@ pub(super) fn tell(thread: &Thread, modules: &[u32], like: u32, tables: &mut Tab
 impl pb::SystemCall {
     /// Whether this tells of such a call.
     pub(super) fn is(&self, call: &SystemCall) -> bool {
-        self.number == call.number && self.arguments == call.arguments
+        self.i386 == (call.abi == Abi::I386) && self.number == call.number && self.arguments == call.arguments
     }
 }
 
@@ -62,5 +64,23 @@ impl From<SignalSets> for pb::Signals {
             pending: sets.pending.0,
             process_pending: sets.process_pending.0,
         }
+    }
+}
+
+impl From<KernelWorker> for pb::KernelWorker {
+    fn from(worker: KernelWorker) -> Self {
+        match worker {
+            KernelWorker::IoUring => Self::IoUring,
+            KernelWorker::Other => Self::Other,
+        }
+    }
+}
+
+/// What a thread is a worker of. A kind that only a newer version knows is another.
+pub(super) fn worker(number: i32) -> Option<KernelWorker> {
+    match pb::KernelWorker::try_from(number) {
+        Ok(pb::KernelWorker::Unspecified) => None,
+        Ok(pb::KernelWorker::IoUring) => Some(KernelWorker::IoUring),
+        Ok(pb::KernelWorker::Other) | Err(_) => Some(KernelWorker::Other),
     }
 }

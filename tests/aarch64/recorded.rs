@@ -197,6 +197,7 @@ fn viewed(recorded: &Recorded, stack: Stack) -> Snapshot {
             state: ThreadState::Running,
             scheduling: Scheduling::default(),
             signals: None,
+            worker: None,
             wait: Arc::default(),
         },
         hold: Hold::InPlace,

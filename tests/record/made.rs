@@ -111,10 +111,11 @@ fn thread(tid: u64, moves: u64) -> Thread {
             state: ThreadState::from_letter('S'),
             scheduling: Scheduling { cpu_ns: Some(moves * 50_000), ..Scheduling::default() },
             signals: None,
+            worker: None,
             wait: Arc::default(),
         },
         hold: Hold::Held(Duration::from_nanos(20_000 + moves % 100 * 4_000)),
-        system_call: Some(SystemCall { number: 202, arguments: [random.next(), 0, 1, 2, 3, 4] }),
+        system_call: Some(SystemCall::new(202, [random.next(), 0, 1, 2, 3, 4])),
         registers: Registers { general, special: None, floating: None },
         stack: Arc::new(Stack {
             frames: (0..depth).map(|at| frame(at, 0x1000 + random.below(1 << 12) * 16)).collect(),

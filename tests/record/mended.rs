@@ -208,7 +208,7 @@ fn numbers_at_the_end_of_all_numbers_do_not_overflow() {
     let mut writer = Writer::create(&path, &recording(), SMALL).expect("a directory");
     for number in [1, u64::MAX, 2, u64::MAX, 0] {
         let mut far = Snapshot { number, ..snapshot(1) };
-        far.threads[0].system_call = Some(SystemCall { number: u32::MAX - u32::from(number == 1), arguments: [0; 6] });
+        far.threads[0].system_call = Some(SystemCall::new(u32::MAX - u32::from(number == 1), [0; 6]));
         writer.append(&far).expect("it can be written");
     }
     writer.finish().expect("it can be ended");

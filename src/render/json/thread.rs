@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::nanoseconds;
 use crate::model::{
-    CodeAddress, FoundBy, Frame, Gap, Hold, MemoryOf, MemoryPiece, Place, Policy, Snapshot, SpecialRegister,
-    SystemCall, Thread, ThreadStatus, WalkEnd,
+    Abi, CodeAddress, FoundBy, Frame, Gap, Hold, KernelWorker, MemoryOf, MemoryPiece, Place, Policy, Snapshot,
+    SpecialRegister, SystemCall, Thread, ThreadStatus, WalkEnd,
 };
 use crate::render::system_call;
 use crate::symbols::Names;
@@ -15,6 +15,9 @@ pub(super) struct ThreadFields<'a> {
     tid: i32,
     name: &'a str,
     state: &'static str,
+    /// What the kernel runs it for: `io_uring` or `other`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernel_worker: Option<&'static str>,
     cpu_ns: Option<u64>,
     run_queue_wait_ns: Option<u64>,
     voluntary_switches: Option<u64>,
@@ -60,6 +63,9 @@ pub(super) struct MemoryFields<'a> {
 
 #[derive(Serialize)]
 pub(super) struct CallFields {
+    /// `i386` for a call by `int $0x80`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    abi: Option<&'static str>,
     number: u32,
     name: Option<&'static str>,
     arguments: [String; 6],
@@ -99,11 +105,15 @@ pub(super) fn thread_fields<'a>(
     names: &'a Names,
     registers: bool,
 ) -> ThreadFields<'a> {
-    let ThreadStatus { name, state, scheduling, signals, wait, .. } = &thread.status;
+    let ThreadStatus { name, state, scheduling, signals, worker, wait, .. } = &thread.status;
     ThreadFields {
         tid: thread.tid.0,
         name,
         state: state.name(),
+        kernel_worker: worker.map(|worker| match worker {
+            KernelWorker::IoUring => "io_uring",
+            KernelWorker::Other => "other",
+        }),
         cpu_ns: scheduling.cpu_ns,
         run_queue_wait_ns: scheduling.run_queue_wait_ns,
         voluntary_switches: scheduling.voluntary_switches,
@@ -158,9 +168,10 @@ fn register_fields(thread: &Thread) -> serde_json::Map<String, serde_json::Value
 
 pub(super) fn call_fields(call: SystemCall) -> CallFields {
     CallFields {
+        abi: (call.abi == Abi::I386).then_some("i386"),
         number: call.number,
-        name: system_call::name(call),
-        arguments: call.arguments.map(hexadecimal),
+        name: call.name(),
+        arguments: call.abi.values(call.arguments).map(hexadecimal),
         text: system_call::text(call),
     }
 }
