@@ -97,7 +97,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     }
     draft.arena.marks().step(Step::Between, 0);
     let kept = draft.arena.keep(used);
-    let (mut late, mut out_of_time) = (Vec::new(), Vec::new());
+    let (all, mut late, mut out_of_time) = (slots.len(), Vec::new(), Vec::new());
     for slot in slots {
         match slot.progress {
             Progress::NotHeld(NotHeld::DidNotStop) => late.push(slot.planned.tid),
@@ -106,8 +106,10 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
         }
     }
     // Better a moment late than not at all; the notice says that they are not of the same moment as the others.
-    for tid in &late {
-        draft.notice(*tid, Reason::StoppedLate);
+    if all > 1 {
+        for tid in &late {
+            draft.notice(*tid, Reason::StoppedLate);
+        }
     }
     if !out_of_time.is_empty() {
         draft.notice_process(Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold });

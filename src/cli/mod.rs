@@ -27,7 +27,7 @@ use crate::record::{self, Plan, Voice};
 use crate::render;
 use crate::symbols::Finder;
 use crate::sys::signals::{Termination, survive_file_size_limit};
-use crate::target::Target;
+use crate::target::{self, Target};
 use crate::view::{self, Extract, Format};
 use arguments::{Arguments, Command};
 use configuration::{Configuration, Job};
@@ -189,14 +189,33 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn sample(configuration: Configuration) -> anyhow::Result<()> {
     let Configuration { targets, manner, job } = configuration;
     let mut opened: Vec<Target> = Vec::new();
+    let mut left_out = Vec::new();
     for wanted in &targets {
-        let target = Target::open(wanted, manner.stop)?;
+        let target = match Target::open(wanted, manner.stop) {
+            // That is no reason not to look at the others.
+            Err(error @ target::Error::AlreadyTraced { .. }) if targets.len() > 1 => {
+                left_out.push(error);
+                continue;
+            }
+            opened => opened?,
+        };
         // Named twice, by its id and its name perhaps, it is still one.
         if opened.iter().all(|other| other.pid() != target.pid()) {
             opened.push(target);
         }
     }
     let targets = opened;
+    match left_out.pop() {
+        Some(error) if targets.is_empty() => return Err(error.into()),
+        last => left_out.extend(last),
+    }
+    let complete = match left_out.as_slice() {
+        [] => Ok(()),
+        errors => {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Err(anyhow::anyhow!("{}", lines.join("; ")))
+        }
+    };
     match job {
         Job::Print { selection, format, keep } => {
             let mut out = output();
@@ -214,7 +233,8 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
                 let finder = Finder::new(vec![target.directory.root()]);
                 view::print(&mut out, &snapshot, &finder, &selection, format)?;
             }
-            finish(out, [])
+            finish(out, [])?;
+            complete
         }
         Job::Record { interval, max_duty, count, length, output, policy } => {
             let termination = Termination::block().context("cannot block signals")?;
@@ -229,6 +249,10 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
                     }
                 }
             });
+            for error in &left_out {
+                // It may be hours until the recording ends, and says so once more.
+                eprintln!("hangsnap: {error}");
+            }
             let is_terminal = io::stdout().is_terminal();
             let voice = Voice { out: Box::new(io::stdout()), is_terminal };
             let plan = Plan { targets, interval, manner, max_duty, count, length, output, policy };
@@ -237,7 +261,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
             };
             record::run(plan, voice, &asked, ready)?;
-            Ok(())
+            complete
         }
     }
 }

@@ -94,6 +94,16 @@ pub enum Cause {
     Filter,
 }
 
+impl Notice {
+    /// Whether something is missing because of it. What is not is less sure than usual, or was taken in another way.
+    pub fn is_loss(&self) -> bool {
+        !matches!(
+            self.reason,
+            Reason::StoppedLate | Reason::Exited | Reason::Degraded { .. } | Reason::CallUnknown | Reason::Disturbed(_)
+        )
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

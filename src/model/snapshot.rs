@@ -76,6 +76,11 @@ impl Snapshot {
         self.threads.iter().filter_map(|thread| thread.hold.time()).max().unwrap_or_default()
     }
 
+    /// Of the notices, those of something that is missing.
+    pub fn losses(&self) -> impl Iterator<Item = &Notice> {
+        self.notices.iter().filter(|notice| notice.is_loss())
+    }
+
     /// Takes out what the process may have been told in confidence: all copied memory, the words of its command line, and the
     /// registers that copies of memory go through (x87 and SSE). General registers, addresses and names of programs, threads and
     /// files stay.

@@ -31,7 +31,7 @@ impl From<&Snapshot> for Summary {
             threads: snapshot.threads.len(),
             longest_hold: snapshot.longest_hold(),
             window: snapshot.window,
-            losses: snapshot.notices.len(),
+            losses: snapshot.losses().count(),
         }
     }
 }

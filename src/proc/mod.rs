@@ -6,6 +6,7 @@
 //! which threads to hold is decided elsewhere. (The way a held thread's memory is read is in `sys`.)
 
 mod host;
+mod lineage;
 mod maps;
 mod process;
 mod rights;
@@ -13,6 +14,7 @@ mod thread;
 mod watch;
 
 pub use host::{Host, is_our_own};
+pub use lineage::Lineage;
 pub use maps::{Backing, Mapping, MemoryMap};
 pub use process::{ImageId, ProcDir, TracerOf, names_matching, thread_name};
 pub use rights::{

@@ -30,6 +30,17 @@ pub struct ImageId {
     stack: u64,
 }
 
+impl ImageId {
+    pub(super) fn from_stat(stat: &Stat) -> Self {
+        Self { code: [stat.startcode, stat.endcode], data: [stat.start_data, stat.end_data], stack: stat.startstack }
+    }
+
+    /// Whether the kernel has told it: to others it shows the same of all processes.
+    pub(super) fn is_told(&self) -> bool {
+        self.stack != 0
+    }
+}
+
 /// Who traces a process already.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TracerOf {
@@ -88,12 +99,7 @@ impl ProcDir {
             // It has given its memory up already.
             return Err(Error::Gone);
         }
-        let image = ImageId {
-            code: [stat.startcode, stat.endcode],
-            data: [stat.start_data, stat.end_data],
-            stack: stat.startstack,
-        };
-        Ok((stat.startcode != 0).then_some(image))
+        Ok((stat.startcode != 0).then_some(ImageId::from_stat(&stat)))
     }
 
     /// The arguments the process was started with. The kernel reads them in the process's memory, and waits for as long as

@@ -89,10 +89,15 @@ impl ThreadDir {
         Ok(parse_stat(self.read("stat", &mut buffer)?)?.state)
     }
 
-    /// None while the thread is running.
+    /// None while the thread is running. One that has ended is gone, although its entry may be there for a moment: the kernel has
+    /// freed its stack, and shows zeroes for what was on it.
     pub fn blocked_call(&self) -> Result<Option<BlockedCall>, Error> {
+        const NONE: RuntimeAddress = RuntimeAddress(0);
         let mut buffer = [0; BUFFER];
-        Ok(parse_call(self.read("syscall", &mut buffer)?))
+        match parse_call(self.read("syscall", &mut buffer)?) {
+            Some(BlockedCall { call: None, stack_pointer: NONE, program_counter: NONE }) => Err(Error::Gone),
+            blocked => Ok(blocked),
+        }
     }
 
     /// How often the thread has been given a CPU. None where the kernel keeps no such account; `schedstat` is all zeroes there,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::pipeline::Skipped;
 use super::watch::Event;
-use crate::model::{Snapshot, StopMode};
+use crate::model::{Notice, Snapshot, StopMode};
 use crate::render::{bytes, duration, printable, time};
 use crate::store::{self, Unsynced};
 use crate::target::Target;
@@ -92,18 +92,18 @@ impl Progress {
         }
         tally.snapshots += 1;
         tally.bytes += stored;
-        tally.losses += snapshot.notices.len() as u64;
+        tally.losses += snapshot.losses().count() as u64;
         tally.longest_hold = tally.longest_hold.max(snapshot.longest_hold());
         tally.fewest_threads = tally.fewest_threads.min(threads);
         tally.most_threads = tally.most_threads.max(threads);
         tally.last_threads = Some(threads);
         tally.last_ns = snapshot.taken.monotonic_ns;
-        let losses = match snapshot.notices.as_slice() {
-            [] => "no losses".into(),
-            [notice] => format!("1 loss: {notice}"),
-            [first, rest @ ..] => {
-                format!("{} losses: {first}; {} more", rest.len() + 1, rest.len())
-            }
+        let losses: Vec<&Notice> = snapshot.losses().collect();
+        let losses = match (losses.as_slice(), snapshot.notices.as_slice()) {
+            ([], []) => "no losses".into(),
+            ([], [notice, ..]) => format!("no losses; {notice}"),
+            ([notice], _) => format!("1 loss: {notice}"),
+            ([first, rest @ ..], _) => format!("{} losses: {first}; {} more", rest.len() + 1, rest.len()),
         };
         let whose = if self.tallies.len() > 1 { format!("{}  ", self.tallies[target].label) } else { String::new() };
         let line = format!(
@@ -183,11 +183,11 @@ impl Progress {
                 format!("{label}: started {}; recording goes on with {label} alone", listed(children))
             }
             Event::Lost { why } => format!("{label}: cannot be recorded any more: {why}"),
-            Event::Ended { children } if children.is_empty() => format!("{label}: ended"),
-            Event::Ended { children } => format!(
+            Event::Ended { successors } if successors.is_empty() => format!("{label}: ended"),
+            Event::Ended { successors } => format!(
                 "{label}: ended; {} that it started goes on: record it with --pid {}",
-                listed(children),
-                children.first().map_or(0, |(pid, _)| pid.0),
+                listed(successors),
+                successors.first().map_or(0, |(pid, _)| pid.0),
             ),
         })
     }

@@ -2,7 +2,7 @@
 
 use super::Sample;
 use crate::model::{Pid, ThreadState};
-use crate::proc::{self, ProcDir};
+use crate::proc::{self, Lineage, ProcDir};
 use crate::target::Target;
 
 /// Something worth saying of a target.
@@ -12,8 +12,8 @@ pub(super) enum Event {
     Executed { executable: String, name: String },
     /// It has started these processes, which are not sampled.
     Forked(Vec<(Pid, String)>),
-    /// It has ended; these processes it had started go on.
-    Ended { children: Vec<(Pid, String)> },
+    /// It has ended; these processes that have come from it go on.
+    Ended { successors: Vec<(Pid, String)> },
     /// It is still there and can no longer be looked at.
     Lost { why: String },
 }
@@ -25,13 +25,15 @@ const ALL_AGAIN: u32 = 16;
 pub(super) struct Watch {
     images: u64,
     children: Vec<Pid>,
+    lineage: Option<Lineage>,
     /// Samples that it was looked at in.
     looks: u32,
 }
 
 impl Watch {
     pub(super) fn new(target: &Target, first: &Sample) -> Self {
-        Self { images: first.images, children: target.directory.children().unwrap_or_default(), looks: 0 }
+        let children = target.directory.children().unwrap_or_default();
+        Self { images: first.images, children, lineage: Lineage::of(&target.directory).ok(), looks: 0 }
     }
 
     /// What has happened since, by what a new sample says of the process. A thread that has not run has started nothing; but one
@@ -40,6 +42,7 @@ impl Watch {
         let process = &sample.captured.process;
         let mut events = Vec::new();
         if std::mem::replace(&mut self.images, sample.images) != sample.images {
+            self.lineage = Lineage::of(&target.directory).ok().or_else(|| self.lineage.take());
             events.push(Event::Executed { executable: process.executable.clone(), name: process.name.clone() });
         }
         self.looks = self.looks.wrapping_add(1);
@@ -59,9 +62,13 @@ impl Watch {
         events
     }
 
-    /// The target has ended. A program that makes itself a daemon ends and leaves a child that does the work.
+    /// The target has ended. A program that makes itself a daemon ends and leaves another process that does the work.
     pub(super) fn ended(&self) -> Event {
-        Event::Ended { children: named(self.children.iter().copied().filter(|pid| is_running(*pid)).collect()) }
+        let mut successors = self.lineage.as_ref().map(Lineage::successors).unwrap_or_default();
+        let others = self.children.iter().copied().filter(|pid| is_running(*pid) && !successors.contains(pid));
+        let others: Vec<Pid> = others.collect();
+        successors.extend(others);
+        Event::Ended { successors: named(successors) }
     }
 }
 

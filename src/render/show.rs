@@ -237,12 +237,19 @@ fn notices(out: &mut dyn Write, snapshot: &Snapshot, names: &Names) -> io::Resul
             None => format!("{path}: it has no build-id and is not here, so its functions have no names"),
         })
         .collect();
-    let lost: Vec<String> = snapshot.notices.iter().map(ToString::to_string).chain(missing).collect();
-    if lost.is_empty() {
-        return Ok(());
+    let lost: Vec<String> = snapshot.losses().map(ToString::to_string).chain(missing).collect();
+    let others = snapshot.notices.iter().filter(|notice| !notice.is_loss()).map(ToString::to_string).collect();
+    for (heading, lines) in [("Not seen", lost), ("Notes", others)] {
+        notice_lines(out, heading, lines)?;
     }
-    writeln!(out, "\n{HEADING}Not seen{HEADING:#}")?;
-    for line in lost {
+    Ok(())
+}
+
+fn notice_lines(out: &mut dyn Write, heading: &str, lines: Vec<String>) -> io::Result<()> {
+    if !lines.is_empty() {
+        writeln!(out, "\n{HEADING}{heading}{HEADING:#}")?;
+    }
+    for line in lines {
         writeln!(out, "  {WARNING}{}{WARNING:#}", Foreign(&line))?;
     }
     Ok(())

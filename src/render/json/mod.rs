@@ -59,6 +59,8 @@ struct NoticeFields {
     tid: Option<i32>,
     module: Option<String>,
     text: String,
+    /// Whether something is missing because of it.
+    loss: bool,
 }
 
 #[derive(Serialize)]
@@ -151,6 +153,7 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
                 tid: if let Subject::Thread(tid) = &notice.subject { Some(tid.0) } else { None },
                 module: if let Subject::Module(path) = &notice.subject { Some(path.clone()) } else { None },
                 text: notice.reason.to_string(),
+                loss: notice.is_loss(),
             })
             .collect(),
         files_not_found: names
