@@ -18,7 +18,7 @@ fn lives() -> PathBuf {
 }
 
 /// A victim that leads this kind of life.
-fn living(life: &[&str]) -> (Victim, ChildStdin) {
+pub fn living(life: &[&str]) -> (Victim, ChildStdin) {
     start_told(Command::new(lives()).args(life))
 }
 

@@ -24,3 +24,4 @@ mod record;
 mod recover;
 mod sameness;
 mod support;
+mod waits;

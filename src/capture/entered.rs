@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use super::ladder::Planned;
 use super::protocol::ContextRecord;
 use super::snapshot::Draft;
-use crate::model::{Abi, KernelWait, Reason, RuntimeAddress, SystemCall, Tid};
+use crate::model::{Abi, KernelWait, Reason, RuntimeAddress, SystemCall, ThreadState, Tid};
 use crate::proc::{self, BlockedCall, MemoryMap, ThreadDir};
 use crate::sys::arena::Step;
 use crate::sys::ptrace::RawRegisters;
@@ -63,13 +63,13 @@ fn shown(draft: &mut Draft<'_>, tid: Tid, context: &ContextRecord) -> Option<Sys
 
 /// The call it is in, with the number by which it was made if that can be found out.
 ///
-/// `wait` is what the thread waits for in the kernel, and `before` where it was when it was looked at before, with the call that
+/// `wait` is what the thread waits for in the kernel, with whether it is asleep there, and `before` where it was when it was looked at before, with the call that
 /// that was.
 fn true_call(
     draft: &mut Draft<'_>,
     tid: Tid,
     context: &ContextRecord,
-    wait: &KernelWait,
+    (wait, is_asleep): (&KernelWait, bool),
     before: Option<&Entered>,
 ) -> Option<SystemCall> {
     let call = shown(draft, tid, context)?;
@@ -98,7 +98,7 @@ fn true_call(
         code.and_then(|code| number_in(&code)).filter(|number| Renamed::from_number(call.abi, *number).is_some());
     let number = number.or_else(|| {
         let possible = Renamed::possible(&call, &draft.map);
-        let family = family(wait);
+        let family = family(wait, is_asleep);
         let mut left = possible.into_iter().filter(|renamed| family.is_none_or(|family| renamed.family() == family));
         left.next().filter(|_| left.next().is_none()).map(Renamed::number)
     });
@@ -115,13 +115,14 @@ pub(super) fn note_renamed(draft: &mut Draft<'_>, tid: Tid, call: Option<SystemC
 /// The call of a thread that was held, and is not any more.
 pub(super) fn of_held(draft: &mut Draft<'_>, planned: &Planned, context: &ContextRecord) -> Option<SystemCall> {
     let Planned { tid, status, entered, .. } = planned;
-    let call = true_call(draft, *tid, context, &status.wait, entered.as_ref());
+    let is_asleep = status.state == ThreadState::Sleeping;
+    let call = true_call(draft, *tid, context, (&status.wait, is_asleep), entered.as_ref());
     if call.is_some_and(|call| call.is_restart())
         && let Ok(thread) = draft.process.thread(*tid)
     {
         // It sleeps in the same call again, if it has got a CPU for that.
-        let (wait, _) = thread.kernel_wait(draft.kernel_stacks);
-        return true_call(draft, *tid, context, &wait, None);
+        let (wait, is_asleep) = wait(draft, &thread);
+        return true_call(draft, *tid, context, (&wait, is_asleep), None);
     }
     call
 }
@@ -138,8 +139,14 @@ pub(super) fn of_blocked(
         return call;
     }
     // What it waits for now, and not when it was looked at first.
+    let (wait, is_asleep) = wait(draft, thread);
+    true_call(draft, planned.tid, context, (&wait, is_asleep), planned.entered.as_ref())
+}
+
+/// What a thread waits for, and whether it is still asleep there when that has been read.
+fn wait(draft: &Draft<'_>, thread: &ThreadDir) -> (KernelWait, bool) {
     let (wait, _) = thread.kernel_wait(draft.kernel_stacks);
-    true_call(draft, planned.tid, context, &wait, planned.entered.as_ref())
+    (wait, thread.state() == Ok(ThreadState::Sleeping))
 }
 
 /// Where a thread entered the kernel, and in which call.
@@ -203,7 +210,11 @@ enum Family {
 }
 
 /// What the kernel's functions say that a thread sleeps for (Linux 4.19 to 6.18: kernel/futex, fs/select.c, kernel/time).
-fn family(wait: &KernelWait) -> Option<Family> {
+///
+/// A nanosleep that is begun again sleeps in functions that count as the scheduler's own, which the kernel leaves out of what it shows: of
+/// a thread that is asleep nothing is left then but what every system call passes through.
+fn family(wait: &KernelWait, is_asleep: bool) -> Option<Family> {
+    const ENTRY: [&str; 4] = ["do_syscall_64", "x64_sys_call", "__x64_sys_restart_syscall", "__do_sys_restart_syscall"];
     let of = |function: &str| {
         let is = |names: &[&str]| names.iter().any(|name| function.starts_with(name));
         if is(&["futex_", "__futex_"]) {
@@ -217,7 +228,9 @@ fn family(wait: &KernelWait) -> Option<Family> {
         }
     };
     let stack = wait.stack.iter().flatten().map(String::as_str);
-    wait.channel.as_deref().into_iter().chain(stack).find_map(of)
+    let named = wait.channel.as_deref().into_iter().chain(stack).find_map(of);
+    let is_entry = wait.channel.as_deref().is_some_and(|channel| ENTRY.contains(&channel));
+    named.or((is_asleep && is_entry).then_some(Family::Sleep))
 }
 
 /// The calls that the kernel begins again as restart_syscall.
@@ -343,13 +356,16 @@ mod tests {
 
     #[test]
     fn the_kernels_functions_say_what_a_thread_sleeps_for() {
-        let by = |channel: &str| family(&KernelWait { channel: Some(channel.into()), stack: None });
+        let wait = |channel: &str| KernelWait { channel: Some(channel.into()), stack: None };
+        let by = |channel: &str| family(&wait(channel), false);
         assert_eq!(by("futex_wait_queue_me"), Some(Family::Futex));
         assert_eq!(by("futex_do_wait"), Some(Family::Futex));
         assert_eq!(by("poll_schedule_timeout.constprop.0"), Some(Family::Poll));
         assert_eq!(by("hrtimer_nanosleep"), Some(Family::Sleep));
         assert_eq!(by("pipe_read"), None);
+        assert_eq!(by("do_syscall_64"), None);
+        assert_eq!(family(&wait("do_syscall_64"), true), Some(Family::Sleep));
         let stack = Some(vec!["schedule+0x1/0x2".into(), "do_restart_poll+0x44/0x80".into()]);
-        assert_eq!(family(&KernelWait { channel: None, stack }), Some(Family::Poll));
+        assert_eq!(family(&KernelWait { channel: None, stack }, false), Some(Family::Poll));
     }
 }

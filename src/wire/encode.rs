@@ -3,7 +3,7 @@
 use prost::Message;
 
 use super::fields::{self, Fields};
-use super::known::Counts;
+use super::known::{self, Counts};
 use super::remembered::Remembered;
 use super::tables::Tables;
 use super::{notice, packed, pb, summary, thread};
@@ -132,8 +132,12 @@ impl Encoder {
             }
             let old = before.next_if(|old| old.known.thread.tid == thread.tid.0);
             thread::count(thread, &mut message);
-            // That nothing is known of signals any more has no words in a change.
-            let has_words = |old: &Remembered| thread.status.signals.is_some() || old.known.thread.signals.is_none();
+            // That nothing is known of signals any more, or that its call is of the other convention, has no words in a change.
+            let is_i386 = thread.system_call.is_some_and(|call| call.abi == Abi::I386);
+            let has_words = |old: &Remembered| {
+                (thread.status.signals.is_some() || old.known.thread.signals.is_none())
+                    && known::is_i386(&old.known.thread) == is_i386
+            };
             let can_become = old.as_ref().is_some_and(|old| old.known.can_become(&message) && has_words(old));
             // The numbers of a frame's modules mean what they meant if the modules are the same.
             let is_still = can_become && same_modules && old.as_ref().is_some_and(|old| old.is_still(thread));

@@ -52,7 +52,6 @@ impl Known {
         old.start_ticks == new.start_ticks
             && old.policy_plus_one == new.policy_plus_one
             && old.kernel_worker == new.kernel_worker
-            && is_i386(old) == is_i386(new)
             && counted(old) == counted(new)
             && old.cpu_ns_plus_one <= new.cpu_ns_plus_one
             && old.run_queue_wait_ns_plus_one <= new.run_queue_wait_ns_plus_one
@@ -169,7 +168,7 @@ fn arguments(thread: &pb::Thread) -> [u64; 6] {
     arguments
 }
 
-/// Whether it is in a call of i386. That it no longer is, or is now, has no words in a change.
-fn is_i386(thread: &pb::Thread) -> bool {
+/// Whether it is in a call of i386.
+pub(super) fn is_i386(thread: &pb::Thread) -> bool {
     thread.system_call.as_ref().is_some_and(|call| call.i386)
 }

@@ -1,7 +1,6 @@
 // A thread for each way to wait with a timeout that does not come while a test runs. Prints `ready` once all have been started.
 
 #define _GNU_SOURCE
-#include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -10,6 +9,8 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#define FUTEX_WAIT_PRIVATE 128  // musl has no linux/futex.h
 
 static pthread_mutex_t free_mutex = PTHREAD_MUTEX_INITIALIZER, taken = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
