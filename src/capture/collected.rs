@@ -86,6 +86,13 @@ impl Collected {
                     // A tracer that took the place of another has copied it again.
                     self.memory.extend(piece(record, arena).filter(|piece| !self.memory.contains(piece)));
                 }
+                Ok(Record::Notice(Notice { subject, reason: Reason::NotHeldInTime { threads } })) => {
+                    // The last word on it: some were held after all.
+                    self.notices.retain(|notice| !matches!(notice.reason, Reason::NotHeldInTime { .. }));
+                    if threads > 0 {
+                        self.notice(subject, Reason::NotHeldInTime { threads });
+                    }
+                }
                 Ok(Record::Notice(notice)) if !self.notices.contains(&notice) => self.notices.push(notice),
                 Ok(Record::Notice(_)) => {}
                 // A tracer of this very program logs nothing else.
@@ -93,6 +100,11 @@ impl Collected {
             }
         }
         self.window += arena.window();
+    }
+
+    /// How many threads have been captured, or are known to be as they were.
+    pub(super) fn known(&self) -> usize {
+        self.threads.len() + self.resting.len()
     }
 
     pub(super) fn done(&self) -> Vec<Tid> {
@@ -120,7 +132,7 @@ impl Collected {
         match progress.step {
             // What else it calls when it has begun, hangsnap calls too.
             step if death == Death::Filtered && step != Step::Between && request.order.stop != StopMode::None => {
-                self.stop_nothing(request);
+                self.stop_nothing(request, Cause::Filter);
             }
             // It hung there, or died there once before: what it did not survive is left out.
             Step::ReadingMemory if request.read_memory && (death == Death::Hung || self.died_reading) => {
@@ -150,14 +162,15 @@ impl Collected {
         }
     }
 
-    /// A seccomp filter kills whoever stops a thread: any other thread would cost a tracer too.
-    pub(super) fn stop_nothing(&mut self, request: &mut Request) {
+    /// Any other thread that is stopped would cost a tracer, too: what is left is read in place.
+    pub(super) fn stop_nothing(&mut self, request: &mut Request, cause: Cause) {
         request.order.stop = StopMode::None;
-        self.notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause: Cause::Filter });
+        self.notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause });
     }
 
     /// So many tracers have died that no other is asked: what is left is lost.
     pub(super) fn give_up(&mut self, process: &ProcDir, done: Vec<Tid>) {
+        let done: HashSet<Tid> = done.into_iter().collect();
         for tid in process.threads().unwrap_or_default() {
             if !done.contains(&tid) {
                 self.notice(Subject::Thread(tid), Reason::TracerDied);

@@ -19,15 +19,18 @@ use super::collected::Collected;
 use super::protocol::{self, Outcome, Request};
 use super::serve::TRACER_ARGUMENT;
 use super::{Captured, Order};
-use crate::model::{Pid, StopMode, ThreadState};
+use crate::model::{Cause, Pid, StopMode, ThreadState};
 use crate::proc::{self, ProcDir};
 use crate::sys::arena::{ArenaReader, Progress, Step};
 use crate::sys::clock::Instant;
 
-/// How many tracers may be lost in one snapshot.
-const MOST_TRACERS: usize = 8;
-/// How long a snapshot may have taken for another tracer to be begun with.
-const LONGEST_SNAPSHOT: Duration = Duration::from_secs(5);
+/// How many tracers in a row may be lost without one more thread captured.
+const MOST_IN_VAIN: u32 = 8;
+/// How many tracers may be lost that were to hold threads and captured less than an eighth of those that were left, and for
+/// how long any may be lost. After that nothing is held any more: what is left is read in place.
+const MOST_HOLDING: u32 = 4;
+const LEAST_PART: usize = 8;
+const LONGEST_HOLDING: Duration = Duration::from_secs(2);
 /// How often to look whether the tracer hangs.
 const LOOK: u16 = 5;
 /// How long a step may take before the tracer is taken for one that hangs. Memory comes in microseconds or does not come;
@@ -117,13 +120,12 @@ impl Tracer {
         };
         let mut collected = Collected::new(self.asked, order.stop);
         if self.filtered && order.stop != StopMode::None {
-            collected.stop_nothing(&mut request);
+            collected.stop_nothing(&mut request, Cause::Filter);
         }
-        for number in 0..MOST_TRACERS {
-            if number > 0 && begun.elapsed() > LONGEST_SNAPSHOT {
-                break;
-            }
+        let (mut in_vain, mut holding) = (0, 0);
+        while in_vain < MOST_IN_VAIN {
             self.arena.clear();
+            let before = collected.known();
             let end = self.ask(&request)?;
             collected.add(&self.arena);
             match end {
@@ -138,6 +140,17 @@ impl Tracer {
                 End::Died(death) => {
                     collected.go_on_without(self.arena.progress(), death, &mut request);
                     self.filtered |= death == Death::Filtered && request.order.stop == StopMode::None;
+                    let gained = collected.known().saturating_sub(before);
+                    in_vain = if gained > 0 { 0 } else { in_vain + 1 };
+                    let all = process.threads().map_or(0, |tids| tids.len());
+                    let is_little = gained == 0 || gained < all.saturating_sub(before) / LEAST_PART;
+                    holding += u32::from(death == Death::Killed && is_little);
+                    let is_holding = request.order.stop != StopMode::None;
+                    if is_holding && (holding >= MOST_HOLDING || begun.elapsed() > LONGEST_HOLDING) {
+                        // Those that read in place have as many attempts.
+                        in_vain = 0;
+                        collected.stop_nothing(&mut request, Cause::TracerKilled);
+                    }
                 }
             }
             request.done = collected.done();

@@ -79,6 +79,9 @@ pub enum Reason {
     HeldTooLong { limit_us: u64 },
     /// The process that traces died while it was busy with the thread.
     TracerDied,
+    /// So many threads did not stop in time, and were read in place although they were to be held: their registers are unknown
+    /// but for two.
+    NotHeldInTime { threads: u64 },
     /// A newer version wrote down why, in a way that this one does not know.
     Unknown,
 }
@@ -92,6 +95,8 @@ pub enum Cause {
     Duty,
     /// A seccomp filter of hangsnap's own host that kills whoever holds a thread.
     Filter,
+    /// The process that traces was killed again and again while it was to hold threads, as it is on a host whose CPUs are all busy.
+    TracerKilled,
 }
 
 impl Notice {
@@ -179,6 +184,7 @@ impl fmt::Display for Reason {
                     Cause::Hold => "--max-hold",
                     Cause::Duty => "--max-duty",
                     Cause::Filter => "a seccomp filter that kills whoever stops one",
+                    Cause::TracerKilled => "busy CPUs: the process that traces died each time it was to hold threads",
                 };
                 write!(f, "taken {way} because of {cause}")
             }
@@ -186,6 +192,10 @@ impl fmt::Display for Reason {
                 write!(f, "let go after {limit_us} us, before it was captured (--max-hold)")
             }
             Self::Unknown => f.write_str("something is missing for a reason that only a newer version of hangsnap can tell"),
+            Self::NotHeldInTime { threads } => write!(
+                f,
+                "{threads} of its threads did not stop in time on busy CPUs and were read in place; their stacks may be incomplete"
+            ),
             Self::TracerDied => f.write_str("the process that traces died while it was busy with it; it runs on"),
         }
     }

@@ -40,12 +40,14 @@ pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::N
                 Cause::Hold => pb::degraded::Cause::Hold,
                 Cause::Duty => pb::degraded::Cause::Duty,
                 Cause::Filter => pb::degraded::Cause::Filter,
+                Cause::TracerKilled => pb::degraded::Cause::TracerKilled,
             };
             Message::Degraded(pb::Degraded { to: encode::stop_mode(*to).into(), cause: cause.into() })
         }
         Reason::HeldTooLong { limit_us } => Message::HeldTooLong(*limit_us),
         Reason::TracerDied => Message::TracerDied(pb::Nothing {}),
         Reason::CallRenamed => Message::CallRenamed(pb::Nothing {}),
+        Reason::NotHeldInTime { threads } => Message::NotHeldInTime(*threads),
         Reason::Unknown => return pb::Notice { tid, module_path_plus_one, reason: None },
     };
     pb::Notice { tid, module_path_plus_one, reason: Some(reason) }
@@ -91,12 +93,14 @@ pub(super) fn decode(notice: pb::Notice, string: impl FnOnce(u32) -> Result<Stri
                 Ok(pb::degraded::Cause::Hold) => Cause::Hold,
                 Ok(pb::degraded::Cause::Duty) => Cause::Duty,
                 Ok(pb::degraded::Cause::Filter) => Cause::Filter,
+                Ok(pb::degraded::Cause::TracerKilled) => Cause::TracerKilled,
                 Err(_) => return Err(Error::Unknown("why less was stopped")),
             },
         },
         Message::HeldTooLong(limit_us) => Reason::HeldTooLong { limit_us },
         Message::TracerDied(_) => Reason::TracerDied,
         Message::CallRenamed(_) => Reason::CallRenamed,
+        Message::NotHeldInTime(threads) => Reason::NotHeldInTime { threads },
     };
     Ok(Notice { subject, reason })
 }

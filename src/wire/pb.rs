@@ -535,7 +535,7 @@ pub struct Notice {
     pub module_path_plus_one: u32,
     #[prost(
         oneof = "notice::Reason",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28"
     )]
     pub reason: ::core::option::Option<notice::Reason>,
 }
@@ -618,6 +618,9 @@ pub mod notice {
         /// found out.
         #[prost(message, tag = "27")]
         CallRenamed(super::Nothing),
+        /// So many threads did not stop in time and were read in place although they were to be held.
+        #[prost(uint64, tag = "28")]
+        NotHeldInTime(u64),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -658,6 +661,8 @@ pub mod degraded {
         Duty = 1,
         /// Who stops a thread is killed by a seccomp filter.
         Filter = 2,
+        /// The process that traces was killed each time it was to hold threads, as on a host whose CPUs are all busy.
+        TracerKilled = 3,
     }
     impl Cause {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -669,6 +674,7 @@ pub mod degraded {
                 Self::Hold => "CAUSE_HOLD",
                 Self::Duty => "CAUSE_DUTY",
                 Self::Filter => "CAUSE_FILTER",
+                Self::TracerKilled => "CAUSE_TRACER_KILLED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -677,6 +683,7 @@ pub mod degraded {
                 "CAUSE_HOLD" => Some(Self::Hold),
                 "CAUSE_DUTY" => Some(Self::Duty),
                 "CAUSE_FILTER" => Some(Self::Filter),
+                "CAUSE_TRACER_KILLED" => Some(Self::TracerKilled),
                 _ => None,
             }
         }

@@ -158,6 +158,8 @@ fn everything(number: u64) -> Snapshot {
             notice(Subject::Process, Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold }),
             notice(Subject::Thread(Tid(5)), Reason::HeldTooLong { limit_us: 10_000 }),
             notice(Subject::Thread(Tid(5)), Reason::TracerDied),
+            notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause: Cause::TracerKilled }),
+            notice(Subject::Process, Reason::NotHeldInTime { threads: 12 }),
             notice(Subject::Thread(Tid(5)), Reason::ThreadGone),
             notice(Subject::Thread(Tid(5)), Reason::Uninterruptible),
             notice(Subject::Thread(Tid(5)), Reason::DidNotStop { waited_us: 5000 }),
