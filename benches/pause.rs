@@ -3,6 +3,8 @@
 //!     cargo bench --bench pause                                  100, 1,000 and 10,000 threads
 //!     cargo bench --bench pause -- --rounds 50 --threads 100     more rounds of one size
 //!     cargo bench --bench pause -- --peers                       gdb, eu-stack, py-spy and minidump-writer too
+//!     cargo bench --bench pause -- --load                        only: under load, beside --stop none and eu-stack
+//!     cargo bench --bench pause -- --load --long                 the same with more load and up to 10,000 threads
 //!     cargo bench --bench pause -- --load --snapshots 2000       only: under load, against --max-hold
 //!
 //! Blocks of rounds of hangsnap and of the floor take turns, so that both see the same weather. `held` is per thread,
@@ -46,7 +48,10 @@ fn main() {
     };
     let flag = |name: &str| arguments.iter().any(|argument| argument == name);
     if flag("--load") {
-        load::run(number("--threads").unwrap_or(100), number("--snapshots").unwrap_or(10_000));
+        match number("--snapshots") {
+            Some(snapshots) => load::run(number("--threads").unwrap_or(100), snapshots),
+            None => load::table(flag("--long")),
+        }
         return;
     }
     let rounds = number("--rounds").unwrap_or(20);

@@ -10,6 +10,7 @@ mod holdings;
 mod killed;
 mod matrix;
 mod resting;
+mod saturated;
 mod signals;
 mod storm;
 pub mod unstoppable;

@@ -3,8 +3,11 @@
 //! Threads are held by a thread of the tracer that exists for this purpose only. When a tracee does not stop in time it can
 //! be neither held nor let go (a running tracee cannot be detached), but the kernel lets go of all tracees of a thread that
 //! ends: so the tracing thread ends, the tracee is read in place if it sleeps, and another thread goes on with the next one.
+//!
+//! Where thread after thread does not stop in time the CPUs are busy. No other is waited for then: those that sleep are read
+//! in place, and all that were to be held are held in the end as their turns come (`by_turns`).
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +20,7 @@ use super::ladder::{self, Experience, Plan, Planned};
 use super::protocol::{ContextRecord, StackRecord};
 use super::snapshot::Draft;
 use super::supervise::supervise;
-use super::{calls, entered, loss};
+use super::{by_turns, calls, entered, loss};
 use crate::model::{Hold, Reason, RuntimeAddress, StopMode, Tid};
 use crate::sys::alarm::Alarm;
 use crate::sys::arena::Step;
@@ -26,117 +29,125 @@ use crate::sys::ptrace::{self, FLOATING_POINT_SIZE, RawRegisters, RegisterError}
 use crate::sys::scheduling::Urgent;
 
 /// How long to wait for one thread to stop. One that sleeps needs some 10 us and one that runs some 30; one that needs
-/// longer waits for a CPU behind another program, or does not stop at all.
+/// longer waits for a CPU, or does not stop at all: it is held when its turn comes (`by_turns`).
 const STOP_DEADLINE: Duration = Duration::from_micros(400);
-/// The same at the end of the snapshot, for threads that were neither stopped nor asleep: they wait for a CPU.
-const LAST_DEADLINE: Duration = Duration::from_millis(5);
-/// How long a snapshot may spend waiting in vain, all threads together; after that there is only the short deadline.
-const WASTE_LIMIT: Duration = Duration::from_millis(100);
-
-/// How often a thread is asked to stop at the end of the snapshot: one that waits for a CPU behind others may have its turn
-/// the next time.
-const LAST_ATTEMPTS: u32 = 3;
 
 /// For how long a thread is looked at again that waits for a CPU on its way out of a call, and how often. Nobody is held
 /// meanwhile; behind a few busy programs its turn comes in some 20 ms.
 const PATIENCE: Duration = Duration::from_millis(60);
 const AGAIN: Duration = Duration::from_micros(200);
 
+/// How much a thread weighs that does not stop in time, beside one that does, and from which weight on no other is waited for.
+const MISS: u32 = 4;
+const PRESSURE: u32 = 3 * MISS;
+
 /// A thread that is yet to be captured.
 struct Task {
     tid: Tid,
-    /// How often it was asked to stop and did not.
-    attempt: u32,
+    /// A tracer died over it.
+    is_suspect: bool,
     /// Since when it is looked at again.
     postponed: Option<Instant>,
 }
 
+/// What has become of the threads, as far as they are not done.
+#[derive(Default)]
+struct Outcome {
+    /// They did not stop in time, or would not have, and do not sleep.
+    running: Vec<Planned>,
+    /// The same, but they were read in place.
+    asleep: Vec<Planned>,
+    pressure: u32,
+}
+
 /// Captures each of these threads by itself.
 pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
-    // Holding a thread over which a tracer died counts as an attempt that has failed.
-    let attempt = |tid| u32::from(draft.suspects.contains(&tid));
+    let begun = Instant::now();
+    let suspects: HashSet<Tid> = draft.suspects.iter().copied().collect();
     let mut remaining: VecDeque<Task> =
-        tids.into_iter().map(|tid| Task { tid, attempt: attempt(tid), postponed: None }).collect();
-    let mut wasted = Duration::ZERO;
+        tids.into_iter().map(|tid| Task { tid, is_suspect: suspects.contains(&tid), postponed: None }).collect();
+    let mut outcome = Outcome::default();
     while !remaining.is_empty() {
-        let tids: Vec<Tid> = remaining.iter().map(|task| task.tid).collect();
         let mut stuck = None;
         let kill_timer = draft.kill_timer;
         let stop = draft.order.stop;
-        let mut work = || stuck = trace(&mut remaining, draft, &mut wasted);
+        let mut work = || stuck = trace(&mut remaining, draft, &mut outcome);
         let traced = match stop {
             // Nothing will be held, and what holding needs may be forbidden.
             StopMode::None => {
                 work();
                 Ok(())
             }
-            StopMode::OneAtATime | StopMode::All => supervise(&tids, kill_timer, work),
+            // It has one tracee at a time, and collects that itself: none is left when the next is seized.
+            StopMode::OneAtATime | StopMode::All => supervise(&[], kill_timer, work),
         };
         if let Err(error) = traced {
             for Task { tid, .. } in remaining.drain(..) {
                 draft.notice(tid, loss::no_thread(&error));
             }
         }
-        if let Some((planned, attempt, deadline)) = stuck
-            && !ladder::read_instead(&planned, draft)
-        {
-            match attempt < LAST_ATTEMPTS {
-                true => {
-                    let postponed = Some(Instant::now());
-                    remaining.push_back(Task { tid: planned.tid, attempt: attempt + 1, postponed });
-                }
-                false => draft.lost(&planned, loss::did_not_stop(deadline)),
+        if let Some(planned) = stuck {
+            outcome.pressure += MISS;
+            match ladder::read_instead(&planned, draft) {
+                true => outcome.asleep.push(planned),
+                false => outcome.running.push(planned),
             }
         }
     }
+    by_turns::capture(draft, outcome.running, outcome.asleep, begun);
 }
 
-/// Captures threads until there are none left, or one of them could not be let go in order: it did not stop, or ended while
-/// we were its tracer. The end of this thread lets go of it, and the next thread is not seized with it in our hands.
-fn trace(
-    remaining: &mut VecDeque<Task>,
-    draft: &mut Draft<'_>,
-    wasted: &mut Duration,
-) -> Option<(Planned, u32, Duration)> {
+/// Captures threads until there are none left, or one of them could not be let go in order: it did not stop, and is
+/// returned, or ended while we were its tracer. The end of this thread lets go of it, and the next thread is not seized with
+/// it in our hands.
+fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, outcome: &mut Outcome) -> Option<Planned> {
     let alarm = Alarm::new();
-    while let Some(Task { tid, attempt, postponed }) = remaining.pop_front() {
+    while let Some(Task { tid, is_suspect, postponed }) = remaining.pop_front() {
         if postponed.is_some() {
             thread::sleep(AGAIN);
         }
-        let experience = if attempt == 0 { Experience::None } else { Experience::DidNotStop };
+        let experience = match is_suspect || outcome.pressure >= PRESSURE {
+            true => Experience::DidNotStop,
+            false => Experience::None,
+        };
         let planned = match ladder::plan(tid, experience, draft) {
             Plan::Done => continue,
+            // Another tracer is not to die over it.
+            Plan::ReadInstead(_) if is_suspect => {
+                draft.note_not_held(1, 0);
+                continue;
+            }
+            Plan::ReadInstead(planned) => {
+                outcome.asleep.push(planned);
+                continue;
+            }
+            Plan::Runs(planned) => {
+                outcome.running.push(planned);
+                continue;
+            }
             Plan::Hold(planned) => planned,
             Plan::Later(planned, reason) => {
                 let since = postponed.unwrap_or_else(Instant::now);
-                if since.elapsed() < PATIENCE {
-                    remaining.push_back(Task { tid, attempt, postponed: Some(since) });
-                    continue;
+                match since.elapsed() < PATIENCE {
+                    true => remaining.push_back(Task { tid, is_suspect, postponed: Some(since) }),
+                    // It has been running, or waiting for a CPU, all the time.
+                    false if is_suspect && draft.order.stop != StopMode::None => outcome.running.push(planned),
+                    false => draft.lost(&planned, reason),
                 }
-                if attempt == 0 || draft.order.stop == StopMode::None {
-                    draft.lost(&planned, reason);
-                    continue;
-                }
-                // It has been running, or waiting for a CPU, all the time.
-                planned
+                continue;
             }
         };
-        let deadline = match attempt {
-            1.. if *wasted < WASTE_LIMIT => LAST_DEADLINE.min(draft.order.max_hold / 2),
-            _ => STOP_DEADLINE.min(draft.order.max_hold / 2),
-        };
+        let deadline = STOP_DEADLINE.min(draft.order.max_hold / 2);
         match hold_and_copy(&planned, draft, deadline, alarm.as_ref()) {
             Ok(copied) => {
+                outcome.pressure = outcome.pressure.saturating_sub(1);
                 let released = copied.released;
                 finish(&planned, copied, draft);
                 if released.is_err() {
                     return None;
                 }
             }
-            Err(Failure::DidNotStop) => {
-                *wasted += deadline;
-                return Some((planned, attempt, deadline));
-            }
+            Err(Failure::DidNotStop) => return Some(planned),
             Err(Failure::Gone) => {
                 draft.lost(&planned, Reason::ThreadGone);
                 return None;

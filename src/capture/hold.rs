@@ -18,6 +18,11 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// What a wait for any thread has found stopped.
+    pub(super) fn found(tid: Tid, signal: PendingSignal) -> Self {
+        Self { tid, signal }
+    }
+
     /// Lets the thread run on now. ESRCH says that it was killed in the meantime; there is no other error for a thread that
     /// had stopped.
     pub(super) fn release(self) -> Result<(), Errno> {

@@ -54,6 +54,10 @@ pub(super) enum Plan {
     /// It has been dealt with: read in place, or found to be out of reach.
     Done,
     Hold(Planned),
+    /// It was to be held and has been read in place instead, because threads do not stop in time.
+    ReadInstead(Planned),
+    /// It goes on running, or waiting for a CPU, where threads do not stop in time: it is to be held when its turn comes.
+    Runs(Planned),
     /// It is on its way out of a call that a stop would disturb, or may be, and only waits for a CPU: it is to be looked at
     /// again later, and if that comes to nothing is lost for this reason.
     Later(Planned, Reason),
@@ -119,6 +123,9 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
             Some(Way::Hold) => return Plan::Hold(planned),
             None => run = run.or_else(|| Some(Run::look(&thread, draft))),
             Some(Way::InPlace) => match in_place::read(&planned, &thread, draft) {
+                Ok(()) if choose(draft.order.stop, &planned.status, call.as_ref()) == Some(Way::Hold) => {
+                    return Plan::ReadInstead(planned);
+                }
                 Ok(()) => return Plan::Done,
                 Err(NotRead::Runs) => {}
                 Err(other) => {
@@ -130,8 +137,15 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
     }
     let reason = in_place::loss(&planned, not_read, draft.order.stop);
     match (not_read, stop) {
-        (NotRead::Runs, StopMode::OneAtATime) if run.is_some_and(|run| run.goes_on(&thread, draft)) => {
+        (NotRead::Runs, StopMode::OneAtATime) if run.as_ref().is_some_and(|run| run.goes_on(&thread, draft)) => {
             Plan::Hold(planned)
+        }
+        (NotRead::Runs, StopMode::None)
+            if draft.order.stop != StopMode::None
+                && !cannot_stop
+                && run.as_ref().is_some_and(|run| run.goes_on(&thread, draft)) =>
+        {
+            Plan::Runs(planned)
         }
         (NotRead::Runs, _) => Plan::Later(planned, reason),
         _ => {
@@ -213,6 +227,26 @@ pub(super) fn read_instead(planned: &Planned, draft: &mut Draft<'_>) -> bool {
         }
         in_place::read(planned, &thread, draft).is_ok()
     })
+}
+
+/// What may be done with a thread at this moment that is to be held.
+pub(super) enum Now {
+    Hold,
+    /// It sleeps where a stop would disturb it.
+    ReadInPlace,
+    Gone,
+}
+
+/// Looks once more at a thread that was planned to be held some time ago.
+pub(super) fn now(planned: &Planned, draft: &Draft<'_>) -> Now {
+    let Ok(thread) = draft.process.thread(planned.tid) else {
+        return Now::Gone;
+    };
+    match thread.blocked_call() {
+        Ok(Some(call)) if choose(draft.order.stop, &planned.status, Some(&call)) != Some(Way::Hold) => Now::ReadInPlace,
+        Err(proc::Error::Gone) => Now::Gone,
+        _ => Now::Hold,
+    }
 }
 
 fn pause() {

@@ -42,6 +42,11 @@ pub(super) fn did_not_stop(waited: Duration) -> Reason {
     Reason::DidNotStop { waited_us: u64::try_from(waited.as_micros()).unwrap_or(u64::MAX) }
 }
 
+/// Why a thread was let go without being copied.
+pub(super) fn held_too_long(limit: Duration) -> Reason {
+    Reason::HeldTooLong { limit_us: u64::try_from(limit.as_micros()).unwrap_or(u64::MAX) }
+}
+
 /// Why a seized thread could not be asked to stop. ESRCH: it has ended since.
 pub(super) fn not_interrupted(errno: Errno) -> Reason {
     match errno {

@@ -14,6 +14,7 @@
 
 mod alone;
 mod budget;
+mod by_turns;
 mod calls;
 mod collected;
 mod copy;

@@ -52,6 +52,8 @@ pub(super) struct Draft<'a> {
     /// Those that were captured, and those of which something was lost, in this one.
     pub(super) looked: Vec<Looked>,
     pub(super) lossy: HashSet<Tid>,
+    /// How many threads were read in place because they did not stop in time.
+    pub(super) not_held_in_time: u64,
     calls_are_unknown: bool,
     full: bool,
     /// Where records are encoded.
@@ -81,6 +83,15 @@ impl Draft<'_> {
         if !self.calls_are_unknown {
             self.calls_are_unknown = true;
             self.notice_process(Reason::CallUnknown);
+        }
+    }
+
+    /// Says how many threads were read in place because they did not stop in time, so many more or fewer than was said before.
+    pub(super) fn note_not_held(&mut self, more: usize, fewer: usize) {
+        let before = self.not_held_in_time;
+        self.not_held_in_time = before.saturating_add(more as u64).saturating_sub(fewer as u64);
+        if self.not_held_in_time != before {
+            self.notice_process(Reason::NotHeldInTime { threads: self.not_held_in_time });
         }
     }
 
@@ -172,6 +183,7 @@ pub(super) fn take(
         resting: resting.take(request.process),
         looked: Vec::new(),
         lossy: HashSet::new(),
+        not_held_in_time: 0,
         calls_are_unknown: false,
         full: false,
         encoded: Vec::new(),
@@ -289,8 +301,8 @@ pub(super) fn plan_all(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Planned> {
     let mut planned = Vec::with_capacity(tids.len());
     for tid in tids {
         match ladder::plan(tid, Experience::None, draft) {
-            Plan::Done => {}
-            Plan::Hold(thread) => planned.push(thread),
+            Plan::Done | Plan::ReadInstead(_) => {}
+            Plan::Hold(thread) | Plan::Runs(thread) => planned.push(thread),
             // It was uninterruptible when it was looked at first, and has woken up since.
             Plan::Later(thread, reason) => draft.lost(&thread, reason),
         }

@@ -22,9 +22,13 @@ use crate::sys::signals;
 
 /// How long the tracing may take before dead tracees are looked for, and how often after that.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// How many are looked at in a row, and the pause after that. This thread keeps its class meanwhile: were it to wait for a CPU
+/// when the tracing one ends, the time would run out that this process is given.
+const BATCH: usize = 64;
+const PAUSE: Duration = Duration::from_millis(1);
 
-/// Does the work, which traces these threads, on a thread of its own, and returns when that has ended: by then the kernel
-/// has let go of whatever it still held, and the timer that would have killed this process is disarmed.
+/// Does the work on a thread of its own, which traces these threads several at a time, and returns when that has ended: by
+/// then the kernel has let go of whatever it still held, and the timer that would have killed this process is disarmed.
 ///
 /// An error says that there can be no such thread; nothing has been done then.
 pub(super) fn supervise(tids: &[Tid], kill_timer: &KillTimer, work: impl FnOnce() + Send) -> io::Result<()> {
@@ -34,7 +38,7 @@ pub(super) fn supervise(tids: &[Tid], kill_timer: &KillTimer, work: impl FnOnce(
     let ended = thread::scope(|scope| {
         // Whatever has not stopped in time stays seized until that thread has ended, and the time that is given to this process
         // runs until this thread is given a CPU.
-        let mut urgent = Urgent::enter();
+        let urgent = Urgent::enter();
         let tracer = thread::Builder::new().spawn_scoped(scope, move || {
             tid.store(gettid().as_raw(), Ordering::Release);
             Urgent::leave();
@@ -44,17 +48,21 @@ pub(super) fn supervise(tids: &[Tid], kill_timer: &KillTimer, work: impl FnOnce(
         })?;
         // When this thread is woken up the other one is still on its way out, and nobody wakes this one again.
         let has_ended = || done.load(Ordering::Acquire) || tracer.is_finished();
+        let mut batches = tids.chunks(BATCH);
+        let mut pause = PATIENCE;
         while !has_ended() {
-            thread::park_timeout(PATIENCE);
+            thread::park_timeout(pause);
             if !has_ended() {
-                drop(urgent);
-                tids.iter().copied().for_each(ptrace::bury);
+                match batches.next() {
+                    Some(batch) => batch.iter().copied().for_each(ptrace::bury),
+                    None => batches = tids.chunks(BATCH),
+                }
+                pause = if batches.len() > 0 { PAUSE } else { PATIENCE };
                 let tid = tid.load(Ordering::Acquire);
                 if tid != 0 && !signals::is_thread_alive(tid) && !has_ended() {
                     // A seccomp filter has killed it without a word, and alone.
                     signals::end_as_filtered();
                 }
-                urgent = Urgent::enter();
             }
         }
         let ended = tracer.join();

@@ -68,31 +68,47 @@ pub fn sleep_until_stopped(tid: Tid) -> Wait {
 }
 
 fn look(tid: Tid, blocking: libc::c_int) -> Wait {
-    let Ok(id) = libc::id_t::try_from(tid.0) else {
-        return Wait::Gone;
-    };
+    match libc::id_t::try_from(tid.0) {
+        Ok(id) => look_at(libc::P_PID, id, blocking).map_or(Wait::Gone, |(_, wait)| wait),
+        Err(_) => Wait::Gone,
+    }
+}
+
+/// Looks whether any tracee of the calling thread has stopped or ended, and which. None when it has no tracees.
+pub fn poll_any() -> Option<(Tid, Wait)> {
+    look_at(libc::P_ALL, 0, libc::WNOHANG | libc::__WNOTHREAD)
+}
+
+/// The same, but sleeps until one has, or a signal arrives.
+pub fn sleep_until_any_stopped() -> Option<(Tid, Wait)> {
+    look_at(libc::P_ALL, 0, libc::__WNOTHREAD)
+}
+
+/// None when there is no such tracee (any more).
+fn look_at(kind: libc::idtype_t, id: libc::id_t, blocking: libc::c_int) -> Option<(Tid, Wait)> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL | blocking;
     let no_usage = ptr::null_mut::<libc::rusage>();
     // Not by the C library's function, which prepares at each call for the thread to be cancelled: it is called in a loop.
     // SAFETY: `info` is a valid place for a siginfo_t, and waitid writes nothing else.
-    let result = unsafe { libc::syscall(libc::SYS_waitid, libc::P_PID, id, info.as_mut_ptr(), options, no_usage) };
+    let result = unsafe { libc::syscall(libc::SYS_waitid, kind, id, info.as_mut_ptr(), options, no_usage) };
     if result == -1 {
         // ECHILD says that the thread is nobody's tracee any more.
-        return if Errno::last() == Errno::EINTR { Wait::NotYet } else { Wait::Gone };
+        return (Errno::last() == Errno::EINTR).then_some((Tid(0), Wait::NotYet));
     }
     // SAFETY: it was zeroed, which is valid, and waitid fills it in or leaves it alone.
     let info = unsafe { info.assume_init() };
     // SAFETY: these fields of the union are what waitid fills in; zeroes where nothing has happened.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    match (pid, info.si_code) {
+    let wait = match (pid, info.si_code) {
         (0, _) => Wait::NotYet,
         (_, libc::CLD_TRAPPED | libc::CLD_STOPPED) => Wait::Stopped(signal_to_hand_back(status)),
         _ => {
-            collect(id);
+            libc::id_t::try_from(pid).into_iter().for_each(collect);
             Wait::Gone
         }
-    }
+    };
+    Some((Tid(pid), wait))
 }
 
 /// Collects a tracee that has ended, which the kernel tells its tracer before anybody else; one that has not ended is left
