@@ -76,6 +76,11 @@ impl CfiSections {
         })
     }
 
+    /// What a JIT compiler registered of code that it made.
+    pub(super) fn of_object(eh_frame: Option<Section>, debug_frame: Option<Section>) -> Self {
+        Self { eh_frame, debug_frame, ..Self::default() }
+    }
+
     /// Reads the sections of an image without section headers: the search table by its program header, and what it points
     /// at up to the end of the segment that holds it.
     pub fn from_image(headers: &Headers, image: &impl Image) -> Self {

@@ -3,8 +3,8 @@
 //!
 //! Promises: all input is hostile. Sizes are bounded before anything is allocated, nothing panics, and a path is opened
 //! only below a given root and as a regular file. Files are read with pread and never mapped: a
-//! file that someone else cuts short must not be able to kill hangsnap. It loads no DWARF debug information and no
-//! symbols; `symbols` does.
+//! file that someone else cuts short must not be able to kill hangsnap. It loads no DWARF debug information, and symbols
+//! only of the objects that JIT compilers register (`registered`); for all else `symbols` does.
 
 mod augmentation;
 mod cfi;
@@ -15,16 +15,18 @@ mod image;
 mod open;
 mod pclntab;
 mod positioned;
+mod registered;
 mod sections;
 
 pub use cfi::{CfiSections, Section};
 pub use debugdata::debugdata;
 pub use go::pclntab;
 pub use headers::Headers;
-pub use image::Image;
+pub use image::{Image, read_all};
 pub use open::open_below;
 pub use pclntab::{Depth, GoFunction, Pclntab};
 pub use positioned::PositionedFile;
+pub use registered::{RegisteredObject, variable};
 
 use object::{CompressedFileRange, CompressionFormat};
 

@@ -13,7 +13,7 @@ use crate::model::FileAddress;
 type Header = FileHeader64<Little>;
 
 /// Linked files have some dozens. Of each the name may be kept, of up to 4 KiB.
-const MAX_SECTIONS: u16 = 4096;
+pub(super) const MAX_SECTIONS: u16 = 4096;
 /// Larger than the call frame information of any program seen; what claims more is taken to be damaged.
 pub(super) const MAX_SECTION: u64 = 512 << 20;
 

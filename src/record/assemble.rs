@@ -1,5 +1,6 @@
 //! From what was copied to a snapshot: unwinding, and the facts that need a look at the process after it was let go.
 
+use std::collections::BTreeSet;
 use std::iter;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::model::{
     Snapshot, Stack, Subject, Thread, WalkEnd,
 };
 use crate::proc::BlockedCall;
-use crate::target::{Errands, Loader, Reach, generated_code};
+use crate::target::{Errands, Loader, Reach, Registry, generated_code};
 use crate::unwind::{StackMemory, Unwinder};
 
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.
@@ -20,6 +21,7 @@ pub struct Assembler {
     keep_stacks: bool,
     redact: bool,
     loader: Loader,
+    registry: Registry,
     unwinder: Unwinder,
     errands: Errands,
     remembered: Remembered,
@@ -38,7 +40,7 @@ impl Assembler {
         let mut notices = captured.notices;
         let reach = Reach::new(memory, captured.memory_is_readable, self.errands.clone());
         let source = self.loader.modules(process.id, root.clone(), &map, &reach);
-        let mut space = AddressSpace::new(source, &map, &reach);
+        let mut space = AddressSpace::new(source, &map, &reach, self.registry.of(process.id, &reach));
         self.unwinder.forget_unloaded();
         let mut threads = Vec::with_capacity(copies.len());
         for copy in copies {
@@ -47,14 +49,21 @@ impl Assembler {
             thread.memory.extend(stack);
             threads.push(thread);
         }
-        let (mut modules, lost_modules) = space.into_modules();
+        let (mut modules, lost_modules, mut registered) = space.into_modules();
         let last = self.remembered.take(process.id);
         if !resting.is_empty() {
             threads.extend(last.threads(resting, &mut modules, &mut notices));
             threads.sort_unstable_by_key(|thread| thread.tid);
         }
         let frames = threads.iter().flat_map(|thread| &thread.stack.frames);
-        let (generated, refused) = generated_code(&process, &root, &reach, frames.filter_map(Frame::outside).collect());
+        let mut unnamed: BTreeSet<_> = frames.filter_map(Frame::outside).collect();
+        let mut generated = registered.names(&unnamed);
+        for code in &generated {
+            unnamed.remove(&code.address);
+        }
+        let (others, refused) = generated_code(&process, &root, &reach, unnamed);
+        generated.extend(others);
+        generated.sort_unstable_by_key(|code| code.address);
         notices.extend(refused);
         notices.extend(lost_modules);
         if captured.memory_is_readable && !reach.is_readable() {
@@ -95,6 +104,7 @@ impl Assembler {
     /// its program file may only have been replaced.
     pub(super) fn forget_modules(&mut self, process: &Process) {
         self.loader.forget(process.id);
+        self.registry.forget(process.id);
     }
 }
 

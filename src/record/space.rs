@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::elf::CfiSections;
 use crate::model::{Bias, Module, ModuleIndex, Notice, RuntimeAddress};
 use crate::proc::MemoryMap;
-use crate::target::{Pages, Reach, Source};
+use crate::target::{Pages, Reach, Registered, Source};
 use crate::unwind::{CodeSpace, SpaceId};
 
 /// One process at one moment.
@@ -14,19 +14,20 @@ pub struct AddressSpace<'a> {
     source: Source<'a>,
     map: &'a MemoryMap,
     code: Pages<'a>,
+    registered: Registered<'a>,
     /// What was asked for in this snapshot already: by index is quicker than by build-id.
     cfi: HashMap<ModuleIndex, Arc<CfiSections>>,
 }
 
 impl<'a> AddressSpace<'a> {
-    pub fn new(source: Source<'a>, map: &'a MemoryMap, reach: &'a Reach) -> Self {
-        Self { source, map, code: Pages::new(reach), cfi: HashMap::new() }
+    pub fn new(source: Source<'a>, map: &'a MemoryMap, reach: &'a Reach, registered: Registered<'a>) -> Self {
+        Self { source, map, code: Pages::new(reach), registered, cfi: HashMap::new() }
     }
 
-    /// The modules, and what could not be seen of them.
-    pub fn into_modules(self) -> (Vec<Module>, Vec<Notice>) {
+    /// The modules, what could not be seen of them, and the code that was registered beside them.
+    pub fn into_modules(self) -> (Vec<Module>, Vec<Notice>, Registered<'a>) {
         let Source { modules, notices, .. } = self.source;
-        (modules.into_iter().map(|loaded| loaded.module).collect(), notices)
+        (modules.into_iter().map(|loaded| loaded.module).collect(), notices, self.registered)
     }
 }
 
@@ -57,5 +58,9 @@ impl CodeSpace for AddressSpace<'_> {
 
     fn cfi(&mut self, module: ModuleIndex) -> Arc<CfiSections> {
         self.cfi.entry(module).or_insert_with(|| self.source.cfi(module)).clone()
+    }
+
+    fn registered(&mut self, address: RuntimeAddress) -> Option<Arc<CfiSections>> {
+        self.is_executable(address).then(|| self.registered.cfi(&self.source, address))?
     }
 }

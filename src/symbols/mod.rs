@@ -69,7 +69,8 @@ impl Names {
                     entry.1.insert(address);
                 }
                 if let Some(code) = snapshot.generated_code(frame) {
-                    let function = || vec![Function { name: Some(code.name.clone()), ..Function::default() }];
+                    let function =
+                        || vec![Function { name: Some(demangle::demangle(&code.name)), ..Function::default() }];
                     generated.entry((snapshot.number, code.address)).or_insert_with(function);
                 }
             }

@@ -2,7 +2,8 @@
 //!
 //! `select` turns what the user typed into one live process and refuses what cannot be looked at, saying why and what
 //! would help. `modules` turns the process's memory map into modules with build-ids, and finds the call frame
-//! information of each. `perf_map` names code that the process made. `rights` tells what hangsnap may do to a process and
+//! information of each. `perf_map` names code that the process made, `registered` that which it
+//! registered for debuggers. `rights` tells what hangsnap may do to a process and
 //! what it lacks. None of them holds a thread.
 
 mod groups;
@@ -11,6 +12,7 @@ mod modules;
 mod pages;
 mod perf_map;
 mod reach;
+mod registered;
 pub mod rights;
 mod select;
 
@@ -18,4 +20,5 @@ pub use modules::{LoadedModule, Loader, Source};
 pub use pages::Pages;
 pub use perf_map::generated_code;
 pub use reach::{Errands, Reach};
+pub use registered::{Registered, Registry};
 pub use select::{Error, Target, Wanted};

@@ -71,6 +71,10 @@ pub trait CodeSpace {
     fn is_executable(&self, address: RuntimeAddress) -> bool;
     /// The call frame information of a module.
     fn cfi(&mut self, module: ModuleIndex) -> Arc<CfiSections>;
+    /// The call frame information of code in no module, by the addresses that it has, if the process has registered some.
+    fn registered(&mut self, _: RuntimeAddress) -> Option<Arc<CfiSections>> {
+        None
+    }
     /// Copies what lies there now, code or the tables that code jumps through, and tells how many bytes could be had.
     fn read(&mut self, address: RuntimeAddress, buffer: &mut [u8]) -> usize;
 }
@@ -413,8 +417,10 @@ impl<R: Machine> Walk<'_, R> {
 
     /// The rules at an address inside the instruction in question.
     fn rules(&mut self, at: RuntimeAddress) -> Result<Rules<R>, NoRow> {
-        let (module, bias) = self.space.module(at).ok_or(NoRow::None)?;
-        let sections = self.space.cfi(module);
+        let (sections, bias) = match self.space.module(at) {
+            Some((module, bias)) => (self.space.cfi(module), bias),
+            None => (self.space.registered(at).ok_or(NoRow::None)?, Bias(0)),
+        };
         let rules = self
             .unwinder
             .modules
