@@ -9,6 +9,7 @@ mod doctor;
 mod executes;
 mod footprint;
 mod framehop;
+mod front;
 mod harmless;
 mod hostile;
 mod input;

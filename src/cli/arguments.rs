@@ -10,13 +10,13 @@ use crate::model::text_of_os;
 
 const EXAMPLES: &str = "\
 Examples:
-  hangsnap --pid 22780                           print every thread's stack once
-  hangsnap --pid redis-server --registers        the same by name, with registers
-  hangsnap --pid 22780 -o now.hangsnap           print it and keep it
-  hangsnap --pid 22780 --stop none               the same without stopping any thread
-  hangsnap --pid 22780 --memory rsp:64 --memory queue_length
-  hangsnap --pid 22780 --every 5s                record until Ctrl-C
-  hangsnap --pid 22780 --pid 22781 --every 5s --for 10m -o recordings/
+  hangsnap 22780                                 print every thread's stack once
+  hangsnap redis-server --registers              the same by name, with registers
+  hangsnap 22780 -o now.hangsnap                 print it and keep it
+  hangsnap 22780 --stop none                     the same without stopping any thread
+  hangsnap 22780 --memory rsp:64 --memory queue_length
+  hangsnap 22780 --every 5s                      record until Ctrl-C
+  hangsnap 22780 22781 --every 5s --for 10m -o recordings/
   hangsnap list recordings/                      what was recorded
   hangsnap show FILE --at 14:05:10               the snapshot of that time
   hangsnap diff FILE                             what moved between the last two, what stands still and since when
@@ -26,6 +26,20 @@ Examples:
 
 Exit codes: 0 done; 1 the recording has no such snapshot or thread, `check` finds
 damage, or `doctor` that a snapshot would lack or disturb something; 2 anything else, told in one line.";
+
+/// What hangsnap prints when it is called with nothing: what it is, and how to begin.
+pub(super) const OVERVIEW: &str = "\
+hangsnap takes snapshots of every thread of a live process, which it holds for
+microseconds or not at all, and says which thread hangs, since when, and where.
+
+  hangsnap 22780                   every thread's stack, once
+  hangsnap nginx --every 5s        record a snapshot every 5 s, until Ctrl-C
+  hangsnap diff RECORDING          what moved, what stands still, and since when
+  hangsnap doctor --pid 22780      what may be seen of it, and how to see more
+
+`hangsnap --help` lists all commands and options; `hangsnap demo` shows it at work
+on a program that hangs.
+";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -83,7 +97,6 @@ fn any_text() -> impl TypedValueParser<Value = String> {
     version,
     after_help = EXAMPLES,
     args_conflicts_with_subcommands = true,
-    arg_required_else_help = true,
     disable_help_subcommand = true
 )]
 pub(super) struct Arguments {
@@ -95,8 +108,11 @@ pub(super) struct Arguments {
 
 #[derive(Args, Debug)]
 pub(super) struct SampleArguments {
-    /// The process to look at: its id, or the name of a program that runs once; may be given more than once
-    #[arg(long, short, value_name = "PID|NAME", required = true, allow_negative_numbers = true, value_parser = any_text())]
+    /// The processes to look at: their ids, or names of programs that run once; what is the name of a command is the command
+    #[arg(value_name = "PID|NAME", required_unless_present = "pid", value_parser = any_text())]
+    pub(super) processes: Vec<String>,
+    /// A process to look at, as PID|NAME, whatever its name is; may be given more than once
+    #[arg(long, short, value_name = "PID|NAME", allow_negative_numbers = true, value_parser = any_text())]
     pub(super) pid: Vec<String>,
     /// Record a snapshot every so often (5s, 500ms, 1m) instead of printing one
     #[arg(long, value_name = "TIME")]

@@ -28,6 +28,8 @@ const SMALLEST_SIZE: u64 = 1 << 20;
 /// What to do with live processes.
 pub(super) struct Configuration {
     pub(super) targets: Vec<Wanted>,
+    /// Those of the targets that were typed as a word of their own, and so could have been meant for a command.
+    pub(super) words: Vec<String>,
     pub(super) manner: Manner,
     pub(super) job: Job,
 }
@@ -48,6 +50,7 @@ pub(super) enum Job {
 
 pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration> {
     let SampleArguments {
+        processes: words,
         pid,
         every,
         count,
@@ -67,7 +70,9 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         verbose,
         json,
     } = arguments;
-    let targets = pid.iter().map(|text| wanted(text)).collect::<anyhow::Result<Vec<Wanted>>>()?;
+    let named = pid.iter().map(|text| wanted(text));
+    let targets = named.chain(words.iter().map(|word| parsed("PID|NAME", word, word.parse())));
+    let targets = targets.collect::<anyhow::Result<Vec<Wanted>>>()?;
     if every.is_some() && registers == Some(RegisterSet::General) {
         bail!("--registers with --every: recordings hold them anyway; use `hangsnap show FILE --registers`");
     }
@@ -121,7 +126,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
             Job::Record { interval, max_duty: share(&max_duty)?, count, length, output, policy }
         }
     };
-    Ok(Configuration { targets, manner, job })
+    Ok(Configuration { targets, words, manner, job })
 }
 
 /// What a recording may take where nobody says.

@@ -29,7 +29,7 @@ use crate::symbols::Finder;
 use crate::sys::signals::{Termination, survive_file_size_limit};
 use crate::target::{self, Target};
 use crate::view::{self, Extract, Format};
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, OVERVIEW};
 use configuration::{Configuration, Job};
 use output::output;
 use patience::Patience;
@@ -47,6 +47,11 @@ pub fn main() -> ExitCode {
         return capture::serve();
     }
     survive_file_size_limit();
+    if env::args_os().nth(1).is_none() {
+        // As of a call that lacks something: a script whose variable for the process is empty must not pass for one that did its work.
+        let _ = io::stderr().write_all(OVERVIEW.as_bytes());
+        return ExitCode::from(FAILED);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         // clap writes help and complaints itself, in colour where there is a terminal.
@@ -187,7 +192,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn sample(configuration: Configuration) -> anyhow::Result<()> {
-    let Configuration { targets, manner, job } = configuration;
+    let Configuration { targets, words, manner, job } = configuration;
     let mut opened: Vec<Target> = Vec::new();
     let mut left_out = Vec::new();
     for wanted in &targets {
@@ -197,7 +202,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
                 left_out.push(error);
                 continue;
             }
-            opened => opened?,
+            opened => opened.map_err(|error| explain(error, &words))?,
         };
         // Named twice, by its id and its name perhaps, it is still one.
         if opened.iter().all(|other| other.pid() != target.pid()) {
@@ -263,6 +268,23 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             record::run(plan, voice, &asked, ready)?;
             complete
         }
+    }
+}
+
+/// Why a process cannot be looked at; of a word that names none, that it names no command either.
+fn explain(error: target::Error, words: &[String]) -> anyhow::Error {
+    match error {
+        target::Error::NoSuchProgram(word) if words.contains(&word) => {
+            let file = match Path::new(&word).exists() {
+                true => format!("; to read the file of that name: hangsnap show {word}"),
+                false => String::new(),
+            };
+            anyhow::anyhow!(
+                "`{word}` is neither a command of hangsnap nor a program that is running; `hangsnap --help` lists the \
+                 commands, `ps -e` the processes{file}"
+            )
+        }
+        error => error.into(),
     }
 }
 

@@ -1,0 +1,3 @@
+//! The first five minutes: what someone types who has just met hangsnap, and what is seen then.
+
+mod words;
