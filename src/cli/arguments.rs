@@ -37,8 +37,8 @@ microseconds or not at all, and says which thread hangs, since when, and where.
   hangsnap diff RECORDING          what moved, what stands still, and since when
   hangsnap doctor --pid 22780      what may be seen of it, and how to see more
 
-`hangsnap --help` lists all commands and options; `hangsnap demo` shows it at work
-on a program that hangs.
+`hangsnap --help` lists all commands and options; `hangsnap demo` shows it
+at work on a program that hangs.
 ";
 
 const SHOW_EXAMPLES: &str = "\
@@ -46,13 +46,16 @@ Examples:
   hangsnap show FILE                    the last snapshot
   hangsnap show FILE --at 3             the third
   hangsnap show FILE --at 14:05:10      the last one taken by that time of day
+  hangsnap show FILE --at -10s          the last one taken by 10 s before the last
   hangsnap show FILE --thread backend   one thread, by name or id
+  hangsnap show FILE --thread 'work*'   those whose names begin like this
   hangsnap show FILE --json | jq '.threads[] | {name, state, in: .frames[0].functions[0].name}'";
 
 const DIFF_EXAMPLES: &str = "\
 Examples:
   hangsnap diff FILE           the last two snapshots
-  hangsnap diff FILE 1 last    the first and the last";
+  hangsnap diff FILE first last
+  hangsnap diff FILE -1m last  the last, and the one of a minute before";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -157,7 +160,7 @@ pub(super) struct SampleArguments {
     /// Keep and print no copied memory, no words of the command line and no registers for floating point
     #[arg(long, conflicts_with_all = ["memory", "keep"])]
     pub(super) redact: bool,
-    /// Print only the thread of this id or name
+    /// Print only the thread of this id or name, or those whose names are like `work*` (`?` for one character)
     #[arg(long, value_name = "TID|NAME", conflicts_with = "every", value_parser = any_text())]
     pub(super) thread: Option<String>,
     /// Print each thread's registers; with `all`, take and print those for floating point too
@@ -275,10 +278,10 @@ pub(super) enum Command {
 pub(super) struct ShowArguments {
     #[arg(value_name = "FILE|DIR")]
     pub(super) file: PathBuf,
-    /// Which snapshot: `last`, its number, or a time
-    #[arg(long, value_name = "last|N|TIME", default_value = "last", allow_negative_numbers = true)]
+    /// Which snapshot: `last`, `first`, its number, a time, or how long before the last (-10s)
+    #[arg(long, value_name = "last|first|N|TIME", default_value = "last", allow_hyphen_values = true)]
     pub(super) at: String,
-    /// Only the thread of this id or name
+    /// Only the thread of this id or name, or those whose names are like `work*` (`?` for one character)
     #[arg(long, value_name = "TID|NAME", value_parser = any_text())]
     pub(super) thread: Option<String>,
     /// Print each thread's registers
@@ -298,11 +301,11 @@ pub(super) struct ShowArguments {
 /// A part of a recording. Without either end it is all of it.
 #[derive(Args, Debug)]
 pub(super) struct RangeArguments {
-    /// From this time on: `last`, a snapshot's number, or a time
-    #[arg(long, value_name = "last|N|TIME")]
+    /// From this time on: `last`, `first`, a snapshot's number, a time, or how long before the last (-10s)
+    #[arg(long, value_name = "last|first|N|TIME", allow_hyphen_values = true)]
     pub(super) from: Option<String>,
     /// Up to this time
-    #[arg(long, value_name = "last|N|TIME")]
+    #[arg(long, value_name = "last|first|N|TIME", allow_hyphen_values = true)]
     pub(super) to: Option<String>,
 }
 
@@ -335,8 +338,8 @@ pub(super) struct CutArguments {
 pub(super) struct DiffArguments {
     #[arg(value_name = "FILE|DIR")]
     pub(super) file: PathBuf,
-    /// The two snapshots: `last`, numbers or times; by default the last two
-    #[arg(value_name = "A B", num_args = 2)]
+    /// The two snapshots: `last`, `first`, numbers, times, or how long before the last (-10s); by default the last two
+    #[arg(value_name = "A B", num_args = 2, allow_hyphen_values = true)]
     pub(super) between: Vec<String>,
     /// Look for the recorded process's files below this directory first
     #[arg(long, value_name = "DIR")]

@@ -168,7 +168,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let checked = configuration::Show::check(&arguments)?;
             let mut out = output();
             let _patience = Patience::about("reading the recording and debug information");
-            let damage = view::show(
+            let aside = view::show(
                 &mut out,
                 &arguments.file,
                 &checked.at,
@@ -176,15 +176,15 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 &checked.selection,
                 format(arguments.json),
             )?;
-            finish(out, damage.into_iter().map(view::Error::Damaged))
+            finish_with(out, aside)
         }
         Some(Command::Diff(arguments)) => {
             let (between, finder) = configuration::check_diff(&arguments)?;
             let mut out = output();
             let between = between.as_ref().map(|(first, second)| (first, second));
             let _patience = Patience::about("reading the recording and debug information");
-            let damage = view::diff(&mut out, &arguments.file, between, &finder, format(arguments.json))?;
-            finish(out, damage.into_iter().map(view::Error::Damaged))
+            let aside = view::diff(&mut out, &arguments.file, between, &finder, format(arguments.json))?;
+            finish_with(out, aside)
         }
         None => sample(configuration::check(arguments.sample)?),
     }
@@ -290,6 +290,16 @@ fn explain(error: target::Error, words: &[String]) -> anyhow::Error {
 
 fn format(json: bool) -> Format {
     if json { Format::Json } else { Format::Text }
+}
+
+/// Writes what is left, and then what is to be said beside it.
+fn finish_with(mut out: impl Write, aside: view::Aside) -> anyhow::Result<()> {
+    out.flush()?;
+    for remark in aside.remarks {
+        // It was printed all the same.
+        let _ = writeln!(io::stderr(), "hangsnap: {remark}");
+    }
+    finish(out, aside.damage.into_iter().map(view::Error::Damaged))
 }
 
 /// Writes what is left; what could not be read is an error although everything else was printed.

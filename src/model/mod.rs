@@ -13,6 +13,7 @@ mod ids;
 mod machine;
 mod module;
 mod notice;
+mod pattern;
 mod registers;
 mod snapshot;
 mod status;

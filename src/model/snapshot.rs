@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::pattern::is_like;
 use super::{Frame, GeneratedCode, MemoryPiece, Module, Notice, Place, ProcessId, Thread, Tid, is_called};
 
 /// Which threads may be held, and which at the same time. The least intrusive comes first.
@@ -107,10 +108,11 @@ impl Snapshot {
         self.generated.get(number)
     }
 
-    /// The threads of this id or of this name.
+    /// The threads of this id, or of this name or one that is like it.
     pub fn threads_called<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a Thread> {
         let tid = wanted.parse().ok().map(Tid);
-        self.threads.iter().filter(move |thread| Some(thread.tid) == tid || is_called(&thread.status.name, wanted))
+        let is_wanted = move |name: &str| is_called(name, wanted) || is_like(name, wanted);
+        self.threads.iter().filter(move |thread| Some(thread.tid) == tid || is_wanted(&thread.status.name))
     }
 }
 

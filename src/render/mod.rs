@@ -13,9 +13,11 @@ mod show;
 mod style;
 mod system_call;
 mod value;
+mod zone;
 
 pub use diff::diff;
 pub use doctor::{doctor, doctor_json};
 pub use list::{ListedRecording, list};
 pub use show::{Selection, show};
 pub use value::{bytes, duration, printable, time};
+pub use zone::zone;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::zone::zone;
+
 /// A duration to three digits or so, in the unit that suits it.
 pub fn duration(time: Duration) -> String {
     let mut text = Vec::new();
@@ -77,7 +79,7 @@ pub(super) struct Clock(TimeZone);
 
 impl Clock {
     pub(super) fn here() -> Self {
-        Self(TimeZone::system())
+        Self(zone())
     }
 
     pub(super) fn time(&self, realtime_ns: i64) -> String {

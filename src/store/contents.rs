@@ -109,6 +109,10 @@ impl Contents {
         Ok(first.zip(last).map(|((_, first), (_, last))| (first.numbers.0, last.numbers.1)))
     }
 
+    pub fn first(&mut self) -> Result<Option<Found>, Error> {
+        Ok(self.span_from(0..self.slots.len())?.map(|(segment, _)| Found { segment, row: 0 }))
+    }
+
     pub fn last(&mut self) -> Result<Option<Found>, Error> {
         let Some((segment, _)) = self.span_from((0..self.slots.len()).rev())? else { return Ok(None) };
         self.at_the_end_of(segment)

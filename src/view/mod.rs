@@ -23,6 +23,7 @@ pub use extract::{Extract, cut, merge};
 pub use pin::pin;
 pub use scrub::scrub;
 pub use select::At;
+use select::Chosen;
 
 /// Why nothing can be shown. Each message ends in what would help.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +82,16 @@ pub fn ensure_selected(snapshot: &Snapshot, selection: &Selection) -> Result<(),
     }
 }
 
-/// Prints the chosen snapshot of a recording. What is returned is the damage that was met on the way to it.
+/// What is to be said beside what was printed.
+#[derive(Default, Debug)]
+pub struct Aside {
+    /// Of each snapshot that is of another time than the one that was named, which one it is.
+    pub remarks: Vec<String>,
+    /// What could not be read.
+    pub damage: Vec<Damage>,
+}
+
+/// Prints the chosen snapshot of a recording.
 pub fn show(
     out: &mut dyn Write,
     path: &Path,
@@ -89,12 +99,12 @@ pub fn show(
     finder: &Finder,
     selection: &Selection,
     format: Format,
-) -> Result<Vec<Damage>, Error> {
+) -> Result<Aside, Error> {
     let path = store::recording_at(path)?;
     let mut contents = Contents::open(&path)?;
-    let chosen = select::choose(&mut contents, &path, at)?;
-    print(out, &chosen, finder, selection, format)?;
-    Ok(contents.damage())
+    let Chosen { snapshot, remark } = select::choose(&mut contents, &path, at)?;
+    print(out, &snapshot, finder, selection, format)?;
+    Ok(Aside { remarks: remark.into_iter().collect(), damage: contents.damage() })
 }
 
 /// Prints what changed between two snapshots of a recording, by default the last two.
@@ -104,13 +114,18 @@ pub fn diff(
     between: Option<(&At, &At)>,
     finder: &Finder,
     format: Format,
-) -> Result<Vec<Damage>, Error> {
+) -> Result<Aside, Error> {
     let path = store::recording_at(path)?;
     let mut contents = Contents::open(&path)?;
+    let mut remarks = Vec::new();
     let (first, second) = match between {
         Some((first, second)) => {
-            let first = select::choose(&mut contents, &path, first)?;
-            let second = select::choose(&mut contents, &path, second)?;
+            let mut choose = |at| {
+                let Chosen { snapshot, remark } = select::choose(&mut contents, &path, at)?;
+                remarks.extend(remark);
+                Ok::<_, Error>(snapshot)
+            };
+            let (first, second) = (choose(first)?, choose(second)?);
             if first.number <= second.number { (first, second) } else { (second, first) }
         }
         None => select::last_two(&mut contents, &path)?,
@@ -135,7 +150,7 @@ pub fn diff(
         Format::Text => render::diff(out, &comparison, &names)?,
         Format::Json => json::diff(out, &comparison, &names)?,
     }
-    Ok(once_each(damage, contents.damage()))
+    Ok(Aside { remarks, damage: once_each(damage, contents.damage()) })
 }
 
 /// What was met of damage in two ways, each place once.

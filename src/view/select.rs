@@ -4,13 +4,14 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
-use jiff::civil;
 use jiff::fmt::temporal::Pieces;
-use jiff::tz::TimeZone;
+use jiff::{SignedDuration, civil};
 
 use super::Error;
 use crate::model::{Snapshot, Summary};
+use crate::render::{duration, time, zone};
 use crate::store::{self, Contents};
 
 /// A snapshot as the user names it.
@@ -18,23 +19,33 @@ use crate::store::{self, Contents};
 pub enum At {
     #[default]
     Last,
+    First,
     /// By its number in the recording.
     Number(u64),
     /// The last one taken at or before this moment (nanoseconds since 1970).
     Time(i128),
     /// The same, by the time of day on the day of the recording's last snapshot.
     TimeOfDay(civil::Time),
+    /// The last one that was taken at least so long before the recording's last.
+    BeforeLast(Duration),
 }
 
 impl FromStr for At {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "last" {
-            return Ok(Self::Last);
+        match text {
+            "last" => return Ok(Self::Last),
+            "first" => return Ok(Self::First),
+            _ => {}
         }
         if let Ok(number) = text.parse() {
             return Ok(Self::Number(number));
+        }
+        if let Some(length) = text.strip_prefix('-').and_then(|text| text.parse::<SignedDuration>().ok())
+            && let Ok(length) = Duration::try_from(length)
+        {
+            return Ok(Self::BeforeLast(length));
         }
         // It would be read over: the time is taken by its offset, or by the reader's time zone.
         if text.contains('[') {
@@ -48,7 +59,10 @@ impl FromStr for At {
         }
         match text.parse::<civil::Time>() {
             Ok(time) => Ok(Self::TimeOfDay(time)),
-            Err(_) => Err("neither `last` nor a number nor a time such as 14:05:10 or 2026-11-20T14:05:10".into()),
+            Err(_) => Err(
+                "neither `first`, `last` nor a number nor a time such as 14:05:10, 2026-11-20T14:05:10, or -10s for 10 s \
+                 before the last".into(),
+            ),
         }
     }
 }
@@ -61,7 +75,7 @@ fn moment(text: &str) -> Option<i128> {
     let pieces = Pieces::parse(text).ok()?;
     let civil = pieces.date().to_datetime(pieces.time().unwrap_or_default());
     if pieces.offset().is_none()
-        && let Ok(local) = civil.to_zoned(TimeZone::system())
+        && let Ok(local) = civil.to_zoned(zone())
     {
         return Some(local.timestamp().as_nanosecond());
     }
@@ -128,7 +142,9 @@ impl Range {
         let found = match at {
             At::Time(moment) => return Ok((None, Some(*moment))),
             At::TimeOfDay(time) => return Ok((None, Some(moment_of(contents, *time)?))),
+            At::BeforeLast(length) => return Ok((None, Some(before_last(contents, *length)?))),
             At::Number(number) => contents.by_number(*number)?,
+            At::First => contents.first()?,
             At::Last => contents.last()?,
         };
         let summary = found.map(|found| contents.summary(found)).transpose()?.flatten();
@@ -159,6 +175,8 @@ impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Last => f.write_str("last"),
+            Self::First => f.write_str("first"),
+            Self::BeforeLast(length) => write!(f, "of {} before the last", duration(*length)),
             Self::Number(number) => number.fmt(f),
             Self::Time(ns) => match jiff::Timestamp::from_nanosecond(*ns) {
                 Ok(time) => write!(f, "of {time} or before"),
@@ -169,23 +187,34 @@ impl fmt::Display for At {
     }
 }
 
+/// A snapshot that was found.
+pub(super) struct Chosen {
+    pub(super) snapshot: Snapshot,
+    /// What is to be said of it where it is of another time than the one that was named.
+    pub(super) remark: Option<String>,
+}
+
 /// The snapshot that is meant; of those that are meant and damaged, none.
-pub(super) fn choose(contents: &mut Contents, path: &Path, at: &At) -> Result<Snapshot, Error> {
+pub(super) fn choose(contents: &mut Contents, path: &Path, at: &At) -> Result<Chosen, Error> {
     let moment = match at {
         At::TimeOfDay(time) => moment_of(contents, *time)?,
         At::Time(ns) => *ns,
-        At::Last | At::Number(_) => i128::MAX,
+        At::BeforeLast(length) => before_last(contents, *length)?,
+        At::First | At::Last | At::Number(_) => i128::MAX,
     };
     // What turns out to be damaged is not found a second time.
     for _ in 0..=contents.segments() {
         let found = match at {
+            At::First => contents.first()?,
             At::Last => contents.last()?,
             At::Number(number) => contents.by_number(*number)?,
-            At::Time(_) | At::TimeOfDay(_) => contents.by_time(moment)?,
+            At::Time(_) | At::TimeOfDay(_) | At::BeforeLast(_) => contents.by_time(moment)?,
         };
         let Some(found) = found else { break };
         if let Some(snapshot) = contents.snapshot(found)? {
-            return Ok(snapshot);
+            let is_by_time = matches!(at, At::Time(_) | At::TimeOfDay(_) | At::BeforeLast(_));
+            let remark = if is_by_time { remark(contents, &snapshot, moment)? } else { None };
+            return Ok(Chosen { snapshot, remark });
         }
     }
     let numbers = contents.numbers()?;
@@ -194,10 +223,45 @@ pub(super) fn choose(contents: &mut Contents, path: &Path, at: &At) -> Result<Sn
     Err(match (damage, numbers) {
         (Some(damage), _) => Error::Damaged(damage),
         (None, None) => store::Error::NoSnapshot { path: path.into() }.into(),
+        (None, numbers @ Some(_)) if moment != i128::MAX => {
+            let found = contents.first()?;
+            let taken = found.map(|found| contents.summary(found)).transpose()?.flatten();
+            let taken =
+                taken.map_or(String::new(), |first| format!(", the first of {}", time(first.taken.realtime_ns)));
+            let held = format!("{}{taken}", held(numbers));
+            Error::NoSuchSnapshot { path: path.display().to_string(), wanted: at.to_string(), held }
+        }
         (None, numbers) => {
             Error::NoSuchSnapshot { path: path.display().to_string(), wanted: at.to_string(), held: held(numbers) }
         }
     })
+}
+
+/// What is to be said of a snapshot that was taken long before the moment for which it was chosen: by more than twice the interval
+/// of its recording, and by a second at least.
+fn remark(contents: &mut Contents, snapshot: &Snapshot, moment: i128) -> Result<Option<String>, Error> {
+    const LEAST: i128 = 1_000_000_000;
+    let interval = contents.recording()?.and_then(|recording| recording.interval);
+    let near = interval.map_or(LEAST, |interval| LEAST.max(2 * i128::try_from(interval.as_nanos()).unwrap_or(0)));
+    let gap = start_of(moment) - i128::from(snapshot.taken.realtime_ns);
+    if gap <= near {
+        return Ok(None);
+    }
+    let number = snapshot.number;
+    let is_last = contents.numbers()?.is_some_and(|(_, last)| last == number);
+    let wanted = i64::try_from(start_of(moment)).map_or("that time".into(), time);
+    let gap = duration(Duration::from_nanos(u64::try_from(gap).unwrap_or(u64::MAX)));
+    let taken = time(snapshot.taken.realtime_ns);
+    let which = if is_last { "the last one" } else { "the last one before" };
+    Ok(Some(format!("there is no snapshot of {wanted}; this is {number}, {which}, of {taken}, {gap} earlier")))
+}
+
+/// The moment that lies so long before the last snapshot.
+fn before_last(contents: &mut Contents, length: Duration) -> Result<i128, Error> {
+    let last = contents.last()?;
+    let last = last.map(|last| contents.summary(last)).transpose()?.flatten();
+    let length = i128::try_from(length.as_nanos()).unwrap_or(i128::MAX);
+    Ok(last.map_or(0, |last| i128::from(last.taken.realtime_ns) - length))
 }
 
 /// The last two snapshots of a recording.
@@ -219,8 +283,8 @@ fn moment_of(contents: &mut Contents, time: civil::Time) -> Result<i128, Error> 
     let last = contents.last()?;
     let last = last.map(|last| contents.summary(last)).transpose()?.flatten();
     let taken = last.and_then(|last| jiff::Timestamp::from_nanosecond(last.taken.realtime_ns.into()).ok());
-    let day = taken.map_or(civil::Date::ZERO, |taken| taken.to_zoned(TimeZone::system()).date());
-    let moment = day.to_datetime(time).to_zoned(TimeZone::system());
+    let day = taken.map_or(civil::Date::ZERO, |taken| taken.to_zoned(zone()).date());
+    let moment = day.to_datetime(time).to_zoned(zone());
     Ok(moment.map_or(0, |moment| end_of(moment.timestamp().as_nanosecond())))
 }
 
@@ -244,6 +308,10 @@ mod tests {
         assert_eq!(at("1970-01-01T00:00:01Z"), Ok(At::Time(1_999_999_999)));
         assert_eq!(at("14:05:10"), Ok(At::TimeOfDay(civil::time(14, 5, 10, 0))));
         assert_eq!(at("last"), Ok(At::Last));
+        assert_eq!(at("first"), Ok(At::First));
+        assert_eq!(at("-10s"), Ok(At::BeforeLast(Duration::from_secs(10))));
+        assert_eq!(at("-1h30m"), Ok(At::BeforeLast(Duration::from_secs(5400))));
+        assert!(at("-10").is_err() && at("10s").is_err() && at("--10s").is_err());
         assert_eq!(at("3"), Ok(At::Number(3)));
         assert!(at("nonsense").is_err());
     }
