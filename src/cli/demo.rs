@@ -70,7 +70,8 @@ pub(super) fn run() -> anyhow::Result<()> {
         output: Output::File(file.clone()),
         policy: Policy::default(),
     };
-    let voice = Voice { out: Box::new(std::io::stdout()), is_terminal: false };
+    let (spoken, complaints) = (Box::new(std::io::stdout()), Box::new(std::io::stderr()));
+    let voice = Voice { out: spoken, is_terminal: false, complaints };
     record::run(plan, voice, &crossbeam_channel::never(), || {})?;
 
     let finder = Finder::new(Vec::new());

@@ -259,7 +259,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
                 eprintln!("hangsnap: {error}");
             }
             let is_terminal = io::stdout().is_terminal();
-            let voice = Voice { out: Box::new(io::stdout()), is_terminal };
+            let voice = Voice { out: Box::new(io::stdout()), is_terminal, complaints: Box::new(io::stderr()) };
             let plan = Plan { targets, interval, manner, max_duty, count, length, output, policy };
             let ready = || {
                 // Without a service manager there is nobody to tell.

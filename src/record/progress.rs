@@ -1,6 +1,7 @@
 //! What the sampler says while it works: what it will do, a line a sample, what happened, and a summary.
 //!
-//! On a terminal the line of the last sample is overwritten by the next; elsewhere every line stays.
+//! On a terminal the line of the last sample is overwritten by the next; elsewhere every line stays. Where nothing reads those lines any
+//! more, that is said once where complaints go, and the recording goes on: it is what was asked for, and the lines are about it.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -17,6 +18,23 @@ use crate::target::Target;
 pub struct Voice {
     pub out: Box<dyn Write + Send>,
     pub is_terminal: bool,
+    /// Where to say that nothing reads `out` any more.
+    pub complaints: Box<dyn Write + Send>,
+}
+
+impl Voice {
+    /// Writes a piece. Whether somebody may have read it: a reader that went away is no error.
+    fn put(&mut self, piece: &str) -> io::Result<bool> {
+        match self.out.write_all(piece.as_bytes()).and_then(|()| self.out.flush()) {
+            Ok(()) => Ok(true),
+            // A pipe that is closed; a terminal that has gone.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe || error.raw_os_error() == Some(libc::EIO) => {
+                self.out = Box::new(io::sink());
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// What has been recorded of one target.
@@ -72,9 +90,9 @@ impl Progress {
         };
         let count = counted(threads);
         let path = path.display().to_string();
-        self.say(&format!("recording {label}, {count}, every {}, {held}, to {path}", duration(interval)))?;
+        let line = format!("recording {label}, {count}, every {}, {held}, to {path}", duration(interval));
         self.tallies.push(Tally { label, path, ..Tally::default() });
-        Ok(())
+        self.say(&line)
     }
 
     /// Says that a sample was stored.
@@ -116,9 +134,8 @@ impl Progress {
         );
         let line = printable(&line);
         if self.voice.is_terminal {
-            write!(self.voice.out, "\r\x1b[K{line}")?;
             self.line_is_open = true;
-            self.voice.out.flush()
+            self.put(&format!("\r\x1b[K{line}"))
         } else {
             self.say(&line)
         }
@@ -216,11 +233,21 @@ impl Progress {
     }
 
     fn say(&mut self, line: &str) -> io::Result<()> {
-        if std::mem::take(&mut self.line_is_open) {
-            writeln!(self.voice.out)?;
+        let before = if std::mem::take(&mut self.line_is_open) { "\n" } else { "" };
+        self.put(&format!("{before}{}\n", printable(line)))
+    }
+
+    fn put(&mut self, piece: &str) -> io::Result<()> {
+        if !self.voice.put(piece)? {
+            let paths: Vec<&str> = self.tallies.iter().map(|tally| tally.path.as_str()).collect();
+            let paths = printable(&paths.join(", "));
+            // With that gone, too, nobody is left.
+            let _ = writeln!(
+                self.voice.complaints,
+                "hangsnap: nothing reads standard output any more; recording goes on to {paths}, until it is stopped"
+            );
         }
-        writeln!(self.voice.out, "{}", printable(line))?;
-        self.voice.out.flush()
+        Ok(())
     }
 }
 

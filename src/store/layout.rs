@@ -1,10 +1,12 @@
 //! What the files of a recording are called, and which of them a path means.
 
+use std::cmp::Reverse;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
@@ -19,13 +21,15 @@ pub const EXTENSION: &str = "hangsnap";
 const SEGMENT: &str = "segment";
 const INDEX: &str = "index";
 
-/// What the recording of a process is called when the user does not say: program, pid and the time it was begun (UTC).
+/// What the recording of a process is called when the user does not say: the file that it executes, its pid and the time at which
+/// the recording was begun (UTC).
 pub fn file_name(process: &Process, begun: Timestamp) -> String {
     let begun = begun.to_zoned(TimeZone::UTC).strftime(BEGUN);
     format!("{}-{}-{begun}.{EXTENSION}", program(process), process.id.pid)
 }
 
-/// Whether a recording is called as that of this program is when the user does not say, whatever the pid.
+/// Whether a recording is called as that of this program is when the user does not say, whatever the pid. Version 0.1 called it by
+/// what the main thread called itself.
 pub(super) fn is_named_after(recording: &Path, process: &Process) -> bool {
     let name =
         recording.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(EXTENSION)?.strip_suffix('.'));
@@ -33,16 +37,30 @@ pub(super) fn is_named_after(recording: &Path, process: &Process) -> bool {
     let (begun, pid, name) = (parts.next(), parts.next(), parts.next());
     begun.is_some_and(|begun| civil::DateTime::strptime(BEGUN, begun).is_ok())
         && pid.is_some_and(|pid| pid.parse::<u32>().is_ok())
-        && name == Some(&program(process))
+        && name.is_some_and(|name| name == program(process) || name == plain(&process.name))
 }
 
 /// When a recording was begun, as its name says it.
 const BEGUN: &str = "%Y%m%dT%H%M%SZ";
 
-/// What a program is called in the names of files.
+/// What a program is called in the names of files. What the main thread calls itself changes while it runs, and says of some programs
+/// what they do (`MainThread`) and not what they are.
 fn program(process: &Process) -> String {
+    // What the kernel adds when the file is no longer there.
+    let path = process.executable.trim_end_matches(" (deleted)");
+    match Path::new(path).file_name().and_then(OsStr::to_str) {
+        Some(name) => plain(&name[..name.floor_char_boundary(LONGEST)]),
+        // Of a process whose file may not be known there is nothing else.
+        None => plain(&process.name),
+    }
+}
+
+/// Bytes of a program's name in those of its recordings, which may have 255 in all.
+const LONGEST: usize = 64;
+
+fn plain(name: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-    process.name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect()
+    name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect()
 }
 
 /// The segment of this number in a recording's directory.
@@ -164,7 +182,8 @@ pub(super) fn damage_of_lost(directory: &Path, after: u64) -> Result<Vec<Damage>
     Ok(lost.into_iter().map(gone).collect())
 }
 
-/// The recordings that a path means: itself, or those in a directory, in the order of their names.
+/// The recordings that a path means: itself, or those in a directory, the one first that was written to last; of several of one time,
+/// in the order of their names.
 pub fn recordings_in(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let open = |source| Error::Open { path: path.into(), source };
     if !fs::metadata(path).map_err(open)?.is_dir() || is_recording(path) {
@@ -174,8 +193,14 @@ pub fn recordings_in(path: &Path) -> Result<Vec<PathBuf>, Error> {
     if recordings.is_empty() {
         return Err(Error::Empty { path: path.into() });
     }
-    recordings.sort_unstable();
+    recordings.sort_by_cached_key(|recording| (Reverse(written(recording)), recording.clone()));
     Ok(recordings)
+}
+
+/// When a recording was written to last, as far as its newest segment tells.
+fn written(recording: &Path) -> Option<SystemTime> {
+    let newest = segments_in(recording).ok().and_then(|mut segments| segments.pop());
+    fs::metadata(newest.as_deref().unwrap_or(recording)).and_then(|metadata| metadata.modified()).ok()
 }
 
 /// The one recording that a path means.

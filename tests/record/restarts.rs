@@ -17,10 +17,10 @@ use crate::support::{Victim, hangsnap, recorder, run, sleeper, succeed};
 /// What hangsnap calls a recording of this program that was begun on that day.
 fn called(program: &str, day: u32) -> String {
     let begun = format!("2026-01-{day:02}T00:00:00Z").parse().expect("a time");
-    file_name(&Process { name: program.into(), ..snapshot(1).process }, begun)
+    file_name(&Process { executable: format!("/some/where/{program}"), ..snapshot(1).process }, begun)
 }
 
-/// The name of the victim's program, which has more than one dash.
+/// What the victim's main thread calls itself, which has more than one dash: what its recordings were called by version 0.1.
 fn program(victim: &Victim) -> String {
     let name = fs::read_to_string(format!("/proc/{}/comm", victim.pid())).expect("it is running");
     assert!(name.contains('-'), "{name}");
