@@ -1,6 +1,7 @@
 //! The first five minutes: what someone types who has just met hangsnap, and what is seen then.
 
 mod chosen;
+mod compared;
 mod recordings;
 mod words;
 mod zones;

@@ -1,6 +1,6 @@
 //! Two snapshots of one process, thread by thread.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::history::{History, Streak};
 use super::signature::{self, Signatures};
@@ -40,13 +40,10 @@ pub struct Comparison<'a> {
 pub fn compare<'a>(before: &'a Snapshot, after: &'a Snapshot, history: &History) -> Comparison<'a> {
     let mut signatures = Signatures::default();
     let modules = (signatures.modules(before), signatures.modules(after));
-    let identity = |thread: &Thread| (thread.tid, thread.status.start);
-    let mut earlier: HashMap<(Tid, StartTime), &Thread> =
-        before.threads.iter().map(|thread| (identity(thread), thread)).collect();
-    let same_process = before.process.id == after.process.id;
+    let mut earlier = Earlier::of(before, before.process.id == after.process.id);
     let mut changes: Vec<ThreadChange<'a>> = Vec::new();
     for thread in &after.threads {
-        let was = if same_process { earlier.remove(&identity(thread)) } else { None };
+        let was = earlier.take(thread);
         let change = match was {
             None => Change::New(thread),
             Some(was) if !was.is_captured() || !thread.is_captured() => Change::Unseen(thread),
@@ -62,9 +59,41 @@ pub fn compare<'a>(before: &'a Snapshot, after: &'a Snapshot, history: &History)
         };
         changes.push(ThreadChange { tid: thread.tid, change });
     }
-    changes.extend(earlier.into_values().map(|thread| ThreadChange { tid: thread.tid, change: Change::Gone(thread) }));
+    changes.extend(earlier.left().map(|thread| ThreadChange { tid: thread.tid, change: Change::Gone(thread) }));
     changes.sort_by_key(|change| (change.tid, matches!(change.change, Change::New(_))));
     Comparison { before, after, changes }
+}
+
+/// The threads of the earlier snapshot, each until it is found in the later one: by its id and when it began, or, in a snapshot of
+/// another process, by its name. Of several of one name the first is found first.
+struct Earlier<'a> {
+    same_process: bool,
+    threads: HashMap<(Tid, StartTime, &'a str), VecDeque<&'a Thread>>,
+}
+
+impl<'a> Earlier<'a> {
+    fn of(snapshot: &'a Snapshot, same_process: bool) -> Self {
+        let mut threads: HashMap<_, VecDeque<&'a Thread>> = HashMap::new();
+        for thread in &snapshot.threads {
+            threads.entry(key(thread, same_process)).or_default().push_back(thread);
+        }
+        Self { same_process, threads }
+    }
+
+    fn take(&mut self, thread: &'a Thread) -> Option<&'a Thread> {
+        self.threads.get_mut(&key(thread, self.same_process))?.pop_front()
+    }
+
+    fn left(self) -> impl Iterator<Item = &'a Thread> {
+        self.threads.into_values().flatten()
+    }
+}
+
+fn key(thread: &Thread, same_process: bool) -> (Tid, StartTime, &str) {
+    match same_process {
+        true => (thread.tid, thread.status.start, ""),
+        false => (Tid(0), StartTime(0), &thread.status.name),
+    }
 }
 
 type Difference<'a> = (Option<&'a Frame>, Option<&'a Frame>, usize);

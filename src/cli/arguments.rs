@@ -55,7 +55,8 @@ const DIFF_EXAMPLES: &str = "\
 Examples:
   hangsnap diff FILE           the last two snapshots
   hangsnap diff FILE first last
-  hangsnap diff FILE -1m last  the last, and the one of a minute before";
+  hangsnap diff FILE -1m last  the last, and the one of a minute before
+  hangsnap diff FILE OTHER     the last of each of two recordings, of one process or of two";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -338,9 +339,13 @@ pub(super) struct CutArguments {
 pub(super) struct DiffArguments {
     #[arg(value_name = "FILE|DIR")]
     pub(super) file: PathBuf,
-    /// The two snapshots: `last`, `first`, numbers, times, or how long before the last (-10s); by default the last two
-    #[arg(value_name = "A B", num_args = 2, allow_hyphen_values = true)]
-    pub(super) between: Vec<String>,
+    /// The two snapshots: `last`, `first`, numbers, times, or how long before the last (-10s); by default the last two. Or another
+    /// recording, with the last snapshot of which that of the first is compared
+    #[arg(value_name = "A|FILE", allow_hyphen_values = true)]
+    pub(super) first: Option<String>,
+    /// The second of two snapshots
+    #[arg(value_name = "B", allow_hyphen_values = true)]
+    pub(super) second: Option<String>,
     /// Look for the recorded process's files below this directory first
     #[arg(long, value_name = "DIR")]
     pub(super) sysroot: Option<PathBuf>,

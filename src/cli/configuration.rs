@@ -14,7 +14,7 @@ use crate::render::Selection;
 use crate::store::{self, Policy, Sync};
 use crate::symbols::Finder;
 use crate::target::Wanted;
-use crate::view::{At, Format};
+use crate::view::{At, Compared, Format};
 
 /// Below this the sampler would do little else.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
@@ -188,13 +188,19 @@ impl Show {
     }
 }
 
-pub(super) fn check_diff(arguments: &DiffArguments) -> anyhow::Result<(Option<(At, At)>, Finder)> {
+pub(super) fn check_diff(arguments: &DiffArguments) -> anyhow::Result<(Compared, Finder)> {
     let at = |text: &String| parsed("snapshot", text, text.parse::<At>());
-    let between = match arguments.between.as_slice() {
-        [first, second] => Some((at(first)?, at(second)?)),
-        _ => None,
+    let compared = match (&arguments.first, &arguments.second) {
+        (Some(first), Some(second)) => Compared::Snapshots(at(first)?, at(second)?),
+        (Some(other), _) if Path::new(other).exists() => Compared::Other(other.into()),
+        (Some(word), _) => bail!(
+            "{word}: no such recording, and of two snapshots to compare the other is missing; write `hangsnap diff {} {word} last`, \
+             or name a second recording",
+            arguments.file.display()
+        ),
+        (None, _) => Compared::LastTwo,
     };
-    Ok((between, finder(arguments.sysroot.as_deref())?))
+    Ok((compared, finder(arguments.sysroot.as_deref())?))
 }
 
 fn finder(sysroot: Option<&Path>) -> anyhow::Result<Finder> {

@@ -15,7 +15,7 @@ use crate::render::Selection;
 use crate::store::Policy;
 use crate::symbols::Finder;
 use crate::target::{Target, Wanted};
-use crate::view::{self, At, Format};
+use crate::view::{self, At, Compared, Format};
 
 /// A child process that does not outlive this value.
 struct Victim(Child);
@@ -78,7 +78,7 @@ pub(super) fn run() -> anyhow::Result<()> {
     say("\n$ hangsnap show demo.hangsnap")?;
     view::show(&mut out, &file, &At::Last, &finder, &Selection::default(), Format::Text)?;
     writeln!(out, "\n$ hangsnap diff demo.hangsnap")?;
-    view::diff(&mut out, &file, None, &finder, Format::Text)?;
+    view::diff(&mut out, &file, &Compared::LastTwo, &finder, Format::Text)?;
     out.flush()?;
     Ok(())
 }

@@ -179,11 +179,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             finish_with(out, aside)
         }
         Some(Command::Diff(arguments)) => {
-            let (between, finder) = configuration::check_diff(&arguments)?;
+            let (compared, finder) = configuration::check_diff(&arguments)?;
             let mut out = output();
-            let between = between.as_ref().map(|(first, second)| (first, second));
             let _patience = Patience::about("reading the recording and debug information");
-            let aside = view::diff(&mut out, &arguments.file, between, &finder, format(arguments.json))?;
+            let aside = view::diff(&mut out, &arguments.file, &compared, &finder, format(arguments.json))?;
             finish_with(out, aside)
         }
         None => sample(configuration::check(arguments.sample)?),

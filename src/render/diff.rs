@@ -25,7 +25,10 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
         duration(after.taken.since(before.taken)),
     )?;
     if before.process.id != after.process.id {
-        writeln!(out, "{WARNING}these are snapshots of two different processes{WARNING:#}")?;
+        writeln!(
+            out,
+            "{WARNING}these are snapshots of two different processes, whose threads are compared by name{WARNING:#}"
+        )?;
     }
     let count = |is: fn(&Change<'_>) -> bool| changes.iter().filter(|change| is(&change.change)).count();
     writeln!(

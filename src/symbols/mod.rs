@@ -25,7 +25,7 @@ use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ReadCache, ReadRef};
 
 use crate::elf::{PositionedFile, debugdata, pclntab};
-use crate::model::{BuildId, CodeAddress, FileAddress, Frame, Module, Place, RuntimeAddress, Snapshot};
+use crate::model::{BuildId, CodeAddress, FileAddress, Frame, Module, Place, RuntimeAddress, Snapshot, Timestamp};
 
 pub use finder::Finder;
 pub use variable::find_symbol;
@@ -46,8 +46,8 @@ type ModuleKey = (String, Option<BuildId>);
 #[derive(Default)]
 pub struct Names {
     modules: HashMap<ModuleKey, HashMap<FileAddress, Vec<Function>>>,
-    /// By the snapshot's number, because code is made and thrown away while a process runs.
-    generated: HashMap<(u64, RuntimeAddress), Vec<Function>>,
+    /// By the time of the snapshot, because code is made and thrown away while a process runs. Numbers are of one recording.
+    generated: HashMap<(Timestamp, RuntimeAddress), Vec<Function>>,
     missing: Vec<ModuleKey>,
 }
 
@@ -71,7 +71,7 @@ impl Names {
                 if let Some(code) = snapshot.generated_code(frame) {
                     let function =
                         || vec![Function { name: Some(demangle::demangle(&code.name)), ..Function::default() }];
-                    generated.entry((snapshot.number, code.address)).or_insert_with(function);
+                    generated.entry((snapshot.taken, code.address)).or_insert_with(function);
                 }
             }
         }
@@ -115,7 +115,7 @@ impl Names {
     /// The functions at a frame, innermost inlined one first. Empty when nothing is known.
     pub fn of(&self, snapshot: &Snapshot, frame: &Frame) -> &[Function] {
         let found = match frame.outside() {
-            Some(address) => self.generated.get(&(snapshot.number, address)),
+            Some(address) => self.generated.get(&(snapshot.taken, address)),
             None => {
                 snapshot.module_of(frame).and_then(|module| self.modules.get(&key(module))?.get(&file_address(frame)?))
             }

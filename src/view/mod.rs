@@ -107,19 +107,30 @@ pub fn show(
     Ok(Aside { remarks: remark.into_iter().collect(), damage: contents.damage() })
 }
 
-/// Prints what changed between two snapshots of a recording, by default the last two.
+/// Which snapshots are compared.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Compared {
+    LastTwo,
+    Snapshots(At, At),
+    /// The last one with the last one of another recording.
+    Other(PathBuf),
+}
+
+/// Prints what changed between two snapshots.
 pub fn diff(
     out: &mut dyn Write,
     path: &Path,
-    between: Option<(&At, &At)>,
+    compared: &Compared,
     finder: &Finder,
     format: Format,
 ) -> Result<Aside, Error> {
     let path = store::recording_at(path)?;
     let mut contents = Contents::open(&path)?;
     let mut remarks = Vec::new();
-    let (first, second) = match between {
-        Some((first, second)) => {
+    let mut seen = contents.damage();
+    let mut recordings = vec![path.clone()];
+    let (first, second) = match compared {
+        Compared::Snapshots(first, second) => {
             let mut choose = |at| {
                 let Chosen { snapshot, remark } = select::choose(&mut contents, &path, at)?;
                 remarks.extend(remark);
@@ -128,20 +139,34 @@ pub fn diff(
             let (first, second) = (choose(first)?, choose(second)?);
             if first.number <= second.number { (first, second) } else { (second, first) }
         }
-        None => select::last_two(&mut contents, &path)?,
+        Compared::LastTwo => select::last_two(&mut contents, &path)?,
+        Compared::Other(other) => {
+            let other = store::recording_at(other)?;
+            let mut others = Contents::open(&other)?;
+            let first = select::choose(&mut contents, &path, &At::Last)?.snapshot;
+            let second = select::choose(&mut others, &other, &At::Last)?.snapshot;
+            seen.extend(others.damage());
+            // What another process did says nothing of how long a thread of this one has been where it is.
+            recordings.retain(|_| first.process.id == second.process.id && other != path);
+            recordings.push(other);
+            (first, second)
+        }
     };
+    seen.extend(contents.damage());
     // For how long a thread has been where it is takes every snapshot up to the later one.
     let (mut history, mut damage) = (History::default(), Vec::new());
-    let mut reader = Reader::open(&path)?;
-    while let Some(next) = reader.next_snapshot()? {
-        match next {
-            Ok(snapshot) => {
-                history.add(&snapshot);
-                if snapshot.number >= second.number {
-                    break;
+    for recording in &recordings {
+        let mut reader = Reader::open(recording)?;
+        while let Some(next) = reader.next_snapshot()? {
+            match next {
+                Ok(snapshot) => {
+                    history.add(&snapshot);
+                    if snapshot.taken == second.taken && snapshot.number == second.number {
+                        break;
+                    }
                 }
+                Err(found) => damage.push(found),
             }
-            Err(found) => damage.push(found),
         }
     }
     let comparison = compare(&first, &second, &history);
@@ -150,7 +175,7 @@ pub fn diff(
         Format::Text => render::diff(out, &comparison, &names)?,
         Format::Json => json::diff(out, &comparison, &names)?,
     }
-    Ok(Aside { remarks, damage: once_each(damage, contents.damage()) })
+    Ok(Aside { remarks, damage: once_each(damage, seen) })
 }
 
 /// What was met of damage in two ways, each place once.
