@@ -123,13 +123,16 @@ impl Progress {
             ([notice], _) => format!("1 loss: {notice}"),
             ([first, rest @ ..], _) => format!("{} losses: {first}; {} more", rest.len() + 1, rest.len()),
         };
+        let held = match snapshot.longest_hold() {
+            Duration::ZERO => "none held".into(),
+            longest => format!("held at most {}", duration(longest)),
+        };
         let whose = if self.tallies.len() > 1 { format!("{}  ", self.tallies[target].label) } else { String::new() };
         let line = format!(
-            "#{}  {}  {whose}{}{change}, held at most {}, {}, {losses}",
+            "#{}  {}  {whose}{}{change}, {held}, {}, {losses}",
             snapshot.number,
             time(snapshot.taken.realtime_ns),
             counted(threads),
-            duration(snapshot.longest_hold()),
             bytes(stored),
         );
         let line = printable(&line);
@@ -223,9 +226,9 @@ impl Progress {
             let missing = if missing == 0 { String::new() } else { format!(", {missing} found no room") };
             let unsynced = if unsynced == 0 { String::new() } else { format!(", {unsynced} perhaps not on the disk") };
             self.say(&format!(
-                "{why}: {snapshots} snapshot{plural} of {label} in {took}, {threads}, none held longer than {}, {} in \
+                "{why}: {snapshots} snapshot{plural} of {label} in {took}, {threads}, none held{}, {} in \
                  {path}; {skipped} skipped{missing}{unsynced}, {losses} losses",
-                duration(longest_hold),
+                if longest_hold.is_zero() { String::new() } else { format!(" longer than {}", duration(longest_hold)) },
                 bytes(size),
             ))?;
         }

@@ -1,6 +1,7 @@
 //! The snapshots of recordings, a line each.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use super::style::{HEADING, WARNING};
 use super::value::{Clock, Foreign, duration, put_duration, put_number};
@@ -53,8 +54,13 @@ fn row(line: &mut Vec<u8>, clock: &Clock, snapshot: &Summary) -> io::Result<()> 
     left(line, 7, |line| write!(line, "{pid}"))?;
     left(line, 15, |line| write!(line, "{}", Foreign(program)))?;
     right(line, 7, |line| put_number(line, *threads as u64, 1));
-    right(line, 12, |line| put_duration(line, *longest_hold));
-    right(line, 6, |line| put_duration(line, *window));
+    // Nothing lasts 0 ns: of a snapshot for which no thread was held there is no such time.
+    let put = |line: &mut Vec<u8>, time: Duration| match time.is_zero() {
+        true => line.push(b'-'),
+        false => put_duration(line, time),
+    };
+    right(line, 12, |line| put(line, *longest_hold));
+    right(line, 6, |line| put(line, *window));
     match losses {
         0 => writeln!(line, "       0"),
         _ => writeln!(line, "  {WARNING}{losses:>6}{WARNING:#}"),
