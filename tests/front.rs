@@ -2,6 +2,7 @@
 
 mod chosen;
 mod compared;
+mod manual;
 mod numbers;
 mod recordings;
 mod words;

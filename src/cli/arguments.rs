@@ -41,6 +41,30 @@ microseconds or not at all, and says which thread hangs, since when, and where.
 at work on a program that hangs.
 ";
 
+const LIST_EXAMPLES: &str = "\
+Examples:
+  hangsnap list RECORDING      its snapshots
+  hangsnap list recordings/    those of all recordings in a directory, the newest first
+  hangsnap list recordings/ --json | jq '.snapshots[] | select(.losses > 0) | .number'";
+
+const SCRUB_EXAMPLES: &str = "\
+Examples:
+  hangsnap scrub RECORDING";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  hangsnap demo";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  hangsnap completions bash > /etc/bash_completion.d/hangsnap";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  hangsnap man | man -l -                             hangsnap itself
+  hangsnap man show | man -l -                        one of its commands
+  hangsnap man --all /usr/local/share/man/man1        all pages, to be found by `man hangsnap-show`";
+
 const SHOW_EXAMPLES: &str = "\
 Examples:
   hangsnap show FILE                    the last snapshot
@@ -209,6 +233,7 @@ pub(super) enum RegisterSet {
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
     /// List the snapshots of a recording, or of all recordings in a directory, by their indexes; `check` reads everything
+    #[command(after_help = LIST_EXAMPLES)]
     List {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
@@ -251,6 +276,7 @@ pub(super) enum Command {
         output: PathBuf,
     },
     /// Take copied memory, words of the command line and registers for floating point out of recordings; every segment is written anew
+    #[command(after_help = SCRUB_EXAMPLES)]
     Scrub {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
@@ -266,13 +292,22 @@ pub(super) enum Command {
         json: bool,
     },
     /// Start a small program whose threads are stuck on each other, record it, show and compare
+    #[command(after_help = DEMO_EXAMPLES)]
     Demo,
     #[command(hide = true)]
     DemoTarget,
     /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions { shell: Shell },
-    /// Print the manual page (read it with `hangsnap man | man -l -`)
-    Man,
+    /// Print a manual page: of hangsnap, or of a command (read it with `hangsnap man show | man -l -`)
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// A command, such as show
+        command: Option<String>,
+        /// Write all pages into this directory instead
+        #[arg(long, value_name = "DIR", conflicts_with = "command")]
+        all: Option<PathBuf>,
+    },
 }
 
 #[derive(Args, Debug)]

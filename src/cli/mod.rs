@@ -10,6 +10,7 @@ mod configuration;
 mod demo;
 mod demo_target;
 mod doctor;
+mod man;
 mod output;
 mod patience;
 
@@ -117,9 +118,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             clap_complete::generate(shell, &mut Arguments::command(), "hangsnap", &mut script);
             Ok(io::stdout().write_all(&script)?)
         }
-        Some(Command::Man) => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+        Some(Command::Man { all: Some(directory), .. }) => man::write_all(&Arguments::command(), &directory),
+        Some(Command::Man { command, all: None }) => {
+            let page = man::page(&Arguments::command(), command.as_deref())?;
             Ok(io::stdout().write_all(&page)?)
         }
         Some(Command::Doctor { pid, json }) => return doctor::run(pid.as_deref(), json),
