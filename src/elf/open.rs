@@ -17,6 +17,9 @@ const MAX_FILE: u64 = 8 << 30;
 /// How many times larger than what it takes on disk a file may be: a few kilobytes can claim to be gigabytes of zeroes,
 /// while a file system that compresses makes a program three times smaller.
 const MAX_SPARSENESS: u64 = 32;
+/// Files up to this size may be mostly holes: linkers that are asked for large pages, and optimizers of linked programs, leave
+/// holes of 2 or 16 MiB between segments of a few kilobytes.
+const SMALL: u64 = 128 << 20;
 
 /// Opens `path` as the regular file it names below `root`, and nothing else.
 ///
@@ -39,7 +42,8 @@ pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
     if !metadata.is_file() || metadata.len() == 0 {
         return Err(Error::NotRegular);
     }
-    if metadata.len() > MAX_FILE || metadata.len() / MAX_SPARSENESS > metadata.blocks().saturating_mul(512) {
+    let is_hollow = metadata.len() > SMALL && metadata.len() / MAX_SPARSENESS > metadata.blocks().saturating_mul(512);
+    if metadata.len() > MAX_FILE || is_hollow {
         return Err(Error::TooLarge);
     }
     Ok(File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?)
@@ -87,6 +91,8 @@ mod tests {
         let file = File::create(dir.path().join("sparse")).expect("a file");
         file.set_len(1 << 30).expect("a file system with sparse files");
         assert!(matches!(open_below(dir.path(), "/sparse"), Err(Error::TooLarge)));
+        file.set_len(SMALL).expect("a file system with sparse files");
+        assert!(open_below(dir.path(), "/sparse").is_ok());
     }
 
     #[test]
