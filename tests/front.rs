@@ -5,6 +5,7 @@ mod compared;
 mod manual;
 mod numbers;
 mod recordings;
+mod registers;
 mod words;
 mod zones;
 

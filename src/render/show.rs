@@ -36,16 +36,18 @@ impl Selection {
 pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: &Selection) -> io::Result<()> {
     heading(out, snapshot)?;
     let threads = selection.threads(snapshot);
+    let mut are_unknown = false;
     if selection.registers || selection.verbose {
         // These differ between threads with the same stack, so each is shown by itself.
         for thread in threads {
             writeln!(out)?;
-            thread_line(out, thread, "")?;
+            thread_line(out, thread, "", selection.verbose)?;
             if selection.verbose {
                 details::status(out, thread)?;
             }
             if selection.registers {
                 details::registers(out, thread)?;
+                are_unknown |= thread.hold == Hold::InPlace;
             }
             details::memory(out, &thread.memory, selection.verbose)?;
             stack(out, snapshot, thread, names, selection.verbose)?;
@@ -54,7 +56,7 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
         for group in groups(threads) {
             writeln!(out)?;
             if let [thread] = group.threads[..] {
-                thread_line(out, thread, "")?;
+                thread_line(out, thread, "", false)?;
                 if thread.status.state == ThreadState::Uninterruptible || thread.status.worker.is_some() {
                     // Nothing else tells what it waits for.
                     details::kernel_wait(out, &thread.status.wait)?;
@@ -63,7 +65,7 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
             } else {
                 writeln!(out, "{HEADING}{} threads with the same stack{HEADING:#}", group.threads.len())?;
                 for thread in &group.threads {
-                    thread_line(out, thread, "  ")?;
+                    thread_line(out, thread, "  ", false)?;
                     details::memory(out, &thread.memory, false)?;
                 }
             }
@@ -71,6 +73,14 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
                 stack(out, snapshot, thread, names, false)?;
             }
         }
+    }
+    if are_unknown {
+        // Once, for what would help is the same for all of them.
+        writeln!(
+            out,
+            "\n{FAINT}Of a thread that was read in place only the registers are known with which it entered the kernel; a snapshot taken \
+             with --stop all holds it and has them all.{FAINT:#}"
+        )?;
     }
     if !snapshot.memory.is_empty() {
         writeln!(out, "\n{HEADING}Memory{HEADING:#}")?;
@@ -104,7 +114,7 @@ fn heading(out: &mut dyn Write, snapshot: &Snapshot) -> io::Result<()> {
     )
 }
 
-fn thread_line(out: &mut dyn Write, thread: &Thread, indent: &str) -> io::Result<()> {
+fn thread_line(out: &mut dyn Write, thread: &Thread, indent: &str, verbose: bool) -> io::Result<()> {
     write!(
         out,
         "{indent}{THREAD}thread {} \"{}\"{THREAD:#}  {}",
@@ -118,7 +128,7 @@ fn thread_line(out: &mut dyn Write, thread: &Thread, indent: &str) -> io::Result
     if let Some(call) = thread.system_call {
         write!(out, " in {}", system_call::text(call))?;
     }
-    if thread.hold == Hold::InPlace {
+    if verbose && thread.hold == Hold::InPlace {
         write!(out, " {FAINT}(read in place){FAINT:#}")?;
     }
     writeln!(out)
