@@ -31,11 +31,13 @@ print('ready', flush=True)
 time.sleep(1e6)
 ";
 
-fn documents(victim: &Victim, directory: &Path) -> [Value; 2] {
+/// Read in place, from a recording, and held.
+fn documents(victim: &Victim, directory: &Path) -> [Value; 3] {
     let file = directory.join("kept.hangsnap");
-    let live = succeed(hangsnap().args([&victim.pid(), "--json", "-o"]).arg(&file));
+    let live = succeed(hangsnap().args([&victim.pid(), "--stop", "none", "--json", "-o"]).arg(&file));
+    let held = succeed(hangsnap().args([&victim.pid(), "--stop", "all", "--json"]));
     let kept = succeed(hangsnap().arg("show").arg(&file).arg("--json"));
-    [live, kept].map(|text| serde_json::from_str(&text).expect("JSON"))
+    [live, kept, held].map(|text| serde_json::from_str(&text).expect("JSON"))
 }
 
 fn call<'a>(document: &'a Value, name: &str) -> Option<&'a str> {
@@ -50,7 +52,8 @@ fn timeouts_are_times_and_a_call_has_the_arguments_of_its_operation() {
     let victim = Victim::start(python.args(["-c", WAITS]));
     let names = ["poll-hour", "poll-ever", "epoll-min", "futex-ever", "futex-bits"];
     until("all of them wait", PATIENCE, || {
-        let printed = succeed(hangsnap().args([&victim.pid(), "--json"]));
+        // A poll that was held goes on as restart_syscall(2), which has no arguments.
+        let printed = succeed(hangsnap().args([&victim.pid(), "--stop", "none", "--json"]));
         let document: Value = serde_json::from_str(&printed).expect("JSON");
         names.iter().all(|name| call(&document, name).is_some())
     });
