@@ -333,6 +333,19 @@ mod tests {
         assert_eq!(kernel_frames(text), ["wait_for_ring+0x1f/0x40 [my driver]", "do_syscall_64+0x5b/0x1a0", "[<0>]"]);
     }
 
+    /// It was read in place, with one frame at 0x0.
+    #[test]
+    fn a_thread_that_has_ended_is_gone_although_its_entry_is_there() {
+        let mut child = std::process::Command::new("true").spawn().expect("true can be started");
+        let task = format!("/proc/{0}/task/{0}", child.id());
+        let thread = ThreadDir { directory: File::open(task).expect("it is not collected").into() };
+        while thread.state() != Ok(ThreadState::Zombie) {
+            std::thread::yield_now();
+        }
+        assert_eq!(thread.blocked_call(), Err(Error::Gone));
+        child.wait().expect("it is our child");
+    }
+
     #[test]
     fn this_thread_is_running_and_has_a_run_count() {
         let tasks = File::open("/proc/thread-self").expect("this thread");
