@@ -48,7 +48,7 @@ pub(super) fn of_thread(
     context: &ContextRecord,
     call: Option<SystemCall>,
 ) -> Vec<MemoryRecord> {
-    if draft.memory.is_none() {
+    if draft.memory.is_none() || matches!(context, ContextRecord::Nothing) {
         return Vec::new();
     }
     let wants = match call {
