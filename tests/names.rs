@@ -4,6 +4,7 @@
 mod debugdata;
 mod generated;
 mod go;
+mod registered;
 mod uncovered;
 
 use std::fs;

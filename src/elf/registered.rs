@@ -5,6 +5,7 @@
 //! register is linked already and has no relocations. Promises: the bytes are hostile, and what is kept is no larger than
 //! they are. Debug information in the object is not read.
 
+use std::fs::File;
 use std::ops::Range;
 
 use object::LittleEndian as Little;
@@ -14,8 +15,7 @@ use object::elf::{
     STT_FUNC, STT_OBJECT, SectionHeader64, Sym64,
 };
 use object::read::elf::{FileHeader, SectionHeader, SectionTable, Sym, SymbolTable};
-use object::read::{ReadCache, SectionIndex, SymbolIndex};
-use std::fs::File;
+use object::read::{ReadCache, ReadRef, SectionIndex, SymbolIndex};
 
 use super::augmentation::{self, Kind};
 use super::sections::{MAX_SECTION, MAX_SECTIONS};
@@ -27,8 +27,8 @@ type Symbols<'d> = SymbolTable<'d, Header, &'d [u8]>;
 
 /// The part of a name that is kept.
 const MAX_NAME: usize = 4096;
-/// All names of one object that are kept: many symbols may have one long name.
-const MAX_NAMES: usize = 16 << 20;
+/// Variables whose names are compared, in each table of a file.
+const MAX_CANDIDATES: usize = 1 << 16;
 
 /// What an object says of the code that was made of it, by the addresses that the code has.
 pub struct RegisteredObject {
@@ -73,13 +73,19 @@ pub fn variable(file: &File, name: &[u8], size: u64) -> Option<FileAddress> {
         let is_small = |section: &&SectionHeader64<Little>| section.sh_size(Little) <= MAX_SECTION;
         table.iter().find(|section| section.sh_type(Little) == kind).filter(is_small)?;
         let symbols = table.symbols(Little, data, kind).ok()?;
-        let is_it = |symbol: &&Sym64<Little>| {
-            symbol.st_type() == STT_OBJECT
-                && symbol.st_size(Little) == size
-                && !symbol.is_undefined(Little)
-                && symbol.name(Little, symbols.strings()).is_ok_and(|found| found == name)
+        let names = table.section(symbols.string_section()).ok()?.sh_offset(Little);
+        let may_be = |symbol: &&Sym64<Little>| {
+            let is_variable = symbol.st_type() == STT_OBJECT && symbol.st_size(Little) == size;
+            is_variable && !symbol.is_undefined(Little)
         };
-        symbols.iter().find(is_it).map(|symbol| FileAddress(symbol.st_value(Little)))
+        // Where a name ends is not looked for: a table may be one long name.
+        let is_it = |symbol: &&Sym64<Little>| {
+            let at = names.saturating_add(symbol.st_name(Little).into());
+            let found = data.read_bytes_at(at, name.len() as u64 + 1);
+            found.is_ok_and(|found| found.strip_suffix(&[0]) == Some(name))
+        };
+        let found = symbols.iter().filter(may_be).take(MAX_CANDIDATES).find(is_it)?;
+        Some(FileAddress(found.st_value(Little)))
     })
 }
 
@@ -119,6 +125,8 @@ impl<'d> Parts<'d> {
 
     fn functions(&self) -> Vec<(Range<FileAddress>, String)> {
         let mut functions = Vec::new();
+        let names = self.table.section(self.symbols.string_section());
+        let names = names.ok().and_then(|names| names.data(Little, self.bytes).ok()).unwrap_or_default();
         let mut kept = 0;
         for symbol in self.symbols.iter().filter(|symbol| symbol.st_type() == STT_FUNC) {
             let Some((start, section)) = self.place(symbol) else { continue };
@@ -131,10 +139,11 @@ impl<'d> Parts<'d> {
                 (0, Some(code)) => code.end,
                 (size, _) => FileAddress(start.0.saturating_add(size)),
             };
-            let name = symbol.name(Little, self.symbols.strings()).unwrap_or_default();
-            let name = &name[..name.len().min(MAX_NAME)];
+            let name = usize::try_from(symbol.st_name(Little)).ok().and_then(|at| names.get(at..)).unwrap_or_default();
+            let name = name[..name.len().min(MAX_NAME)].split(|byte| *byte == 0).next().unwrap_or_default();
             kept += name.len();
-            if kept > MAX_NAMES {
+            // Many symbols may have one long name.
+            if kept > self.bytes.len() {
                 break;
             }
             if !name.is_empty() && start < end {
