@@ -162,13 +162,13 @@ impl<'d> Parts<'d> {
             return None;
         }
         let mut address = section.sh_addr(Little);
-        for relocations in self.table.iter().filter(|section| section.sh_info(Little) as usize == index.0) {
-            if let Ok(Some((relocations, _))) = relocations.rela(Little, self.bytes)
-                && self.is_relocatable()
-            {
-                address = base;
-                self.relocate(&mut data, base, relocations)?;
-            }
+        // One section of them: there could be as many as there are headers, all of the same bytes.
+        let of_this = |section: &&SectionHeader64<Little>| section.sh_info(Little) as usize == index.0;
+        let relocations =
+            self.table.iter().filter(of_this).find_map(|section| section.rela(Little, self.bytes).ok().flatten());
+        if let Some((relocations, _)) = relocations.filter(|_| self.is_relocatable()) {
+            address = base;
+            self.relocate(&mut data, base, relocations)?;
         }
         if self.header.e_machine(Little) == EM_AARCH64 {
             augmentation::simplify(&mut data, kind);

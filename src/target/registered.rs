@@ -126,10 +126,16 @@ impl Registered<'_> {
         }
         known.descriptors.clear();
         for loaded in &source.modules {
-            let look = || source.with_file(loaded, |file| variable(file, DESCRIPTOR, DESCRIPTOR_SIZE as u64))?;
-            let found = match &loaded.module.build_id {
-                Some(id) => *self.registry.files.entry(id.clone()).or_insert_with(look),
-                None => look(),
+            let of_file = loaded.module.build_id.as_ref().and_then(|id| self.registry.files.get(id));
+            let found = match of_file {
+                Some(found) => *found,
+                None => {
+                    let looked = source.with_file(loaded, |file| variable(file, DESCRIPTOR, DESCRIPTOR_SIZE as u64));
+                    if let (Some(found), Some(id)) = (looked, &loaded.module.build_id) {
+                        self.registry.files.insert(id.clone(), found);
+                    }
+                    looked.flatten()
+                }
             };
             known.descriptors.extend(found.map(|place| (loaded.module.bias.to_runtime(place), None)));
             if known.descriptors.len() >= MAX_DESCRIPTORS {
