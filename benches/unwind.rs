@@ -22,7 +22,7 @@ use hangsnap::model::{Pid, ProcessId, RegisterFile, RuntimeAddress, StopMode};
 use hangsnap::proc::ProcDir;
 use hangsnap::record::AddressSpace;
 use hangsnap::sys::memory::ProcessMemory;
-use hangsnap::target::{Errands, Loader, Reach};
+use hangsnap::target::{Errands, Loader, Reach, Registry};
 use hangsnap::unwind::{StackMemory, Unwinder};
 
 use peer::Framehop;
@@ -81,9 +81,9 @@ impl Copied {
         self.captured.threads.iter().filter_map(|thread| Some((thread, registers(thread)?))).collect()
     }
 
-    fn space<'a>(&'a self, loader: &'a mut Loader) -> AddressSpace<'a> {
+    fn space<'a>(&'a self, loader: &'a mut Loader, registry: &'a mut Registry) -> AddressSpace<'a> {
         let source = loader.modules(self.id, self.root.clone(), &self.captured.map, &self.reach);
-        AddressSpace::new(source, &self.captured.map, &self.reach)
+        AddressSpace::new(source, &self.captured.map, &self.reach, registry.of(self.id, &self.reach))
     }
 }
 
@@ -100,8 +100,8 @@ fn walk(name: &str, command: &mut Command, rounds: usize) {
     let running = target::start(command).expect("a target");
     let copied = Copied::of(running.pid());
     let held = copied.held();
-    let mut loader = Loader::default();
-    let mut space = copied.space(&mut loader);
+    let (mut loader, mut registry) = (Loader::default(), Registry::default());
+    let mut space = copied.space(&mut loader, &mut registry);
     let mut unwinder = Unwinder::default();
     let mut framehop = Framehop::of(running.pid());
     let frames = walk_all(&held, &mut unwinder, &mut space);
@@ -145,8 +145,9 @@ fn first_stack(rounds: usize) {
     let mut times: Vec<Duration> = (0..rounds)
         .map(|_| {
             time(|| {
-                let mut loader = Loader::default();
-                let frames = walk_all(&held, &mut Unwinder::default(), &mut copied.space(&mut loader));
+                let (mut loader, mut registry) = (Loader::default(), Registry::default());
+                let mut space = copied.space(&mut loader, &mut registry);
+                let frames = walk_all(&held, &mut Unwinder::default(), &mut space);
                 assert_eq!(frames, 3, "second, first and _start");
                 frames
             })

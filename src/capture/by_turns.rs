@@ -50,6 +50,8 @@ const PART_FOR_ASLEEP: u32 = 4;
 struct Slot {
     planned: Planned,
     state: State,
+    /// What was copied of it, unless it was let go before that.
+    copied: Option<Copied>,
 }
 
 enum State {
@@ -58,11 +60,10 @@ enum State {
     NotSeized(Errno),
     NotInterrupted(Errno),
     Gone,
-    /// It stopped when others had been held for so long that it was let go at once.
+    /// It has stopped, and runs on. It was not copied if others had been held for so long that it was let go at once.
     LetGo,
     /// It was not held, and sleeps where it is not to be.
     Sleeps,
-    Held(Copied),
 }
 
 struct Copied {
@@ -98,15 +99,12 @@ pub(super) fn capture(draft: &mut Draft<'_>, running: Vec<Planned>, asleep: Vec<
         let rest = waiting.split_off(ASLEEP.min(waiting.len()));
         let mut held = 0;
         for slot in one_round(draft, waiting, until) {
-            match slot.state {
-                State::Held(Copied { registers: Ok(_), .. }) => {
-                    held += 1;
-                    settle(slot, true, draft);
-                }
-                // Where a stop would disturb it now it is as it should be: read in place.
-                State::Sleeps => held += 1,
-                // What was read in place remains.
-                _ => {}
+            if matches!(slot.copied, Some(Copied { registers: Ok(_), .. })) {
+                held += 1;
+                settle(slot, true, draft);
+            } else {
+                // What was read in place remains; it is as it should be where a stop would disturb the thread now.
+                held += usize::from(matches!(slot.state, State::Sleeps));
             }
         }
         draft.note_not_held(0, held);
@@ -116,16 +114,16 @@ pub(super) fn capture(draft: &mut Draft<'_>, running: Vec<Planned>, asleep: Vec<
 
 /// Records what has become of a thread. It is returned if it is to be asked again.
 fn settle(slot: Slot, is_last: bool, draft: &mut Draft<'_>) -> Option<Planned> {
-    let Slot { planned, state } = slot;
-    let reason = match state {
-        State::Held(Copied { registers: Ok(registers), floating_point, stack, at, held }) => {
+    let Slot { planned, state, copied } = slot;
+    let reason = match (state, copied) {
+        (_, Some(Copied { registers: Ok(registers), floating_point, stack, at, held })) => {
             let stack = stack.map(|stack| stack.record(Piece { offset: at as u64, length: stack.length() as u64 }));
             alone::record_held(&planned, held, &registers, stack, floating_point, draft);
             return None;
         }
-        State::Held(Copied { registers: Err(error), .. }) => loss::registers(error),
-        State::Gone => Reason::ThreadGone,
-        State::Asked | State::LetGo | State::Sleeps => {
+        (_, Some(Copied { registers: Err(error), .. })) => loss::registers(error),
+        (State::Gone, _) => Reason::ThreadGone,
+        (state @ (State::Asked | State::LetGo | State::Sleeps), _) => {
             if ladder::read_instead(&planned, draft) {
                 // Of one that sleeps where a stop would disturb it nothing is missing.
                 if !matches!(ladder::now(&planned, draft), Now::ReadInPlace) {
@@ -141,8 +139,8 @@ fn settle(slot: Slot, is_last: bool, draft: &mut Draft<'_>) -> Option<Planned> {
                 _ => loss::did_not_stop(PATIENCE),
             }
         }
-        State::NotInterrupted(errno) => loss::not_interrupted(errno),
-        State::NotSeized(errno) => {
+        (State::NotInterrupted(errno), _) => loss::not_interrupted(errno),
+        (State::NotSeized(errno), _) => {
             if ladder::read_instead(&planned, draft) {
                 return None;
             }
@@ -155,7 +153,8 @@ fn settle(slot: Slot, is_last: bool, draft: &mut Draft<'_>) -> Option<Planned> {
 
 /// Asks all of these to stop, and copies each as it does. Nothing is held when this returns.
 fn one_round(draft: &mut Draft<'_>, threads: Vec<Planned>, until: Instant) -> Vec<Slot> {
-    let mut slots: Vec<Slot> = threads.into_iter().map(|planned| Slot { planned, state: State::Asked }).collect();
+    let mut slots: Vec<Slot> =
+        threads.into_iter().map(|planned| Slot { planned, state: State::Asked, copied: None }).collect();
     slots.sort_unstable_by_key(|slot| slot.planned.tid);
     let tids: Vec<Tid> = slots.iter().map(|slot| slot.planned.tid).collect();
     let size = slots.len().saturating_mul(SHARE).saturating_add(STACK_ROOM);
@@ -168,7 +167,7 @@ fn one_round(draft: &mut Draft<'_>, threads: Vec<Planned>, until: Instant) -> Ve
     draft.arena.marks().step(Step::Between, 0);
     let kept = draft.arena.keep(used);
     for slot in &mut slots {
-        if let State::Held(copied) = &mut slot.state {
+        if let Some(copied) = &mut slot.copied {
             copied.at += usize::try_from(kept.offset).unwrap_or_default();
         }
     }
@@ -272,15 +271,13 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
         let _: Result<(), Errno> = held.release();
         let held = free_at.elapsed();
         arrived_at = Instant::now();
-        slot.state = match copied {
-            None => State::LetGo,
-            Some((registers, floating_point, stack)) => {
-                let at = used;
-                used += stack.as_ref().map_or(0, StackCopy::length).next_multiple_of(16);
-                used = used.min(room.len());
-                State::Held(Copied { registers, floating_point, stack, at, held })
-            }
-        };
+        slot.state = State::LetGo;
+        if let Some((registers, floating_point, stack)) = copied {
+            let at = used;
+            used += stack.as_ref().map_or(0, StackCopy::length).next_multiple_of(16);
+            used = used.min(room.len());
+            slot.copied = Some(Copied { registers, floating_point, stack, at, held });
+        }
     }
     drop(ringing);
     marks.held(began);

@@ -219,6 +219,6 @@ fn code(section: &SectionHeader64<Little>) -> Option<Range<FileAddress>> {
     let wanted = SHF_ALLOC.0 | SHF_EXECINSTR.0;
     let (start, size) = (section.sh_addr(Little), section.sh_size(Little));
     let end = start.checked_add(size)?;
-    (section.sh_flags(Little).0 & u64::from(wanted) == u64::from(wanted) && start != 0 && size > 0)
+    (section.sh_flags(Little).0 & wanted == wanted && start != 0 && size > 0)
         .then_some(FileAddress(start)..FileAddress(end))
 }

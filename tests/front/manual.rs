@@ -61,12 +61,14 @@ fn each_command_has_a_page_with_examples_and_exit_codes() {
 #[test]
 fn groff_reads_the_pages_without_a_complaint() {
     for command in commands() {
-        let page = hangsnap().args(["man", &command]).stdout(Stdio::piped()).spawn().expect("hangsnap");
+        let mut hangsnap = hangsnap().args(["man", &command]).stdout(Stdio::piped()).spawn().expect("hangsnap");
+        let page = hangsnap.stdout.take().expect("it is piped");
         let output = Command::new("groff")
             .args(["-man", "-Tutf8", "-ww", "-P-c"])
-            .stdin(page.stdout.expect("it is piped"))
+            .stdin(page)
             .output()
             .expect("groff; tests/run installs it");
+        assert!(hangsnap.wait().expect("it is our child").success(), "{command}");
         assert!(output.status.success() && output.stderr.is_empty(), "{command}: {output:?}");
         assert!(String::from_utf8_lossy(&output.stdout).contains("hangsnap"), "{command}: {output:?}");
     }
