@@ -4,6 +4,7 @@
 mod debugdata;
 mod generated;
 mod go;
+mod moved_text;
 mod registered;
 mod uncovered;
 

@@ -128,7 +128,7 @@ impl Loader {
 
 impl Group<'_> {
     fn identity(&self, process: ProcessId) -> Option<Identity> {
-        let range = self.first.range.start..self.end;
+        let range = self.range();
         Some(match &self.first.backing {
             Backing::File { device, inode, path } => {
                 Identity { process, path: path.clone(), device: *device, inode: *inode, range }
@@ -139,8 +139,7 @@ impl Group<'_> {
     }
 
     fn read(&self, root: &Path, reach: &Reach) -> Option<LoadedModule> {
-        let start = self.first.range.start;
-        let range = start..self.end;
+        let (start, range) = (self.first.range.start, self.range());
         if self.first.backing == Backing::Vdso {
             return read_vdso(range, reach);
         }
@@ -158,7 +157,7 @@ impl Group<'_> {
                 reach.file(move || headers_of(&open_below(&root, &path).ok()?).ok())??
             }
         };
-        let bias = self.bias(&headers)?;
+        let bias = self.bias(&headers).filter(|bias| self.code.is_some() || self.has_moved_code(&headers, *bias))?;
         let mut build_id = headers.build_id(&MemoryImage { reach, bias });
         if !reach.is_readable() {
             // What runs cannot be asked; the file at its path is most likely the one.
@@ -174,8 +173,22 @@ impl Group<'_> {
 
     /// The same image once more: where the kernel has it from the same file, what runs here is what was read there.
     fn as_part_of(&self, whole: &LoadedModule) -> Option<LoadedModule> {
-        let (bias, range) = (self.bias(&whole.headers)?, self.first.range.start..self.end);
+        let bias = self.bias(&whole.headers)?;
+        let range = match self.code.is_some() || self.has_moved_code(&whole.headers, bias) {
+            true => self.range(),
+            false => return None,
+        };
         Some(LoadedModule { module: Module { bias, range, ..whole.module.clone() }, ..whole.clone() })
+    }
+
+    /// Whether the anonymous memory lies where the file says that its code is.
+    fn has_moved_code(&self, headers: &Headers, bias: Bias) -> bool {
+        let overlaps = |start: FileAddress, size: u64| {
+            let start = bias.to_runtime(start);
+            let end = RuntimeAddress(start.0.saturating_add(size));
+            self.moved.is_some_and(|moved| moved.range.start < end && start < moved.range.end)
+        };
+        headers.loads.iter().any(|load| load.executable && overlaps(load.address, load.file_size))
     }
 
     fn bias(&self, headers: &Headers) -> Option<Bias> {
