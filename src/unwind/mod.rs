@@ -23,7 +23,6 @@ mod instruction;
 mod kept;
 mod machine;
 mod pclntab;
-mod pointer;
 mod prologue;
 mod quick;
 mod recover;
@@ -211,7 +210,6 @@ impl<R: Machine> Unwinder<R> {
             budget: Budget::default(),
             left: None,
             beyond_heap: None,
-            is_guessed: false,
             followed: Followed::default(),
         };
         walk.run(registers)
@@ -230,9 +228,6 @@ pub struct Walk<'a, R: Machine = Register> {
     left: Option<u64>,
     /// The last frame whose caller was found beyond others that are not on a stack.
     beyond_heap: Option<RuntimeAddress>,
-    /// Whether a frame was found by a search. Such a walk is whole only where nothing can have called the last frame: a
-    /// return address of zero may be any word.
-    is_guessed: bool,
     followed: Followed,
 }
 
@@ -346,7 +341,7 @@ impl<R: Machine> Walk<'_, R> {
                     known = self.known(code.lookup());
                 }
                 // Nothing called it, and nothing was put on the stack for it to return to.
-                Err(WalkEnd::BadReturnAddress(_)) if put_there && !self.is_guessed => break WalkEnd::Root,
+                Err(WalkEnd::BadReturnAddress(_)) if put_there => break WalkEnd::Root,
                 Err(end) => break end,
             }
         };
@@ -370,10 +365,12 @@ impl<R: Machine> Walk<'_, R> {
     /// The caller of a frame, if need be by recovering a register.
     fn caller(&mut self, code: CodeAddress<RuntimeAddress>, registers: &RegisterFile<R>) -> Result<Caller<R>, WalkEnd> {
         let caller = match self.known_caller(code, registers) {
-            Err(WalkEnd::UnknownRegister(unknown)) => match R::try_from(unknown) {
-                Ok(register) => R::recovered_caller(self, code, registers, register),
-                Err(_) => Err(WalkEnd::UnknownRegister(unknown)),
-            },
+            Err(WalkEnd::UnknownRegister(register)) => {
+                let recovered = R::try_from(register)
+                    .ok()
+                    .and_then(|register| R::recovered_caller(self, code, registers, register));
+                recovered.ok_or(WalkEnd::UnknownRegister(register))
+            }
             known => known,
         }?;
         Ok(Caller { code: self.as_put_there(caller.code), ..caller })
@@ -447,11 +444,7 @@ impl<R: Machine> Walk<'_, R> {
         let nowhere = WalkEnd::NoUnwindInfo(RuntimeAddress(callee.get(R::PC).unwrap_or(0)));
         if address.0 == 0 {
             // Where nothing proves that a return address lies there, a zero may be anything.
-            let is_supposed = self.is_guessed || self.budget.depth > 0;
             return Err(match caller.found {
-                FoundBy::Context | FoundBy::Cfi | FoundBy::SignalFrame if is_supposed => {
-                    WalkEnd::BadReturnAddress(address)
-                }
                 FoundBy::Context | FoundBy::Cfi | FoundBy::SignalFrame => WalkEnd::Root,
                 FoundBy::FramePointer | FoundBy::Inferred | FoundBy::Guess | FoundBy::Unknown => nowhere,
             });

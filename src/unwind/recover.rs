@@ -95,100 +95,50 @@ impl Caller {
 }
 
 impl Walk<'_> {
-    /// The caller of a frame whose rules need a register that is unknown, or why it cannot be found.
+    /// The caller of a frame whose rules need a register that is unknown.
     pub(super) fn recovered_caller(
         &mut self,
         code: CodeAddress<RuntimeAddress>,
         registers: &RegisterFile,
         register: Register,
-    ) -> Result<Caller, WalkEnd> {
-        let unknown = WalkEnd::UnknownRegister(register.into());
-        if !register.is_callee_saved() {
-            return Err(unknown);
+    ) -> Option<Caller> {
+        if !register.is_callee_saved() || self.budget.depth == DEEPEST {
+            return None;
         }
         let at = code.lookup();
-        let rules = self.rules(at).map_err(|_| unknown)?;
+        let rules = self.rules(at).ok()?;
         let function = self.function(&rules);
         if let Some(caller) = self.caller_on_left_stack(at, &rules, registers, register) {
-            return Ok(caller);
+            return Some(caller);
         }
-        if let Some(value) = self.frame_pointer_by_effects(registers, register, function.start, at) {
-            let mut supposed = *registers;
-            supposed.set(register, value);
-            let caller = evaluate::caller(&rules.row, &rules.sections, &supposed, self.stack, (), at)?;
-            let caller = self.check(caller, CodeAddress::Return(at), &supposed)?;
-            return Ok(Caller { found: FoundBy::Inferred, ..caller });
-        }
-        if self.budget.depth == DEEPEST {
-            return Err(unknown);
-        }
-        let found = self.searched_caller(at, &rules, registers, register).ok_or(unknown)?;
-        self.is_guessed |= self.budget.depth == 0;
-        Ok(found)
-    }
-
-    /// The frame pointer, where the function's instructions tell how far above the stack pointer it points.
-    fn frame_pointer_by_effects(
-        &mut self,
-        registers: &RegisterFile,
-        register: Register,
-        function: RuntimeAddress,
-        at: RuntimeAddress,
-    ) -> Option<u64> {
-        let sp = registers.get(Register::Rsp).filter(|_| register == Register::Rbp)?;
-        Some(sp.wrapping_add_signed(self.effects(function, at)?.above?))
-    }
-
-    /// The caller by the nearest word of the stack that can be the register.
-    fn searched_caller(
-        &mut self,
-        at: RuntimeAddress,
-        rules: &Rules,
-        registers: &RegisterFile,
-        register: Register,
-    ) -> Option<Caller> {
-        let function = self.function(rules);
         let (first, words) = self.words(registers, register, &function)?;
-        // The nearest that lies after an indirect call and leads to the root, and after a direct one that does not.
+        // The nearest that lies behind an indirect call and leads to the root, and behind a direct one that does not.
         let mut indirect: Option<(Caller, Vec<u64>)> = None;
-        let mut broken = None;
-        let mut is_nearest = true;
+        let mut likely = None;
         for value in words {
             if take(&mut self.budget.words).is_none() {
                 break;
             }
             let mut supposed = *registers;
             supposed.set(register, value);
-            let Some(caller) = self.supposed_caller(rules, &supposed, at) else {
+            let Some(caller) = self.supposed_caller(&rules, &supposed, at) else {
                 continue;
             };
             let Some(link) = self.link(caller.code.exact(), &function) else {
                 continue;
             };
-            let way = self.way_to_the_root(&caller);
-            match (link, way) {
-                (Link::Direct, None) => broken = broken.or(Some(caller)),
+            match (link, self.way_to_the_root(&caller)) {
+                (Link::Direct, None) => likely = likely.or(Some(caller)),
+                (Link::Indirect, None) => {}
                 (Link::Direct, Some(_)) => match &indirect {
                     Some((nearer, passed)) if caller.is_on(passed) => return Some(*nearer),
-                    // One of them is of a call that is over, and nothing says which.
-                    _ if broken.is_some() => return None,
                     _ => return Some(caller),
                 },
-                (Link::Indirect, Some(passed)) if broken.is_none() && indirect.is_none() => {
-                    if Some(value) == first {
-                        return Some(caller);
-                    }
-                    match self.has_called(&caller, &function) {
-                        Some(true) => return Some(caller),
-                        None if is_nearest && self.stack.other().is_none() => indirect = Some((caller, passed)),
-                        Some(false) | None => {}
-                    }
-                }
-                (Link::Indirect, _) => {}
+                (Link::Indirect, Some(_)) if Some(value) == first => return Some(caller),
+                (Link::Indirect, Some(passed)) => indirect = indirect.or(Some((caller, passed))),
             }
-            is_nearest = false;
         }
-        indirect.map(|(caller, _)| caller).or(broken)
+        indirect.map(|(caller, _)| caller).or(likely)
     }
 
     pub(super) fn function(&self, rules: &Rules) -> Range<RuntimeAddress> {

@@ -111,7 +111,7 @@ impl Machine for Register {
         code: CodeAddress<RuntimeAddress>,
         registers: &RegisterFile,
         register: Self,
-    ) -> Result<Caller, WalkEnd> {
+    ) -> Option<Caller> {
         walk.recovered_caller(code, registers, register)
     }
 
