@@ -6,6 +6,7 @@ mod generated;
 mod go;
 mod moved_text;
 mod registered;
+mod stripped;
 mod uncovered;
 
 use std::fs;

@@ -197,6 +197,20 @@ pub(super) struct SampleArguments {
     /// Print JSON
     #[arg(long, conflicts_with = "every")]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) files: FileArguments,
+}
+
+/// Where the files of a process are looked for.
+#[derive(Args, Debug)]
+pub(super) struct FileArguments {
+    /// Look for the process's files below this directory first
+    #[arg(long, value_name = "DIR")]
+    pub(super) sysroot: Option<PathBuf>,
+    /// Take names and lines from this file (a program, a library, or its debug file) for the module with its build-id; may be given
+    /// more than once
+    #[arg(long, value_name = "FILE")]
+    pub(super) symbols: Vec<PathBuf>,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -326,9 +340,8 @@ pub(super) struct ShowArguments {
     /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it, and how frames were found
     #[arg(long, short)]
     pub(super) verbose: bool,
-    /// Look for the recorded process's files below this directory first
-    #[arg(long, value_name = "DIR")]
-    pub(super) sysroot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) files: FileArguments,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -381,9 +394,8 @@ pub(super) struct DiffArguments {
     /// The second of two snapshots
     #[arg(value_name = "B", allow_hyphen_values = true)]
     pub(super) second: Option<String>,
-    /// Look for the recorded process's files below this directory first
-    #[arg(long, value_name = "DIR")]
-    pub(super) sysroot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) files: FileArguments,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

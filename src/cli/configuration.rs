@@ -6,13 +6,15 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use jiff::SignedDuration;
 
-use super::arguments::{DiffArguments, RangeArguments, RegisterSet, SampleArguments, ShowArguments, Stop, SyncPolicy};
+use super::arguments::{
+    DiffArguments, FileArguments, RangeArguments, RegisterSet, SampleArguments, ShowArguments, Stop, SyncPolicy,
+};
 use super::{format, is_directory};
 use crate::model::{Register, RuntimeAddress, SpecialRegister, StopMode};
 use crate::record::{Manner, MemoryWish, Output};
 use crate::render::Selection;
 use crate::store::{self, Policy, Sync};
-use crate::symbols::Finder;
+use crate::symbols::{Finder, NamedFile};
 use crate::target::Wanted;
 use crate::view::{At, Compared, Format};
 
@@ -36,7 +38,7 @@ pub(super) struct Configuration {
 
 pub(super) enum Job {
     /// One snapshot of each, printed and perhaps kept.
-    Print { selection: Selection, format: Format, keep: Option<Output> },
+    Print { selection: Selection, format: Format, keep: Option<Output>, finder: Finder },
     Record {
         interval: Duration,
         /// The share of time for which threads may be held, in millionths.
@@ -69,12 +71,18 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         registers,
         verbose,
         json,
+        files,
     } = arguments;
     let named = pid.iter().map(|text| wanted(text));
     let targets = named.chain(words.iter().map(|word| parsed("PID|NAME", word, word.parse())));
     let targets = targets.collect::<anyhow::Result<Vec<Wanted>>>()?;
     if every.is_some() && registers == Some(RegisterSet::General) {
         bail!("--registers with --every: recordings hold them anyway; use `hangsnap show FILE --registers`");
+    }
+    if every.is_some() && (files.sysroot.is_some() || !files.symbols.is_empty()) {
+        bail!(
+            "--symbols or --sysroot with --every: names are looked up when a recording is shown; use `hangsnap show FILE --symbols ..`"
+        );
     }
     if redact && registers == Some(RegisterSet::All) {
         bail!(
@@ -105,6 +113,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
             selection: Selection { thread, registers: registers.is_some(), verbose },
             format: format(json),
             keep,
+            finder: finder(&files)?,
         },
         Some(every) => {
             let interval = time("--every", &every)?;
@@ -179,11 +188,11 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn check(arguments: &ShowArguments) -> anyhow::Result<Self> {
-        let ShowArguments { at, thread, registers, verbose, sysroot, .. } = arguments;
+        let ShowArguments { at, thread, registers, verbose, files, .. } = arguments;
         Ok(Self {
             at: parsed("--at", at, at.parse())?,
             selection: Selection { thread: thread.clone(), registers: *registers, verbose: *verbose },
-            finder: finder(sysroot.as_deref())?,
+            finder: finder(files)?,
         })
     }
 }
@@ -200,16 +209,21 @@ pub(super) fn check_diff(arguments: &DiffArguments) -> anyhow::Result<(Compared,
         ),
         (None, _) => Compared::LastTwo,
     };
-    Ok((compared, finder(arguments.sysroot.as_deref())?))
+    Ok((compared, finder(&arguments.files)?))
 }
 
-fn finder(sysroot: Option<&Path>) -> anyhow::Result<Finder> {
+fn finder(files: &FileArguments) -> anyhow::Result<Finder> {
+    let FileArguments { sysroot, symbols } = files;
     if let Some(directory) = sysroot
         && !directory.is_dir()
     {
         bail!("--sysroot {}: not a directory; name the tree that holds the process's files", directory.display());
     }
-    Ok(Finder::new(sysroot.map(Path::to_path_buf).into_iter().collect()))
+    let named = symbols
+        .iter()
+        .map(|path| NamedFile::open(path).map_err(|error| anyhow!("--symbols {}: {error}", path.display())))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(Finder::new(sysroot.iter().cloned().collect()).with_named(named))
 }
 
 fn where_to(path: PathBuf, targets: usize) -> anyhow::Result<Output> {

@@ -26,7 +26,6 @@ use clap::{CommandFactory, Parser};
 use crate::capture::{self, TRACER_ARGUMENT, Tracer};
 use crate::record::{self, Plan, Voice};
 use crate::render;
-use crate::symbols::Finder;
 use crate::sys::signals::{Termination, survive_file_size_limit};
 use crate::target::{self, Target};
 use crate::view::{self, Extract, Format};
@@ -222,7 +221,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
         }
     };
     match job {
-        Job::Print { selection, format, keep } => {
+        Job::Print { selection, format, keep, finder } => {
             let mut out = output();
             let mut tracer = Tracer::new()?;
             let _patience = Patience::about("reading debug information");
@@ -235,7 +234,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
                 if number > 0 && format == Format::Text {
                     writeln!(out)?;
                 }
-                let finder = Finder::new(vec![target.directory.root()]);
+                let finder = finder.below(target.directory.root());
                 view::print(&mut out, &snapshot, &finder, &selection, format)?;
             }
             finish(out, [])?;

@@ -7,7 +7,7 @@ use super::value::{Foreign, duration, source, time};
 use super::{details, system_call};
 use crate::analysis::groups;
 use crate::model::{FoundBy, Frame, Hold, Module, Place, Snapshot, Stack, StopMode, Thread, ThreadState, WalkEnd};
-use crate::symbols::{Function, Names};
+use crate::symbols::{Function, Names, Stripped, Unused};
 
 /// Frames at the same instruction, one calling the next, that are all shown.
 const MOST_ALIKE: usize = 3;
@@ -248,7 +248,17 @@ fn notices(out: &mut dyn Write, snapshot: &Snapshot, names: &Names) -> io::Resul
         })
         .collect();
     let lost: Vec<String> = snapshot.losses().map(ToString::to_string).chain(missing).collect();
-    let others = snapshot.notices.iter().filter(|notice| !notice.is_loss()).map(ToString::to_string).collect();
+    let stripped = names.stripped().iter().map(|Stripped { path, build_id, .. }| match build_id {
+        Some(id) => format!(
+            "{path}: no names, its file is stripped and no debug file with its build-id {id} is here; name one with --symbols"
+        ),
+        None => format!("{path}: no names, its file is stripped and has no build-id by which to find a debug file"),
+    });
+    let unused = names.unused().iter().map(|Unused { path, build_id }| {
+        format!("--symbols {}: not used, no module on these stacks has its build-id {build_id}", path.display())
+    });
+    let others = snapshot.notices.iter().filter(|notice| !notice.is_loss()).map(ToString::to_string);
+    let others = others.chain(stripped).chain(unused).collect();
     for (heading, lines) in [("Not seen", lost), ("Notes", others)] {
         notice_lines(out, heading, lines)?;
     }

@@ -12,10 +12,45 @@ use crate::model::{BuildId, Module};
 /// Where distributions put separate debug files.
 const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
 
-/// Where to look: directory trees in which the target's paths mean something, the likeliest first.
+/// Where to look: files that the user named, and directory trees in which the target's paths mean something, the likeliest first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finder {
     roots: Vec<PathBuf>,
+    named: Vec<NamedFile>,
+}
+
+/// A file that the user named, for the module that has its build-id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedFile {
+    path: PathBuf,
+    build_id: BuildId,
+}
+
+/// Why a file that the user named cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableFile {
+    #[error("cannot be opened ({0})")]
+    Closed(#[from] std::io::Error),
+    #[error("is no ELF file of 64 bits; name a program, a library, or the debug file of one")]
+    NotElf,
+    #[error("has no build-id, so nothing tells which module it belongs to; use --sysroot")]
+    NoBuildId,
+}
+
+impl NamedFile {
+    pub fn open(path: &Path) -> Result<Self, UnusableFile> {
+        let links = Links::read(&File::open(path)?).ok_or(UnusableFile::NotElf)?;
+        let build_id = links.build_id.ok_or(UnusableFile::NoBuildId)?;
+        Ok(Self { path: path.into(), build_id })
+    }
+
+    pub(super) fn build_id(&self) -> &BuildId {
+        &self.build_id
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// The files of one module. Any of them may be missing.
@@ -43,7 +78,24 @@ impl Finder {
     pub fn new(roots: Vec<PathBuf>) -> Self {
         let mut roots = roots;
         roots.push("/".into());
-        Self { roots }
+        Self { roots, named: Vec::new() }
+    }
+
+    /// Looks below this directory as well, before this machine's own tree.
+    pub fn below(&self, root: PathBuf) -> Self {
+        let mut finder = self.clone();
+        finder.roots.insert(finder.roots.len().saturating_sub(1), root);
+        finder
+    }
+
+    /// Uses these files before any other.
+    pub fn with_named(self, named: Vec<NamedFile>) -> Self {
+        Self { named, ..self }
+    }
+
+    /// The files that the user named.
+    pub(super) fn named(&self) -> &[NamedFile] {
+        &self.named
     }
 
     pub(super) fn find(&self, module: &Module) -> Files {
@@ -62,12 +114,12 @@ impl Finder {
         if program.is_none() {
             links = Links::default();
         }
-        let debug = if links.has_debug_info {
-            None
-        } else {
-            wanted
+        let debug = match wanted.and_then(|id| self.by_name(id)) {
+            Some(named) => Some(named),
+            None if links.has_debug_info => None,
+            None => wanted
                 .and_then(|id| self.by_build_id(id))
-                .or_else(|| self.by_debug_link(module, links.debug_link.as_ref()?, wanted))
+                .or_else(|| self.by_debug_link(module, links.debug_link.as_ref()?, wanted)),
         };
         if let Some((_, found)) = &debug
             && let Some(alternative) = &found.alternative
@@ -80,6 +132,14 @@ impl Finder {
 
     fn first<T>(&self, look: impl FnMut(&Path) -> Option<T>) -> Option<T> {
         self.roots.iter().map(PathBuf::as_path).find_map(look)
+    }
+
+    fn by_name(&self, id: &BuildId) -> Option<(File, Links)> {
+        let named = self.named.iter().filter(|named| named.build_id == *id);
+        named.filter_map(|named| File::open(&named.path).ok()).find_map(|file| {
+            let links = Links::read(&file)?;
+            (links.build_id.as_ref() == Some(id)).then_some((file, links))
+        })
     }
 
     fn by_build_id(&self, id: &BuildId) -> Option<(File, Links)> {

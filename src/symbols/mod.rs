@@ -19,6 +19,7 @@ mod variable;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
+use std::path::PathBuf;
 use std::thread;
 
 use object::read::elf::ElfFile64;
@@ -27,7 +28,7 @@ use object::{LittleEndian, Object, ReadCache, ReadRef};
 use crate::elf::{PositionedFile, debugdata, pclntab};
 use crate::model::{BuildId, CodeAddress, FileAddress, Frame, Module, Place, RuntimeAddress, Snapshot, Timestamp};
 
-pub use finder::Finder;
+pub use finder::{Finder, NamedFile};
 pub use variable::find_symbol;
 
 /// One function at an address: the one whose code it is, or one that was inlined there.
@@ -49,12 +50,39 @@ pub struct Names {
     /// By the time of the snapshot, because code is made and thrown away while a process runs. Numbers are of one recording.
     generated: HashMap<(Timestamp, RuntimeAddress), Vec<Function>>,
     missing: Vec<ModuleKey>,
+    stripped: Vec<Stripped>,
+    unused: Vec<Unused>,
+}
+
+/// A module whose file is here, and has no name for any place on the stacks.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Stripped {
+    pub path: String,
+    pub build_id: Option<BuildId>,
+    /// How many places on the stacks are in it.
+    pub places: usize,
+}
+
+/// A file that the user named, and of which no module is on the stacks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unused {
+    pub path: PathBuf,
+    pub build_id: BuildId,
 }
 
 /// What was found of one module.
 struct Resolved {
     functions: HashMap<FileAddress, Vec<Function>>,
     file_found: bool,
+    /// How many addresses were asked for.
+    places: usize,
+}
+
+impl Resolved {
+    fn is_stripped(&self) -> bool {
+        let is_named = |functions: &Vec<Function>| functions.iter().any(|function| function.name.is_some());
+        self.file_found && self.places > 0 && !self.functions.values().any(is_named)
+    }
 }
 
 impl Names {
@@ -103,13 +131,37 @@ impl Names {
         let mut missing: Vec<ModuleKey> =
             modules.iter().filter(|(_, resolved)| !resolved.file_found).map(|(key, _)| key.clone()).collect();
         missing.sort_unstable();
+        let mut stripped: Vec<Stripped> = modules
+            .iter()
+            .filter(|(_, resolved)| resolved.is_stripped())
+            .map(|((path, build_id), resolved)| Stripped {
+                path: path.clone(),
+                build_id: build_id.clone(),
+                places: resolved.places,
+            })
+            .collect();
+        stripped.sort_unstable();
+        let is_used = |named: &&NamedFile| modules.iter().any(|((_, id), _)| id.as_ref() == Some(named.build_id()));
+        let unused = finder.named().iter().filter(|named| !is_used(named));
+        let unused =
+            unused.map(|named| Unused { path: named.path().into(), build_id: named.build_id().clone() }).collect();
         let modules = modules.into_iter().map(|(key, resolved)| (key, resolved.functions)).collect();
-        Self { modules, generated, missing }
+        Self { modules, generated, missing, stripped, unused }
     }
 
     /// The modules of which no file was found here, by path and build-id: their frames have no names.
     pub fn missing(&self) -> impl Iterator<Item = (&str, Option<&BuildId>)> {
         self.missing.iter().map(|(path, id)| (path.as_str(), id.as_ref()))
+    }
+
+    /// The modules whose files are here without a name for any of their frames.
+    pub fn stripped(&self) -> &[Stripped] {
+        &self.stripped
+    }
+
+    /// The files that the user named in vain.
+    pub fn unused(&self) -> &[Unused] {
+        &self.unused
     }
 
     /// The functions at a frame, innermost inlined one first. Empty when nothing is known.
@@ -146,7 +198,7 @@ fn resolve_module(finder: &Finder, module: &Module, addresses: &BTreeSet<FileAdd
         if let Ok(elf) = ElfFile64::<LittleEndian, _>::parse(&**image) {
             names.add_symbols(&elf);
         }
-        return Resolved { functions: names.functions, file_found: true };
+        return Resolved { functions: names.functions, file_found: true, places: addresses.len() };
     }
     let files = finder.find(module);
     // The separate file first: it has the full symbol table and the lines, the stripped one a few exported names.
@@ -156,7 +208,8 @@ fn resolve_module(finder: &Finder, module: &Module, addresses: &BTreeSet<FileAdd
         }
         names.add_file(file, files.supplementary.as_ref());
     }
-    Resolved { functions: names.functions, file_found: files.debug.is_some() || files.program.is_some() }
+    let file_found = files.debug.is_some() || files.program.is_some();
+    Resolved { functions: names.functions, file_found, places: addresses.len() }
 }
 
 /// The addresses of one module, and what has been found for them so far.

@@ -34,6 +34,8 @@ struct SnapshotDocument<'a> {
     memory: Vec<MemoryFields<'a>>,
     notices: Vec<NoticeFields>,
     files_not_found: Vec<FileFields<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files_without_names: Vec<FileFields<'a>>,
 }
 
 #[derive(Serialize)]
@@ -159,6 +161,11 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
         files_not_found: names
             .missing()
             .map(|(path, build_id)| FileFields { path, build_id: build_id.map(ToString::to_string) })
+            .collect(),
+        files_without_names: names
+            .stripped()
+            .iter()
+            .map(|file| FileFields { path: &file.path, build_id: file.build_id.as_ref().map(ToString::to_string) })
             .collect(),
     };
     line(out, &document)
