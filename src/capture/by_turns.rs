@@ -9,6 +9,7 @@
 //! snapshot has taken, and what is not held by then is said. As in `alone`, this is done by threads whose end lets go of
 //! what has not stopped.
 
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -36,6 +37,8 @@ const ASLEEP: usize = 32;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// For how long all of them are waited for.
 const LONGEST: Duration = Duration::from_secs(5);
+/// The time between two looks at threads that are on their way out of a call.
+const AGAIN: Duration = Duration::from_millis(1);
 /// How often one that runs is asked.
 const ATTEMPTS: u32 = 3;
 /// How often the kernel's timer is set anew while none has stopped.
@@ -81,16 +84,29 @@ pub(super) fn capture(draft: &mut Draft<'_>, running: Vec<Planned>, asleep: Vec<
     draft.note_not_held(asleep.len(), 0);
     let until = Instant::now().after(LONGEST);
     let mut waiting = running;
-    for attempt in 1..=ATTEMPTS {
-        let mut again = Vec::new();
+    let (mut attempt, asking) = (1, Instant::now());
+    while attempt <= ATTEMPTS && !waiting.is_empty() {
+        let (mut again, mut asked) = (Vec::new(), 0);
+        // One that is on its way out of a call is not asked before it has left it, which takes a round of the scheduler.
+        let may_leave = asking.elapsed() < PATIENCE;
         while !waiting.is_empty() {
             let rest = waiting.split_off(RUNNING.min(waiting.len()));
             for slot in one_round(draft, waiting, until) {
-                again.extend(settle(slot, attempt == ATTEMPTS, draft));
+                asked += u32::from(!matches!(slot.state, State::Sleeps));
+                again.extend(settle(slot, attempt == ATTEMPTS && !may_leave, draft));
             }
             waiting = rest;
         }
         waiting = again;
+        if asked == 0 && may_leave {
+            thread::sleep(AGAIN);
+        } else {
+            attempt += 1;
+        }
+    }
+    // Those that were always on their way out of a call.
+    for planned in waiting {
+        draft.lost(&planned, Reason::Unsteady);
     }
     let time = (begun.elapsed() / PART_FOR_ASLEEP).max(LEAST_FOR_ASLEEP);
     let until = Instant::now().after(time);
@@ -136,6 +152,7 @@ fn settle(slot: Slot, is_last: bool, draft: &mut Draft<'_>) -> Option<Planned> {
             }
             match state {
                 State::LetGo => loss::held_too_long(draft.order.max_hold),
+                State::Sleeps => Reason::Unsteady,
                 _ => loss::did_not_stop(PATIENCE),
             }
         }
@@ -180,6 +197,9 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
     let Some(alarm) = Alarm::new() else {
         return 0;
     };
+    let max_hold = draft.order.max_hold;
+    // Between the look and the request nothing delays this thread: one that was seen running may enter a call meanwhile.
+    let urgent = Urgent::enter();
     for slot in &mut *slots {
         slot.state = match ladder::now(&slot.planned, draft) {
             Now::Hold => State::Asked,
@@ -187,8 +207,6 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
             Now::Gone => State::Gone,
         };
     }
-    let max_hold = draft.order.max_hold;
-    let urgent = Urgent::enter();
     for slot in &mut *slots {
         if matches!(slot.state, State::Asked) {
             slot.state = match fault::at(Point::Seize).and_then(|()| ptrace::seize(slot.planned.tid)) {

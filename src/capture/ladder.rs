@@ -232,7 +232,7 @@ pub(super) fn read_instead(planned: &Planned, draft: &mut Draft<'_>) -> bool {
 /// What may be done with a thread at this moment that is to be held.
 pub(super) enum Now {
     Hold,
-    /// It sleeps where a stop would disturb it.
+    /// It sleeps where a stop would disturb it, or is on its way out of such a call.
     ReadInPlace,
     Gone,
 }
@@ -245,6 +245,7 @@ pub(super) fn now(planned: &Planned, draft: &Draft<'_>) -> Now {
     match thread.blocked_call() {
         Ok(Some(call)) if choose(draft.order.stop, &planned.status, Some(&call)) != Some(Way::Hold) => Now::ReadInPlace,
         Err(proc::Error::Gone) => Now::Gone,
+        Ok(None) if draft.order.stop != StopMode::All && !Run::look(&thread, draft).may_be_stopped => Now::ReadInPlace,
         _ => Now::Hold,
     }
 }
