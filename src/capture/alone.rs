@@ -22,6 +22,7 @@ use super::snapshot::Draft;
 use super::supervise::supervise;
 use super::{by_turns, calls, entered, loss};
 use crate::model::{Hold, Reason, RuntimeAddress, StopMode, Tid};
+use crate::proc::runnable_threads;
 use crate::sys::alarm::Alarm;
 use crate::sys::arena::Step;
 use crate::sys::clock::Instant;
@@ -32,14 +33,26 @@ use crate::sys::scheduling::Urgent;
 /// longer waits for a CPU, or does not stop at all: it is held when its turn comes (`by_turns`).
 const STOP_DEADLINE: Duration = Duration::from_micros(400);
 
-/// For how long a thread is looked at again that waits for a CPU on its way out of a call, and how often. Nobody is held
-/// meanwhile; behind a few busy programs its turn comes in some 20 ms.
-const PATIENCE: Duration = Duration::from_millis(60);
+/// For how long at least, and at most, a thread is looked at again that waits for a CPU on its way out of a call, and how
+/// often. No thread is held meanwhile.
+const SHORTEST_PATIENCE: Duration = Duration::from_millis(60);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
+/// How long one thread may keep a CPU from others that want it, with some room: Linux's base slice is a few milliseconds.
+const SLICE: Duration = Duration::from_millis(4);
+/// For so many turns of the thread, and of this one, which needs a CPU to look at it.
+const TURNS: u32 = 8;
 const AGAIN: Duration = Duration::from_micros(200);
 
 /// How much a thread weighs that does not stop in time, beside one that does, and from which weight on no other is waited for.
 const MISS: u32 = 4;
 const PRESSURE: u32 = 3 * MISS;
+
+/// How long to wait for a thread that only needs a CPU: longer where more threads want one.
+pub(super) fn patience() -> Duration {
+    let runnable = runnable_threads().unwrap_or(0);
+    let cpus = thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1));
+    (SLICE * TURNS * (runnable / cpus)).clamp(SHORTEST_PATIENCE, LONGEST_PATIENCE)
+}
 
 /// A thread that is yet to be captured.
 struct Task {
@@ -58,6 +71,8 @@ struct Outcome {
     /// The same, but they were read in place.
     asleep: Vec<Planned>,
     pressure: u32,
+    /// How long to look again at one that is on its way out of a call.
+    patience: Duration,
 }
 
 /// Captures each of these threads by itself.
@@ -66,7 +81,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     let suspects: HashSet<Tid> = draft.suspects.iter().copied().collect();
     let mut remaining: VecDeque<Task> =
         tids.into_iter().map(|tid| Task { tid, is_suspect: suspects.contains(&tid), postponed: None }).collect();
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome { patience: patience(), ..Outcome::default() };
     while !remaining.is_empty() {
         let mut stuck = None;
         let kill_timer = draft.kill_timer;
@@ -128,7 +143,7 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, outcome: &mut Ou
             Plan::Hold(planned) => planned,
             Plan::Later(planned, reason) => {
                 let since = postponed.unwrap_or_else(Instant::now);
-                match since.elapsed() < PATIENCE {
+                match since.elapsed() < outcome.patience {
                     true => remaining.push_back(Task { tid, is_suspect, postponed: Some(since) }),
                     // It has been running, or waiting for a CPU, all the time.
                     false if is_suspect && draft.order.stop != StopMode::None => outcome.running.push(planned),

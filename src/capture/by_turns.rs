@@ -84,11 +84,11 @@ pub(super) fn capture(draft: &mut Draft<'_>, running: Vec<Planned>, asleep: Vec<
     draft.note_not_held(asleep.len(), 0);
     let until = Instant::now().after(LONGEST);
     let mut waiting = running;
-    let (mut attempt, asking) = (1, Instant::now());
+    let (mut attempt, asking, patience) = (1, Instant::now(), alone::patience());
     while attempt <= ATTEMPTS && !waiting.is_empty() {
         let (mut again, mut asked) = (Vec::new(), 0);
         // One that is on its way out of a call is not asked before it has left it, which takes a round of the scheduler.
-        let may_leave = asking.elapsed() < PATIENCE;
+        let may_leave = asking.elapsed() < patience;
         while !waiting.is_empty() {
             let rest = waiting.split_off(RUNNING.min(waiting.len()));
             for slot in one_round(draft, waiting, until) {
