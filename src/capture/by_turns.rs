@@ -207,6 +207,10 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
             Now::Gone => State::Gone,
         };
     }
+    draft.arena.marks().step(Step::Holding, 0);
+    // A signal may stop a thread as soon as it is seized.
+    draft.kill_timer.arm(max_hold);
+    let began = Instant::now();
     for slot in &mut *slots {
         if matches!(slot.state, State::Asked) {
             slot.state = match fault::at(Point::Seize).and_then(|()| ptrace::seize(slot.planned.tid)) {
@@ -218,9 +222,6 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
         }
     }
     let (room, marks) = draft.arena.room_and_marks(size);
-    marks.step(Step::Holding, 0);
-    draft.kill_timer.arm(max_hold);
-    let began = Instant::now();
     let mut free_at = began;
     let mut pending = 0_usize;
     for slot in &mut *slots {
@@ -235,14 +236,15 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
     let mut used = 0;
     let mut arrived_at = free_at;
     while pending > 0 && fault::at(Point::Wait).is_ok() && !fault::is_late(Point::Wait) {
+        let looked_at = Instant::now();
         let mut seen = ptrace::poll_any();
         if let Some((_, Wait::NotYet)) = seen {
-            // None has stopped: the time for which one may be held begins now at the earliest.
-            free_at = Instant::now();
+            // None had stopped then: the time for which one may be held begins there at the earliest.
+            free_at = looked_at;
             if free_at >= until || free_at.since(arrived_at) >= PATIENCE {
                 break;
             }
-            draft.kill_timer.arm(max_hold);
+            draft.kill_timer.arm(max_hold.saturating_sub(free_at.elapsed()));
             marks.step(Step::Holding, 0);
             seen = ptrace::sleep_until_any_stopped();
         }

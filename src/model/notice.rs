@@ -104,7 +104,12 @@ impl Notice {
     pub fn is_loss(&self) -> bool {
         !matches!(
             self.reason,
-            Reason::StoppedLate | Reason::Exited | Reason::Degraded { .. } | Reason::CallUnknown | Reason::Disturbed(_)
+            Reason::StoppedLate
+                | Reason::Exited
+                | Reason::Degraded { .. }
+                | Reason::CallUnknown
+                | Reason::Disturbed(_)
+                | Reason::NotHeldInTime { .. }
         )
     }
 }
@@ -194,7 +199,7 @@ impl fmt::Display for Reason {
             Self::Unknown => f.write_str("something is missing for a reason that only a newer version of hangsnap can tell"),
             Self::NotHeldInTime { threads } => write!(
                 f,
-                "{threads} of its threads did not stop in time on busy CPUs and were read in place; their stacks may be incomplete"
+                "{threads} of its threads were read in place instead of held, because threads did not stop in time on busy CPUs"
             ),
             Self::TracerDied => f.write_str("the process that traces died while it was busy with it; it runs on"),
         }

@@ -1,8 +1,9 @@
 //! A process's directory below /proc.
 
 use std::borrow::Cow;
+use std::ffi::CStr;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use nix::fcntl::AtFlags;
@@ -183,9 +184,13 @@ impl ProcDir {
         thread::children(&self.tasks, tid)
     }
 
-    /// Whether the thread is, now, one of this process.
+    /// Whether the thread is, now, one of this process. Allocates nothing: it is asked when the thread has been seized.
     pub fn has_thread(&self, tid: Tid) -> bool {
-        faccessat(&self.tasks, tid.0.to_string().as_str(), AccessFlags::F_OK, AtFlags::empty()).is_ok()
+        let mut name = [0; 12];
+        let mut rest = &mut name[..];
+        let is_written = write!(rest, "{tid}").is_ok();
+        let name = CStr::from_bytes_until_nul(&name);
+        is_written && name.is_ok_and(|name| faccessat(&self.tasks, name, AccessFlags::F_OK, AtFlags::empty()).is_ok())
     }
 
     pub fn thread(&self, tid: Tid) -> Result<ThreadDir, Error> {

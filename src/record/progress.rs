@@ -205,8 +205,9 @@ impl Progress {
             Event::Lost { why } => format!("{label}: cannot be recorded any more: {why}"),
             Event::Ended { successors } if successors.is_empty() => format!("{label}: ended"),
             Event::Ended { successors } => format!(
-                "{label}: ended; {} that it started goes on: record it with --pid {}",
+                "{label}: ended; {} that came from it {} on: record it with --pid {}",
                 listed(successors),
+                if successors.len() == 1 { "goes" } else { "go" },
                 successors.first().map_or(0, |(pid, _)| pid.0),
             ),
         })

@@ -260,8 +260,8 @@ impl Registered<'_> {
     fn list(&self, descriptor: Option<&Descriptor>, seen: &mut HashSet<RuntimeAddress>, entries: &mut Vec<Entry>) {
         let mut next = descriptor.filter(|bytes| word(*bytes, 0) as u32 == 1).map(|bytes| word(bytes, 16));
         while let Some(at) = next.filter(|at| *at != 0).map(RuntimeAddress)
+            && seen.len() < MAX_ENTRIES
             && seen.insert(at)
-            && entries.len() < MAX_ENTRIES
             && let Some((entry, after)) = self.entry(at)
         {
             if entry.size <= MAX_OBJECT {

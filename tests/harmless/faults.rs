@@ -29,7 +29,7 @@ const TIMES_WITHOUT: u32 = 20;
 const BUSY: [&str; 2] = ["did not stop within", "kept waking up while it was read in place"];
 
 /// Said of the process whose threads did not stop in time.
-const NOT_HELD: &str = "did not stop in time on busy CPUs and were read in place";
+const NOT_HELD: &str = "read in place instead of held, because threads did not stop in time on busy CPUs";
 
 /// Said of the process, and the reason why no thread has a stack.
 const NO_MEMORY: &str = "its memory could not be read in time";

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{calls, snapshots, started, threads};
 use crate::lifecycle::sampler::Sampler;
-use crate::support::{Victim, compile, hangsnap, recorder, succeed, until, victim_source};
+use crate::support::{PATIENCE, Victim, compile, hangsnap, recorder, succeed, until, victim_source};
 
 const RESTART: u64 = 219;
 /// poll, nanosleep, futex, clock_nanosleep.
@@ -145,8 +145,16 @@ fn a_timed_wait_that_another_tracer_had_stopped_is_held_and_has_its_name() {
     until("gdb's stop has renamed its calls", Duration::from_secs(30), || {
         calls(&victim).iter().filter(|(_, number, _)| *number == RESTART).count() >= 12
     });
-    let [snapshot, _] = snapshots(&victim, "auto");
+    let [mut snapshot, _] = snapshots(&victim, "auto");
     assert_told(&snapshot, &before, "after gdb");
+    // Where the CPUs are busy it says so, and is asked again.
+    let is_busy = |snapshot: &Value| snapshot["notices"].to_string().contains("on busy CPUs");
+    until("the CPUs are free for a hold", PATIENCE, || {
+        if is_busy(&snapshot) {
+            [snapshot, _] = snapshots(&victim, "auto");
+        }
+        !is_busy(&snapshot)
+    });
     for (tid, ..) in before.iter().filter(|(_, number, _)| RENAMED.contains(number)) {
         let thread = threads(&snapshot).find(|thread| thread["tid"] == *tid).expect("it is there");
         assert_eq!(thread["how"], "held", "{thread}");
