@@ -87,7 +87,7 @@ fn a_hostile_list_of_registered_code_is_bounded_and_loses_nothing() {
         let _ = look(&victim.pid());
         begun.elapsed()
     };
-    for how in ["overlapping", "unmapped", "enormous", "garbage", "cyclic", "endless", "changing"] {
+    for how in ["overlapping", "unmapped", "enormous", "garbage", "cyclic", "endless", "oversized", "changing"] {
         let victim = registered(how, FRAME_POINTERS[0]);
         let begun = Instant::now();
         let thread = look(&victim.pid())["threads"][0].clone();

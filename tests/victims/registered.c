@@ -85,9 +85,10 @@ int main(int argc, char **argv) {
     if (!strcmp(how, "enormous")) for (int i = 0; i < 50; i++) add(object, i % 2 ? 1ul << 63 : -1ul);
     if (!strcmp(how, "garbage")) for (int i = 0; i < 50; i++) add(code - i, 4096);
     if (!strcmp(how, "cyclic")) __jit_debug_descriptor.first->next = __jit_debug_descriptor.first;
-    if (!strcmp(how, "endless")) {
+    if (!strcmp(how, "endless") || !strcmp(how, "oversized")) {
         struct entry *many = calloc(1000000, sizeof *many);
-        for (long i = 0; i < 1000000; i++) many[i] = (struct entry){many + i + 1, 0, object, size};
+        unsigned long claimed = strcmp(how, "endless") ? 1ul << 40 : (unsigned long)size;
+        for (long i = 0; i < 1000000; i++) many[i] = (struct entry){many + i + 1, 0, object, claimed};
         __jit_debug_descriptor.first->next = many;
     }
     pthread_t thread;

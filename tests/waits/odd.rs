@@ -151,3 +151,20 @@ fn a_program_that_makes_itself_a_daemon_names_its_successor() {
         assert!(line.contains(&format!("record it with --pid {successor}")), "{line}");
     }
 }
+
+/// Its parent and its siblings have the same image, and were named as having come from it.
+#[test]
+fn a_worker_that_was_forked_beforehand_leaves_nothing() {
+    let (mut victim, input): (Victim, _) = start_told(&mut Command::new(compile("gcc", "prefork.c", &["-O1"])));
+    let worker = victim.line().trim().to_owned();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut sampler = Sampler::start(recorder(&worker, "50ms").arg("-o").arg(directory.path().join("worker.hangsnap")));
+    sampler.more_samples(2);
+    drop(input);
+    let pid = |text: &str| nix::unistd::Pid::from_raw(text.trim().parse().expect("a pid"));
+    let sibling = pid(&victim.line());
+    nix::sys::signal::kill(pid(&worker), nix::sys::signal::Signal::SIGTERM).expect("it runs");
+    let line = sampler.line_with(": ended");
+    nix::sys::signal::kill(sibling, nix::sys::signal::Signal::SIGKILL).expect("it runs on");
+    assert!(!line.contains("record it"), "{line}");
+}
