@@ -1,8 +1,10 @@
 //! Opening a file by a path that the target chose.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -11,6 +13,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
 
 use super::Error;
+use crate::model::bytes_of;
 
 /// Larger than any program; what reads a file may hold as much of it in memory.
 const MAX_FILE: u64 = 8 << 30;
@@ -21,7 +24,7 @@ const MAX_SPARSENESS: u64 = 32;
 /// holes of 2 or 16 MiB between segments of a few kilobytes.
 const SMALL: u64 = 128 << 20;
 
-/// Opens `path` as the regular file it names below `root`, and nothing else.
+/// Opens `path` as the regular file it names below `root`, and nothing else. Its bytes may be no UTF-8 (`model::text_of`).
 ///
 /// Links are followed within the root only, and never those of /proc that lead to a process's own descriptors: a path
 /// like `/proc/self/fd/4` would be one of hangsnap's. The file is looked at before it is opened for reading, because
@@ -29,7 +32,9 @@ const SMALL: u64 = 128 << 20;
 /// themselves regular but have no size.
 pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
     let root = File::open(root)?;
-    let relative = path.trim_start_matches('/');
+    let bytes = bytes_of(path);
+    let start = bytes.iter().take_while(|byte| **byte == b'/').count();
+    let relative = OsStr::from_bytes(&bytes[start..]);
     // O_PATH neither waits for anybody nor runs a driver's code.
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
@@ -51,13 +56,14 @@ pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
 
 /// The same without openat2(2), step by step. Any link is refused: the kernel prints resolved paths in /proc/PID/maps, so
 /// there is none unless the tree has changed since.
-fn walk(root: File, relative: &str, flags: OFlag) -> Result<File, Error> {
+fn walk(root: File, relative: &OsStr, flags: OFlag) -> Result<File, Error> {
     let mut here = root;
-    for step in relative.split('/').filter(|step| !step.is_empty() && *step != ".") {
-        if step == ".." {
+    for step in relative.as_bytes().split(|byte| *byte == b'/').filter(|step| !step.is_empty() && *step != b".") {
+        if step == b".." {
             return Err(Error::NotRegular);
         }
-        let next = openat(&here, step, flags | OFlag::O_NOFOLLOW, Mode::empty()).map_err(io::Error::from)?;
+        let next = openat(&here, OsStr::from_bytes(step), flags | OFlag::O_NOFOLLOW, Mode::empty())
+            .map_err(io::Error::from)?;
         here = File::from(next);
         if here.metadata()?.is_symlink() {
             return Err(Error::NotRegular);
@@ -101,10 +107,23 @@ mod tests {
         std::fs::create_dir(dir.path().join("lib")).expect("a directory");
         std::fs::write(dir.path().join("lib/file"), "x").expect("a file");
         std::os::unix::fs::symlink("lib", dir.path().join("link")).expect("a link");
-        let walk = |path| walk(File::open(dir.path()).expect("there"), path, OFlag::O_PATH | OFlag::O_CLOEXEC);
+        let walk = |path: &str| {
+            walk(File::open(dir.path()).expect("there"), OsStr::new(path), OFlag::O_PATH | OFlag::O_CLOEXEC)
+        };
         assert!(walk("lib/file").is_ok_and(|file| file.metadata().is_ok_and(|metadata| metadata.is_file())));
         assert!(walk("link/file").is_err());
         assert!(walk("link").is_err());
         assert!(walk("lib/../../etc/passwd").is_err());
+    }
+
+    /// A program whose path is no UTF-8 had no names.
+    #[test]
+    fn a_path_is_opened_by_its_bytes() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let name = OsStr::from_bytes(b"latin1-\xfc");
+        std::fs::write(dir.path().join(name), "x").expect("a file");
+        assert!(open_below(dir.path(), &format!("/{}", crate::model::text_of(name.as_bytes()))).is_ok());
+        let walked = walk(File::open(dir.path()).expect("there"), name, OFlag::O_PATH | OFlag::O_CLOEXEC);
+        assert!(walked.is_ok());
     }
 }
