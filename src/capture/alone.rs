@@ -39,7 +39,7 @@ const SHORTEST_PATIENCE: Duration = Duration::from_millis(60);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
 /// How long one thread may keep a CPU from others that want it, with some room: Linux's base slice is a few milliseconds.
 const SLICE: Duration = Duration::from_millis(4);
-/// For so many turns of the thread, and of this one, which needs a CPU to look at it.
+/// The number of turns to wait for: of the thread, and of this one, which needs a CPU to look at it.
 const TURNS: u32 = 8;
 const AGAIN: Duration = Duration::from_micros(200);
 

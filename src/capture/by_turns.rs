@@ -3,7 +3,7 @@
 //! A thread stops when the scheduler next runs it. To wait for that is not to hold it: many are asked at once, so that all
 //! of their turns take as long as one round of the scheduler, each is copied the moment it has stopped and let go at once,
 //! and the others are waited for. The time for which a thread may be held begins at the last moment at which none of
-//! them had stopped; from there it is counted and from there the kernel's timer runs, which is set anew while none has.
+//! them had stopped. It is counted from there, and the kernel's timer runs from there: it is set again while none has.
 //!
 //! Those that do not sleep come first. Those that were read in place come after them, for a part of the time that the
 //! snapshot has taken, and what is not held by then is said. As in `alone`, this is done by threads whose end lets go of
@@ -41,7 +41,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(1);
 /// How often one that runs is asked.
 const ATTEMPTS: u32 = 3;
-/// How often the kernel's timer is set anew while none has stopped.
+/// How often the kernel's timer is set again while none has stopped.
 const RING: Duration = Duration::from_micros(250);
 /// What is set aside of the arena for each; a deeper stack may use what those before it have left.
 const SHARE: usize = 16 << 10;
@@ -191,7 +191,7 @@ fn one_round(draft: &mut Draft<'_>, threads: Vec<Planned>, until: Instant) -> Ve
     slots
 }
 
-/// From the first request to the last release; nothing in here allocates after the first request. Returns how much of the
+/// From the first seizure to the last release; nothing in here allocates after the first seizure. Returns how much of the
 /// room is in use.
 fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Instant) -> usize {
     let Some(alarm) = Alarm::new() else {

@@ -79,8 +79,8 @@ pub enum Reason {
     HeldTooLong { limit_us: u64 },
     /// The process that traces died while it was busy with the thread.
     TracerDied,
-    /// So many threads did not stop in time, and were read in place although they were to be held: their registers are unknown
-    /// but for two.
+    /// Threads that were to be held were read in place, because threads did not stop in time on busy CPUs: how many. Of their
+    /// registers only those with which they entered the kernel are known.
     NotHeldInTime { threads: u64 },
     /// A newer version wrote down why, in a way that this one does not know.
     Unknown,
