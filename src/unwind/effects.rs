@@ -27,11 +27,19 @@ pub(super) struct Effects {
     pub(super) depth: Option<i64>,
     /// The same from the frame pointer, where there is one.
     pub(super) frame: Option<i64>,
+    /// Bytes from the stack pointer up to where the frame pointer points, where both are known to belong together. A
+    /// realigned frame has it, though its depth is unknown.
+    pub(super) above: Option<i64>,
     /// How far below the return address each of `KEPT` lies, if it was put there.
     saved: [Option<i64>; 6],
 }
 
 impl Effects {
+    /// What is counted from a stack pointer on, with a frame pointer that lies so far below it.
+    pub(super) fn before_return(frame: Option<i64>) -> Self {
+        Self { depth: Some(0), frame, ..Self::default() }
+    }
+
     /// How far below the return address a register lies.
     pub(super) fn saved(&self, encoded: u8) -> Option<i64> {
         KEPT.iter().position(|kept| *kept == encoded).and_then(|index| self.saved[index])
@@ -88,7 +96,7 @@ pub(super) fn effects_at(code: &[u8], wanted: usize) -> Option<Effects> {
         }
     }
     // It was still changing: a loop that takes stack.
-    found_there.map(|effects| Effects { depth: None, ..effects })
+    found_there.map(|effects| Effects { depth: None, above: None, ..effects })
 }
 
 /// Where an instruction leads.
@@ -122,15 +130,21 @@ impl Effects {
         let same = |one: Option<i64>, other| one.filter(|one| Some(*one) == other);
         let mut saved = self.saved;
         saved.iter_mut().zip(other.saved).for_each(|(one, other)| *one = same(*one, other));
-        Self { depth: same(self.depth, other.depth), frame: same(self.frame, other.frame), saved }
+        Self {
+            depth: same(self.depth, other.depth),
+            frame: same(self.frame, other.frame),
+            above: same(self.above, other.above),
+            saved,
+        }
     }
 
     /// The stack has grown by so many bytes.
     fn moved(self, by: i64) -> Self {
-        Self { depth: self.depth.and_then(|depth| depth.checked_add(by)), ..self }
+        let more = |bytes: Option<i64>| bytes.and_then(|bytes| bytes.checked_add(by));
+        Self { depth: more(self.depth), above: more(self.above), ..self }
     }
 
-    fn after(self, found: &Instruction) -> Self {
+    pub(super) fn after(self, found: &Instruction) -> Self {
         match (found.map, found.opcode) {
             (Map::One, 0x50..=0x57) => {
                 let pushed = self.moved(8);
@@ -170,14 +184,20 @@ impl Effects {
             // cmp and test of one
             (0x81 | 0x83, 7, _) | (0xf7, 0 | 1, _) => self,
             // mov %rsp,%rbp and back
-            (0x89, SP, Other::Register(FP)) | (0x8b, FP, Other::Register(SP)) => Self { frame: self.depth, ..self },
-            (0x89, FP, Other::Register(SP)) | (0x8b, SP, Other::Register(FP)) => Self { depth: self.frame, ..self },
+            (0x89, SP, Other::Register(FP)) | (0x8b, FP, Other::Register(SP)) => {
+                Self { frame: self.depth, above: Some(0), ..self }
+            }
+            (0x89, FP, Other::Register(SP)) | (0x8b, SP, Other::Register(FP)) => {
+                Self { depth: self.frame, above: Some(0), ..self }
+            }
             (0x8d, SP, Other::At(SP, distance)) => self.moved(-i64::from(distance)),
             (0x8d, SP, Other::At(FP, distance)) => {
-                Self { depth: self.frame.map(|frame| frame - i64::from(distance)), ..self }
+                let distance = i64::from(distance);
+                Self { depth: self.frame.map(|frame| frame - distance), above: Some(-distance), ..self }
             }
             (0x8d, FP, Other::At(SP, distance)) => {
-                Self { frame: self.depth.map(|depth| depth - i64::from(distance)), ..self }
+                let distance = i64::from(distance);
+                Self { frame: self.depth.map(|depth| depth - distance), above: Some(distance), ..self }
             }
             // A register that is kept may be put on the stack without a push.
             (0x89, register, Other::At(SP, distance)) if found.is_wide => {
@@ -224,8 +244,8 @@ impl Effects {
     /// A register has another value, which matters if it told the place of the frame.
     fn without(mut self, register: u8) -> Self {
         match register {
-            SP => self.depth = None,
-            FP => self.frame = None,
+            SP => (self.depth, self.above) = (None, None),
+            FP => (self.frame, self.above) = (None, None),
             _ => {}
         }
         self
@@ -285,6 +305,26 @@ mod tests {
         assert_eq!(at(&code, 11), Some((None, Some(8))));
         assert_eq!(effects_at(&code, 11).and_then(|effects| effects.saved(3)), Some(16));
         assert_eq!(at(&code, 17), Some((Some(0), None)));
+    }
+
+    #[test]
+    fn the_distance_to_a_frame_pointer_is_known_where_the_depth_is_not() {
+        let above = |code: &[u8], wanted| effects_at(code, wanted).and_then(|effects| effects.above);
+        // lea 8(%rsp),%r10; and $-32,%rsp; push -8(%r10); push %rbp; mov %rsp,%rbp; push %r10; sub $0x28,%rsp; nop
+        let realigned = [
+            0x4c, 0x8d, 0x54, 0x24, 8, 0x48, 0x83, 0xe4, 0xe0, 0x41, 0xff, 0x72, 0xf8, 0x55, 0x48, 0x89, 0xe5, 0x41,
+            0x52, 0x48, 0x83, 0xec, 0x28, 0x90,
+        ];
+        assert_eq!((at(&realigned, 23), above(&realigned, 23)), (Some((None, None)), Some(0x30)));
+        // push %rbp; mov %rsp,%rbp; sub $0x20,%rsp; nop; sub %rax,%rsp; nop; lea -8(%rbp),%rsp; nop; leave; nop
+        let alloca = [
+            0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x20, 0x90, 0x48, 0x29, 0xc4, 0x90, 0x48, 0x8d, 0x65, 0xf8, 0x90,
+            0xc9, 0x90,
+        ];
+        let known = [(8, Some(0x20)), (12, None), (17, Some(8)), (19, None)];
+        known.into_iter().for_each(|(wanted, bytes)| assert_eq!(above(&alloca, wanted), bytes, "at {wanted}"));
+        // Before a frame pointer is set up nothing is known of it.
+        assert_eq!((above(&alloca, 1), above(&alloca, 4)), (None, Some(0)));
     }
 
     #[test]

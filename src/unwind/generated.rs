@@ -43,6 +43,9 @@ impl Walk<'_> {
         match self.java(at) {
             Some(effects) => self.caller_in_java(effects, registers).ok_or(WalkEnd::NoUnwindInfo(at)),
             None => {
+                if let Some(caller) = self.caller_by_epilogue(code, registers) {
+                    return Ok(caller);
+                }
                 let caller = frame_pointer::caller(registers, self.stack, at)?;
                 Ok(self.with_callers_stack(caller))
             }

@@ -55,6 +55,11 @@ impl Instruction {
         self.opcode & 7 | if self.extends_opcode { 8 } else { 0 }
     }
 
+    /// Whether it is a jump to its constant that is always taken.
+    pub(super) fn jumps(&self) -> bool {
+        self.map == Map::One && matches!(self.opcode, 0xe9 | 0xeb)
+    }
+
     /// Whether this is mov %rsp,%rbp.
     pub(super) fn sets_frame_pointer(&self) -> bool {
         let operands = match self.opcode {

@@ -78,13 +78,13 @@ pub trait Machine: RegisterName {
         function: FileAddress,
         registers: &RegisterFile<Self>,
     ) -> Result<Caller<Self>, WalkEnd>;
-    /// The caller of a frame whose rules need a register that is unknown.
+    /// The caller of a frame whose rules need a register that is unknown, or why there is none.
     fn recovered_caller(
         walk: &mut Walk<'_, Self>,
         code: CodeAddress<RuntimeAddress>,
         registers: &RegisterFile<Self>,
         register: Self,
-    ) -> Option<Caller<Self>>;
+    ) -> Result<Caller<Self>, WalkEnd>;
     /// The first frame that can be told behind the hole in a stack in which this address lies, and the size of the hole.
     fn behind_the_hole(walk: &mut Walk<'_, Self>, missing: RuntimeAddress) -> Option<(Caller<Self>, u64)>;
 }

@@ -15,6 +15,7 @@ mod call;
 mod continuation;
 mod edges;
 mod effects;
+mod epilogue;
 mod evaluate;
 mod expression;
 mod frame_pointer;
@@ -365,12 +366,10 @@ impl<R: Machine> Walk<'_, R> {
     /// The caller of a frame, if need be by recovering a register.
     fn caller(&mut self, code: CodeAddress<RuntimeAddress>, registers: &RegisterFile<R>) -> Result<Caller<R>, WalkEnd> {
         let caller = match self.known_caller(code, registers) {
-            Err(WalkEnd::UnknownRegister(register)) => {
-                let recovered = R::try_from(register)
-                    .ok()
-                    .and_then(|register| R::recovered_caller(self, code, registers, register));
-                recovered.ok_or(WalkEnd::UnknownRegister(register))
-            }
+            Err(WalkEnd::UnknownRegister(unknown)) => match R::try_from(unknown) {
+                Ok(register) => R::recovered_caller(self, code, registers, register),
+                Err(_) => Err(WalkEnd::UnknownRegister(unknown)),
+            },
             known => known,
         }?;
         Ok(Caller { code: self.as_put_there(caller.code), ..caller })

@@ -4,13 +4,14 @@
 //! functions keep for their callers. Most code never asks for them; code with a frame pointer (-O0, alloca, arrays of
 //! variable length, realigned stacks) finds its caller by %rbp or another of them. The value points into the stack, so
 //! each word of the stack is supposed to be it, the nearest first, and it is believed if what follows from it is a call
-//! of this very function:
+//! of this very function. Where the function's own instructions say how far above the stack pointer it points (`effects`),
+//! nothing is searched:
 //!
 //! * A word that is believed makes the return address lie in executable memory, behind a call. A direct call must lead
 //!   to the function that the frame is in: to its start, by way of stubs, or to one that jumps into it. Of an indirect
 //!   call nobody knows where it led. A signal's handler returns to a trampoline, which has called nothing.
 //! * The walk must then go on to the outermost frame. Where no word does that, the nearest with a direct call is taken:
-//!   the walk may have other reasons to end early. Never one with an indirect call.
+//!   the walk may have other reasons to end early. An indirect call is never taken for that, nor past a nearer direct one.
 //! * Return addresses of calls long gone lie about in the stack, in the locals of later frames above all. The first
 //!   word to be supposed is therefore the one that the function's own prologue speaks for, and words closer than that
 //!   are the last: such remains have a chance only where the function takes stack as it goes.
@@ -44,7 +45,7 @@ const MOST_CODE: u64 = 4096;
 /// What may still be spent on recovering registers in one walk.
 pub(super) struct Budget {
     /// Words of the stack to suppose.
-    words: usize,
+    pub(super) words: usize,
     /// Looks at code.
     looks: usize,
     /// The same where there is no call frame information.
@@ -95,24 +96,60 @@ impl Caller {
 }
 
 impl Walk<'_> {
-    /// The caller of a frame whose rules need a register that is unknown.
+    /// The caller of a frame whose rules need a register that is unknown, or why there is none.
     pub(super) fn recovered_caller(
         &mut self,
         code: CodeAddress<RuntimeAddress>,
         registers: &RegisterFile,
         register: Register,
-    ) -> Option<Caller> {
-        if !register.is_callee_saved() || self.budget.depth == DEEPEST {
-            return None;
+    ) -> Result<Caller, WalkEnd> {
+        let unknown = WalkEnd::UnknownRegister(register.into());
+        if !register.is_callee_saved() {
+            return Err(unknown);
         }
         let at = code.lookup();
-        let rules = self.rules(at).ok()?;
+        let rules = self.rules(at).map_err(|_| unknown)?;
         let function = self.function(&rules);
         if let Some(caller) = self.caller_on_left_stack(at, &rules, registers, register) {
-            return Some(caller);
+            return Ok(caller);
         }
+        if let Some(value) = self.frame_pointer_by_effects(registers, register, function.start, at) {
+            let mut supposed = *registers;
+            supposed.set(register, value);
+            self.budget.effort.spend(rules.row.steps()).ok_or(WalkEnd::TooManyFrames)?;
+            let caller = evaluate::caller(&rules.row, &rules.sections, &supposed, self.stack, (), at)?;
+            let caller = self.check(caller, CodeAddress::Return(at), &supposed)?;
+            return Ok(Caller { found: FoundBy::Inferred, ..caller });
+        }
+        if self.budget.depth == DEEPEST {
+            return Err(unknown);
+        }
+        self.searched_caller(at, &rules, registers, register).ok_or(unknown)
+    }
+
+    /// The frame pointer, where the function's instructions say how far above the stack pointer it points.
+    fn frame_pointer_by_effects(
+        &mut self,
+        registers: &RegisterFile,
+        register: Register,
+        function: RuntimeAddress,
+        at: RuntimeAddress,
+    ) -> Option<u64> {
+        let sp = registers.get(Register::Rsp).filter(|_| register == Register::Rbp)?;
+        Some(sp.wrapping_add_signed(self.effects(function, at)?.above?))
+    }
+
+    /// The caller by the nearest word of the stack that can be the register.
+    fn searched_caller(
+        &mut self,
+        at: RuntimeAddress,
+        rules: &Rules,
+        registers: &RegisterFile,
+        register: Register,
+    ) -> Option<Caller> {
+        let function = self.function(rules);
         let (first, words) = self.words(registers, register, &function)?;
-        // The nearest that lies behind an indirect call and leads to the root, and behind a direct one that does not.
+        // The nearest that lies after an indirect call and leads to the root, and after a direct one that does not.
         let mut indirect: Option<(Caller, Vec<u64>)> = None;
         let mut likely = None;
         for value in words {
@@ -121,7 +158,7 @@ impl Walk<'_> {
             }
             let mut supposed = *registers;
             supposed.set(register, value);
-            let Some(caller) = self.supposed_caller(&rules, &supposed, at) else {
+            let Some(caller) = self.supposed_caller(rules, &supposed, at) else {
                 continue;
             };
             let Some(link) = self.link(caller.code.exact(), &function) else {
@@ -135,6 +172,8 @@ impl Walk<'_> {
                     _ => return Some(caller),
                 },
                 (Link::Indirect, Some(_)) if Some(value) == first => return Some(caller),
+                // A direct call that is nearer may be one of a stack whose end is lost.
+                (Link::Indirect, Some(_)) if likely.is_some() => {}
                 (Link::Indirect, Some(passed)) => indirect = indirect.or(Some((caller, passed))),
             }
         }

@@ -175,13 +175,18 @@ impl Walk<'_> {
         at: RuntimeAddress,
         registers: &RegisterFile,
     ) -> Option<Caller> {
-        let known = self.followed.functions.get(&(function, at)).copied();
-        let effects = known.unwrap_or_else(|| {
-            let effects = self.follow(function, at);
-            self.followed.functions.insert((function, at), effects);
-            effects
-        });
-        self.caller_after(&effects?, registers)
+        let effects = self.effects(function, at)?;
+        self.caller_after(&effects, registers)
+    }
+
+    /// What the function that begins there has done to its stack when it comes to an address in it.
+    pub(super) fn effects(&mut self, function: RuntimeAddress, at: RuntimeAddress) -> Option<Effects> {
+        if let Some(known) = self.followed.functions.get(&(function, at)) {
+            return *known;
+        }
+        let effects = self.follow(function, at);
+        self.followed.functions.insert((function, at), effects);
+        effects
     }
 
     fn follow(&mut self, function: RuntimeAddress, at: RuntimeAddress) -> Option<Effects> {

@@ -111,7 +111,7 @@ impl Machine for Register {
         code: CodeAddress<RuntimeAddress>,
         registers: &RegisterFile,
         register: Self,
-    ) -> Option<Caller> {
+    ) -> Result<Caller, WalkEnd> {
         walk.recovered_caller(code, registers, register)
     }
 

@@ -168,38 +168,13 @@ impl Machine for Register {
         Err(WalkEnd::NoUnwindInfo(at))
     }
 
-    /// The stack pointer, where frames without call frame information are behind: a function that has saved x29 and x30 side
-    /// by side has made a record of them, as a rule, and points x29 at it.
     fn recovered_caller(
         walk: &mut Walk<'_, Self>,
         code: CodeAddress<RuntimeAddress>,
         registers: &RegisterFile<Self>,
         register: Self,
-    ) -> Option<Caller<Self>> {
-        let at = code.lookup();
-        if let CodeAddress::Pc(pc) = code
-            && walk.is_trampoline(pc)
-        {
-            return walk.interrupted_behind_record(registers, at);
-        }
-        let rules = walk.rules(at).ok()?;
-        let (Cfa::Offset(Self::Sp, size), Rule::Offset(record)) = (rules.row.cfa, rules.row.rule(Self::FP)) else {
-            return None;
-        };
-        if register != Self::Sp || rules.row.rule(Self::LR) != Rule::Offset(record.checked_add(8)?) {
-            return None;
-        }
-        let cfa = registers.get(Self::FP)?.wrapping_add_signed(record.checked_neg()?);
-        let mut supposed = *registers;
-        supposed.set(Self::Sp, cfa.wrapping_add_signed(size.checked_neg()?));
-        let caller = evaluate::caller(&rules.row, &rules.sections, &supposed, walk.stack, walk.pointers, at).ok()?;
-        let caller = walk.check(caller, CodeAddress::Return(at), &supposed).ok()?;
-        let start = rules.bias.to_runtime(rules.row.function.start);
-        let is_called = match walk.call_before(caller.code.exact())? {
-            Call::To(target) => walk.behind_stub(target) == start,
-            Call::Indirect => true,
-        };
-        is_called.then_some(Caller { found: FoundBy::Inferred, ..caller })
+    ) -> Result<Caller<Self>, WalkEnd> {
+        walk.recovered(code, registers, register).ok_or(WalkEnd::UnknownRegister(register.into()))
     }
 
     fn behind_the_hole(_: &mut Walk<'_, Self>, _: RuntimeAddress) -> Option<(Caller<Self>, u64)> {
@@ -217,6 +192,41 @@ fn still_in_link_register(registers: &RegisterFile<Register>, target: u64) -> Ca
 }
 
 impl Walk<'_, Register> {
+    /// The stack pointer, where frames without call frame information are behind: a function that has saved x29 and x30 side
+    /// by side has made a record of them, as a rule, and points x29 at it.
+    fn recovered(
+        &mut self,
+        code: CodeAddress<RuntimeAddress>,
+        registers: &RegisterFile<Register>,
+        register: Register,
+    ) -> Option<Caller<Register>> {
+        let at = code.lookup();
+        if let CodeAddress::Pc(pc) = code
+            && self.is_trampoline(pc)
+        {
+            return self.interrupted_behind_record(registers, at);
+        }
+        let rules = self.rules(at).ok()?;
+        let (Cfa::Offset(Register::Sp, size), Rule::Offset(record)) = (rules.row.cfa, rules.row.rule(Register::FP))
+        else {
+            return None;
+        };
+        if register != Register::Sp || rules.row.rule(Register::LR) != Rule::Offset(record.checked_add(8)?) {
+            return None;
+        }
+        let cfa = registers.get(Register::FP)?.wrapping_add_signed(record.checked_neg()?);
+        let mut supposed = *registers;
+        supposed.set(Register::Sp, cfa.wrapping_add_signed(size.checked_neg()?));
+        let caller = evaluate::caller(&rules.row, &rules.sections, &supposed, self.stack, self.pointers, at).ok()?;
+        let caller = self.check(caller, CodeAddress::Return(at), &supposed).ok()?;
+        let start = rules.bias.to_runtime(rules.row.function.start);
+        let is_called = match self.call_before(caller.code.exact())? {
+            Call::To(target) => self.behind_stub(target) == start,
+            Call::Indirect => true,
+        };
+        is_called.then_some(Caller { found: FoundBy::Inferred, ..caller })
+    }
+
     /// What lies in the record that x29 points to: the caller's x29 and the return address.
     fn record(&self, registers: &RegisterFile<Register>) -> Option<(u64, RuntimeAddress)> {
         let fp = registers.get(Register::FP).filter(|fp| fp % 8 == 0)?;
