@@ -6,6 +6,7 @@ mod aarch64;
 mod corpus;
 mod deep;
 mod doctor;
+mod ends;
 mod executes;
 mod footprint;
 mod framehop;

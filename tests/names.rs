@@ -22,7 +22,7 @@ fn look(pid: &str) -> Value {
 }
 
 /// What hangsnap prints as JSON.
-fn read(command: &mut Command) -> Value {
+pub(crate) fn read(command: &mut Command) -> Value {
     serde_json::from_str(&succeed(command)).expect("hangsnap prints JSON")
 }
 
@@ -36,12 +36,12 @@ fn until_it_pauses(pid: &str) {
     until("the victim pauses", PATIENCE, pauses);
 }
 
-fn array(value: &Value) -> &[Value] {
+pub(crate) fn array(value: &Value) -> &[Value] {
     value.as_array().expect("a list")
 }
 
 /// The functions on a thread's stack, innermost first; `?` for one without a name.
-fn functions(thread: &Value) -> Vec<String> {
+pub(crate) fn functions(thread: &Value) -> Vec<String> {
     let name = |function: &Value| function["name"].as_str().unwrap_or("?").to_owned();
     let of_frame = |frame: &Value| -> Vec<String> {
         let names: Vec<String> = array(&frame["functions"]).iter().map(name).collect();
@@ -51,7 +51,7 @@ fn functions(thread: &Value) -> Vec<String> {
 }
 
 /// Asserts that these functions are on the stack in this order, though others may be between them, and that it is whole.
-fn assert_stack(what: &str, thread: &Value, chain: &[&str]) {
+pub(crate) fn assert_stack(what: &str, thread: &Value, chain: &[&str]) {
     let functions = functions(thread);
     let mut rest = functions.iter();
     for wanted in chain {

@@ -55,7 +55,13 @@ pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, li
                 (_, Some(descriptor)) if descriptor < last => descriptor,
                 (Backing::MainStack, _) => last,
                 (Backing::Anonymous, None) if map.is_guarded(mapping.range.start) => last,
-                _ => last.min(stack_pointer.max(first).saturating_add(UNKNOWN_EXTENT)),
+                // A stack may lie across mappings: in .bss, or where a part of it was mapped again.
+                _ => {
+                    let most = stack_pointer.max(first).saturating_add(UNKNOWN_EXTENT);
+                    let last = if last < most { map.writable_end(mapping).0 } else { last };
+                    let nearest = descriptor.filter(|descriptor| *descriptor < last);
+                    nearest.unwrap_or(last).min(most)
+                }
             };
             (below.max(first), end)
         }
@@ -239,6 +245,24 @@ mod tests {
         assert_eq!(until(&map(), 0x20000, 0x90001, 1 << 20), None);
         assert_eq!(until(&map(), 0x20000, 0x10000, 1 << 20), None);
         assert_eq!(until(&map(), 0x20000, 0, 1 << 20), None);
+    }
+
+    #[test]
+    fn a_stack_goes_on_in_the_next_mapping() {
+        let map = MemoryMap::parse(
+            b"10000-20000 rw-p 00003000 fe:01 42                         /program\n\
+              20000-24000 rw-p 00000000 00:00 0 \n\
+              24000-25000 r--p 00000000 00:00 0 \n\
+              30000-38000 rw-p 00000000 00:00 0 \n\
+              38000-40000 rw-s 00000000 00:01 7                          /dev/zero (deleted)\n",
+        )
+        .expect("well-formed");
+        assert_eq!(used(&map, 0x1f000, None, 1 << 20), extent(0x1ef80, 0x5080, 0));
+        assert_eq!(used(&map, 0x1f000, Some(0x22000), 1 << 20), extent(0x1ef80, 0x3080, 0));
+        assert_eq!(used(&map, 0x1f000, Some(0x7000_0000), 1 << 20), extent(0x1ef80, 0x5080, 0));
+        assert_eq!(used(&map, 0x34000, None, 1 << 20), extent(0x33f80, 0xc080, 0));
+        // No further than where nothing says where it ends.
+        assert_eq!(used(&map, 0x10080, None, 1 << 20), extent(0x10000, 0x10080, 0));
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub enum Backing {
 pub struct Mapping {
     pub range: Range<RuntimeAddress>,
     pub executable: bool,
+    pub writable: bool,
     /// Whether nothing may be done with the memory: below a thread's stack lies such a mapping, to catch its overflow.
     pub forbidden: bool,
     /// Where in the file the mapping begins.
@@ -62,6 +63,19 @@ impl MemoryMap {
         self.mappings[..after].last().filter(|mapping| mapping.range.contains(&address))
     }
 
+    /// Where the memory ends that can be written to without a gap from this mapping on. Allocates nothing.
+    pub fn writable_end(&self, from: &Mapping) -> RuntimeAddress {
+        let after = self.mappings.partition_point(|mapping| mapping.range.start <= from.range.start);
+        let mut end = from.range.end;
+        for mapping in &self.mappings[after..] {
+            if mapping.range.start != end || !mapping.writable || mapping.backing == Backing::MainStack {
+                break;
+            }
+            end = mapping.range.end;
+        }
+        end
+    }
+
     /// Whether right below the mapping that holds this address there is one that nothing may be done with.
     pub fn is_guarded(&self, address: RuntimeAddress) -> bool {
         let after = self.mappings.partition_point(|mapping| mapping.range.start <= address);
@@ -86,6 +100,7 @@ fn mapping(line: &[u8]) -> Option<Mapping> {
     Some(Mapping {
         range: RuntimeAddress(start)..RuntimeAddress(end),
         executable: may(b'x'),
+        writable: may(b'w'),
         forbidden: !(may(b'r') || may(b'w') || may(b'x')),
         offset,
         backing: match path {

@@ -1,14 +1,16 @@
-//! The first and the last instructions of a function in generated code, where the frame pointer is still its caller's, or is
-//! it again.
+//! The first and the last instructions of a function, where the frame pointer is still its caller's, or is it again.
 //!
-//! By the frame pointer alone such a function's caller would be left out, and nobody would notice. Only where a thread is,
-//! or was interrupted, can that be: calls are made with a frame. Promises: the return address so found lies behind a call.
-//! What a function does to its stack between its ends is not followed here (`effects`).
+//! In generated code a walk by the frame pointer alone would leave out the caller of such a function without a mark. In a
+//! file's code the last instructions are what call frame information forgets, above all that of hand-written functions and
+//! of compilers that describe no epilogues. Only where a thread is, or was interrupted, can that be: calls are made with a
+//! frame. Promises: the return address so found lies after a call. What a function does to its stack between its ends is
+//! not followed here (`effects`, `epilogue`).
 
 use super::instruction::{FP, Map, Operands, Other, SP, instruction};
 use super::scan::ENCODED;
-use super::{Caller, Walk};
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress};
+use super::x86_64::KEPT;
+use super::{CODE, Caller, Walk};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress};
 
 /// As much code as is looked at.
 const LENGTH: usize = 64;
@@ -33,6 +35,18 @@ impl Walk<'_> {
         let mut code = [0; LENGTH];
         let length = self.see(pc, &mut code)?;
         let edge = edge(before, code.get(..length)?)?;
+        self.caller_of_edge(&edge, registers)
+    }
+
+    /// The caller of a function of which nothing but pops and `ret` is left at this instruction.
+    pub(super) fn caller_at_end(&mut self, pc: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
+        let mut code = [0; CODE];
+        let length = self.see(pc, &mut code)?;
+        let edge = to_return(code.get(..length)?, Between::Nothing)?;
+        self.caller_of_edge(&edge, registers)
+    }
+
+    fn caller_of_edge(&mut self, edge: &Edge, registers: &RegisterFile) -> Option<Caller> {
         let sp = registers.get(Register::Rsp)?;
         let place = sp.checked_add(edge.depth)?;
         let target = RuntimeAddress(self.stack.word(place)?);
@@ -40,9 +54,10 @@ impl Walk<'_> {
             return None;
         }
         let mut outer = *registers;
-        for (encoded, offset) in edge.popped {
-            if let Some((register, _)) = ENCODED.into_iter().find(|(_, known)| *known == encoded) {
-                outer.set(register, self.stack.word(sp.checked_add(offset)?)?);
+        outer.forget_all_but(RegisterSet::of(&KEPT));
+        for (encoded, offset) in &edge.popped {
+            if let Some((register, _)) = ENCODED.into_iter().find(|(_, known)| known == encoded) {
+                outer.set(register, self.stack.word(sp.checked_add(*offset)?)?);
             }
         }
         outer.set(Register::Rsp, place.checked_add(8)?);
@@ -60,11 +75,19 @@ fn edge(before: Option<u8>, code: &[u8]) -> Option<Edge> {
     {
         return Some(Edge { depth: 0, popped: Vec::new() });
     }
-    to_return(code)
+    to_return(code, Between::Tests)
+}
+
+/// What may stand between the pops of an end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Between {
+    Nothing,
+    /// What generated code tests before it returns.
+    Tests,
 }
 
 /// Follows pops, and what leaves the stack alone and may stand between them, to the end of the function.
-fn to_return(code: &[u8]) -> Option<Edge> {
+fn to_return(code: &[u8], between: Between) -> Option<Edge> {
     let mut rest = code;
     let mut edge = Edge { depth: 0, popped: Vec::new() };
     for _ in 0..MOST {
@@ -85,7 +108,8 @@ fn to_return(code: &[u8]) -> Option<Edge> {
             | (Map::One, 0x80 | 0x81 | 0x83, Some(Operands { register: 7, .. }))
             | (Map::One, 0xf6 | 0xf7, Some(Operands { register: 0, .. }))
             | (Map::Two, 0x1f | 0x80..=0x8f, _)
-            | (Map::Other, 0x77, None) => {}
+            | (Map::Other, 0x77, None)
+                if between == Between::Tests => {}
             _ => return None,
         }
     }

@@ -71,6 +71,12 @@ pub trait Machine: RegisterName {
         code: CodeAddress<RuntimeAddress>,
         registers: &RegisterFile<Self>,
     ) -> Result<Caller<Self>, WalkEnd>;
+    /// The caller of a function of which nothing but its end is left at this instruction, by the instructions alone.
+    fn caller_at_end(
+        walk: &mut Walk<'_, Self>,
+        pc: RuntimeAddress,
+        registers: &RegisterFile<Self>,
+    ) -> Option<Caller<Self>>;
     /// The caller of a function that begins there and has changed stacks.
     fn caller_on_other_stack(
         walk: &mut Walk<'_, Self>,

@@ -24,6 +24,7 @@ mod instruction;
 mod kept;
 mod machine;
 mod pclntab;
+mod pointer;
 mod prologue;
 mod quick;
 mod recover;
@@ -33,7 +34,7 @@ mod scan;
 mod switch;
 mod x86_64;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::iter;
 use std::mem;
 use std::ops::Range;
@@ -55,6 +56,8 @@ use rules::{ModuleRules, NoRow, Row};
 const MAX_FRAMES: u64 = 1 << 20;
 /// How many of them may have to be found in the general way, which is slower and which only hostile stacks take often.
 const MAX_GENERAL: usize = 1 << 16;
+/// How many addresses are remembered as no end of a function.
+const MOST_NO_ENDS: usize = 1 << 16;
 
 /// What tells the modules of one address space from those of another, or of the same one when it has changed since: spaces
 /// of the same number have the same modules at the same addresses.
@@ -176,11 +179,13 @@ pub struct Unwinder<R: Machine = Register> {
     /// By the address of the sections, which the rules keep alive, so that it is not given out again.
     modules: HashMap<usize, ModuleRules<R>>,
     table: Table<R>,
+    /// Addresses of files' code that are not among the last instructions of a function.
+    no_ends: HashSet<(SpaceId, RuntimeAddress)>,
 }
 
 impl<R: Machine> Default for Unwinder<R> {
     fn default() -> Self {
-        Self { modules: HashMap::new(), table: Table::default() }
+        Self { modules: HashMap::new(), table: Table::default(), no_ends: HashSet::new() }
     }
 }
 
@@ -196,6 +201,7 @@ impl<R: Machine> Unwinder<R> {
     /// Forgets the rules of modules that nobody but this knows any more.
     pub fn forget_unloaded(&mut self) {
         self.modules.retain(|_, rules| rules.is_loaded());
+        self.no_ends.clear();
     }
 
     /// The stack of a thread with these registers.
@@ -294,7 +300,8 @@ impl<R: Machine> Walk<'_, R> {
         let mut resumed = false;
         let mut put_there = false;
         let end = loop {
-            if let Some(from) = known {
+            let at_end = self.end_without_cfi(code, known.is_some(), &registers);
+            if let Some(from) = known.filter(|_| at_end.is_none()) {
                 let table = &self.unwinder.table;
                 let here =
                     table.walk((self.id, self.pointers), &from, &mut code, &mut registers, &self.stack, &mut frames);
@@ -316,7 +323,10 @@ impl<R: Machine> Walk<'_, R> {
                 break WalkEnd::TooManyFrames;
             }
             general += 1;
-            let mut caller = self.caller(code, &registers);
+            let mut caller = match at_end {
+                Some(caller) => self.check(caller, code, &registers),
+                None => self.caller(code, &registers),
+            };
             if let Err(WalkEnd::MemoryNotCopied(missing)) = caller
                 && !mem::replace(&mut resumed, true)
                 && let Some((behind, bytes)) = R::behind_the_hole(self, missing)
@@ -347,6 +357,32 @@ impl<R: Machine> Walk<'_, R> {
             }
         };
         frames.into_stack(end)
+    }
+
+    /// The caller of a frame in a file's code of which only the end is left, where that is another one than call frame
+    /// information says.
+    fn end_without_cfi(
+        &mut self,
+        code: CodeAddress<RuntimeAddress>,
+        in_module: bool,
+        registers: &RegisterFile<R>,
+    ) -> Option<Caller<R>> {
+        let CodeAddress::Pc(pc) = code else {
+            return None;
+        };
+        if !in_module || self.unwinder.no_ends.contains(&(self.id, pc)) {
+            return None;
+        }
+        let Some(caller) = R::caller_at_end(self, pc, registers) else {
+            if self.unwinder.no_ends.len() < MOST_NO_ENDS {
+                self.unwinder.no_ends.insert((self.id, pc));
+            }
+            return None;
+        };
+        let is_same = |other: &Caller<R>| {
+            [R::PC, R::SP].iter().all(|register| other.registers.get(*register) == caller.registers.get(*register))
+        };
+        (!self.known_caller(code, registers).is_ok_and(|other| is_same(&other))).then_some(caller)
     }
 
     /// What the table has of an address, or has from now on. None if no module has code there.

@@ -11,7 +11,8 @@
 //!   to the function that the frame is in: to its start, by way of stubs, or to one that jumps into it. Of an indirect
 //!   call nobody knows where it led. A signal's handler returns to a trampoline, which has called nothing.
 //! * The walk must then go on to the outermost frame. Where no word does that, the nearest with a direct call is taken:
-//!   the walk may have other reasons to end early. An indirect call is never taken for that, nor past a nearer direct one.
+//!   the walk may have other reasons to end early. A walk on which a direct call led elsewhere does not count. An indirect call is never taken for that, nor past a nearer direct one,
+//!   nor where the pointer that it went through is one to another function (`pointer`).
 //! * Return addresses of calls long gone lie about in the stack, in the locals of later frames above all. The first
 //!   word to be supposed is therefore the one that the function's own prologue speaks for, and words closer than that
 //!   are the last: such remains have a chance only where the function takes stack as it goes.
@@ -40,7 +41,7 @@ pub(super) const DEEPEST: usize = 2;
 /// Stubs that lead to stubs.
 const MOST_STUBS: usize = 3;
 /// As much of a function as is searched for a jump.
-const MOST_CODE: u64 = 4096;
+pub(super) const MOST_CODE: u64 = 4096;
 
 /// What may still be spent on recovering registers in one walk.
 pub(super) struct Budget {
@@ -171,10 +172,17 @@ impl Walk<'_> {
                     Some((nearer, passed)) if caller.is_on(passed) => return Some(*nearer),
                     _ => return Some(caller),
                 },
-                (Link::Indirect, Some(_)) if Some(value) == first => return Some(caller),
                 // A direct call that is nearer may be one of a stack whose end is lost.
-                (Link::Indirect, Some(_)) if likely.is_some() => {}
-                (Link::Indirect, Some(passed)) => indirect = indirect.or(Some((caller, passed))),
+                (Link::Indirect, Some(passed)) if likely.is_none() && indirect.is_none() => {
+                    let called = self.called_through_pointer(&caller);
+                    if called.is_none_or(|called| self.reaches(called, &function).is_some()) {
+                        if Some(value) == first {
+                            return Some(caller);
+                        }
+                        indirect = Some((caller, passed));
+                    }
+                }
+                (Link::Indirect, Some(_)) => {}
             }
         }
         indirect.map(|(caller, _)| caller).or(likely)
@@ -235,6 +243,8 @@ impl Walk<'_> {
                 break false;
             }
             match self.caller(caller.code, &caller.registers) {
+                // A stack that is over joins the present one where the present one has called something else.
+                Ok(outer) if self.has_called_another(&outer, caller.code) => break false,
                 Ok(outer) => caller = outer,
                 Err(end) => break end == WalkEnd::Root,
             }
@@ -243,6 +253,20 @@ impl Walk<'_> {
         self.budget.depth -= 1;
         self.left = left;
         leads.then_some(passed)
+    }
+
+    /// Whether the call before this return address is a direct one of a function that does not lead to the one that `callee`
+    /// lies in.
+    fn has_called_another(&mut self, caller: &Caller, callee: CodeAddress<RuntimeAddress>) -> bool {
+        let (CodeAddress::Return(target), CodeAddress::Return(_)) = (caller.code, callee) else {
+            return false;
+        };
+        let Ok(rules) = self.rules(callee.lookup()) else {
+            return false;
+        };
+        let function = self.function(&rules);
+        let called = self.code_before(target).and_then(|before| call::direct(target, &before));
+        called.is_some_and(|called| self.budget.looks > 0 && self.reaches(called, &function).is_none())
     }
 
     /// What connects this return address to the function whose caller is sought.
@@ -313,7 +337,7 @@ impl Walk<'_> {
     }
 
     /// The address that is stored here, outside the stack.
-    fn slot(&mut self, at: RuntimeAddress) -> Option<RuntimeAddress> {
+    pub(super) fn slot(&mut self, at: RuntimeAddress) -> Option<RuntimeAddress> {
         let mut word = [0; 8];
         (self.look(at, &mut word)? == word.len()).then_some(RuntimeAddress(u64::from_le_bytes(word)))
     }
