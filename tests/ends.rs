@@ -10,6 +10,8 @@ use serde_json::Value;
 use crate::names::{array, assert_stack, functions, read};
 use crate::support::{PATIENCE, Victim, compile, hangsnap, until};
 
+mod probed;
+
 const STOPS: [&str; 3] = ["auto", "none", "all"];
 
 /// Waits until a thread of the victim, the last one it has, sleeps in one of these calls of x86-64.

@@ -21,6 +21,8 @@ pub enum Backing {
     },
     MainStack,
     Vdso,
+    /// Where the kernel keeps what it needs of its own in a process that is probed (kernel/events/uprobes.c).
+    Uprobes,
     /// Anonymous memory and the kernel's other special mappings.
     Anonymous,
 }
@@ -106,6 +108,7 @@ fn mapping(line: &[u8]) -> Option<Mapping> {
         backing: match path {
             b"[stack]" => Backing::MainStack,
             b"[vdso]" => Backing::Vdso,
+            b"[uprobes]" => Backing::Uprobes,
             [] | [b'[', ..] => Backing::Anonymous,
             _ if inode == 0 || is_shared_segment(path) => Backing::Anonymous,
             path => Backing::File {

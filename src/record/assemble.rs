@@ -8,10 +8,10 @@ use super::remembered::Remembered;
 use super::{AddressSpace, Manner, Sample};
 use crate::capture::{Captured, CapturedThread, Context, StackBytes};
 use crate::model::{
-    FloatingPoint, Frame, MemoryOf, MemoryPiece, Notice, Process, Reason, Register, Registers, RuntimeAddress,
-    Snapshot, Stack, Subject, Thread, WalkEnd,
+    FloatingPoint, Frame, GeneratedCode, MemoryOf, MemoryPiece, Notice, Process, Reason, Register, Registers,
+    RuntimeAddress, Snapshot, Stack, Subject, Thread, WalkEnd,
 };
-use crate::proc::BlockedCall;
+use crate::proc::{Backing, BlockedCall, MemoryMap};
 use crate::target::{Errands, Loader, Reach, Registry, generated_code};
 use crate::unwind::{StackMemory, Unwinder};
 
@@ -58,6 +58,7 @@ impl Assembler {
         let frames = threads.iter().flat_map(|thread| &thread.stack.frames);
         let mut unnamed: BTreeSet<_> = frames.filter_map(Frame::outside).collect();
         let mut generated = registered.names(&unnamed);
+        generated.extend(probed(&unnamed, &map));
         for code in &generated {
             unnamed.remove(&code.address);
         }
@@ -106,6 +107,16 @@ impl Assembler {
         self.loader.forget(process.id);
         self.registry.forget(process.id);
     }
+}
+
+/// The name of the place that functions return to while a tracer's probe waits for that.
+fn probed(addresses: &BTreeSet<RuntimeAddress>, map: &MemoryMap) -> Vec<GeneratedCode> {
+    let mapping = |address: RuntimeAddress| map.find(address).filter(|found| found.backing == Backing::Uprobes);
+    let name = |address: &RuntimeAddress| {
+        let range = mapping(*address)?.range.clone();
+        Some(GeneratedCode { address: *address, range, name: "[uprobes]".into() })
+    };
+    addresses.iter().filter_map(name).collect()
 }
 
 fn thread(

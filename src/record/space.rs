@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::elf::CfiSections;
 use crate::model::{Bias, Module, ModuleIndex, Notice, RuntimeAddress};
-use crate::proc::MemoryMap;
+use crate::proc::{Backing, MemoryMap};
 use crate::target::{Pages, Reach, Registered, Source};
 use crate::unwind::{CodeSpace, SpaceId};
 
@@ -50,6 +50,10 @@ impl CodeSpace for AddressSpace<'_> {
 
     fn is_executable(&self, address: RuntimeAddress) -> bool {
         self.map.find(address).is_some_and(|mapping| mapping.executable)
+    }
+
+    fn is_uprobe(&self, address: RuntimeAddress) -> bool {
+        self.map.find(address).is_some_and(|mapping| mapping.backing == Backing::Uprobes)
     }
 
     fn read(&mut self, address: RuntimeAddress, buffer: &mut [u8]) -> usize {

@@ -134,7 +134,7 @@ impl Group<'_> {
                 Identity { process, path: path.clone(), device: *device, inode: *inode, range }
             }
             Backing::Vdso => Identity { process, path: "[vdso]".into(), device: (0, 0), inode: 0, range },
-            Backing::MainStack | Backing::Anonymous => return None,
+            Backing::MainStack | Backing::Uprobes | Backing::Anonymous => return None,
         })
     }
 

@@ -27,6 +27,9 @@ impl Walk<'_> {
         registers: &RegisterFile,
     ) -> Result<Caller, WalkEnd> {
         let at = code.lookup();
+        if self.space.is_uprobe(at) {
+            return self.caller_past_uprobe(at, registers);
+        }
         if let CodeAddress::Return(barrier) = code
             && let Some(caller) = self.caller_of_virtual_thread(barrier, registers)
         {

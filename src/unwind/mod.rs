@@ -32,6 +32,7 @@ mod resume;
 mod rules;
 mod scan;
 mod switch;
+mod uprobe;
 mod x86_64;
 
 use std::collections::{HashMap, HashSet};
@@ -78,6 +79,10 @@ pub trait CodeSpace {
     /// The call frame information of code in no module, by the addresses that it has, if the process has registered some.
     fn registered(&mut self, _: RuntimeAddress) -> Option<Arc<CfiSections>> {
         None
+    }
+    /// Whether it is where the kernel has functions return to while a tracer's probe waits for that (uprobes).
+    fn is_uprobe(&self, _: RuntimeAddress) -> bool {
+        false
     }
     /// Copies what lies there now, code or the tables that code jumps through, and tells how many bytes could be had.
     fn read(&mut self, address: RuntimeAddress, buffer: &mut [u8]) -> usize;
@@ -217,6 +222,7 @@ impl<R: Machine> Unwinder<R> {
             budget: Budget::default(),
             left: None,
             beyond_heap: None,
+            probed: None,
             followed: Followed::default(),
         };
         walk.run(registers)
@@ -235,6 +241,8 @@ pub struct Walk<'a, R: Machine = Register> {
     left: Option<u64>,
     /// The last frame whose caller was found beyond others that are not on a stack.
     beyond_heap: Option<RuntimeAddress>,
+    /// An address in the last function whose return address a tracer has replaced.
+    probed: Option<RuntimeAddress>,
     followed: Followed,
 }
 
@@ -408,6 +416,12 @@ impl<R: Machine> Walk<'_, R> {
             },
             known => known,
         }?;
+        if let CodeAddress::Return(address) = caller.code
+            && self.space.is_uprobe(address)
+        {
+            self.probed = Some(code.lookup());
+            return Ok(Caller { code: CodeAddress::Pc(address), ..caller });
+        }
         Ok(Caller { code: self.as_put_there(caller.code), ..caller })
     }
 
@@ -484,9 +498,9 @@ impl<R: Machine> Walk<'_, R> {
                 FoundBy::FramePointer | FoundBy::Inferred | FoundBy::Guess | FoundBy::Unknown => nowhere,
             });
         }
-        // A signal's trampoline has nothing before it that could have called it; it may begin a page.
+        // Trampolines have nothing before them that could have called them; they may begin a page.
         let is_code = self.space.is_executable(caller.code.lookup())
-            || self.space.is_executable(address) && self.is_trampoline(address);
+            || self.space.is_executable(address) && (self.is_trampoline(address) || self.space.is_uprobe(address));
         if !is_code {
             return Err(match caller.found {
                 FoundBy::Guess => nowhere,

@@ -272,7 +272,10 @@ impl Walk<'_> {
     /// What connects this return address to the function whose caller is sought.
     fn link(&mut self, return_address: RuntimeAddress, function: &Range<RuntimeAddress>) -> Option<Link> {
         // The kernel has made it so; any function may handle a signal. musl's trampoline has no call frame information.
-        if self.rules(return_address).is_ok_and(|rules| rules.row.signal_frame) || self.is_trampoline(return_address) {
+        if self.space.is_uprobe(return_address)
+            || self.rules(return_address).is_ok_and(|rules| rules.row.signal_frame)
+            || self.is_trampoline(return_address)
+        {
             return Some(Link::Direct);
         }
         let mut before = [0; call::LONGEST];
@@ -310,7 +313,7 @@ impl Walk<'_> {
     }
 
     /// Whether a call to `target` can bring one into the function.
-    fn reaches(&mut self, mut target: RuntimeAddress, function: &Range<RuntimeAddress>) -> Option<()> {
+    pub(super) fn reaches(&mut self, mut target: RuntimeAddress, function: &Range<RuntimeAddress>) -> Option<()> {
         for _ in 0..=MOST_STUBS {
             if target == function.start {
                 return Some(());

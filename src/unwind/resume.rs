@@ -47,6 +47,9 @@ impl Walk<'_> {
     }
 
     pub(super) fn is_behind_a_call(&mut self, target: RuntimeAddress) -> bool {
+        if self.space.is_uprobe(target) {
+            return true;
+        }
         let before = self.code_before(target);
         before.is_some_and(|before| call::direct(target, &before).is_some() || call::is_indirect(&before))
     }
