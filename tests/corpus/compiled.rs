@@ -1,6 +1,8 @@
 //! The same C program by each compiler, at each level, with each option that changes how frames are made or described.
 
-use super::build::{compile, tool};
+use std::process::Command;
+
+use super::build::{compile, made, place, tool};
 use super::{Case, Table};
 
 const LEVELS: [&str; 5] = ["-O0", "-O1", "-O2", "-O3", "-Os"];
@@ -109,6 +111,32 @@ fn stripped() {
     let name = "gcc, stripped";
     if let Some(program) = compile(name, &["gcc"], &["chain.c"], &["-O2", "-s", "-pthread"]) {
         table.run(&Case::new(name).nameless(), &program, &[]);
+    }
+    table.finish();
+}
+
+/// A real optimizer of finished programs: its code lies far from the rest, at addresses the linker knew nothing of.
+#[test]
+fn bolted() {
+    let mut table = Table::new("C rewritten by BOLT");
+    let flags = ["-g", "-pthread", "-Wl,--emit-relocs", "-fno-reorder-blocks-and-partition"];
+    for (what, more) in [("-O2", &["-O2"][..]), ("-O2, no PIE", &["-O2", "-no-pie", "-fno-pie"]), ("-O3", &["-O3"])] {
+        let name = format!("before BOLT, {what}");
+        let Some(program) = compile(&name, &["gcc"], &["chain.c"], &[more, &flags].concat()) else {
+            continue;
+        };
+        for (kind, options) in [
+            ("functions in a new segment", &["--reorder-functions=hfsort"][..]),
+            ("split functions, blocks in another order", &["--split-functions", "--reorder-blocks=ext-tsp"]),
+        ] {
+            let name = format!("BOLT, {what}, {kind}");
+            let rewritten = place(&name).join("program");
+            let mut bolt = Command::new("llvm-bolt-16");
+            bolt.arg(&program).arg("-o").arg(&rewritten).args(options);
+            if made(&name, &mut bolt, &rewritten) {
+                table.run(&Case::new(&name), &rewritten, &[]);
+            }
+        }
     }
     table.finish();
 }
