@@ -30,6 +30,8 @@ fn until_it_waits_in(pid: &str, calls: &[&str]) {
 
 const PAUSE: &str = "34";
 const EPOLL_WAIT: &str = "232";
+/// What musl makes of it.
+const EPOLL_PWAIT: &str = "281";
 
 /// The last thread of a process by each way of looking at it, live and from the recording after its end.
 fn each_way(victim: Victim, directory: &Path, check: impl Fn(&str, &Value)) {
@@ -53,7 +55,7 @@ fn each_way(victim: Victim, directory: &Path, check: impl Fn(&str, &Value)) {
 #[test]
 fn where_the_way_out_is_lost_the_true_callers_stand_and_then_a_reason() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let programs: [(&str, &[&str]); 7] = [
+    let programs: [(&str, &[&str]); 8] = [
         ("gcc", &["-O2", "-g", "-DROOM"]),
         ("gcc", &["-O0", "-g", "-DROOM"]),
         ("gcc", &["-O0", "-g"]),
@@ -61,12 +63,14 @@ fn where_the_way_out_is_lost_the_true_callers_stand_and_then_a_reason() {
         ("gcc", &["-O2", "-g", "-DROOM", "-fno-pie", "-no-pie"]),
         ("clang", &["-O2", "-g", "-DROOM"]),
         ("clang", &["-O0", "-g"]),
+        // Its libc has no call frame information.
+        ("musl-gcc", &["-O2", "-g", "-DROOM", "-fno-optimize-sibling-calls"]),
     ];
     for (compiler, flags) in programs {
         let program = compile(compiler, "lost_bottom.c", flags);
         for lost in ["bottom", "waiting"] {
             let victim = Victim::start(Command::new(&program).arg(lost));
-            until_it_waits_in(&victim.pid(), &[EPOLL_WAIT]);
+            until_it_waits_in(&victim.pid(), &[EPOLL_WAIT, EPOLL_PWAIT]);
             each_way(victim, directory.path(), |how, thread| {
                 let what = format!("{compiler} {flags:?}, {lost}, {how}");
                 let functions = functions(thread);

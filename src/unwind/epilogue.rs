@@ -149,7 +149,7 @@ enum End {
 
 fn ends(found: &Instruction) -> End {
     match (found.map, found.opcode, found.operands) {
-        (Map::One, 0xc2 | 0xc3, _) => End::Returns,
+        _ if found.returns() => End::Returns,
         (Map::One, 0xc9, _)
         | (Map::One, 0x89, Some(Operands { register: FP, other: Other::Register(SP) }))
         | (Map::One, 0x8b, Some(Operands { register: SP, other: Other::Register(FP) }))

@@ -60,6 +60,17 @@ impl Instruction {
         self.map == Map::One && matches!(self.opcode, 0xe9 | 0xeb)
     }
 
+    /// Whether it is a near call.
+    pub(super) fn calls(&self) -> bool {
+        let through = self.operands.is_some_and(|operands| operands.register & 7 == 2);
+        self.map == Map::One && (self.opcode == 0xe8 || self.opcode == 0xff && through)
+    }
+
+    /// Whether it is a near return.
+    pub(super) fn returns(&self) -> bool {
+        self.map == Map::One && matches!(self.opcode, 0xc2 | 0xc3)
+    }
+
     /// Whether this is mov %rsp,%rbp.
     pub(super) fn sets_frame_pointer(&self) -> bool {
         let operands = match self.opcode {

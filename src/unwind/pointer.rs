@@ -76,10 +76,9 @@ fn through(start: RuntimeAddress, code: &[u8]) -> Option<Through> {
         let bytes = code.get(at..at + found.length)?;
         let relative = relative(bytes, start.offset((at + found.length) as i64));
         at += found.length;
-        let is_call = (found.map, found.opcode) == (Map::One, 0xff);
         let operands = found.operands;
         if at == code.len() {
-            let operands = operands.filter(|operands| is_call && operands.register & 7 == 2)?;
+            let operands = operands.filter(|_| found.calls())?;
             let of = |register: u8| sources.get(usize::from(register)).copied().flatten();
             return match (operands.other, relative) {
                 (_, Some(slot)) => Some(Through::Value(Source::Slot(slot))),
@@ -121,10 +120,7 @@ fn forget_written(found: &Instruction, sources: &mut [Option<Source>; 16]) {
     };
     match (found.map, found.opcode) {
         // Calls keep what a function keeps for its caller.
-        (Map::One, 0xe8) | (Map::Two, 0x05) => [0, 1, 2, 6, 7, 8, 9, 10, 11].into_iter().for_each(forget),
-        (Map::One, 0xff) if found.operands.is_some_and(|operands| operands.register & 7 == 2) => {
-            [0, 1, 2, 6, 7, 8, 9, 10, 11].into_iter().for_each(forget);
-        }
+        _ if found.calls() => [0, 1, 2, 6, 7, 8, 9, 10, 11].into_iter().for_each(forget),
         (Map::One, 0x58..=0x5f | 0x90..=0x97 | 0xb8..=0xbf) => forget(found.register_in_opcode()),
         // cmp and test, and push
         (Map::One, 0x38..=0x3b | 0x84 | 0x85 | 0x50..=0x57) => {}

@@ -14,6 +14,7 @@
 //! What has no caller is told by what it is: the program's entry, or code that goes straight on to exit(2).
 
 use super::effects::{Effects, effects_at};
+use super::instruction::instruction;
 use super::machine::Machine;
 use super::recover::{self, DEEPEST};
 use super::x86_64::KEPT;
@@ -36,7 +37,7 @@ pub(super) const ENCODED: [(Register, u8); KEPT.len()] = [
     (Register::R14, 14),
     (Register::R15, 15),
 ];
-/// The code from a program's entry to the first call in it.
+/// The code from a program's entry to the first call in it, and of a function that only calls another one.
 const ENTRY: u64 = 64;
 
 /// Where the call before a return address has led.
@@ -142,12 +143,31 @@ impl Walk<'_> {
         let link = match call::direct(target, &before) {
             Some(called) => {
                 let called = if self.is_left(called, code) { called } else { self.behind_stubs(called) };
-                let is_near = code.0.checked_sub(called.0).is_some_and(|into| into < LONGEST_FUNCTION);
-                if is_near { Link::To(called) } else { Link::Elsewhere }
+                let is_near =
+                    |called: &RuntimeAddress| code.0.checked_sub(called.0).is_some_and(|into| into < LONGEST_FUNCTION);
+                let nearest = if is_near(&called) { Some(called) } else { self.tail_called(called).filter(is_near) };
+                nearest.map_or(Link::Elsewhere, Link::To)
             }
             None => call::is_indirect(&before).then_some(Link::Elsewhere)?,
         };
         Some((target, link))
+    }
+
+    /// Where a function goes on that does little else than to call another one last, which then is a jump.
+    fn tail_called(&mut self, function: RuntimeAddress) -> Option<RuntimeAddress> {
+        let mut code = [0; ENTRY as usize];
+        let length = self.see(function, &mut code)?;
+        let mut at = 0;
+        while let Some(found) = code[..length].get(at..).and_then(instruction) {
+            at += found.length;
+            if found.jumps() {
+                return Some(function.offset(at as i64).offset(found.constant));
+            }
+            if found.calls() || found.returns() {
+                return None;
+            }
+        }
+        None
     }
 
     /// The code before what may be a return address, in which a call may end.

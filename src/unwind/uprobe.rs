@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use super::instruction::{Map, instruction};
+use super::instruction::instruction;
 use super::recover::{MOST_CODE, take};
 use super::{Caller, Walk, call, evaluate};
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
@@ -68,13 +68,12 @@ impl Walk<'_> {
         while let Some(found) = code.get(at..).and_then(instruction) {
             at += found.length;
             let site = function.start.offset(at as i64);
-            let direct = (found.map, found.opcode) == (Map::One, 0xe8);
-            let indirect = (found.map, found.opcode) == (Map::One, 0xff)
-                && found.operands.is_some_and(|operands| operands.register & 7 == 2);
-            if !(direct || indirect) || !self.returns_from(site, place, registers) {
+            if !found.calls() || !self.returns_from(site, place, registers) {
                 continue;
             }
-            if direct && let Some(probed) = &probed {
+            if found.operands.is_none()
+                && let Some(probed) = &probed
+            {
                 if self.reaches(site.offset(found.constant), probed).is_some() {
                     return Some(site);
                 }
