@@ -124,6 +124,16 @@ fn everything(number: u64) -> Snapshot {
         range: RuntimeAddress(range.start)..RuntimeAddress(range.end),
         name: name.into(),
     };
+    let function = |name: Option<&str>, file: Option<&str>, line| Function {
+        name: name.map(Into::into),
+        file: file.map(Into::into),
+        line,
+    };
+    let named = |address, functions: &[Function]| NamedCode {
+        module: ModuleIndex(1),
+        address: FileAddress(address),
+        functions: functions.into(),
+    };
     Snapshot {
         number,
         taken: Timestamp { realtime_ns: -5, monotonic_ns: 77 },
@@ -141,6 +151,11 @@ fn everything(number: u64) -> Snapshot {
         threads: (1..).zip(ends).map(thread).collect(),
         memory: memory(),
         generated: vec![generated(0x30, 0x20..0x40, "~f \u{fffd}"), generated(0xdead, 0..u64::MAX, "")],
+        named: vec![
+            named(0xf, &[function(Some("inlined"), Some("/a.c"), Some(3)), function(Some("~f \u{fffd}"), None, None)]),
+            named(0x1f, &[]),
+            named(0x20, &[function(None, None, Some(0)), function(None, Some(""), None)]),
+        ],
         notices: vec![
             notice(Subject::Process, Reason::ThreadsStillAppearing),
             notice(Subject::Process, Reason::NamesUnreadable { why: "is a FIFO".into() }),
@@ -190,6 +205,34 @@ fn everything_comes_back_as_it_was() {
         let bytes = encoder.snapshot(&snapshot).payload;
         assert_eq!(snapshot_of(decoder.record(&bytes)), snapshot);
     }
+}
+
+/// What was told of an address holds until something else is told of it.
+#[test]
+fn what_a_file_says_of_an_address_is_told_when_it_is_new() {
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    let names = |number, fewer: usize, name: &str| {
+        let mut snapshot = everything(number);
+        snapshot.named.truncate(3 - fewer);
+        let functions = [Function { name: Some(name.into()), ..Function::default() }];
+        snapshot.named[0].functions = functions.into();
+        snapshot
+    };
+    let long = "long ".repeat(100);
+    let mut sizes = Vec::new();
+    for (number, name) in [(1, "short"), (2, &*long), (3, &*long), (4, "short"), (5, &*long)] {
+        let snapshot = names(number, 0, name);
+        let encoded = encoder.snapshot(&snapshot);
+        assert_eq!(snapshot_of(decoder.record(&encoded.payload)).named, snapshot.named, "{number}");
+        sizes.push(encoded.payload.len());
+    }
+    assert!(sizes[2] < sizes[1], "{sizes:?}");
+    // One of another module, and one that nobody asked for, are not there.
+    let mut odd = names(6, 0, "short");
+    odd.named.push(NamedCode { module: ModuleIndex(9), ..odd.named[0].clone() });
+    odd.named.push(NamedCode { address: FileAddress(0x7777), ..odd.named[0].clone() });
+    let read = snapshot_of(decoder.record(&encoder.snapshot(&odd).payload));
+    assert_eq!(read.named, odd.named[..3]);
 }
 
 /// It cost the whole snapshot.
