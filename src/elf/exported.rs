@@ -180,4 +180,37 @@ mod tests {
             assert!(names.len() < 4, "{names:?}");
         }
     }
+
+    /// An image of which what the dynamic section leads to is not what it should be.
+    struct Altered<'a>(&'a File, &'a Headers, u64);
+
+    impl Image for Altered<'_> {
+        fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
+            let is_read = Whole(self.0, self.1).read(address, buffer);
+            let mut random = self.2.wrapping_add(address.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            for byte in &mut *buffer {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                if random.is_multiple_of(31) {
+                    *byte = (random >> 32) as u8;
+                }
+            }
+            is_read
+        }
+    }
+
+    #[test]
+    fn whatever_the_tables_say_there_is_an_end() {
+        let file = File::open(std::env::current_exe().expect("the test's own file")).expect("readable");
+        let headers = Headers::parse(|offset, buffer| file.read_exact_at(buffer, offset).is_ok()).expect("ELF");
+        let wanted = (0..1000).map(|number| FileAddress(number * 4096)).collect();
+        let mut most = 0;
+        for seed in 0..500 {
+            let found = exported(&headers, &Altered(&file, &headers, seed), Bias(seed << 40), &wanted);
+            assert!(found.iter().all(|symbol| symbol.name.len() <= 3 * (MAX_NAME + PIECE)));
+            most = most.max(found.len());
+        }
+        assert!(most <= MAX_NAMES, "{most}");
+    }
 }

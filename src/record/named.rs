@@ -3,11 +3,12 @@
 //!
 //! Promises: of a module it is found out once whether its path leads to its file, and of one whose path does nothing more is
 //! read. Of the others an address is looked up once; how many are remembered, how often debug information is read for a
-//! recording, and of how many bytes, is bounded. Nothing is held meanwhile, and a file that does not come is given up.
+//! recording, of how many bytes, and for how long in one snapshot, is bounded. Nothing is held meanwhile, and a file that does
+//! not come is given up.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::model::{
     BuildId, FileAddress, Frame, Function, Module, ModuleIndex, NamedCode, ProcessId, RuntimeAddress, Thread,
@@ -17,15 +18,20 @@ use crate::target::{LoadedModule, Source};
 
 /// Addresses of one module that are remembered; when there are more, those from before are looked up again.
 const MOST_ADDRESSES: usize = 1 << 14;
-/// A name in a file may be megabytes.
+/// A name in a file may be megabytes, and so may be those of functions that were inlined into one another.
 const MOST_OF_A_NAME: usize = 4096;
+/// What is remembered of one module, in bytes.
+const MOST_BYTES: usize = 4 << 20;
+/// Modules that are remembered: a process may load and unload plugins for ever.
+const MOST_MODULES: usize = 1 << 14;
 /// How often debug information of one module is read for a recording, which reads all of it each time that a frame lies at a new
 /// address. Tables of symbols are read as often as there is something new.
 const DEBUG_READS: u32 = 32;
 /// Debug information of more bytes is not read for a recording: it would be in memory beside a process that is in trouble.
 const MOST_DEBUG: u64 = 64 << 20;
 
-/// How long reading may take: for a recording, and for a single snapshot, whose user waits for all that can be said.
+/// After this time nothing more is begun for one snapshot of a recording, and reading one file is given up; the second is for a
+/// single snapshot, whose user waits for all that can be said.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 
 /// What tells one image in one process from every other.
@@ -47,6 +53,8 @@ enum Found {
 #[derive(Default)]
 struct Elsewhere {
     functions: HashMap<FileAddress, Arc<[Function]>>,
+    /// What these take.
+    bytes: usize,
     debug_reads: u32,
     /// Whether its file could not be read, so that it is not tried again.
     is_given_up: bool,
@@ -65,6 +73,10 @@ impl Named {
         modules: &[Module],
         threads: &[Thread],
     ) -> Vec<NamedCode> {
+        if self.modules.len() > MOST_MODULES {
+            self.modules.clear();
+        }
+        let (begun, patience) = (Instant::now(), PATIENCE[usize::from(self.is_for_one)]);
         let frames = || threads.iter().flat_map(|thread| &thread.stack.frames);
         let mut is_used = vec![false; modules.len()];
         for (module, _) in frames().filter_map(Frame::inside) {
@@ -75,7 +87,7 @@ impl Named {
         let mut wanted: Vec<Option<BTreeSet<FileAddress>>> = vec![None; modules.len()];
         let mut is_any_elsewhere = false;
         for (number, module) in modules.iter().enumerate().filter(|(number, _)| is_used[*number]) {
-            if self.is_elsewhere(source, process, module) {
+            if begun.elapsed() < patience && self.is_elsewhere(source, process, module) {
                 wanted[number] = Some(BTreeSet::new());
                 is_any_elsewhere = true;
             }
@@ -93,7 +105,9 @@ impl Named {
             if let Some(addresses) = addresses
                 && let Some(Found::Elsewhere(elsewhere)) = self.modules.get_mut(&key(process, module))
             {
-                elsewhere.look_up(source, module, addresses, self.is_for_one);
+                if begun.elapsed() < patience {
+                    elsewhere.look_up(source, module, addresses, self.is_for_one);
+                }
                 named.extend(addresses.iter().filter_map(|address| {
                     let functions = elsewhere.functions.get(address)?.clone();
                     Some(NamedCode { module: ModuleIndex(number), address: *address, functions })
@@ -141,8 +155,9 @@ impl Elsewhere {
         let Some(loaded) = loaded(source, module) else {
             return;
         };
-        if self.functions.len() + new.len() > MOST_ADDRESSES {
+        if self.functions.len() + new.len() > MOST_ADDRESSES || self.bytes > MOST_BYTES {
             self.functions.clear();
+            self.bytes = 0;
             new = addresses.iter().take(MOST_ADDRESSES).copied().collect();
         }
         let most_debug = match self.debug_reads {
@@ -168,8 +183,14 @@ impl Elsewhere {
             let exported = source.exported(loaded, &new);
             functions_exported(&exported, &new)
         });
-        let kept = |functions: Vec<Function>| functions.into_iter().map(shortened).collect();
-        self.functions.extend(found.into_iter().map(|(address, functions)| (address, kept(functions))));
+        for (address, functions) in found {
+            if self.bytes > MOST_BYTES {
+                break;
+            }
+            let functions: Arc<[Function]> = functions.into_iter().map(shortened).collect();
+            self.bytes += functions.iter().map(size).sum::<usize>();
+            self.functions.insert(address, functions);
+        }
     }
 }
 
@@ -179,6 +200,11 @@ fn key(process: ProcessId, module: &Module) -> Key {
 
 fn loaded<'s>(source: &'s Source<'_>, module: &Module) -> Option<&'s LoadedModule> {
     source.modules.iter().find(|loaded| loaded.module == *module)
+}
+
+fn size(function: &Function) -> usize {
+    let texts = [&function.name, &function.file].into_iter().flatten();
+    size_of::<Function>() + texts.map(String::len).sum::<usize>()
 }
 
 fn shortened(mut function: Function) -> Function {

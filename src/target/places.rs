@@ -37,11 +37,9 @@ pub(super) struct Opened {
 
 impl Places {
     pub(super) fn of(loaded: &LoadedModule, root: &Path, map: &MemoryMap) -> Self {
-        let range = &loaded.module.range;
-        let inside = |mapping: &&Mapping| range.contains(&mapping.range.start);
         let is_its_own =
             |mapping: &&Mapping| matches!(&mapping.backing, Backing::File { path, .. } if *path == loaded.module.path);
-        let mappings = map.iter().filter(inside).filter(is_its_own).take(MOST_MAPPINGS);
+        let mappings = map.within(&loaded.module.range).filter(is_its_own).take(MOST_MAPPINGS);
         let mapped = mappings.filter_map(|mapping| behind(root, mapping)).collect();
         Self { loaded: loaded.clone(), root: root.into(), mapped }
     }

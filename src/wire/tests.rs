@@ -275,7 +275,7 @@ fn a_stack_that_only_a_newer_version_has_words_for_costs_nothing_else() {
 fn a_snapshot_that_has_no_modules_any_more_comes_back_without() {
     let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
     for (number, modules) in [(1, true), (2, false), (3, false), (4, true), (5, false)] {
-        let mut snapshot = Snapshot { threads: Vec::new(), ..everything(number) };
+        let mut snapshot = Snapshot { threads: Vec::new(), named: Vec::new(), ..everything(number) };
         if !modules {
             snapshot.modules.clear();
         }
@@ -310,6 +310,7 @@ fn stacks_of_thousands_of_frames_come_back() {
             let gap = (at % 2 == 0).then_some(Gap { after: 7, frames: 5, bytes: 0 });
             thread.stack = Arc::new(Stack { frames, gap, end: ends[at as usize % 3] });
         }
+        keep_named(&mut snapshot, &[]);
         assert_eq!(snapshot_of(decoder.record(&encoder.snapshot(&snapshot).payload)), snapshot, "{number}");
     }
 }
@@ -361,6 +362,7 @@ fn whatever_changes_comes_back() {
         (random >> 33) % below
     };
     let mut now = everything(1);
+    let mut said = now.named.clone();
     let mut whole = 0;
     for number in 1..1000 {
         now.number += 1 + draw(2);
@@ -386,7 +388,10 @@ fn whatever_changes_comes_back() {
             now.process.name = format!("name {number}");
             now.memory.truncate(draw(4) as usize);
             now.modules[0].path = format!("/bin/{}", draw(3));
+            let name = format!("function {}", draw(3));
+            said[draw(3) as usize].functions = [Function { name: Some(name), ..Function::default() }].into();
         }
+        keep_named(&mut now, &said);
         let encoded = encoder.snapshot(&now);
         whole += usize::from(encoded.whole);
         let decoded = snapshot_of(decoder.record(&encoded.payload));
@@ -401,6 +406,13 @@ fn whatever_changes_comes_back() {
         assert_eq!((summary, whole), (Summary::from(&now), encoded.whole));
     }
     assert!((15..100).contains(&whole), "{whole} of a thousand are whole");
+}
+
+/// What is said of the addresses at which this snapshot has frames, as it is put together.
+fn keep_named(snapshot: &mut Snapshot, said: &[NamedCode]) {
+    let frames = snapshot.threads.iter().flat_map(|thread| &thread.stack.frames);
+    let places: Vec<_> = frames.filter_map(Frame::inside).collect();
+    snapshot.named = said.iter().filter(|code| places.contains(&(code.module, code.address))).cloned().collect();
 }
 
 /// Changes something of a thread, or nothing.

@@ -152,6 +152,9 @@ fn files_that_were_deleted() {
     let files = Files::copied("", &[]);
     let victim = files.start();
     files.remove();
+    // A variable is found in them, too.
+    let document = read(hangsnap().args([&victim.pid(), "--memory", "path:8", "--json"]));
+    assert_eq!(array(&document["memory"])[0]["what"], "--memory path:8", "{document:#}");
     assert_all("deleted", victim);
 }
 
