@@ -1,8 +1,8 @@
-//! The functions that an image exports, by what its dynamic section leads to: what the loader needs is always in memory, though
-//! no file is to be had.
+//! The functions that an image exports, by what its dynamic section leads to: what the loader needs
+//! is always in memory, though no file is to be had.
 //!
-//! Promises: the image is hostile. The dynamic section, the table of symbols and each name are bounded, and names of
-//! functions that nobody asks for are not read.
+//! Promises: the image is hostile. The dynamic section, the table of symbols and each name are
+//! bounded, and names of functions that are not asked for are not read.
 
 use std::collections::BTreeSet;
 
@@ -18,9 +18,9 @@ use crate::model::{Bias, FileAddress, RuntimeAddress};
 const MAX_DYNAMIC: u64 = 64 << 10;
 /// The largest libraries export a hundred thousand.
 const MAX_SYMBOLS: u32 = 1 << 20;
-/// The chains of the hash table are read in pieces of so many words.
+/// The chains of the hash table are read in pieces of this many words.
 const CHAIN: usize = 1024;
-/// So many pieces at most, as many as there can be symbols and some that are short.
+/// The most pieces: enough for the most symbols, and some that are short.
 const MOST_PIECES: usize = 2 * MAX_SYMBOLS as usize / CHAIN;
 /// Names that are read; aliases of one function are several.
 const MAX_NAMES: usize = 1 << 12;
@@ -38,8 +38,9 @@ pub struct ExportedSymbol {
     pub name: String,
 }
 
-/// The functions that an image exports and one of these addresses lies in. Loaders put run-time addresses into the dynamic section of some images, and
-/// leave others as they are in the file; `bias` tells them apart.
+/// The functions that an image exports and one of these addresses lies in. Loaders put run-time
+/// addresses into the dynamic section of some images, and leave others as they are in the file;
+/// `bias` is what distinguishes them.
 pub fn exported(
     headers: &Headers,
     image: &impl Image,
@@ -114,8 +115,8 @@ fn name(image: &impl Image, at: FileAddress) -> Option<String> {
     None
 }
 
-/// How many symbols there are, by the table that tells it of those that can be looked up: the last of the longest chain is the last
-/// of all.
+/// How many symbols there are, by the table of those that can be looked up: the end of the last
+/// chain is the end of all.
 fn by_gnu_hash(image: &impl Image, table: FileAddress) -> Option<u32> {
     let mut head = [0; 16];
     if !image.read(table, &mut head) {
@@ -181,7 +182,7 @@ mod tests {
         }
     }
 
-    /// An image of which what the dynamic section leads to is not what it should be.
+    /// An image whose bytes are not what they should be.
     struct Altered<'a>(&'a File, &'a Headers, u64);
 
     impl Image for Altered<'_> {

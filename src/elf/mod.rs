@@ -4,8 +4,8 @@
 //! Promises: all input is hostile. Sizes are bounded before anything is allocated, nothing panics, and a path is opened
 //! only below a given root and as a regular file. Files are read with pread and never mapped: a
 //! file that someone else cuts short must not be able to kill hangsnap. It loads no DWARF debug information, and symbols
-//! only of the objects that JIT compilers register (`registered`) and of images that no file holds (`exported`); for all else
-//! `symbols` does.
+//! only of the objects that JIT compilers register (`registered`) and of images that no file holds
+//! (`exported`); for all else `symbols` does.
 
 mod augmentation;
 mod cfi;

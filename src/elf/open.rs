@@ -46,8 +46,8 @@ pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
     reopened(&found)
 }
 
-/// Opens the regular file that this path leads to, and nothing else, by whatever links: for those of /proc that lead to what a
-/// process has in use.
+/// Opens the regular file that this path leads to, and nothing else, by whatever links: for those
+/// of /proc that lead to what a process has in use.
 pub fn open_regular(path: &Path) -> Result<File, Error> {
     let found = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path)?;
     reopened(&found)
@@ -63,7 +63,7 @@ fn reopened(found: &File) -> Result<File, Error> {
     if metadata.len() > MAX_FILE || is_hollow {
         return Err(Error::TooLarge);
     }
-    // Whoever holds a lease on the file would be waited for.
+    // The holder of a lease on the file would be waited for.
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
     Ok(options.open(format!("/proc/self/fd/{}", found.as_raw_fd()))?)

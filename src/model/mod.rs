@@ -3,8 +3,8 @@
 //!
 //! Promises: plain data, equal when the facts are equal, no I/O, no unsafe, nothing that can fail. A snapshot holds what
 //! was seen (registers, addresses, module identities, states) and how it was seen; names of functions, source lines and
-//! verdicts are computed when it is viewed and have no place here, but for names that only the process itself could tell, and
-//! those of files that nobody may find later.
+//! verdicts are computed when it is viewed and have no place here, but for names that only the
+//! process itself had, and those in files that may be missing later.
 
 mod aarch64;
 mod address;

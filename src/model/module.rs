@@ -10,7 +10,7 @@ use super::{Bias, BuildId, RuntimeAddress};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ModuleIndex(pub u32);
 
-/// What the kernel prints behind the path of a file that has been deleted (d_path), and for a newline in one (seq_path).
+/// What the kernel prints after the path of a deleted file (d_path), and for a newline (seq_path).
 const DELETED: &str = " (deleted)";
 const NEWLINE: &str = "\\012";
 
@@ -40,9 +40,10 @@ impl Module {
         self.path.strip_suffix(DELETED).unwrap_or(&self.path)
     }
 
-    /// Where the file may lie, the likeliest place first: a newline in a path is told as `\012`, as four characters of a name
-    /// would be, and a name may end as the kernel marks one that was deleted. A file that is there is another one
-    /// unless its build-id agrees; where there is none, what may have been deleted is not looked for.
+    /// Where the file may lie, the likeliest place first: the kernel prints a newline in a path as
+    /// `\012`, which may be four characters of a name, and a name may end as the kernel marks one
+    /// that was deleted. A file that is there is another one unless its build-id agrees; where
+    /// there is none, what may have been deleted is not looked for.
     pub fn paths_on_disk(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let mut paths = vec![self.path.as_str()];
         if let Some(before) = self.path.strip_suffix(DELETED) {

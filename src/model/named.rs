@@ -1,4 +1,5 @@
-//! Functions at an address of a file, and those that a snapshot keeps because later nobody may find that file.
+//! Functions at an address of a file, and those that a snapshot keeps because the file may be
+//! missing later.
 
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ pub struct Function {
     pub line: Option<u32>,
 }
 
-/// An address in a module whose path did not lead to its file, and what that file said of the address.
+/// An address in a module whose path did not lead to its file, and what that file said of the
+/// address.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct NamedCode {
     pub module: ModuleIndex,

@@ -44,7 +44,8 @@ pub enum Reason {
     StackPointerWild(RuntimeAddress),
     /// Only so many bytes of a deeper stack were copied.
     StackTruncated { copied: u64 },
-    /// The file on disk is not the one that is running. What could be read came by way of the process or from its memory.
+    /// The file on disk is not the one that is running. What could be read came by way of the
+    /// process or from its memory.
     FileReplaced,
     /// The file could not be opened or is not what it should be. The same holds.
     FileUnreadable { why: String },

@@ -68,8 +68,8 @@ pub struct Snapshot {
     /// What the process told of code in no file, at each address that a frame is looked up by, in the order of addresses.
     /// Nobody else could tell, and later not even the process.
     pub generated: Vec<GeneratedCode>,
-    /// What files say that their paths do not lead to, at each address that a frame in them is looked up by, as far as they could
-    /// be read. In the order of modules and addresses.
+    /// What files say that their paths do not lead to, at each address that a frame in them is
+    /// looked up by, as far as they could be read. In the order of modules and addresses.
     pub named: Vec<NamedCode>,
     pub notices: Vec<Notice>,
 }

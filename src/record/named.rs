@@ -1,10 +1,12 @@
-//! Names of functions in files to which their paths do not lead: deleted, replaced by an upgrade, in memory alone, in a mount
-//! namespace of the process's own. They are looked up while the process has them, and kept in the snapshot.
+//! Names of functions in files to which their paths do not lead: deleted, replaced by an upgrade,
+//! in memory alone, in a mount namespace of the process's own. They are looked up while the process
+//! has them, and kept in the snapshot.
 //!
-//! Promises: of a module it is found out once whether its path leads to its file, and of one whose path does nothing more is
-//! read. Of the others an address is looked up once; how many are remembered, how often debug information is read for a
-//! recording, of how many bytes, and for how long in one snapshot, is bounded. Nothing is held meanwhile, and a file that does
-//! not come is given up.
+//! Promises: of a module it is found out once whether its path leads to its file, and of one whose
+//! path does nothing more is read. Of the others an address is looked up once; how many are
+//! remembered, how often debug information is read for a recording, of how many bytes, and for how
+//! long in one snapshot, is bounded. Nothing is held meanwhile, and a file that does not come is
+//! given up.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,25 +18,29 @@ use crate::model::{
 use crate::symbols::{Finder, functions_exported, functions_in};
 use crate::target::{LoadedModule, Source};
 
-/// Addresses of one module that are remembered; when there are more, those from before are looked up again.
+/// Addresses of one module that are remembered; when there are more, those from before are looked
+/// up again.
 const MOST_ADDRESSES: usize = 1 << 14;
-/// A name in a file may be megabytes, and so may be those of functions that were inlined into one another.
+/// A name in a file may be megabytes, and so may be those of functions that were inlined into one
+/// another.
 const MOST_OF_A_NAME: usize = 4096;
 /// What is remembered of one module, in bytes.
 const MOST_BYTES: usize = 4 << 20;
 /// Modules that are remembered: a process may load and unload plugins for ever.
 const MOST_MODULES: usize = 1 << 14;
-/// How often debug information of one module is read for a recording, which reads all of it each time that a frame lies at a new
-/// address. Tables of symbols are read as often as there is something new.
+/// How often debug information of one module is read for a recording, which reads all of it each
+/// time that a frame lies at a new address. Tables of symbols are read as often as there is
+/// something new.
 const DEBUG_READS: u32 = 32;
-/// Debug information of more bytes is not read for a recording: it would be in memory beside a process that is in trouble.
+/// Debug information of more bytes is not read for a recording: it would be in memory beside a
+/// process that is in trouble.
 const MOST_DEBUG: u64 = 64 << 20;
 
-/// After this time nothing more is begun for one snapshot of a recording, and reading one file is given up; the second is for a
-/// single snapshot, whose user waits for all that can be said.
+/// After this time nothing more is begun for one snapshot of a recording, and reading one file is
+/// given up; the second is for a single snapshot, whose user waits for all that can be said.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 
-/// What tells one image in one process from every other.
+/// What identifies one image in one process.
 type Key = (ProcessId, String, Option<BuildId>, RuntimeAddress);
 
 /// What is known of the modules of all targets.
@@ -45,7 +51,7 @@ pub(super) struct Named {
 }
 
 enum Found {
-    /// Whoever looks for the file later finds it.
+    /// The file can be found by its path later.
     InPlace,
     Elsewhere(Elsewhere),
 }
@@ -131,7 +137,8 @@ impl Named {
             return matches!(found, Found::Elsewhere(_));
         }
         let Some(loaded) = loaded(source, module) else {
-            // A thread that rests lies in it, though it is no longer mapped: nothing can be learned of it any more.
+            // A thread that rests lies in it, though it is no longer mapped: nothing can be learned
+            // of it any more.
             return false;
         };
         let (found, is_elsewhere) = match source.is_in_place(loaded) {

@@ -80,7 +80,8 @@ fn as_it_rests(before: Thread, status: Option<ThreadStatus>, memory: Vec<MemoryP
     thread
 }
 
-/// Whether a module is one from before. Its path changes when its file is deleted, moved or unmounted.
+/// Whether a module is one from before. Its path changes when its file is deleted, moved or
+/// unmounted.
 fn is_still(now: &Module, before: &Module) -> bool {
     let place = |module: &Module| (module.bias, module.range.clone());
     now == before || (now.build_id.is_some() && now.build_id == before.build_id && place(now) == place(before))

@@ -24,7 +24,8 @@ impl<'a> AddressSpace<'a> {
         Self { source, map, code: Pages::new(reach), registered, cfi: HashMap::new() }
     }
 
-    /// The modules, with what could not be seen of them, and the code that was registered beside them.
+    /// The modules, with what could not be seen of them, and the code that was registered beside
+    /// them.
     pub fn into_parts(self) -> (Source<'a>, Registered<'a>) {
         (self.source, self.registered)
     }

@@ -105,13 +105,14 @@ impl Finder {
 
     pub(super) fn find(&self, module: &Module) -> Files {
         let found = self.first(|root| {
-            // Without a build-id nothing tells a file from its successor, but one that had one is another.
+            // Without a build-id a file is taken for the one that ran; one that has a build-id is
+            // another.
             module.paths_on_disk().find_map(|path| checked(root, &path, |links| links.build_id == module.build_id))
         });
         self.complete(module, found)
     }
 
-    /// The same for a module of which the file is at hand.
+    /// The same for a module whose file is at hand.
     pub(super) fn find_for(&self, module: &Module, program: File) -> Files {
         let links = Links::read(&program);
         self.complete(module, links.map(|links| (program, links)))

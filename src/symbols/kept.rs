@@ -1,4 +1,5 @@
-//! Names that a snapshot keeps: looked up while the process is there, because later nobody may find the file.
+//! Names that a snapshot keeps: looked up while the process is there, because the file may be
+//! missing later.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -7,8 +8,9 @@ use super::{Finder, Function, Resolution, table};
 use crate::elf::{ExportedSymbol, has_plausible_symbols};
 use crate::model::{FileAddress, Module};
 
-/// What the file of a module says of these addresses, with debug information of up to so many bytes: its own, or that of a file
-/// that is found by its build-id or debug link. What it has no name for is there, and empty.
+/// What the file of a module says of these addresses, with debug information of up to this many
+/// bytes: its own, or that of a file that is found by its build-id or debug link. What it has no
+/// name for is there, and empty.
 pub fn functions_in(
     finder: &Finder,
     module: &Module,

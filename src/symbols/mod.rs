@@ -7,8 +7,9 @@
 //! Debug information comes from the file itself, from a separate file found by build-id or debug link, or through both
 //! from a supplementary file (dwz); names alone from the symbol tables, those of the file inside a stripped file
 //! (`.gnu_debugdata`) too; names and lines of Go's functions from Go's own table. Code in no
-//! file has the names that its process told, and code in a file to which its path did not lead those that the snapshot
-//! keeps: for a snapshot that is just being taken they are looked up here, too (`functions_in`).
+//! file has the names that its process gave it, and code in a file to which its path did not lead
+//! those that the snapshot keeps: for a snapshot that is just being taken they are looked up here,
+//! too (`functions_in`).
 
 mod demangle;
 mod dwarf;
@@ -52,7 +53,7 @@ pub struct Names {
     unused: Vec<Unused>,
 }
 
-/// A module of which no file was found here, and of which the snapshot does not keep all names.
+/// A module whose file was not found here, and whose names the snapshot does not keep, or not all.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Missing {
     pub path: String,
@@ -168,7 +169,7 @@ impl Names {
         Self { modules, generated, missing, stripped, unused }
     }
 
-    /// The modules of which no file was found here: not all of their frames have names.
+    /// The modules whose files were not found here: not all of their frames have names.
     pub fn missing(&self) -> &[Missing] {
         &self.missing
     }
@@ -191,7 +192,8 @@ impl Names {
         };
         let found = self.modules.get(&key(module)).and_then(|functions| functions.get(&address)).map(Vec::as_slice);
         match snapshot.named_code(frame).map(|code| &*code.functions) {
-            // Without a build-id another file may have been found, and there is no other file that is known to be the one.
+            // Without a build-id another file may have been found, and there is no other file that
+            // is known to be the one.
             Some(kept) if module.build_id.is_none() => kept,
             kept => kept::better(kept, found).unwrap_or_default(),
         }
@@ -244,7 +246,8 @@ struct Resolution<'a> {
 
 impl Resolution<'_> {
     fn add_files(&mut self, files: &Files) {
-        // The separate file first: it has the full symbol table and the lines, the stripped one a few exported names.
+        // The separate file first: it has the full symbol table and the lines, the stripped one a
+        // few exported names.
         for file in files.debug.iter().chain(&files.program) {
             if self.is_complete() {
                 break;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::Reach;
 use super::groups::{Group, groups};
 use super::images::{BytesImage, FileImage, MemoryImage};
-use super::places::{Places, behind};
+use super::places::{Places, mapped_file};
 use crate::elf::{self, CfiSections, ExportedSymbol, Headers, Image, exported, open_below, open_regular};
 use crate::model::{
     Bias, BuildId, FileAddress, Module, ModuleIndex, Notice, ProcessId, Reason, RuntimeAddress, Subject,
@@ -163,10 +163,10 @@ impl Group<'_> {
             Some(headers) => headers,
             // The page with the headers is not mapped; the file has it.
             None => {
-                let (root, path, behind) = (root.to_path_buf(), path.clone(), behind(root, self.first));
+                let (root, path, mapped) = (root.to_path_buf(), path.clone(), mapped_file(root, self.first));
                 reach.file(move || {
-                    let mapped = || open_regular(&behind?).ok();
-                    headers_of(&open_below(&root, &path).ok().or_else(mapped)?).ok()
+                    let open_mapped = || open_regular(&mapped?).ok();
+                    headers_of(&open_below(&root, &path).ok().or_else(open_mapped)?).ok()
                 })??
             }
         };
@@ -248,14 +248,15 @@ impl Source<'_> {
         self.reach.file_within(patience, move || places.open().ok().map(|opened| look(&opened.file)))?
     }
 
-    /// Whether the path of a module leads to its file on this host, for whoever looks later. None when the file system does not
-    /// answer.
+    /// Whether the path of a module leads to its file on this host, for those who look later. None
+    /// when the file system does not answer.
     pub fn is_in_place(&self, loaded: &LoadedModule) -> Option<bool> {
         let places = self.places(loaded);
         self.reach.file(move || places.is_in_place())
     }
 
-    /// The functions that a module exports and one of these addresses lies in, by what lies in the process's memory.
+    /// The functions that a module exports and one of these addresses lies in, by what lies in the
+    /// process's memory.
     pub fn exported(&self, loaded: &LoadedModule, wanted: &BTreeSet<FileAddress>) -> Vec<ExportedSymbol> {
         let image = MemoryImage { reach: self.reach, bias: loaded.whole };
         exported(&loaded.headers, &image, loaded.whole, wanted)

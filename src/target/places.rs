@@ -1,10 +1,12 @@
-//! Where the file of a module can be opened that its path may not lead to: one that was deleted, replaced by another, that never
-//! had a path (memfd), whose file system was unmounted while it was in use, or that is in another mount namespace.
+//! Where the file of a module can be opened that its path may not lead to: one that was deleted,
+//! replaced by another, that never had a path (memfd), whose file system was unmounted while it was
+//! in use, or that is in another mount namespace.
 //!
-//! The kernel leads to such a file by the process that has it mapped: as the program that it executes (/proc/PID/exe, which
-//! ptrace access is enough for) and as what is behind a mapping (/proc/PID/map_files, for CAP_SYS_ADMIN or
-//! CAP_CHECKPOINT_RESTORE in the first user namespace). Promises: what is opened is a regular file with the program headers and
-//! the build-id of what runs, a bounded number of places is tried, and nothing is opened that could make its opener wait
+//! The kernel leads to such a file by the process that has it mapped: as the program that it
+//! executes (/proc/PID/exe, which ptrace access is enough for) and as what a mapping shows
+//! (/proc/PID/map_files, for CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE in the first user namespace).
+//! Promises: what is opened is a regular file with the program headers and the build-id of what
+//! runs, a bounded number of places is tried, and nothing is opened that could make its opener wait
 //! by being what it is; but a file system that does not answer may, so all of this is for errands.
 
 use std::fs::File;
@@ -16,7 +18,8 @@ use crate::elf::{self, open_below, open_regular};
 use crate::model::Reason;
 use crate::proc::{Backing, Mapping, MemoryMap};
 
-/// Mappings of one module that are tried: some may have been split or taken away since the map was read.
+/// Mappings of one module that are tried: some may have been split or taken away since the map was
+/// read.
 const MOST_MAPPINGS: usize = 4;
 
 /// The places of one module of a process.
@@ -40,12 +43,12 @@ impl Places {
         let is_its_own =
             |mapping: &&Mapping| matches!(&mapping.backing, Backing::File { path, .. } if *path == loaded.module.path);
         let mappings = map.within(&loaded.module.range).filter(is_its_own).take(MOST_MAPPINGS);
-        let mapped = mappings.filter_map(|mapping| behind(root, mapping)).collect();
+        let mapped = mappings.filter_map(|mapping| mapped_file(root, mapping)).collect();
         Self { loaded: loaded.clone(), root: root.into(), mapped }
     }
 
-    /// Opens the file. The path is looked for in the process's own root and then in ours: the kernel tells it as seen from
-    /// ours where the process was only chrooted.
+    /// Opens the file. The path is looked for in the process's own root and then in ours: the
+    /// kernel prints it as seen from ours where the process was only chrooted.
     pub(super) fn open(&self) -> Result<Opened, Option<Reason>> {
         if self.loaded.module.image.is_some() {
             return Err(None);
@@ -66,7 +69,7 @@ impl Places {
         }
     }
 
-    /// Whether whoever looks for the file by its path later, on this host, finds it.
+    /// Whether the file can be found by its path later, on this host.
     pub(super) fn is_in_place(&self) -> bool {
         self.open_by_path(Path::new("/")).is_ok()
     }
@@ -94,8 +97,9 @@ impl Places {
     }
 }
 
-/// By which path the file behind a mapping can be opened. Threads have no map_files below `task`, but where processes are.
-pub(super) fn behind(root: &Path, mapping: &Mapping) -> Option<PathBuf> {
+/// By which path the file of a mapping can be opened. Threads have no map_files below `task`, but
+/// where processes are.
+pub(super) fn mapped_file(root: &Path, mapping: &Mapping) -> Option<PathBuf> {
     let thread = root.parent()?.file_name()?.to_str()?;
     let (start, end) = (mapping.range.start.0, mapping.range.end.0);
     Some(format!("/proc/{thread}/map_files/{start:x}-{end:x}").into())

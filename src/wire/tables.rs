@@ -122,7 +122,7 @@ pub(super) struct Tables {
     frames: FrameTable,
     stacks: StackTable,
     chunks: Table<Box<[u8]>>,
-    /// What was told last of a module's address.
+    /// The last row about an address in a module.
     names: HashMap<(u32, u64), Arc<[Function]>, RandomState>,
     /// The rows that the current record brings.
     fresh: Fields,
@@ -190,7 +190,8 @@ impl Tables {
         })
     }
 
-    /// Tells what a file says of an address, unless that was told. A module that is none of its snapshot's is nobody's.
+    /// Adds a row of what a file says of an address, unless the last row about it is the same. A
+    /// module that is none of its snapshot's has no row.
     pub(super) fn name(&mut self, code: &NamedCode, modules: &[u32]) {
         let NamedCode { module, address, functions } = code;
         let Some(module) = modules.get(module.0 as usize) else {

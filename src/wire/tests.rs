@@ -207,7 +207,7 @@ fn everything_comes_back_as_it_was() {
     }
 }
 
-/// What was told of an address holds until something else is told of it.
+/// What is written about an address holds until something else is.
 #[test]
 fn what_a_file_says_of_an_address_is_told_when_it_is_new() {
     let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
@@ -227,7 +227,7 @@ fn what_a_file_says_of_an_address_is_told_when_it_is_new() {
         sizes.push(encoded.payload.len());
     }
     assert!(sizes[2] < sizes[1], "{sizes:?}");
-    // One of another module, and one that nobody asked for, are not there.
+    // One of no module of its, and one that is on no stack, are not there.
     let mut odd = names(6, 0, "short");
     odd.named.push(NamedCode { module: ModuleIndex(9), ..odd.named[0].clone() });
     odd.named.push(NamedCode { address: FileAddress(0x7777), ..odd.named[0].clone() });

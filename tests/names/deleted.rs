@@ -1,5 +1,6 @@
-//! Files to which their paths do not lead: deleted, replaced, in memory alone, unmounted, in another mount namespace, of odd
-//! names. Names and lines are there live, and in a recording when all is gone.
+//! Files to which their paths do not lead: deleted, replaced, in memory alone, unmounted, in
+//! another mount namespace, of odd names. Names and lines are there live, and in a recording when
+//! all is gone.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -106,7 +107,8 @@ fn assert_named(what: &str, document: &Value, chain: &[&str], has_lines: bool) {
     assert!(losses.is_empty(), "{what}: {losses:?}");
 }
 
-/// Looks at the process live and from recordings, held, all held and in place, before and after it has ended.
+/// Looks at the process live and from recordings, held, all held and in place, before and after it
+/// has ended.
 fn assert_all_named(what: &str, victim: Victim, pid: &str, chain: &[&str], has_lines: bool) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let stops = ["auto", "all", "none"];
@@ -226,7 +228,8 @@ fn files_whose_file_system_was_unmounted() {
     }
 }
 
-/// The kernel marks files that were deleted in the same way, and writes a newline as four characters that a name may have, too.
+/// The kernel marks files that were deleted in the same way, and writes a newline as four
+/// characters that a name may have, too.
 #[test]
 fn files_of_odd_names_that_are_there() {
     for at in ["a (deleted)", "of two\nlines", "\\012", "gone\n (deleted)"] {
@@ -324,8 +327,8 @@ fn files_that_are_deleted_while_they_are_recorded() {
     assert_named("deleted meanwhile", &shown, &CHAIN, true);
 }
 
-/// Who may not ask the kernel for what is mapped has the program's own file, and of the others what they export, by what lies in
-/// memory; what is not exported is said to be missing.
+/// Who may not ask the kernel for what is mapped has the program's own file, and of the others what
+/// they export, by what lies in memory; what is not exported is said to be missing.
 #[test]
 fn without_the_right_to_open_what_is_mapped_exported_names_come_from_memory() {
     let files = Files::copied("", &[]);
@@ -359,7 +362,7 @@ fn without_the_right_to_open_what_is_mapped_exported_names_come_from_memory() {
     assert_stack("recorded", &array(&shown["threads"])[0], &EXPORTED);
 }
 
-/// Of files that are where their paths say nothing is kept: whoever shows the snapshot finds them.
+/// Of files that are where their paths say nothing is kept: they can be found later.
 #[test]
 fn of_files_in_their_places_nothing_is_kept() {
     let files = Files::copied("", &[]);

@@ -1,6 +1,7 @@
-// A program that waits in a function of its own which its plugin calls. All names end in V, so that another version has others.
-// The first argument is the plugin (this source with -DPLUGIN); with `memory` as the second it is loaded from a memfd, with `all`
-// the program executes itself from one, too.
+// A program that waits in a function of its own which its plugin calls. All names end in V, so that
+// another version has others. The first argument is the plugin (this source with -DPLUGIN); with
+// `memory` as the second it is loaded from a memfd, with `all` the program executes itself from
+// one, too.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
