@@ -2,6 +2,7 @@
 //! while a program runs. What must be seen is known from the victims' sources.
 
 mod debugdata;
+mod deleted;
 mod generated;
 mod go;
 mod moved_text;

@@ -145,7 +145,7 @@ fn what_lies_where_a_deleted_library_was_hangs_nothing_and_stacks_go_through_it(
         let printed = soon(&["--pid", &victim.pid(), "-o", &kept]);
         assert_named(&printed);
         assert!(printed.contains("libpause.so"), "{what}: the library's frames are there:\n{printed}");
-        let notices = printed.split("Not seen").nth(1).unwrap_or_else(|| panic!("{what} is told of:\n{printed}"));
+        let notices = printed.split("Notes").nth(1).unwrap_or_else(|| panic!("{what} is told of:\n{printed}"));
         assert!(notices.contains("libpause.so"), "{what}: {notices}");
         assert_eq!(soon(&["show", &kept]), printed, "{what}");
         remove(Path::new(&kept));

@@ -1,7 +1,9 @@
 //! The ELF header and the program headers: enough to know where an image was loaded and what it is called.
 
 use object::LittleEndian;
-use object::elf::{self, FileHeader64, NT_GNU_BUILD_ID, PF_X, PT_GNU_EH_FRAME, PT_LOAD, PT_NOTE, ProgramHeader64};
+use object::elf::{
+    self, FileHeader64, NT_GNU_BUILD_ID, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_LOAD, PT_NOTE, ProgramHeader64,
+};
 use object::pod;
 use object::read::elf::NoteIterator;
 
@@ -34,6 +36,8 @@ pub struct Headers {
     pub loads: Vec<Load>,
     /// Where the search table of the call frame information lies, and how long it is.
     pub eh_frame_hdr: Option<(FileAddress, u64)>,
+    /// Where the dynamic section lies, and how long it is.
+    pub(super) dynamic: Option<(FileAddress, u64)>,
     /// Which machine's code it holds.
     pub(super) machine: elf::Machine,
     /// Where a program begins. A library has none.
@@ -84,6 +88,7 @@ impl Headers {
                 PT_NOTE if file_size <= MAX_NOTES => {
                     headers.notes.push((address, file_size, segment.p_align.get(LittleEndian)));
                 }
+                PT_DYNAMIC => headers.dynamic = Some((address, file_size)),
                 PT_GNU_EH_FRAME => headers.eh_frame_hdr = Some((address, file_size)),
                 _ => {}
             }

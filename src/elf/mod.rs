@@ -4,11 +4,13 @@
 //! Promises: all input is hostile. Sizes are bounded before anything is allocated, nothing panics, and a path is opened
 //! only below a given root and as a regular file. Files are read with pread and never mapped: a
 //! file that someone else cuts short must not be able to kill hangsnap. It loads no DWARF debug information, and symbols
-//! only of the objects that JIT compilers register (`registered`); for all else `symbols` does.
+//! only of the objects that JIT compilers register (`registered`) and of images that no file holds
+//! (`exported`); for all else `symbols` does.
 
 mod augmentation;
 mod cfi;
 mod debugdata;
+mod exported;
 mod go;
 mod headers;
 mod image;
@@ -20,13 +22,15 @@ mod sections;
 
 pub use cfi::{CfiSections, Section};
 pub use debugdata::debugdata;
+pub use exported::{ExportedSymbol, exported};
 pub use go::pclntab;
 pub use headers::Headers;
 pub use image::{Image, read_all};
-pub use open::open_below;
+pub use open::{open_below, open_regular};
 pub use pclntab::{Depth, GoFunction, Pclntab};
 pub use positioned::PositionedFile;
 pub use registered::{RegisteredObject, variable};
+pub use sections::has_plausible_symbols;
 
 use object::{CompressedFileRange, CompressionFormat};
 

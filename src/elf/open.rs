@@ -1,11 +1,11 @@
 //! Opening a file by a path that the target chose.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -43,6 +43,18 @@ pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
         Err(Errno::ENOSYS | Errno::EPERM) => walk(root, relative, flags)?,
         found => File::from(found.map_err(io::Error::from)?),
     };
+    reopened(&found)
+}
+
+/// Opens the regular file that this path leads to, and nothing else, by whatever links: for those
+/// of /proc that lead to what a process has in use.
+pub fn open_regular(path: &Path) -> Result<File, Error> {
+    let found = OpenOptions::new().read(true).custom_flags(OFlag::O_PATH.bits()).open(path)?;
+    reopened(&found)
+}
+
+/// What was only found so far, opened for reading if it is a file that may be read.
+fn reopened(found: &File) -> Result<File, Error> {
     let metadata = found.metadata()?;
     if !metadata.is_file() || metadata.len() == 0 {
         return Err(Error::NotRegular);
@@ -51,7 +63,10 @@ pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
     if metadata.len() > MAX_FILE || is_hollow {
         return Err(Error::TooLarge);
     }
-    Ok(File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?)
+    // The holder of a lease on the file would be waited for.
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    Ok(options.open(format!("/proc/self/fd/{}", found.as_raw_fd()))?)
 }
 
 /// The same without openat2(2), step by step. Any link is refused: the kernel prints resolved paths in /proc/PID/maps, so

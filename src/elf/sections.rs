@@ -3,11 +3,13 @@
 //! object's reader of whole files takes in the symbols, too, which are megabytes that an unwinder has no use for, and as many
 //! section headers as the file claims to have. Promises: what it reads and keeps is bounded whatever the file says.
 
+use std::fs::File;
+
 use object::elf::{ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD, FileHeader64, Machine, SHT_DYNSYM, SHT_SYMTAB, SectionHeader64};
 use object::read::elf::{FileHeader, SectionHeader, SectionTable};
-use object::{CompressedFileRange, CompressionFormat, LittleEndian as Little, ReadRef};
+use object::{CompressedFileRange, CompressionFormat, LittleEndian as Little, ReadCache, ReadRef};
 
-use super::{Error, Section, is_plausible};
+use super::{Error, PositionedFile, Section, is_plausible};
 use crate::model::FileAddress;
 
 type Header = FileHeader64<Little>;
@@ -16,6 +18,13 @@ type Header = FileHeader64<Little>;
 pub(super) const MAX_SECTIONS: u16 = 4096;
 /// Larger than the call frame information of any program seen; what claims more is taken to be damaged.
 pub(super) const MAX_SECTION: u64 = 512 << 20;
+
+/// Whether the tables of symbols of a file are small enough to be read.
+pub fn has_plausible_symbols(file: &File) -> bool {
+    let plausible =
+        |file| Some(Sections::of(&ReadCache::new(PositionedFile::new(file).ok()?)).ok()?.has_plausible_symbols());
+    plausible(file).unwrap_or(false)
+}
 
 pub(super) struct Sections<'d, R: ReadRef<'d>> {
     file: R,

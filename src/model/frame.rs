@@ -60,7 +60,19 @@ impl Frame {
         self.found
     }
 
-    /// An address inside the instruction that the frame is about, where it lies in no module.
+    /// An address inside the instruction that the frame is about, where it lies in a module.
+    #[inline]
+    pub fn inside(&self) -> Option<(ModuleIndex, FileAddress)> {
+        match self.place() {
+            Place::InModule { module, address } if self.is_return => {
+                Some((module, CodeAddress::Return(address).lookup()))
+            }
+            Place::InModule { module, address } => Some((module, address)),
+            Place::Outside(_) => None,
+        }
+    }
+
+    /// The same, where it lies in no module.
     pub fn outside(&self) -> Option<RuntimeAddress> {
         match self.code() {
             CodeAddress::Pc(Place::Outside(address)) => Some(CodeAddress::Pc(address).lookup()),

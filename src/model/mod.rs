@@ -3,7 +3,8 @@
 //!
 //! Promises: plain data, equal when the facts are equal, no I/O, no unsafe, nothing that can fail. A snapshot holds what
 //! was seen (registers, addresses, module identities, states) and how it was seen; names of functions, source lines and
-//! verdicts are computed when it is viewed and have no place here, but for names that only the process itself could tell.
+//! verdicts are computed when it is viewed and have no place here, but for names that only the
+//! process itself had, and those in files that may be missing later.
 
 mod aarch64;
 mod address;
@@ -12,6 +13,7 @@ mod generated;
 mod ids;
 mod machine;
 mod module;
+mod named;
 mod notice;
 mod pattern;
 mod registers;
@@ -29,6 +31,7 @@ pub use generated::GeneratedCode;
 pub use ids::{BuildId, Pid, ProcessId, StartTime, Tid};
 pub use machine::{AnyRegister, OtherMachine, RegisterName};
 pub use module::{Module, ModuleIndex};
+pub use named::{Function, NamedCode};
 pub use notice::{Cause, Notice, Reason, Subject};
 pub use registers::{FloatingPoint, Register, RegisterFile, RegisterSet, Registers, SpecialRegister, SpecialRegisters};
 pub use snapshot::{Process, Recording, Snapshot, StopMode, Timestamp};

@@ -44,9 +44,10 @@ pub enum Reason {
     StackPointerWild(RuntimeAddress),
     /// Only so many bytes of a deeper stack were copied.
     StackTruncated { copied: u64 },
-    /// The file on disk is not the one that is running; what could be read came from memory.
+    /// The file on disk is not the one that is running. What could be read came by way of the
+    /// process or from its memory.
     FileReplaced,
-    /// The file could not be opened or is not what it should be.
+    /// The file could not be opened or is not what it should be. The same holds.
     FileUnreadable { why: String },
     /// The file in which the process names code that it made could not be opened or is not what it should be.
     NamesUnreadable { why: String },
@@ -110,6 +111,8 @@ impl Notice {
                 | Reason::CallUnknown
                 | Reason::Disturbed(_)
                 | Reason::NotHeldInTime { .. }
+                | Reason::FileReplaced
+                | Reason::FileUnreadable { .. }
         )
     }
 }
@@ -139,9 +142,9 @@ impl fmt::Display for Reason {
                 write!(f, "only the newest {copied} bytes of its stack were copied")
             }
             Self::FileReplaced => {
-                f.write_str("the file on disk is not the one that is running; read from memory instead")
+                f.write_str("the file on disk is not the one that is running; read from the process instead")
             }
-            Self::FileUnreadable { why } => write!(f, "its file could not be used ({why}); read from memory instead"),
+            Self::FileUnreadable { why } => write!(f, "its file could not be used ({why}); read from the process instead"),
             Self::NamesUnreadable { why } => write!(f, "code that it made has no names: its file of them {why}"),
             Self::ThreadsStillAppearing => {
                 f.write_str("threads were still being created when the snapshot ended; some may be missing")

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::pattern::is_like;
-use super::{Frame, GeneratedCode, MemoryPiece, Module, Notice, Place, ProcessId, Thread, Tid, is_called};
+use super::{Frame, GeneratedCode, MemoryPiece, Module, NamedCode, Notice, Place, ProcessId, Thread, Tid, is_called};
 
 /// Which threads may be held, and which at the same time. The least intrusive comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -68,6 +68,9 @@ pub struct Snapshot {
     /// What the process told of code in no file, at each address that a frame is looked up by, in the order of addresses.
     /// Nobody else could tell, and later not even the process.
     pub generated: Vec<GeneratedCode>,
+    /// What files say that their paths do not lead to, at each address that a frame in them is
+    /// looked up by, as far as they could be read. In the order of modules and addresses.
+    pub named: Vec<NamedCode>,
     pub notices: Vec<Notice>,
 }
 
@@ -106,6 +109,16 @@ impl Snapshot {
     pub fn generated_code(&self, frame: &Frame) -> Option<&GeneratedCode> {
         let number = self.generated.binary_search_by_key(&frame.outside()?, |code| code.address).ok()?;
         self.generated.get(number)
+    }
+
+    /// What was kept of the file that a frame lies in.
+    pub fn named_code(&self, frame: &Frame) -> Option<&NamedCode> {
+        if self.named.is_empty() {
+            return None;
+        }
+        let place = frame.inside()?;
+        let number = self.named.binary_search_by_key(&place, |code| (code.module, code.address)).ok()?;
+        self.named.get(number)
     }
 
     /// The threads of this id, or of this name or one that is like it.

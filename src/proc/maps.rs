@@ -78,6 +78,13 @@ impl MemoryMap {
         end
     }
 
+    /// The mappings that begin in this range.
+    pub fn within(&self, range: &Range<RuntimeAddress>) -> impl Iterator<Item = &Mapping> {
+        let first = self.mappings.partition_point(|mapping| mapping.range.start < range.start);
+        let end = range.end;
+        self.mappings[first..].iter().take_while(move |mapping| mapping.range.start < end)
+    }
+
     /// Whether right below the mapping that holds this address there is one that nothing may be done with.
     pub fn is_guarded(&self, address: RuntimeAddress) -> bool {
         let after = self.mappings.partition_point(|mapping| mapping.range.start <= address);

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::iter;
 use std::sync::Arc;
 
+use super::named::Named;
 use super::remembered::Remembered;
 use super::{AddressSpace, Manner, Sample};
 use crate::capture::{Captured, CapturedThread, Context, StackBytes};
 use crate::model::{
-    FloatingPoint, Frame, GeneratedCode, MemoryOf, MemoryPiece, Notice, Process, Reason, Register, Registers,
+    FloatingPoint, Frame, GeneratedCode, MemoryOf, MemoryPiece, Module, Notice, Process, Reason, Register, Registers,
     RuntimeAddress, Snapshot, Stack, Subject, Thread, WalkEnd,
 };
 use crate::proc::{Backing, BlockedCall, MemoryMap};
@@ -16,20 +17,35 @@ use crate::target::{Errands, Loader, Reach, Registry, generated_code};
 use crate::unwind::{StackMemory, Unwinder};
 
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.
-#[derive(Default)]
 pub struct Assembler {
     keep_stacks: bool,
     redact: bool,
     loader: Loader,
     registry: Registry,
+    named: Named,
     unwinder: Unwinder,
     errands: Errands,
     remembered: Remembered,
 }
 
 impl Assembler {
+    /// For the snapshots of a recording.
     pub(super) fn new(manner: &Manner) -> Self {
-        Self { keep_stacks: manner.keep_stacks, redact: manner.redact, ..Self::default() }
+        Self {
+            keep_stacks: manner.keep_stacks,
+            redact: manner.redact,
+            loader: Loader::default(),
+            registry: Registry::default(),
+            named: Named::new(false),
+            unwinder: Unwinder::default(),
+            errands: Errands::default(),
+            remembered: Remembered::default(),
+        }
+    }
+
+    /// For a single snapshot.
+    pub(super) fn for_one(manner: &Manner) -> Self {
+        Self { named: Named::new(true), ..Self::new(manner) }
     }
 
     /// The snapshot of what was copied. Nothing of the process is held any more.
@@ -49,7 +65,8 @@ impl Assembler {
             thread.memory.extend(stack);
             threads.push(thread);
         }
-        let (mut modules, lost_modules, mut registered) = space.into_modules();
+        let (source, mut registered) = space.into_parts();
+        let mut modules: Vec<Module> = source.modules.iter().map(|loaded| loaded.module.clone()).collect();
         let last = self.remembered.take(process.id);
         if !resting.is_empty() {
             threads.extend(last.threads(resting, &mut modules, &mut notices));
@@ -66,7 +83,8 @@ impl Assembler {
         generated.extend(others);
         generated.sort_unstable_by_key(|code| code.address);
         notices.extend(refused);
-        notices.extend(lost_modules);
+        let named = self.named.of(&source, process.id, &modules, &threads);
+        notices.extend(source.notices);
         if captured.memory_is_readable && !reach.is_readable() {
             let reason = if reach.is_gone() { Reason::MemoryGone } else { Reason::MemoryBlocked };
             notices.push(Notice { subject: Subject::Process, reason });
@@ -82,6 +100,7 @@ impl Assembler {
             threads,
             memory: pieces,
             generated,
+            named,
             notices,
         };
         if self.redact {
@@ -106,6 +125,7 @@ impl Assembler {
     pub(super) fn forget_modules(&mut self, process: &Process) {
         self.loader.forget(process.id);
         self.registry.forget(process.id);
+        self.named.forget(process.id);
     }
 }
 

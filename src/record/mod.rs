@@ -5,6 +5,7 @@
 //! bounded queue, and when that is full a sample is skipped before the target is touched.
 
 mod assemble;
+mod named;
 mod ordered;
 mod pipeline;
 mod progress;
@@ -163,7 +164,7 @@ pub fn once(target: &Target, manner: &Manner, tracer: &mut Tracer) -> Result<Sna
     let mut ordered = Ordered::new(target, manner)?;
     let sample = ordered.sample(target, manner, |order| Sample::take(target, 1, order, tracer))?;
     let sample = sample.ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
-    Ok(Assembler::new(manner).assemble(sample))
+    Ok(Assembler::for_one(manner).assemble(sample))
 }
 
 /// What a recording made here and now says of itself.

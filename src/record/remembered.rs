@@ -80,6 +80,13 @@ fn as_it_rests(before: Thread, status: Option<ThreadStatus>, memory: Vec<MemoryP
     thread
 }
 
+/// Whether a module is one from before. Its path changes when its file is deleted, moved or
+/// unmounted.
+fn is_still(now: &Module, before: &Module) -> bool {
+    let place = |module: &Module| (module.bias, module.range.clone());
+    now == before || (now.build_id.is_some() && now.build_id == before.build_id && place(now) == place(before))
+}
+
 /// Modules of one snapshot in another.
 struct Moved<'a> {
     from: &'a [Module],
@@ -98,7 +105,7 @@ impl Moved<'_> {
             let Some(wanted) = from.get(module.0 as usize) else {
                 return module;
             };
-            let found = to.iter().position(|other| other == wanted).unwrap_or_else(|| {
+            let found = to.iter().position(|other| is_still(other, wanted)).unwrap_or_else(|| {
                 to.push(wanted.clone());
                 to.len() - 1
             });

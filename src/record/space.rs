@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::elf::CfiSections;
-use crate::model::{Bias, Module, ModuleIndex, Notice, RuntimeAddress};
+use crate::model::{Bias, ModuleIndex, RuntimeAddress};
 use crate::proc::{Backing, MemoryMap};
 use crate::target::{Pages, Reach, Registered, Source};
 use crate::unwind::{CodeSpace, SpaceId};
@@ -24,10 +24,10 @@ impl<'a> AddressSpace<'a> {
         Self { source, map, code: Pages::new(reach), registered, cfi: HashMap::new() }
     }
 
-    /// The modules, what could not be seen of them, and the code that was registered beside them.
-    pub fn into_modules(self) -> (Vec<Module>, Vec<Notice>, Registered<'a>) {
-        let Source { modules, notices, .. } = self.source;
-        (modules.into_iter().map(|loaded| loaded.module).collect(), notices, self.registered)
+    /// The modules, with what could not be seen of them, and the code that was registered beside
+    /// them.
+    pub fn into_parts(self) -> (Source<'a>, Registered<'a>) {
+        (self.source, self.registered)
     }
 }
 

@@ -7,7 +7,7 @@ use super::value::{Foreign, duration, source, time};
 use super::{details, system_call};
 use crate::analysis::groups;
 use crate::model::{FoundBy, Frame, Hold, Module, Place, Snapshot, Stack, StopMode, Thread, ThreadState, WalkEnd};
-use crate::symbols::{Function, Names, Stripped, Unused};
+use crate::symbols::{Function, Missing, Names, Stripped, Unused};
 
 /// Frames at the same instruction, one calling the next, that are all shown.
 const MOST_ALIKE: usize = 3;
@@ -242,9 +242,13 @@ fn frame_line(
 fn notices(out: &mut dyn Write, snapshot: &Snapshot, names: &Names) -> io::Result<()> {
     let missing: Vec<String> = names
         .missing()
-        .map(|(path, build_id)| match build_id {
-            Some(id) => format!("{path}: no file here has its build-id {id}, so its functions have no names"),
-            None => format!("{path}: it has no build-id and is not here, so its functions have no names"),
+        .iter()
+        .map(|Missing { path, build_id, has_names }| {
+            let whose = if *has_names { "not all of its functions have names" } else { "its functions have no names" };
+            match build_id {
+                Some(id) => format!("{path}: no file here has its build-id {id}, so {whose}"),
+                None => format!("{path}: it has no build-id and is not here, so {whose}"),
+            }
         })
         .collect();
     let lost: Vec<String> = snapshot.losses().map(ToString::to_string).chain(missing).collect();

@@ -93,27 +93,34 @@ impl Finder {
         Self { named, ..self }
     }
 
+    /// Whether the user named a file for this module.
+    pub(super) fn names_one_for(&self, module: &Module) -> bool {
+        self.named.iter().any(|named| module.build_id.as_ref() == Some(&named.build_id))
+    }
+
     /// The files that the user named.
     pub(super) fn named(&self) -> &[NamedFile] {
         &self.named
     }
 
     pub(super) fn find(&self, module: &Module) -> Files {
-        let wanted = module.build_id.as_ref();
-        let mut links = Links::default();
-        let program = self.first(|root| {
-            let file = open_below(root, module.path_on_disk()).ok()?;
-            links = Links::read(&file)?;
-            // Without a build-id nothing tells a file from its successor, but a deleted one is known to be another.
-            let same = match wanted {
-                Some(_) => links.build_id.as_ref() == wanted,
-                None => links.build_id.is_none() && module.path == module.path_on_disk(),
-            };
-            same.then_some(file)
+        let found = self.first(|root| {
+            // Without a build-id a file is taken for the one that ran; one that has a build-id is
+            // another.
+            module.paths_on_disk().find_map(|path| checked(root, &path, |links| links.build_id == module.build_id))
         });
-        if program.is_none() {
-            links = Links::default();
-        }
+        self.complete(module, found)
+    }
+
+    /// The same for a module whose file is at hand.
+    pub(super) fn find_for(&self, module: &Module, program: File) -> Files {
+        let links = Links::read(&program);
+        self.complete(module, links.map(|links| (program, links)))
+    }
+
+    fn complete(&self, module: &Module, program: Option<(File, Links)>) -> Files {
+        let wanted = module.build_id.as_ref();
+        let (program, mut links) = program.map_or_else(Default::default, |(program, links)| (Some(program), links));
         let debug = match wanted.and_then(|id| self.by_name(id)) {
             Some(named) => Some(named),
             None if links.has_debug_info => None,
@@ -156,12 +163,16 @@ impl Finder {
         (name, checksum): &(String, u32),
         wanted: Option<&BuildId>,
     ) -> Option<(File, Links)> {
-        let directory = Path::new(module.path_on_disk()).parent()?.to_str()?;
-        let places = [
-            format!("{directory}/{name}"),
-            format!("{directory}/.debug/{name}"),
-            format!("{DEBUG_DIRECTORY}{directory}/{name}"),
-        ];
+        let directories = module.paths_on_disk().filter_map(|path| Some(path.rsplit_once('/')?.0.to_owned()));
+        let places: Vec<String> = directories
+            .flat_map(|directory| {
+                [
+                    format!("{directory}/{name}"),
+                    format!("{directory}/.debug/{name}"),
+                    format!("{DEBUG_DIRECTORY}{directory}/{name}"),
+                ]
+            })
+            .collect();
         self.first(|root| {
             places.iter().find_map(|path| {
                 let (file, links) = checked(root, path, |links| wanted.is_none() || links.build_id.as_ref() == wanted)?;

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Function;
 use crate::elf::Pclntab;
-use crate::model::FileAddress;
+use crate::model::{FileAddress, Function};
 
 /// The functions that these addresses lie in. Of one that was inlined only the line is known, and that of its call is not.
 pub(super) fn functions(table: &Pclntab<'_>, addresses: &BTreeSet<FileAddress>) -> Vec<(FileAddress, Vec<Function>)> {

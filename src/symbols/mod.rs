@@ -7,12 +7,15 @@
 //! Debug information comes from the file itself, from a separate file found by build-id or debug link, or through both
 //! from a supplementary file (dwz); names alone from the symbol tables, those of the file inside a stripped file
 //! (`.gnu_debugdata`) too; names and lines of Go's functions from Go's own table. Code in no
-//! file has the names that its process told.
+//! file has the names that its process gave it, and code in a file to which its path did not lead
+//! those that the snapshot keeps: for a snapshot that is just being taken they are looked up here,
+//! too (`functions_in`).
 
 mod demangle;
 mod dwarf;
 mod finder;
 mod go;
+mod kept;
 mod table;
 mod units;
 mod variable;
@@ -23,22 +26,18 @@ use std::path::PathBuf;
 use std::thread;
 
 use object::read::elf::ElfFile64;
-use object::{LittleEndian, Object, ReadCache, ReadRef};
+use object::{LittleEndian, Object, ObjectSection, ReadCache, ReadRef};
 
 use crate::elf::{PositionedFile, debugdata, pclntab};
-use crate::model::{BuildId, CodeAddress, FileAddress, Frame, Module, Place, RuntimeAddress, Snapshot, Timestamp};
+use crate::model::{BuildId, FileAddress, Frame, Module, RuntimeAddress, Snapshot, Timestamp};
+
+use finder::Files;
 
 pub use finder::{Finder, NamedFile};
+pub use kept::{functions_exported, functions_in};
 pub use variable::find_symbol;
 
-/// One function at an address: the one whose code it is, or one that was inlined there.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Function {
-    /// Demangled. None when only the line is known, or nothing.
-    pub name: Option<String>,
-    pub file: Option<String>,
-    pub line: Option<u32>,
-}
+pub use crate::model::Function;
 
 /// What tells a module's file from another, whatever process loads it wherever.
 type ModuleKey = (String, Option<BuildId>);
@@ -49,9 +48,18 @@ pub struct Names {
     modules: HashMap<ModuleKey, HashMap<FileAddress, Vec<Function>>>,
     /// By the time of the snapshot, because code is made and thrown away while a process runs. Numbers are of one recording.
     generated: HashMap<(Timestamp, RuntimeAddress), Vec<Function>>,
-    missing: Vec<ModuleKey>,
+    missing: Vec<Missing>,
     stripped: Vec<Stripped>,
     unused: Vec<Unused>,
+}
+
+/// A module whose file was not found here, and whose names the snapshot does not keep, or not all.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Missing {
+    pub path: String,
+    pub build_id: Option<BuildId>,
+    /// Whether some of its functions have names nevertheless.
+    pub has_names: bool,
 }
 
 /// A module whose file is here, and has no name for any place on the stacks.
@@ -70,31 +78,36 @@ pub struct Unused {
     pub build_id: BuildId,
 }
 
+/// What is asked of one module.
+struct Asked<'a> {
+    module: &'a Module,
+    /// With what the snapshots keep of them, as good as any of them has it.
+    addresses: BTreeMap<FileAddress, Option<&'a [Function]>>,
+}
+
 /// What was found of one module.
 struct Resolved {
     functions: HashMap<FileAddress, Vec<Function>>,
-    file_found: bool,
+    /// Whether a file was found, or the snapshots keep what one said of each address.
+    is_complete: bool,
+    has_names: bool,
     /// How many addresses were asked for.
     places: usize,
-}
-
-impl Resolved {
-    fn is_stripped(&self) -> bool {
-        let is_named = |functions: &Vec<Function>| functions.iter().any(|function| function.name.is_some());
-        self.file_found && self.places > 0 && !self.functions.values().any(is_named)
-    }
 }
 
 impl Names {
     /// Names every frame of these snapshots, one module after another on each CPU.
     pub fn resolve<'a>(finder: &Finder, snapshots: impl IntoIterator<Item = &'a Snapshot>) -> Self {
-        let mut wanted: BTreeMap<ModuleKey, (&Module, BTreeSet<FileAddress>)> = BTreeMap::new();
+        let mut wanted: BTreeMap<ModuleKey, Asked<'_>> = BTreeMap::new();
         let mut generated = HashMap::new();
         for snapshot in snapshots {
             for frame in snapshot.threads.iter().flat_map(|thread| &thread.stack.frames) {
-                if let (Some(module), Some(address)) = (snapshot.module_of(frame), file_address(frame)) {
-                    let entry = wanted.entry(key(module)).or_insert_with(|| (module, BTreeSet::new()));
-                    entry.1.insert(address);
+                if let (Some(module), Some((_, address))) = (snapshot.module_of(frame), frame.inside()) {
+                    let asked =
+                        wanted.entry(key(module)).or_insert_with(|| Asked { module, addresses: BTreeMap::new() });
+                    let kept = snapshot.named_code(frame).map(|code| &*code.functions);
+                    let best = asked.addresses.entry(address).or_default();
+                    *best = kept::better(kept, *best);
                 }
                 if let Some(code) = snapshot.generated_code(frame) {
                     let function =
@@ -112,8 +125,8 @@ impl Names {
         let workers = thread::available_parallelism().map_or(1, usize::from);
         let work = || {
             let mut done = Vec::new();
-            for (key, (module, addresses)) in jobs.iter() {
-                done.push((key, resolve_module(finder, module, &addresses)));
+            for (key, asked) in jobs.iter() {
+                done.push((key, resolve_module(finder, &asked)));
             }
             done
         };
@@ -128,12 +141,19 @@ impl Names {
             }
             modules
         });
-        let mut missing: Vec<ModuleKey> =
-            modules.iter().filter(|(_, resolved)| !resolved.file_found).map(|(key, _)| key.clone()).collect();
+        let mut missing: Vec<Missing> = modules
+            .iter()
+            .filter(|(_, resolved)| !resolved.is_complete)
+            .map(|((path, build_id), resolved)| Missing {
+                path: path.clone(),
+                build_id: build_id.clone(),
+                has_names: resolved.has_names,
+            })
+            .collect();
         missing.sort_unstable();
         let mut stripped: Vec<Stripped> = modules
             .iter()
-            .filter(|(_, resolved)| resolved.is_stripped())
+            .filter(|(_, resolved)| resolved.is_complete && resolved.places > 0 && !resolved.has_names)
             .map(|((path, build_id), resolved)| Stripped {
                 path: path.clone(),
                 build_id: build_id.clone(),
@@ -149,9 +169,9 @@ impl Names {
         Self { modules, generated, missing, stripped, unused }
     }
 
-    /// The modules of which no file was found here, by path and build-id: their frames have no names.
-    pub fn missing(&self) -> impl Iterator<Item = (&str, Option<&BuildId>)> {
-        self.missing.iter().map(|(path, id)| (path.as_str(), id.as_ref()))
+    /// The modules whose files were not found here: not all of their frames have names.
+    pub fn missing(&self) -> &[Missing] {
+        &self.missing
     }
 
     /// The modules whose files are here without a name for any of their frames.
@@ -165,14 +185,18 @@ impl Names {
     }
 
     /// The functions at a frame, innermost inlined one first. Empty when nothing is known.
-    pub fn of(&self, snapshot: &Snapshot, frame: &Frame) -> &[Function] {
-        let found = match frame.outside() {
-            Some(address) => self.generated.get(&(snapshot.taken, address)),
-            None => {
-                snapshot.module_of(frame).and_then(|module| self.modules.get(&key(module))?.get(&file_address(frame)?))
-            }
+    pub fn of<'a>(&'a self, snapshot: &'a Snapshot, frame: &Frame) -> &'a [Function] {
+        let (Some(module), Some((_, address))) = (snapshot.module_of(frame), frame.inside()) else {
+            let generated = frame.outside().and_then(|address| self.generated.get(&(snapshot.taken, address)));
+            return generated.map_or(&[], Vec::as_slice);
         };
-        found.map_or(&[], Vec::as_slice)
+        let found = self.modules.get(&key(module)).and_then(|functions| functions.get(&address)).map(Vec::as_slice);
+        match snapshot.named_code(frame).map(|code| &*code.functions) {
+            // Without a build-id another file may have been found, and there is no other file that
+            // is known to be the one.
+            Some(kept) if module.build_id.is_none() => kept,
+            kept => kept::better(kept, found).unwrap_or_default(),
+        }
     }
 }
 
@@ -180,45 +204,58 @@ fn key(module: &Module) -> ModuleKey {
     (module.path.clone(), module.build_id.clone())
 }
 
-/// An address inside the instruction that the frame is about.
-fn file_address(frame: &Frame) -> Option<FileAddress> {
-    let inside = |place, is_return: fn(FileAddress) -> CodeAddress<FileAddress>| match place {
-        Place::InModule { address, .. } => Some(is_return(address).lookup()),
-        Place::Outside(_) => None,
+fn resolve_module(finder: &Finder, asked: &Asked<'_>) -> Resolved {
+    let Asked { module, addresses } = asked;
+    let kept = || addresses.values().copied();
+    let is_named = |functions: &[Function]| functions.iter().any(|function| function.name.is_some());
+    let has_kept_names = kept().flatten().any(is_named);
+    let mut resolved = Resolved {
+        functions: HashMap::new(),
+        is_complete: kept().all(|functions| functions.is_some()),
+        has_names: has_kept_names,
+        places: addresses.len(),
     };
-    match frame.code() {
-        CodeAddress::Pc(place) => inside(place, CodeAddress::Pc),
-        CodeAddress::Return(place) => inside(place, CodeAddress::Return),
+    // A file could add nothing to what is kept with lines, unless the user knows better.
+    if kept().all(|functions| functions.is_some_and(kept::is_best)) && !finder.names_one_for(module) {
+        return resolved;
     }
-}
-
-fn resolve_module(finder: &Finder, module: &Module, addresses: &BTreeSet<FileAddress>) -> Resolved {
-    let mut names = Resolution { addresses, functions: HashMap::new() };
+    let addresses: BTreeSet<FileAddress> = addresses.keys().copied().collect();
+    let mut names = Resolution { addresses: &addresses, functions: HashMap::new(), most_debug: u64::MAX };
     if let Some(image) = &module.image {
         if let Ok(elf) = ElfFile64::<LittleEndian, _>::parse(&**image) {
             names.add_symbols(&elf);
         }
-        return Resolved { functions: names.functions, file_found: true, places: addresses.len() };
+        resolved.is_complete = true;
+    } else {
+        let files = finder.find(module);
+        names.add_files(&files);
+        resolved.is_complete |= files.debug.is_some() || files.program.is_some();
     }
-    let files = finder.find(module);
-    // The separate file first: it has the full symbol table and the lines, the stripped one a few exported names.
-    for file in files.debug.iter().chain(&files.program) {
-        if names.is_complete() {
-            break;
-        }
-        names.add_file(file, files.supplementary.as_ref());
-    }
-    let file_found = files.debug.is_some() || files.program.is_some();
-    Resolved { functions: names.functions, file_found, places: addresses.len() }
+    resolved.has_names |= names.functions.values().any(|functions| is_named(functions));
+    resolved.functions = names.functions;
+    resolved
 }
 
 /// The addresses of one module, and what has been found for them so far.
 struct Resolution<'a> {
     addresses: &'a BTreeSet<FileAddress>,
     functions: HashMap<FileAddress, Vec<Function>>,
+    /// Debug information of more bytes is not read.
+    most_debug: u64,
 }
 
 impl Resolution<'_> {
+    fn add_files(&mut self, files: &Files) {
+        // The separate file first: it has the full symbol table and the lines, the stripped one a
+        // few exported names.
+        for file in files.debug.iter().chain(&files.program) {
+            if self.is_complete() {
+                break;
+            }
+            self.add_file(file, files.supplementary.as_ref());
+        }
+    }
+
     fn is_complete(&self) -> bool {
         self.addresses.iter().all(|address| {
             self.functions.get(address).is_some_and(|functions| functions.iter().all(|f| f.name.is_some()))
@@ -233,7 +270,7 @@ impl Resolution<'_> {
         let Ok(elf) = ElfFile64::<LittleEndian, _>::parse(&cache) else {
             return;
         };
-        if elf.section_by_name(".debug_info").is_some() {
+        if elf.section_by_name(".debug_info").is_some_and(|section| section.size() <= self.most_debug) {
             for (address, functions) in dwarf::functions(file, supplementary, self.addresses) {
                 let better = self.functions.get(&address).is_none_or(|known| known[0].line.is_none());
                 if better {

@@ -1,11 +1,13 @@
 //! Names from ELF symbol tables.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSymbol, ReadRef, SymbolKind};
 
 use super::demangle::demangle;
+use crate::elf::ExportedSymbol;
 use crate::model::FileAddress;
 
 /// The best symbol for an address so far.
@@ -43,6 +45,17 @@ pub(super) fn symbols<'d, 'i, R: ReadRef<'d>>(
     best.into_iter().map(|(address, candidate)| (address, named(candidate))).collect()
 }
 
+/// The same of functions that lie in the memory of a process.
+pub(super) fn exported(symbols: &[ExportedSymbol], addresses: &BTreeSet<FileAddress>) -> Vec<(FileAddress, String)> {
+    let mut best = HashMap::new();
+    for ExportedSymbol { start, size, is_local, name } in symbols {
+        for address in addresses.range(*start..FileAddress(start.0.saturating_add(*size))) {
+            keep_best(&mut best, *address, Candidate { start: start.0, sized: true, global: !is_local, name });
+        }
+    }
+    best.into_iter().map(|(address, candidate)| (address, demangle(candidate.name))).collect()
+}
+
 /// One pass over the tables of a file: a program has far more symbols than a snapshot has addresses.
 fn consider<'n, 'd: 'n, R: ReadRef<'d>>(
     best: &mut HashMap<FileAddress, Candidate<'n>>,
@@ -68,15 +81,19 @@ fn consider<'n, 'd: 'n, R: ReadRef<'d>>(
                 continue;
             }
             let candidate = Candidate { start, sized: size != 0, global: !symbol.is_local(), name };
-            match best.entry(*address) {
-                std::collections::hash_map::Entry::Vacant(entry) => {
-                    entry.insert(candidate);
-                }
-                std::collections::hash_map::Entry::Occupied(mut entry) => {
-                    if candidate.rank() > entry.get().rank() {
-                        entry.insert(candidate);
-                    }
-                }
+            keep_best(best, *address, candidate);
+        }
+    }
+}
+
+fn keep_best<'n>(best: &mut HashMap<FileAddress, Candidate<'n>>, address: FileAddress, candidate: Candidate<'n>) {
+    match best.entry(address) {
+        Entry::Vacant(entry) => {
+            entry.insert(candidate);
+        }
+        Entry::Occupied(mut entry) => {
+            if candidate.rank() > entry.get().rank() {
+                entry.insert(candidate);
             }
         }
     }

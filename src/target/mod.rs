@@ -2,15 +2,16 @@
 //!
 //! `select` turns what the user typed into one live process and refuses what cannot be looked at, saying why and what
 //! would help. `modules` turns the process's memory map into modules with build-ids, and finds the call frame
-//! information of each. `perf_map` names code that the process made, `registered` that which it
-//! registered for debuggers. `rights` tells what hangsnap may do to a process and
-//! what it lacks. None of them holds a thread.
+//! information of each; `places` opens files to which their paths do not lead. `perf_map` names
+//! code that the process made, `registered` that which it registered for debuggers. `rights` tells
+//! what hangsnap may do to a process and what it lacks. None of them holds a thread.
 
 mod groups;
 mod images;
 mod modules;
 mod pages;
 mod perf_map;
+mod places;
 mod reach;
 mod registered;
 pub mod rights;

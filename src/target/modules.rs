@@ -4,17 +4,19 @@
 //! frame information come from the file when the file is provably the same, and from memory when it is not: replaced by
 //! a package upgrade, deleted, a memfd, out of reach. What was once read is kept and shared by all targets and samples.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Reach;
 use super::groups::{Group, groups};
 use super::images::{BytesImage, FileImage, MemoryImage};
-use crate::elf::{self, CfiSections, Headers, Image, open_below};
+use super::places::{Places, mapped_file};
+use crate::elf::{self, CfiSections, ExportedSymbol, Headers, Image, exported, open_below, open_regular};
 use crate::model::{
     Bias, BuildId, FileAddress, Module, ModuleIndex, Notice, ProcessId, Reason, RuntimeAddress, Subject,
 };
@@ -61,6 +63,7 @@ pub struct Source<'a> {
     reach: &'a Reach,
     process: ProcessId,
     root: PathBuf,
+    map: &'a MemoryMap,
     pub modules: Vec<LoadedModule>,
     /// The same number for the same modules at the same addresses of the same process.
     pub layout: u64,
@@ -75,7 +78,7 @@ impl Loader {
         &'a mut self,
         process: ProcessId,
         root: PathBuf,
-        map: &MemoryMap,
+        map: &'a MemoryMap,
         reach: &'a Reach,
     ) -> Source<'a> {
         let mut found = Vec::new();
@@ -104,7 +107,7 @@ impl Loader {
             *owner != process || loaded.iter().any(|now| now.range.start == *start && now.path == *path)
         });
         let layout = self.layout(process, loaded);
-        Source { loader: self, reach, process, root, modules, layout, notices: Vec::new() }
+        Source { loader: self, reach, process, root, map, modules, layout, notices: Vec::new() }
     }
 
     fn layout(&mut self, process: ProcessId, loaded: Vec<Identity>) -> u64 {
@@ -123,6 +126,13 @@ impl Loader {
         self.modules.retain(|identity, _| identity.process != process);
         self.layouts.remove(&process);
         self.by_place.retain(|(owner, ..), _| *owner != process);
+    }
+}
+
+impl LoadedModule {
+    /// Whether these are its own program headers.
+    pub(super) fn has(&self, headers: &Headers) -> bool {
+        self.headers == *headers
     }
 }
 
@@ -153,8 +163,11 @@ impl Group<'_> {
             Some(headers) => headers,
             // The page with the headers is not mapped; the file has it.
             None => {
-                let (root, path) = (root.to_path_buf(), path.clone());
-                reach.file(move || headers_of(&open_below(&root, &path).ok()?).ok())??
+                let (root, path, mapped) = (root.to_path_buf(), path.clone(), mapped_file(root, self.first));
+                reach.file(move || {
+                    let open_mapped = || open_regular(&mapped?).ok();
+                    headers_of(&open_below(&root, &path).ok().or_else(open_mapped)?).ok()
+                })??
             }
         };
         let bias = self.bias(&headers).filter(|bias| self.code.is_some() || self.has_moved_code(&headers, *bias))?;
@@ -220,8 +233,42 @@ impl Source<'_> {
         loaded: &LoadedModule,
         look: impl FnOnce(&File) -> T + Send + 'static,
     ) -> Option<T> {
-        let (root, loaded) = (self.root.clone(), loaded.clone());
-        self.reach.file(move || open_same(&root, &loaded).ok().map(|file| look(&file)))?
+        let places = self.places(loaded);
+        self.reach.file(move || places.open().ok().map(|opened| look(&opened.file)))?
+    }
+
+    /// The same for who has something to do with the file that takes a while.
+    pub fn with_file_within<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        loaded: &LoadedModule,
+        look: impl FnOnce(&File) -> T + Send + 'static,
+    ) -> Option<T> {
+        let places = self.places(loaded);
+        self.reach.file_within(patience, move || places.open().ok().map(|opened| look(&opened.file)))?
+    }
+
+    /// Whether the path of a module leads to its file on this host, for those who look later. None
+    /// when the file system does not answer.
+    pub fn is_in_place(&self, loaded: &LoadedModule) -> Option<bool> {
+        let places = self.places(loaded);
+        self.reach.file(move || places.is_in_place())
+    }
+
+    /// The functions that a module exports and one of these addresses lies in, by what lies in the
+    /// process's memory.
+    pub fn exported(&self, loaded: &LoadedModule, wanted: &BTreeSet<FileAddress>) -> Vec<ExportedSymbol> {
+        let image = MemoryImage { reach: self.reach, bias: loaded.whole };
+        exported(&loaded.headers, &image, loaded.whole, wanted)
+    }
+
+    /// The root of the directory tree that the process sees.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn places(&self, loaded: &LoadedModule) -> Places {
+        Places::of(loaded, &self.root, self.map)
     }
 
     /// The call frame information of a module, read when it is first asked for.
@@ -238,21 +285,21 @@ impl Source<'_> {
             return sections.clone();
         }
         let from_file = {
-            let (root, loaded) = (self.root.clone(), loaded.clone());
-            self.reach.file(move || open_same(&root, &loaded).map(|file| sections_of(&file, &loaded.headers)))
+            let (places, headers) = (self.places(loaded), loaded.headers.clone());
+            self.reach.file(move || places.open().map(|opened| (sections_of(&opened.file, &headers), opened.elsewhere)))
         };
         let no_answer = || Err(Some(Reason::FileUnreadable { why: "its file system does not answer".into() }));
-        let mut sections = match from_file.unwrap_or_else(no_answer) {
-            Ok(sections) => sections,
+        let (mut sections, reason) = match from_file.unwrap_or_else(no_answer) {
+            Ok(found) => found,
             Err(reason) => {
-                if let Some(reason) = reason {
-                    let subject = Subject::Module(loaded.module.path.clone());
-                    self.notices.push(Notice { subject, reason });
-                }
                 let image = MemoryImage { reach: self.reach, bias: loaded.whole };
-                CfiSections::from_image(&loaded.headers, &image)
+                (CfiSections::from_image(&loaded.headers, &image), reason)
             }
         };
+        if let Some(reason) = reason {
+            let subject = Subject::Module(loaded.module.path.clone());
+            self.notices.push(Notice { subject, reason });
+        }
         sections.entry = loaded.headers.entry;
         let sections = Arc::new(sections);
         match &loaded.module.build_id {
@@ -261,24 +308,6 @@ impl Source<'_> {
         };
         sections
     }
-}
-
-/// Opens a module's file if it is the one that runs: the same program headers and the same build-id. The path is looked
-/// for in the process's own root and then in ours: the kernel tells it as seen from ours where the process was only
-/// chrooted.
-fn open_same(root: &Path, loaded: &LoadedModule) -> Result<File, Option<Reason>> {
-    if loaded.module.image.is_some() {
-        return Err(None);
-    }
-    let look = |root: &Path| -> Result<File, Reason> {
-        let unreadable = |error: elf::Error| Reason::FileUnreadable { why: error.to_string() };
-        let file = open_below(root, loaded.module.path_on_disk()).map_err(unreadable)?;
-        let headers = headers_of(&file).map_err(unreadable)?;
-        let build_id = headers.build_id(&FileImage { file: &file, headers: &headers });
-        let same = headers == loaded.headers && build_id == loaded.module.build_id;
-        if same { Ok(file) } else { Err(Reason::FileReplaced) }
-    };
-    look(root).or_else(|reason| look(Path::new("/")).map_err(|_| Some(reason)))
 }
 
 /// What a file's section headers lead to. Packers and builders of images take them off; then the program headers do, as

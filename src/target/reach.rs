@@ -141,6 +141,15 @@ impl Reach {
     pub fn file<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         self.errands.file(look)
     }
+
+    /// The same for work that may take longer than a file does to come.
+    pub(super) fn file_within<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        look: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        self.errands.run(patience, look)
+    }
 }
 
 #[cfg(test)]

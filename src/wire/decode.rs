@@ -1,6 +1,6 @@
 //! Messages to model.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use super::rows::Rows;
 use super::stacks::Stacks;
 use super::{Error, Record, notice, packed, pb, thread};
 use crate::model::{
-    Abi, GeneratedCode, Hold, KernelWait, Pid, Policy, Process, ProcessId, Recording, RuntimeAddress, Scheduling,
-    SignalSet, SignalSets, Snapshot, StartTime, StopMode, SystemCall, Thread, ThreadState, ThreadStatus, Tid,
-    Timestamp,
+    Abi, FileAddress, Frame, GeneratedCode, Hold, KernelWait, ModuleIndex, NamedCode, Pid, Policy, Process, ProcessId,
+    Recording, RuntimeAddress, Scheduling, SignalSet, SignalSets, Snapshot, StartTime, StopMode, SystemCall, Thread,
+    ThreadState, ThreadStatus, Tid, Timestamp,
 };
 
 /// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
@@ -155,6 +155,8 @@ impl Decoder {
             return Err(Error::TooMuch);
         }
         self.stacks.begin(modules);
+        let threads: Vec<Thread> = threads.iter().map(|known| self.thread(known)).collect::<Result<_, _>>()?;
+        let named = self.named(modules, &threads)?;
         Ok(Snapshot {
             number: *number,
             taken: own.taken,
@@ -169,15 +171,33 @@ impl Decoder {
             window: Duration::from_nanos(own.window_ns),
             took: Duration::from_nanos(own.took_ns),
             modules: modules.iter().map(|number| self.rows.module(*number)).collect::<Result<_, _>>()?,
-            threads: threads.iter().map(|known| self.thread(known)).collect::<Result<_, _>>()?,
+            threads,
             memory: own.memory.iter().map(|piece| self.rows.memory(piece)).collect::<Result<_, _>>()?,
             generated: own.generated.iter().map(|code| self.generated(code)).collect::<Result<_, _>>()?,
+            named,
             notices: own
                 .notices
                 .into_iter()
                 .map(|lost| notice::decode(lost, |number| self.rows.string(number)))
                 .collect::<Result<_, _>>()?,
         })
+    }
+
+    /// What the tables say of the addresses of these stacks.
+    fn named(&self, modules: &[u32], threads: &[Thread]) -> Result<Vec<NamedCode>, Error> {
+        if !self.rows.has_names() {
+            return Ok(Vec::new());
+        }
+        // Thousands of threads have a few stacks, each of which is there once.
+        let mut seen = HashSet::new();
+        let stacks = threads.iter().map(|thread| &thread.stack).filter(|stack| seen.insert(Arc::as_ptr(stack)));
+        let places: BTreeSet<(ModuleIndex, FileAddress)> =
+            stacks.flat_map(|stack| stack.frames.iter().filter_map(Frame::inside)).collect();
+        let named = places.into_iter().filter_map(|(module, address)| {
+            let functions = self.rows.functions(*modules.get(module.0 as usize)?, address.0)?;
+            Some(functions.map(|functions| NamedCode { module, address, functions }))
+        });
+        named.collect()
     }
 
     fn generated(&self, code: &pb::GeneratedCode) -> Result<GeneratedCode, Error> {

@@ -82,6 +82,7 @@ impl Encoder {
     /// The fields of a `Snapshot`.
     fn whole(&mut self, snapshot: &Snapshot) -> Fields {
         let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.tables.module(module)).collect();
+        self.names(snapshot, &modules);
         let process = self.process(snapshot);
         let mut fields = Fields::default();
         let mut threads = Vec::<Box<Remembered>>::with_capacity(snapshot.threads.len());
@@ -118,6 +119,7 @@ impl Encoder {
     fn change(&mut self, snapshot: &Snapshot, previous: Previous) -> Fields {
         let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.tables.module(module)).collect();
         let same_modules = modules == previous.modules;
+        self.names(snapshot, &modules);
         let process = self.process(snapshot);
         let mut fields = Fields::default();
         let mut gone = Vec::new();
@@ -203,6 +205,10 @@ impl Encoder {
 
     fn notices(&mut self, snapshot: &Snapshot) -> Vec<pb::Notice> {
         snapshot.notices.iter().map(|lost| notice::encode(lost, |path| self.tables.string(path))).collect()
+    }
+
+    fn names(&mut self, snapshot: &Snapshot, modules: &[u32]) {
+        snapshot.named.iter().for_each(|code| self.tables.name(code, modules));
     }
 
     fn generated(&mut self, code: &GeneratedCode) -> pb::GeneratedCode {

@@ -25,6 +25,7 @@ pub(super) const MODULES: u32 = 4;
 pub(super) const FRAMES: u32 = 6;
 pub(super) const STACKS: u32 = 8;
 pub(super) const CHUNKS: u32 = 10;
+pub(super) const NAMES: u32 = 11;
 
 /// The fields of a message so far.
 #[derive(Default)]

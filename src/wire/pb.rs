@@ -295,6 +295,10 @@ pub struct Tables {
     pub chunks_before: u32,
     #[prost(bytes = "vec", repeated, tag = "10")]
     pub chunks: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// What is known of code in the modules. These rows have no numbers: each says what it is about,
+    /// and holds until another row is about the same or the tables begin again.
+    #[prost(message, repeated, tag = "11")]
+    pub names: ::prost::alloc::vec::Vec<NamedCode>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Process {
@@ -337,6 +341,33 @@ pub struct Module {
     /// The image itself where no file holds it: the vdso's.
     #[prost(bytes = "vec", tag = "6")]
     pub image: ::prost::alloc::vec::Vec<u8>,
+}
+/// What a module's file said of an address in it. The file is one to which the module's path did not
+/// lead.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NamedCode {
+    /// Row number of the module.
+    #[prost(uint32, tag = "1")]
+    pub module: u32,
+    /// The address as the module's file counts (p_vaddr): of a frame that is a return address, one
+    /// less than that.
+    #[prost(uint64, tag = "2")]
+    pub address: u64,
+    /// The functions there, innermost first: those that were inlined, and the one whose code it is.
+    /// None if the file had no name for it.
+    #[prost(message, repeated, tag = "3")]
+    pub functions: ::prost::alloc::vec::Vec<NamedFunction>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NamedFunction {
+    /// Row numbers of strings plus 1, 0 when it is not known: the name as people write it, and the
+    /// source file.
+    #[prost(uint32, tag = "1")]
+    pub name_plus_one: u32,
+    #[prost(uint32, tag = "2")]
+    pub file_plus_one: u32,
+    #[prost(uint32, optional, tag = "3")]
+    pub line: ::core::option::Option<u32>,
 }
 /// An instruction that a thread is at, or is to return to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,11 +1,12 @@
 //! What is stored once and referred to by row numbers: the reader's side.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::pb::memory::What;
 use super::{Error, pb};
-use crate::model::{Bias, BuildId, MemoryOf, MemoryPiece, Module, RuntimeAddress};
+use crate::model::{Bias, BuildId, Function, MemoryOf, MemoryPiece, Module, RuntimeAddress};
 
 /// Frames of all stacks in the table together. A stack may be told as a few bytes that refer to another, so a small file
 /// could otherwise ask for any number.
@@ -29,6 +30,8 @@ pub(super) struct Rows {
     frames: Vec<pb::Frame>,
     stacks: Vec<StackRow>,
     chunks: Vec<Vec<u8>>,
+    /// By the module's row and the address in it.
+    names: HashMap<(u32, u64), Vec<pb::NamedFunction>>,
     frames_in_all: usize,
     /// Bytes of strings and modules that the current record has taken out.
     taken: Cell<usize>,
@@ -69,6 +72,9 @@ impl Rows {
         for message in tables.stacks {
             self.add_stack(message)?;
         }
+        for pb::NamedCode { module, address, functions } in tables.names {
+            self.names.insert((module, address), functions);
+        }
         Ok(anew)
     }
 
@@ -99,6 +105,22 @@ impl Rows {
         let image = module.image.as_ref().map_or(0, |image| image.len());
         self.take(module.path.len() + image + size_of::<Module>())?;
         Ok(module.clone())
+    }
+
+    pub(super) fn has_names(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// What a file says of an address, by the row of its module.
+    pub(super) fn functions(&self, module: u32, address: u64) -> Option<Result<Arc<[Function]>, Error>> {
+        let string = |plus_one: u32| plus_one.checked_sub(1).map(|number| self.string(number)).transpose();
+        let function = |function: &pb::NamedFunction| {
+            self.take(size_of::<Function>())?;
+            let (name, file) = (string(function.name_plus_one)?, string(function.file_plus_one)?);
+            Ok(Function { name, file, line: function.line })
+        };
+        let functions = self.names.get(&(module, address))?;
+        Some(functions.iter().map(function).collect())
     }
 
     /// What is taken from now on is another record's.

@@ -12,7 +12,9 @@ use super::fields::{self, Fields};
 use super::pb;
 use super::pb::memory::What;
 use super::stack_table::StackTable;
-use crate::model::{CodeAddress, FoundBy, Frame, Gap, KernelWait, MemoryOf, MemoryPiece, Module, Place, Stack};
+use crate::model::{
+    CodeAddress, FoundBy, Frame, Function, Gap, KernelWait, MemoryOf, MemoryPiece, Module, NamedCode, Place, Stack,
+};
 
 /// How many bytes of a stack are stored as one.
 const CHUNK: u64 = 512;
@@ -120,6 +122,8 @@ pub(super) struct Tables {
     frames: FrameTable,
     stacks: StackTable,
     chunks: Table<Box<[u8]>>,
+    /// The last row about an address in a module.
+    names: HashMap<(u32, u64), Arc<[Function]>, RandomState>,
     /// The rows that the current record brings.
     fresh: Fields,
     /// What was waited for by the thread that was asked for last, and its rows.
@@ -184,6 +188,28 @@ impl Tables {
             };
             fresh.message(fields::STACKS, &message);
         })
+    }
+
+    /// Adds a row of what a file says of an address, unless the last row about it is the same. A
+    /// module that is none of its snapshot's has no row.
+    pub(super) fn name(&mut self, code: &NamedCode, modules: &[u32]) {
+        let NamedCode { module, address, functions } = code;
+        let Some(module) = modules.get(module.0 as usize) else {
+            return;
+        };
+        let key = (*module, address.0);
+        if self.names.get(&key).is_some_and(|told| told == functions) {
+            return;
+        }
+        let function = |function: &Function| pb::NamedFunction {
+            name_plus_one: function.name.as_ref().map_or(0, |name| self.string(name) + 1),
+            file_plus_one: function.file.as_ref().map_or(0, |file| self.string(file) + 1),
+            line: function.line,
+        };
+        let functions_told = functions.iter().map(function).collect();
+        let message = pb::NamedCode { module: *module, address: address.0, functions: functions_told };
+        self.fresh.message(fields::NAMES, &message);
+        self.names.insert(key, functions.clone());
     }
 
     /// The rows of what a thread waits for, which is mostly what the one before does.

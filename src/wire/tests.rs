@@ -124,6 +124,16 @@ fn everything(number: u64) -> Snapshot {
         range: RuntimeAddress(range.start)..RuntimeAddress(range.end),
         name: name.into(),
     };
+    let function = |name: Option<&str>, file: Option<&str>, line| Function {
+        name: name.map(Into::into),
+        file: file.map(Into::into),
+        line,
+    };
+    let named = |address, functions: &[Function]| NamedCode {
+        module: ModuleIndex(1),
+        address: FileAddress(address),
+        functions: functions.into(),
+    };
     Snapshot {
         number,
         taken: Timestamp { realtime_ns: -5, monotonic_ns: 77 },
@@ -141,6 +151,11 @@ fn everything(number: u64) -> Snapshot {
         threads: (1..).zip(ends).map(thread).collect(),
         memory: memory(),
         generated: vec![generated(0x30, 0x20..0x40, "~f \u{fffd}"), generated(0xdead, 0..u64::MAX, "")],
+        named: vec![
+            named(0xf, &[function(Some("inlined"), Some("/a.c"), Some(3)), function(Some("~f \u{fffd}"), None, None)]),
+            named(0x1f, &[]),
+            named(0x20, &[function(None, None, Some(0)), function(None, Some(""), None)]),
+        ],
         notices: vec![
             notice(Subject::Process, Reason::ThreadsStillAppearing),
             notice(Subject::Process, Reason::NamesUnreadable { why: "is a FIFO".into() }),
@@ -192,6 +207,34 @@ fn everything_comes_back_as_it_was() {
     }
 }
 
+/// What is written about an address holds until something else is.
+#[test]
+fn what_a_file_says_of_an_address_is_told_when_it_is_new() {
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    let names = |number, fewer: usize, name: &str| {
+        let mut snapshot = everything(number);
+        snapshot.named.truncate(3 - fewer);
+        let functions = [Function { name: Some(name.into()), ..Function::default() }];
+        snapshot.named[0].functions = functions.into();
+        snapshot
+    };
+    let long = "long ".repeat(100);
+    let mut sizes = Vec::new();
+    for (number, name) in [(1, "short"), (2, &*long), (3, &*long), (4, "short"), (5, &*long)] {
+        let snapshot = names(number, 0, name);
+        let encoded = encoder.snapshot(&snapshot);
+        assert_eq!(snapshot_of(decoder.record(&encoded.payload)).named, snapshot.named, "{number}");
+        sizes.push(encoded.payload.len());
+    }
+    assert!(sizes[2] < sizes[1], "{sizes:?}");
+    // One of no module of its, and one that is on no stack, are not there.
+    let mut odd = names(6, 0, "short");
+    odd.named.push(NamedCode { module: ModuleIndex(9), ..odd.named[0].clone() });
+    odd.named.push(NamedCode { address: FileAddress(0x7777), ..odd.named[0].clone() });
+    let read = snapshot_of(decoder.record(&encoder.snapshot(&odd).payload));
+    assert_eq!(read.named, odd.named[..3]);
+}
+
 /// It cost the whole snapshot.
 #[test]
 fn a_notice_that_only_a_newer_version_has_words_for_costs_nothing_else() {
@@ -232,7 +275,7 @@ fn a_stack_that_only_a_newer_version_has_words_for_costs_nothing_else() {
 fn a_snapshot_that_has_no_modules_any_more_comes_back_without() {
     let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
     for (number, modules) in [(1, true), (2, false), (3, false), (4, true), (5, false)] {
-        let mut snapshot = Snapshot { threads: Vec::new(), ..everything(number) };
+        let mut snapshot = Snapshot { threads: Vec::new(), named: Vec::new(), ..everything(number) };
         if !modules {
             snapshot.modules.clear();
         }
@@ -267,6 +310,7 @@ fn stacks_of_thousands_of_frames_come_back() {
             let gap = (at % 2 == 0).then_some(Gap { after: 7, frames: 5, bytes: 0 });
             thread.stack = Arc::new(Stack { frames, gap, end: ends[at as usize % 3] });
         }
+        keep_named(&mut snapshot, &[]);
         assert_eq!(snapshot_of(decoder.record(&encoder.snapshot(&snapshot).payload)), snapshot, "{number}");
     }
 }
@@ -318,6 +362,7 @@ fn whatever_changes_comes_back() {
         (random >> 33) % below
     };
     let mut now = everything(1);
+    let mut said = now.named.clone();
     let mut whole = 0;
     for number in 1..1000 {
         now.number += 1 + draw(2);
@@ -343,7 +388,10 @@ fn whatever_changes_comes_back() {
             now.process.name = format!("name {number}");
             now.memory.truncate(draw(4) as usize);
             now.modules[0].path = format!("/bin/{}", draw(3));
+            let name = format!("function {}", draw(3));
+            said[draw(3) as usize].functions = [Function { name: Some(name), ..Function::default() }].into();
         }
+        keep_named(&mut now, &said);
         let encoded = encoder.snapshot(&now);
         whole += usize::from(encoded.whole);
         let decoded = snapshot_of(decoder.record(&encoded.payload));
@@ -358,6 +406,13 @@ fn whatever_changes_comes_back() {
         assert_eq!((summary, whole), (Summary::from(&now), encoded.whole));
     }
     assert!((15..100).contains(&whole), "{whole} of a thousand are whole");
+}
+
+/// What is said of the addresses at which this snapshot has frames, as it is put together.
+fn keep_named(snapshot: &mut Snapshot, said: &[NamedCode]) {
+    let frames = snapshot.threads.iter().flat_map(|thread| &thread.stack.frames);
+    let places: Vec<_> = frames.filter_map(Frame::inside).collect();
+    snapshot.named = said.iter().filter(|code| places.contains(&(code.module, code.address))).cloned().collect();
 }
 
 /// Changes something of a thread, or nothing.

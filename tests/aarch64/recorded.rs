@@ -223,6 +223,7 @@ fn viewed(recorded: &Recorded, stack: Stack) -> Snapshot {
         threads: vec![thread],
         memory: Vec::new(),
         generated: Vec::new(),
+        named: Vec::new(),
         notices: Vec::new(),
     }
 }

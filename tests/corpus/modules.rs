@@ -82,7 +82,7 @@ fn mappings() {
         table.run(&Case::new("code in pieces"), &program, &["pieces"]);
         table.run(&Case::new("code in an anonymous mapping"), &program, &["anonymous"]);
         table.run(&Case::new("a page of the program mapped again"), &program, &["again"]);
-        table.run(&Case::new("executed from memory").nameless(), &program, &["in-memory"]);
+        table.run(&Case::new("executed from memory"), &program, &["in-memory"]);
     }
     table.finish();
 }
@@ -105,12 +105,12 @@ fn libraries() {
     let libraries = library("library", &[]).zip(library("other library", &["-DVARIANT"]));
     if let Some((program, (library, other))) = program().zip(libraries) {
         table.run(&Case::new("library"), &program, &["library", text(&library)]);
-        table.run(&Case::new("library in memory").nameless(), &program, &["library-in-memory", text(&library)]);
+        table.run(&Case::new("library in memory"), &program, &["library-in-memory", text(&library)]);
         let deleted = copy(&library, "deleted library");
-        table.run(&Case::new("deleted library").nameless(), &program, &["deleted-library", text(&deleted)]);
+        table.run(&Case::new("deleted library"), &program, &["deleted-library", text(&deleted)]);
         let (first, second) = (copy(&library, "first of one path"), copy(&other, "second of one path"));
         let arguments = ["two-of-one-path", text(&first), text(&second)];
-        table.run(&Case::new("two libraries of one path").nameless(), &program, &arguments);
+        table.run(&Case::new("two libraries of one path"), &program, &arguments);
         let bare = copy(&library, "library without section headers");
         remove_section_headers(&bare);
         table.run(&Case::new("library without section headers").nameless(), &program, &["library", text(&bare)]);
@@ -127,19 +127,19 @@ fn files() {
         let deleted = copy(&program, name);
         let running = Running::start(&deleted, &["plain"]);
         fs::remove_file(&deleted).expect("it is there");
-        table.look(&Case::new(name).nameless(), &running);
+        table.look(&Case::new(name), &running);
 
         let name = "replaced after the start";
         let replaced = copy(&program, name);
         let running = Running::start(&replaced, &["plain"]);
         fs::rename(copy(&other, "the replacement"), &replaced).expect("both are on one file system");
-        table.look(&Case::new(name).nameless(), &running);
+        table.look(&Case::new(name), &running);
 
         let name = "deleted, a page of it mapped again";
         let deleted = copy(&program, name);
         let running = Running::start(&deleted, &["again"]);
         fs::remove_file(&deleted).expect("it is there");
-        table.look(&Case::new(name).nameless(), &running);
+        table.look(&Case::new(name), &running);
 
         let name = "without section headers";
         let bare = copy(&program, name);

@@ -69,6 +69,7 @@ pub fn snapshot_of(number: u64, threads: u64) -> Snapshot {
         threads: (0..threads).map(|tid| thread(tid, moved(tid))).collect(),
         memory: Vec::new(),
         generated: Vec::new(),
+        named: Vec::new(),
         notices: if number.is_multiple_of(10) { vec![lost(number)] } else { Vec::new() },
     }
 }

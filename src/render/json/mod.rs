@@ -160,7 +160,8 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
             .collect(),
         files_not_found: names
             .missing()
-            .map(|(path, build_id)| FileFields { path, build_id: build_id.map(ToString::to_string) })
+            .iter()
+            .map(|file| FileFields { path: &file.path, build_id: file.build_id.as_ref().map(ToString::to_string) })
             .collect(),
         files_without_names: names
             .stripped()
