@@ -101,3 +101,19 @@ fn of_two_targets_in_a_directory() {
         assert_eq!(text, shown.join(if json.is_empty() { "\n" } else { "" }));
     }
 }
+
+/// What is only printed leaves out what the text does not show: signals, the kernel's stacks, accounts of CPUs. Everything that
+/// it does show is the same as where all of that is kept.
+#[test]
+fn what_is_printed_without_being_kept_is_the_same_text() {
+    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for stop in ["auto", "all", "none"] {
+        let file = directory.path().join(stop);
+        let threads = |text: String| text.split_once("\n\n").map(|(_, threads)| threads.to_owned()).expect("threads");
+        let only = threads(succeed(hangsnap().args(["--pid", &victim.pid(), "--stop", stop])));
+        let kept = threads(succeed(hangsnap().args(["--pid", &victim.pid(), "--stop", stop, "-o"]).arg(&file)));
+        assert_eq!(only, kept, "--stop {stop}");
+        assert!(only.contains("sleeping in"), "{only}");
+    }
+}

@@ -30,7 +30,7 @@ pub use open::{open_below, open_regular};
 pub use pclntab::{Depth, GoFunction, Pclntab};
 pub use positioned::PositionedFile;
 pub use registered::{RegisteredObject, variable};
-pub use sections::has_plausible_symbols;
+pub use sections::{Sections, has_plausible_symbols};
 
 use object::{CompressedFileRange, CompressionFormat};
 

@@ -26,14 +26,15 @@ pub fn has_plausible_symbols(file: &File) -> bool {
     plausible(file).unwrap_or(false)
 }
 
-pub(super) struct Sections<'d, R: ReadRef<'d>> {
+/// The sections of one file.
+pub struct Sections<'d, R: ReadRef<'d>> {
     file: R,
     machine: Machine,
     table: SectionTable<'d, Header, R>,
 }
 
 impl<'d, R: ReadRef<'d>> Sections<'d, R> {
-    pub(super) fn of(file: R) -> Result<Self, Error> {
+    pub fn of(file: R) -> Result<Self, Error> {
         let header = Header::parse(file).map_err(|_| Error::NotElf)?;
         header.endian().map_err(|_| Error::NotElf)?;
         let malformed = Error::Malformed("the table of section headers");
@@ -59,7 +60,7 @@ impl<'d, R: ReadRef<'d>> Sections<'d, R> {
         self.table.iter().filter(is_table).all(|table| table.sh_size(Little) <= MAX_SECTION)
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
@@ -82,6 +83,11 @@ impl<'d, R: ReadRef<'d>> Sections<'d, R> {
     pub(super) fn raw(&self, name: &str, most: u64) -> Option<Vec<u8>> {
         let (offset, size) = self.find(name)?.file_range(Little).filter(|(_, size)| *size <= most)?;
         Some(self.file.read_bytes_at(offset, size).ok()?.to_vec())
+    }
+
+    /// Where in the file a section lies, and whether it is compressed.
+    pub fn place_of(&self, name: &str) -> Option<CompressedFileRange> {
+        self.place(self.find(name)?)
     }
 
     fn find(&self, name: &str) -> Option<&'d SectionHeader64<Little>> {

@@ -1,8 +1,9 @@
 //! Functions, inlined functions and lines from DWARF, by way of addr2line.
 //!
 //! addr2line looks at every unit of a file before it answers its first question, and most files have thousands. Where
-//! `.debug_aranges` tells which units the addresses lie in, it is shown those alone (see `units`); an address that this
-//! leaves without a name is asked for again with all of them.
+//! `.debug_aranges` tells which units the addresses lie in, it is shown those alone (see `units`), and `.debug_info` is
+//! decompressed up to the last of them and no further; an address that this leaves without a name is asked for again with
+//! all of them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -15,13 +16,13 @@ use std::thread;
 
 use addr2line::{Context, FrameIter};
 use flate2::read::ZlibDecoder;
-use gimli::{DebugInfo, Dwarf, DwarfSections, EndianSlice, LittleEndian as Little, SectionId};
+use gimli::{DebugAranges, DebugInfo, Dwarf, DwarfSections, EndianSlice, LittleEndian as Little, SectionId};
 use object::read::elf::ElfFile64;
 use object::{CompressedFileRange, CompressionFormat, LittleEndian, Object, ObjectSection, ReadCache};
 
 use super::demangle::demangle;
 use super::{Function, units};
-use crate::elf::{PositionedFile, is_plausible};
+use crate::elf::{PositionedFile, Sections, is_plausible};
 use crate::model::FileAddress;
 
 type Bytes<'a> = EndianSlice<'a, Little>;
@@ -31,11 +32,10 @@ type Found = Vec<(FileAddress, Vec<Function>)>;
 const MAX_SECTION: u64 = 4 << 30;
 /// Functions inlined into one another at one address; no compiler goes that deep.
 const MAX_INLINED: usize = 256;
-/// What line and function look-ups read, besides .debug_info.
-const NEEDED: [SectionId; 9] = [
+/// What line and function look-ups read, besides .debug_info and .debug_aranges.
+const NEEDED: [SectionId; 8] = [
     SectionId::DebugAbbrev,
     SectionId::DebugAddr,
-    SectionId::DebugAranges,
     SectionId::DebugLine,
     SectionId::DebugLineStr,
     SectionId::DebugRanges,
@@ -52,19 +52,23 @@ struct Loaded {
 
 /// What the debug information of a file says of these addresses; those it says nothing of are left out.
 pub(super) fn functions(file: &File, supplementary: Option<&File>, addresses: &BTreeSet<FileAddress>) -> Found {
-    let mut loaded = load(file);
-    let supplementary = supplementary.map(load);
-    let wanted = units::holding(&loaded.dwarf().debug_aranges, addresses);
-    if wanted.is_empty() {
+    let aranges = one_section(file, SectionId::DebugAranges, None).unwrap_or_default();
+    let wanted = units::holding(&DebugAranges::new(&aranges, Little), addresses);
+    let mut loaded = load(file, aranges, wanted.end);
+    let supplementary = supplementary.map(load_whole);
+    if wanted.units.is_empty() {
         return look_up(&loaded, supplementary.as_ref(), addresses);
     }
-    let overwritten = units::hide_all_but(&wanted, &mut loaded.info);
+    let overwritten = units::hide_all_but(&wanted.units, &mut loaded.info);
     let mut found = look_up(&loaded, supplementary.as_ref(), addresses);
     found.retain(|(_, functions)| functions.iter().all(|function| function.name.is_some()));
     let answered: BTreeSet<FileAddress> = found.iter().map(|(address, _)| *address).collect();
     let missing: BTreeSet<FileAddress> = addresses.difference(&answered).copied().collect();
     if !missing.is_empty() {
-        units::show_again(overwritten, &mut loaded.info);
+        match wanted.end {
+            Some(_) => loaded.info = one_section(file, SectionId::DebugInfo, None).unwrap_or_default(),
+            None => units::show_again(overwritten, &mut loaded.info),
+        }
         found.extend(look_up(&loaded, supplementary.as_ref(), &missing));
     }
     found
@@ -104,53 +108,75 @@ fn functions_at(context: &Context<Bytes<'_>>, address: FileAddress) -> Option<Ve
     (!functions.is_empty()).then_some(functions)
 }
 
-/// Reads the sections, decompressing .debug_info beside the others: it is as large as all of them.
-fn load(file: &File) -> Loaded {
+fn load_whole(file: &File) -> Loaded {
+    load(file, one_section(file, SectionId::DebugAranges, None).unwrap_or_default(), None)
+}
+
+/// Reads the sections, decompressing .debug_info beside the others: it is as large as all of them. Of that, as much as is
+/// said.
+fn load(file: &File, aranges: Vec<u8>, info: Option<usize>) -> Loaded {
     thread::scope(|scope| {
-        let info = scope.spawn(|| {
-            let mut info = Vec::new();
-            each_section(file, &[SectionId::DebugInfo], |_, bytes| info = bytes);
-            info
+        let others = scope.spawn(|| {
+            let mut bytes_of = HashMap::from([(SectionId::DebugAranges.name(), aranges)]);
+            each_section(file, &NEEDED, None, |id, bytes| {
+                bytes_of.insert(id.name(), bytes);
+            });
+            let take = |id: SectionId| Ok::<_, Infallible>(bytes_of.remove(id.name()).unwrap_or_default());
+            let Ok(others) = DwarfSections::load(take);
+            others
         });
-        let mut bytes_of = HashMap::new();
-        each_section(file, &NEEDED, |id, bytes| {
-            bytes_of.insert(id.name(), bytes);
-        });
-        let take = |id: SectionId| Ok::<_, Infallible>(bytes_of.remove(id.name()).unwrap_or_default());
-        let Ok(others) = DwarfSections::load(take);
-        Loaded { info: info.join().unwrap_or_else(|panic| resume_unwind(panic)), others }
+        let info = one_section(file, SectionId::DebugInfo, info).unwrap_or_default();
+        Loaded { info, others: others.join().unwrap_or_else(|panic| resume_unwind(panic)) }
     })
 }
 
-/// Reads these sections of a file; one that is missing or damaged is left out.
-fn each_section(file: &File, wanted: &[SectionId], mut keep: impl FnMut(SectionId, Vec<u8>)) {
+/// The first bytes of a section, so many, or all.
+fn one_section(file: &File, id: SectionId, most: Option<usize>) -> Option<Vec<u8>> {
+    let mut found = None;
+    each_section(file, &[id], most, |_, bytes| found = Some(bytes));
+    found
+}
+
+/// Reads these sections of a file, or no more of each than so many bytes; one that is missing or damaged is left out.
+fn each_section(file: &File, wanted: &[SectionId], most: Option<usize>, mut keep: impl FnMut(SectionId, Vec<u8>)) {
     let Ok(positioned) = PositionedFile::new(file) else {
         return;
     };
     let cache = ReadCache::new(positioned);
-    let Ok(elf) = ElfFile64::<LittleEndian, _>::parse(&cache) else {
+    let Ok(sections) = Sections::of(&cache) else {
         return;
     };
     for id in wanted {
-        let Some(section) = elf.section_by_name(id.name()) else {
-            continue;
-        };
-        let Ok(place) = section.compressed_file_range() else {
+        let Some(place) = sections.place_of(id.name()).or_else(|| old_place(&cache, &sections, *id)) else {
             continue;
         };
         if place.uncompressed_size > MAX_SECTION || !is_plausible(&place) {
             continue;
         }
+        let most = most.map_or(place.uncompressed_size, |most| place.uncompressed_size.min(most as u64));
         // Past the cache, which would hold a second copy of what may be hundreds of megabytes.
         let bytes = match place.format {
-            CompressionFormat::None => read_exact(file, place.offset, place.uncompressed_size),
-            CompressionFormat::Zlib => inflate(file, place),
-            _ => section.uncompressed_data().ok().map(Cow::into_owned),
+            CompressionFormat::None => read_exact(file, place.offset, most),
+            CompressionFormat::Zlib => inflate(file, place, most),
+            _ => place.data(&cache).ok().and_then(|data| data.decompress().ok()).map(Cow::into_owned),
         };
         if let Some(bytes) = bytes {
             keep(*id, bytes);
         }
     }
+}
+
+/// Where a section lies that an old linker has compressed, under a name that begins with `.z`.
+fn old_place<'c>(
+    cache: &'c ReadCache<PositionedFile<'_>>,
+    sections: &Sections<'c, &'c ReadCache<PositionedFile<'_>>>,
+    id: SectionId,
+) -> Option<CompressedFileRange> {
+    if !sections.has(&id.name().replacen('.', ".z", 1)) {
+        return None;
+    }
+    let elf = ElfFile64::<LittleEndian, _>::parse(cache).ok()?;
+    elf.section_by_name(id.name())?.compressed_file_range().ok()
 }
 
 fn read_exact(file: &File, offset: u64, size: u64) -> Option<Vec<u8>> {
@@ -163,13 +189,13 @@ fn read_exact(file: &File, offset: u64, size: u64) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Decompresses a section straight from the file into zeroed memory, which the kernel hands out page by page as it is
+/// Decompresses the first bytes of a section straight from the file into zeroed memory, which the kernel hands out page by page as it is
 /// filled.
-fn inflate(file: &File, place: CompressedFileRange) -> Option<Vec<u8>> {
+fn inflate(file: &File, place: CompressedFileRange, most: u64) -> Option<Vec<u8>> {
     let mut compressed = PositionedFile::new(file).ok()?;
     compressed.seek(SeekFrom::Start(place.offset)).ok()?;
     let mut decoder = ZlibDecoder::new(compressed.take(place.compressed_size));
-    let mut bytes = vec![0; usize::try_from(place.uncompressed_size).ok()?];
+    let mut bytes = vec![0; usize::try_from(most).ok()?];
     decoder.read_exact(&mut bytes).ok()?;
     Some(bytes)
 }
@@ -191,13 +217,36 @@ mod tests {
             .collect();
         let addresses: BTreeSet<FileAddress> = all.iter().copied().step_by(all.len().div_ceil(60)).collect();
         assert!(addresses.len() > 30, "too few functions to say anything");
-        let loaded = load(&file);
+        let loaded = load_whole(&file);
         let wanted = units::holding(&loaded.dwarf().debug_aranges, &addresses);
-        assert!(!wanted.is_empty(), "this compiler writes no .debug_aranges, so nothing was hidden");
+        assert!(!wanted.units.is_empty(), "this compiler writes no .debug_aranges, so nothing was hidden");
         let with_all = look_up(&loaded, None, &addresses);
         assert!(with_all.len() > 20, "only {} of {} are known at all", with_all.len(), addresses.len());
         let mut with_few = functions(&file, None, &addresses);
         with_few.sort_by_key(|(address, _)| *address);
         assert_eq!(with_few, with_all);
+    }
+
+    /// All of .debug_info was decompressed, however little of it was to be looked at.
+    #[test]
+    fn no_more_is_read_of_debug_info_than_up_to_the_last_unit_that_matters() {
+        let file = File::open(std::env::current_exe().expect("the test's own file")).expect("readable");
+        let whole = load_whole(&file);
+        let aranges = whole.dwarf().debug_aranges;
+        let mut headers = aranges.headers();
+        let mut first_of_each = Vec::new();
+        while let Ok(Some(header)) = headers.next() {
+            let first = header.entries().next().ok().flatten().map(|entry| entry.range().begin);
+            first_of_each.extend(first.filter(|first| *first != 0).map(|first| (header.debug_info_offset().0, first)));
+        }
+        first_of_each.sort_unstable();
+        let (offset, address) = first_of_each[first_of_each.len() / 4];
+        let addresses = BTreeSet::from([FileAddress(address)]);
+        let wanted = units::holding(&aranges, &addresses);
+        let end = wanted.end.expect("there are more units behind it");
+        assert!(wanted.units.contains(&offset) && end > offset && end < whole.info.len() / 2);
+        let loaded = load(&file, Vec::new(), wanted.end);
+        assert_eq!(loaded.info.len(), end);
+        assert_eq!(loaded.info, whole.info[..end]);
     }
 }

@@ -116,13 +116,13 @@ impl Names {
                 }
             }
         }
+        let workers = thread::available_parallelism().map_or(1, usize::from).min(wanted.len());
         let (sender, jobs) = crossbeam_channel::unbounded();
         for job in wanted {
             // The receiver is alive: it is a local of this function.
             let _ = sender.send(job);
         }
         drop(sender);
-        let workers = thread::available_parallelism().map_or(1, usize::from);
         let work = || {
             let mut done = Vec::new();
             for (key, asked) in jobs.iter() {

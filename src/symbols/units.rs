@@ -19,23 +19,35 @@ const MAX_LENGTH: usize = 0xffff_ffef;
 /// Bytes of `.debug_info` before they were overwritten, by their offset.
 pub(super) type Overwritten = Vec<(usize, [u8; TYPE_UNIT_HEADER])>;
 
-/// The offsets of the units that `.debug_aranges` says hold any of these addresses.
-pub(super) fn holding(aranges: &DebugAranges<Bytes<'_>>, addresses: &BTreeSet<FileAddress>) -> BTreeSet<usize> {
-    let mut units = BTreeSet::new();
+/// The units that matter.
+#[derive(Default)]
+pub(super) struct Wanted {
+    /// Their offsets.
+    pub(super) units: BTreeSet<usize>,
+    /// Where all of them have ended: where the next unit that `.debug_aranges` knows of begins. None if there is none.
+    pub(super) end: Option<usize>,
+}
+
+/// The units that `.debug_aranges` says hold any of these addresses.
+pub(super) fn holding(aranges: &DebugAranges<Bytes<'_>>, addresses: &BTreeSet<FileAddress>) -> Wanted {
+    let mut wanted = Wanted::default();
+    let mut all = BTreeSet::new();
     let mut headers = aranges.headers();
     // What cannot be read holds nothing, as far as can be told; its addresses are looked for in all units later.
     while let Ok(Some(header)) = headers.next() {
+        let DebugInfoOffset(unit) = header.debug_info_offset();
+        all.insert(unit);
         let mut entries = header.entries();
         while let Ok(Some(entry)) = entries.next() {
             let range = entry.range();
             if addresses.range(FileAddress(range.begin)..).next().is_some_and(|address| address.0 < range.end) {
-                let DebugInfoOffset(unit) = header.debug_info_offset();
-                units.insert(unit);
+                wanted.units.insert(unit);
                 break;
             }
         }
     }
-    units
+    wanted.end = wanted.units.last().and_then(|last| all.range(last + 1..).next().copied());
+    wanted
 }
 
 /// Hides every unit whose offset is not wanted.
