@@ -2,7 +2,7 @@
 //!
 //! The way of the data: select target, freeze, copy, release, unwind, store (the live half, on the sick host); store,
 //! symbolize, compare, render (the offline half, anywhere). The halves meet in [`model`] and the file format only. The
-//! README's code map says what each room promises; `tests/layers.rs` holds them to their order.
+//! code map, src/README.md, says what each room promises; `tests/layers.rs` holds them to their order.
 
 #![deny(unsafe_code)]
 

@@ -82,7 +82,7 @@ fn letter(state: &serde_json::Value) -> String {
         "traced" => "t",
         "exited" => "Z",
         "dead" => "X",
-        other => panic!("a state that is not in README.md: {other}"),
+        other => panic!("a state that is not in src/render/json/README.md: {other}"),
     }
     .into()
 }

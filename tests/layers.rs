@@ -1,6 +1,6 @@
 //! Each room imports only from rooms above it, so that the code can be read from the top.
 //!
-//! The order is the README's: a room may use rooms with a lower number than its own, and itself; `sys`, `proc`, `elf` and
+//! The order is that of src/README.md: a room may use rooms with a lower number than its own, and itself; `sys`, `proc`, `elf` and
 //! `wire` (and likewise the rooms of each other number) do not use each other, but where it is said below.
 
 use std::fs;
@@ -37,7 +37,7 @@ fn sources(directory: &Path, into: &mut Vec<PathBuf>) {
 
 fn layer(room: &str) -> u32 {
     let found = LAYERS.iter().find(|(name, _)| *name == room);
-    found.unwrap_or_else(|| panic!("src/{room} is in no layer; give it one in tests/layers.rs and the README")).1
+    found.unwrap_or_else(|| panic!("src/{room} is in no layer; give it one in tests/layers.rs and src/README.md")).1
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Manual pages: one for hangsnap and one for each command, made of what `--help` says.
 //!
-//! Promises: each page has examples and says what the exit codes mean. Both are the text below the options of `--help`.
+//! Promises: each page has examples and says what the exit codes mean. Both are the text below the options of `--help`. The
+//! page of hangsnap itself has manual.md, too: what it does in full.
 
 use std::fs;
 use std::io;
@@ -12,6 +13,8 @@ use clap_mangen::Man;
 
 /// How the exit codes begin in what `--help` says.
 const CODES: &str = "Exit codes: ";
+/// What hangsnap does, in full.
+const MANUAL: &str = include_str!("manual.md");
 /// Of commands whose help has none of its own.
 const USUAL: &str = "0 done (a closed pipe is fine); 1 the recording has no such snapshot or thread; 2 anything else, told in one line \
                      on standard error.";
@@ -68,6 +71,7 @@ fn render(command: Command) -> io::Result<Vec<u8>> {
     man.render_options_section(&mut page)?;
     if has_commands {
         man.render_subcommands_section(&mut page)?;
+        page.extend_from_slice(manual(MANUAL).as_bytes());
     }
     let examples: Vec<String> =
         examples.lines().skip_while(|line| *line == "Examples:").map(|line| verbatim(line.trim_start())).collect();
@@ -81,6 +85,43 @@ fn render(command: Command) -> io::Result<Vec<u8>> {
 
 fn section(page: &mut Vec<u8>, title: &str, body: &str) {
     page.extend_from_slice(format!(".SH \"{title}\"\n{body}\n").as_bytes());
+}
+
+/// As roff, the little of Markdown that the manual has: headings of two levels, of which the first is left out; points and
+/// paragraphs; bold text and code.
+fn manual(text: &str) -> String {
+    let mut page = String::new();
+    let mut paragraphs: Vec<String> = Vec::new();
+    for line in text.lines().skip_while(|line| !line.starts_with("## ")) {
+        match paragraphs.last_mut() {
+            Some(last) if line.starts_with(' ') || !(last.is_empty() || line.is_empty() || line.starts_with("* ")) => {
+                last.push(' ');
+                last.push_str(line.trim_start());
+            }
+            _ => paragraphs.push(line.to_owned()),
+        }
+    }
+    for paragraph in paragraphs.iter().filter(|paragraph| !paragraph.is_empty()) {
+        match paragraph.strip_prefix("## ") {
+            Some(title) => page.push_str(&format!(".SH \"{}\"\n", title.to_uppercase())),
+            None => {
+                let text = paragraph.strip_prefix("* ").unwrap_or(paragraph);
+                page.push_str(&format!(".PP\n{}\n", marked(text)));
+            }
+        }
+    }
+    page
+}
+
+/// A line with its marks for bold text and code as roff's.
+fn marked(line: &str) -> String {
+    let with = |text: &str, mark: &str, font: &str| {
+        let parts = text.split(mark).enumerate();
+        let set =
+            |(number, part): (usize, &str)| if number % 2 == 0 { part.into() } else { format!("{font}{part}\\fR") };
+        parts.map(set).collect::<String>()
+    };
+    with(&with(&verbatim(line), "**", "\\fB"), "`", "\\fB")
 }
 
 /// A line that roff prints as it is.

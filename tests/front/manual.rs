@@ -60,16 +60,16 @@ fn each_command_has_a_page_with_examples_and_exit_codes() {
 /// groff is what man reads them with; it complains about what it does not understand.
 #[test]
 fn groff_reads_the_pages_without_a_complaint() {
-    for command in commands() {
-        let mut hangsnap = hangsnap().args(["man", &command]).stdout(Stdio::piped()).spawn().expect("hangsnap");
+    for command in commands().into_iter().map(Some).chain([None]) {
+        let mut hangsnap = hangsnap().arg("man").args(&command).stdout(Stdio::piped()).spawn().expect("hangsnap");
         let page = hangsnap.stdout.take().expect("it is piped");
         let output = Command::new("groff")
             .args(["-man", "-Tutf8", "-ww", "-P-c"])
             .stdin(page)
             .output()
             .expect("groff; tests/run installs it");
-        assert!(hangsnap.wait().expect("it is our child").success(), "{command}");
-        assert!(output.status.success() && output.stderr.is_empty(), "{command}: {output:?}");
-        assert!(String::from_utf8_lossy(&output.stdout).contains("hangsnap"), "{command}: {output:?}");
+        assert!(hangsnap.wait().expect("it is our child").success(), "{command:?}");
+        assert!(output.status.success() && output.stderr.is_empty(), "{command:?}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("hangsnap"), "{command:?}: {output:?}");
     }
 }

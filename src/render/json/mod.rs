@@ -1,4 +1,4 @@
-//! The same as JSON, for scripts. README.md documents the fields; they are only ever added to.
+//! The same as JSON, for scripts. README.md beside this documents the fields; they are only ever added to.
 //!
 //! Addresses and registers are strings of hexadecimal digits, because most readers of JSON keep 53 bits of a number.
 //! Times are nanoseconds.
