@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_millis(10 + 1);
 /// Recordings are thrown away piece by piece; all together would fill a small disk.
 const PIECE: usize = 500;
 
-/// Processes that do nothing but work, so many for each CPU, and end when this is dropped.
+/// Processes that only compute, a number of them for each CPU. They end when this is dropped.
 struct Load(Vec<Child>);
 
 impl Load {

@@ -1,7 +1,7 @@
 //! Which system call a thread is in.
 //!
 //! The kernel's word for it, a number, is not always enough. Calls made by `int $0x80` are numbered differently from those made by
-//! `syscall`: the instruction that made the call tells them apart. And poll, nanosleep, a relative clock_nanosleep and a
+//! `syscall`: the instruction that made the call distinguishes them. And poll, nanosleep, a relative clock_nanosleep and a
 //! futex wait with a timeout are begun again as restart_syscall when anything has interrupted them: a tracer, job control, or hangsnap
 //! itself. Their arguments stay in their registers. The number is then found in one of these places: the code that made the call;
 //! what the same call was when hangsnap looked at the thread a moment before; the function of the kernel that it sleeps in; and the
@@ -22,7 +22,7 @@ use crate::sys::ptrace::RawRegisters;
 
 /// Bytes of code before an instruction pointer.
 const LENGTH: usize = 16;
-/// Instruction pointers of which the code is kept: most threads of a process are in the same few.
+/// Instruction pointers whose code is kept: most threads of a process are in the same few.
 const MOST_KEPT: usize = 4096;
 
 /// The code before the instructions at which threads of this snapshot were found.

@@ -86,7 +86,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Says how many threads were read in place because they did not stop in time, so many more or fewer than was said before.
+    /// Adds to the number of threads that were read in place because they did not stop in time.
     pub(super) fn note_not_held(&mut self, more: usize, fewer: usize) {
         let before = self.not_held_in_time;
         self.not_held_in_time = before.saturating_add(more as u64).saturating_sub(fewer as u64);

@@ -53,8 +53,8 @@ pub enum Error {
     Start(io::Error),
 }
 
-/// Takes snapshots by way of a process that traces. The process is started beforehand: it takes a while to begin, which
-/// whoever made this can use.
+/// Takes snapshots by way of a process that traces. The process is started beforehand: while it
+/// begins, other work can be done.
 pub struct Tracer {
     program: PathBuf,
     arena: ArenaReader,

@@ -388,7 +388,7 @@ pub(super) struct DiffArguments {
     #[arg(value_name = "FILE|DIR")]
     pub(super) file: PathBuf,
     /// The two snapshots: `last`, `first`, numbers, times, or how long before the last (-10s); by default the last two. Or another
-    /// recording, with the last snapshot of which that of the first is compared
+    /// recording: the last snapshots of the two are compared
     #[arg(value_name = "A|FILE", allow_hyphen_values = true)]
     pub(super) first: Option<String>,
     /// The second of two snapshots

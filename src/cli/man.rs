@@ -87,8 +87,8 @@ fn section(page: &mut Vec<u8>, title: &str, body: &str) {
     page.extend_from_slice(format!(".SH \"{title}\"\n{body}\n").as_bytes());
 }
 
-/// As roff, the little of Markdown that the manual has: headings of two levels, of which the first is left out; points and
-/// paragraphs; bold text and code.
+/// As roff, the little of Markdown that the manual has: headings (the title is left out), points,
+/// paragraphs, bold text and code.
 fn manual(text: &str) -> String {
     let mut page = String::new();
     let mut paragraphs: Vec<String> = Vec::new();

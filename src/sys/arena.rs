@@ -16,7 +16,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 
@@ -112,10 +112,14 @@ impl Shared {
         unsafe { self.base.cast().as_ref() }
     }
 
-    /// The address of a byte. The caller checks that the offset lies within the mapping.
-    fn at(&self, offset: usize) -> *mut u8 {
+    /// The address of a byte.
+    ///
+    /// # Safety
+    ///
+    /// The offset lies within the mapping or just after its last byte (`SIZE`).
+    unsafe fn at(&self, offset: usize) -> *mut u8 {
         debug_assert!(offset <= SIZE);
-        // SAFETY: the offset lies within the mapping or just behind its last byte.
+        // SAFETY: the caller promises that the offset lies within the mapping.
         unsafe { self.base.as_ptr().add(offset) }
     }
 }
@@ -136,8 +140,12 @@ pub struct ArenaReader {
 
 impl ArenaReader {
     pub fn create() -> io::Result<Self> {
-        let file = File::from(memfd_create(c"hangsnap", MFdFlags::MFD_CLOEXEC)?);
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let file = File::from(memfd_create(c"hangsnap", flags)?);
         file.set_len(SIZE as u64)?;
+        // Were it made shorter by the other process, to look at what is missing would end this one (SIGBUS).
+        let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
         Ok(Self { shared: Shared::map(file)?, read_to: Cell::new(0) })
     }
 
@@ -159,7 +167,8 @@ impl ArenaReader {
         let read_to = self.read_to.replace(0);
         if read_to > WORTH_GIVING {
             let length = read_to.next_multiple_of(PAGE).min(BYTES);
-            if let Some(bytes) = NonNull::new(self.shared.at(HEADER + LOG).cast()) {
+            // SAFETY: the bytes begin within the mapping.
+            if let Some(bytes) = NonNull::new(unsafe { self.shared.at(HEADER + LOG) }.cast()) {
                 // SAFETY: the range lies within the mapping, which is shared: its contents stay. Nothing refers to them, because the
                 // reader only copies. Should it fail, the pages stay, which harms nobody.
                 let _ = unsafe { madvise(bytes, length, MmapAdvise::MADV_DONTNEED) };
@@ -297,7 +306,8 @@ impl ArenaWriter {
             return;
         }
         let to = from.saturating_add((end - from).next_multiple_of(TOGETHER)).min(BYTES);
-        let populated = NonNull::new(self.shared.at(HEADER + LOG + from).cast()).is_some_and(|first| {
+        // SAFETY: `from` is less than `end`, which lies within the mapping.
+        let populated = NonNull::new(unsafe { self.shared.at(HEADER + LOG + from) }.cast()).is_some_and(|first| {
             // SAFETY: the range lies within the mapping; what is in it stays as it is.
             unsafe { madvise(first, to - from, MmapAdvise::MADV_POPULATE_WRITE) }.is_ok()
         });
@@ -390,6 +400,17 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+
+    /// A tracer that has gone wrong could have cut it short, and ended the process that reads it (SIGBUS).
+    #[test]
+    fn the_other_side_cannot_change_its_length() {
+        let reader = ArenaReader::create().expect("a memfd");
+        let file = File::from(reader.as_fd().try_clone_to_owned().expect("a descriptor"));
+        for length in [0, SIZE as u64 - 1, SIZE as u64 + 1] {
+            let refused = file.set_len(length).expect_err("it is sealed");
+            assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{length}");
+        }
+    }
 
     #[test]
     fn what_was_logged_and_kept_is_read_by_the_other_side() {

@@ -54,29 +54,35 @@ impl From<std::io::Error> for Outcome {
 /// Whether system calls for tracing get as far as the kernel at all. Asked about a process that cannot exist the kernel
 /// says so, while a seccomp filter that forbids the call says something else.
 pub fn ptrace_passes_filters() -> Outcome {
-    attempt(|| expect_nobody(ptrace::seize(unistd::Pid::from_raw(NOBODY), Options::empty())))
+    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made before.
+    unsafe { attempt(|| expect_nobody(ptrace::seize(unistd::Pid::from_raw(NOBODY), Options::empty()))) }
 }
 
 /// The same for process_vm_readv(2).
 pub fn process_vm_readv_passes_filters() -> Outcome {
-    attempt(|| expect_nobody(read_byte(NOBODY, 0)))
+    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made before.
+    unsafe { attempt(|| expect_nobody(read_byte(NOBODY, 0))) }
 }
 
 /// Whether a child of our own can be traced and its memory read: both must work where anything does.
 pub fn trace_own_child() -> Outcome {
-    attempt(|| {
-        let (tracer, byte) = (unistd::getpid(), 0u8);
-        with_child(tracer, |child| {
-            ptrace::seize(child, Options::empty())?;
-            // After a fork the same things lie at the same addresses.
-            read_byte(child.as_raw(), (&raw const byte).addr())
+    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made before.
+    unsafe {
+        attempt(|| {
+            let (tracer, byte) = (unistd::getpid(), 0u8);
+            with_child(tracer, |child| {
+                ptrace::seize(child, Options::empty())?;
+                // After a fork the same things lie at the same addresses.
+                read_byte(child.as_raw(), (&raw const byte).addr())
+            })
         })
-    })
+    }
 }
 
 /// Whether a process of ours may run at the real-time policy SCHED_FIFO. The child that tries it ends at once.
 pub fn real_time() -> Outcome {
-    attempt(|| Urgent::enter().map(drop).ok_or_else(Errno::last))
+    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made before.
+    unsafe { attempt(|| Urgent::enter().map(drop).ok_or_else(Errno::last)) }
 }
 
 /// Whether the kernel would let us trace this process and read its memory, which need the same right (ptrace(2),
@@ -85,30 +91,36 @@ pub fn real_time() -> Outcome {
 ///
 /// It takes the lock of the process's memory map, so it is not for a process with a thread in uninterruptible sleep.
 pub fn read_memory(owner: Tid) -> Outcome {
-    attempt(|| match read_byte(owner.0, 0) {
-        Err(Errno::EFAULT) => Ok(()),
-        other => other,
-    })
+    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made before.
+    unsafe {
+        attempt(|| match read_byte(owner.0, 0) {
+            Err(Errno::EFAULT) => Ok(()),
+            other => other,
+        })
+    }
 }
 
 /// Whether memory of this process can be read at this moment, by way of its file: while the lock of its memory map is kept
 /// from everybody the read does not come back, but whoever waits for it can be killed.
 pub fn read_memory_file(owner: Tid) -> Outcome {
     let path = format!("/proc/{owner}/mem");
-    attempt(|| {
-        let file = File::open(&path).map_err(errno)?;
-        match file.read_at(&mut [0], 0).map_err(errno) {
-            // There is nothing at address 0, which was found out under the lock.
-            Err(Errno::EIO) => Ok(()),
-            other => other.map(drop),
-        }
-    })
+    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made before.
+    unsafe {
+        attempt(|| {
+            let file = File::open(&path).map_err(errno)?;
+            match file.read_at(&mut [0], 0).map_err(errno) {
+                // There is nothing at address 0, which was found out under the lock.
+                Err(Errno::EIO) => Ok(()),
+                other => other.map(drop),
+            }
+        })
+    }
 }
 
 /// The same as `read_memory` without any lock of the memory map: pidfd_getfd(2) asks for the same right before it looks for the
 /// descriptor, and there is none with this number. Needs Linux 5.6 and a seccomp filter that lets it through.
 pub fn take_no_descriptor(process: Pid) -> Outcome {
-    attempt(|| {
+    let work = || {
         // SAFETY: pidfd_open takes two numbers and touches no memory of ours.
         let descriptor = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, process.0, 0) })?;
         // SAFETY: pidfd_getfd takes three numbers and touches no memory of ours.
@@ -116,7 +128,9 @@ pub fn take_no_descriptor(process: Pid) -> Outcome {
             Err(Errno::EBADF) => Ok(()),
             other => other.map(drop),
         }
-    })
+    };
+    // SAFETY: the work allocates nothing and takes no lock: it is two system calls.
+    unsafe { attempt(work) }
 }
 
 fn errno(error: std::io::Error) -> Errno {
@@ -138,10 +152,13 @@ fn read_byte(owner: libc::pid_t, address: usize) -> Result<(), Errno> {
     Errno::result(unsafe { libc::process_vm_readv(owner, &raw const local, 1, &raw const remote, 1, 0) }).map(drop)
 }
 
-/// Does `work` in a child process and tells how it ended.
+/// Does `work` in a child process and says how it ended.
 ///
-/// The work may be nothing but system calls: other threads may have held the allocator's lock when the child was made.
-fn attempt(work: impl FnOnce() -> Result<(), Errno>) -> Outcome {
+/// # Safety
+///
+/// The work must allocate nothing and take no lock: other threads may have held the allocator's when the child was made, and are not
+/// there to let go of it.
+unsafe fn attempt(work: impl FnOnce() -> Result<(), Errno>) -> Outcome {
     // SAFETY: the child does system calls only, and ends with _exit, which runs nothing of ours.
     let child = match unsafe { libc::fork() } {
         -1 => return Outcome::NoChild(Errno::last()),
@@ -208,18 +225,18 @@ mod tests {
 
     #[test]
     fn what_is_tried_ends_as_it_would_here() {
-        assert_eq!(attempt(|| Ok(())), Outcome::Worked);
-        assert_eq!(attempt(|| Err(Errno::EPERM)), Outcome::Failed(Errno::EPERM));
-        assert_eq!(attempt(|| Err(Errno::from_raw(libc::EHWPOISON))), Outcome::Failed(Errno::EHWPOISON));
+        assert_eq!(unsafe { attempt(|| Ok(())) }, Outcome::Worked);
+        assert_eq!(unsafe { attempt(|| Err(Errno::EPERM)) }, Outcome::Failed(Errno::EPERM));
+        assert_eq!(unsafe { attempt(|| Err(Errno::from_raw(libc::EHWPOISON))) }, Outcome::Failed(Errno::EHWPOISON));
         let kill_itself = || {
             nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL)?;
             Ok(())
         };
-        assert_eq!(attempt(kill_itself), Outcome::Killed);
+        assert_eq!(unsafe { attempt(kill_itself) }, Outcome::Killed);
         let sleep_for_ever = || loop {
             thread::sleep(Duration::from_secs(60));
         };
-        assert_eq!(attempt(sleep_for_ever), Outcome::Hung);
+        assert_eq!(unsafe { attempt(sleep_for_ever) }, Outcome::Hung);
     }
 
     #[test]

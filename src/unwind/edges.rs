@@ -38,12 +38,19 @@ impl Walk<'_> {
         self.caller_of_edge(&edge, registers)
     }
 
-    /// The caller of a function of which nothing but pops and `ret` is left at this instruction.
+    /// The caller of a function that has nothing but pops and `ret` left at this instruction.
     pub(super) fn caller_at_end(&mut self, pc: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
         let mut code = [0; CODE];
         let length = self.see(pc, &mut code)?;
         let edge = to_return(code.get(..length)?, Between::Nothing)?;
         self.caller_of_edge(&edge, registers)
+    }
+
+    /// Whether nothing but pops and `ret` is left of a function at this instruction.
+    pub(super) fn is_end(&mut self, pc: RuntimeAddress) -> bool {
+        let mut code = [0; CODE];
+        let length = self.see(pc, &mut code).unwrap_or(0);
+        to_return(&code[..length.min(CODE)], Between::Nothing).is_some()
     }
 
     fn caller_of_edge(&mut self, edge: &Edge, registers: &RegisterFile) -> Option<Caller> {

@@ -71,7 +71,9 @@ pub trait Machine: RegisterName {
         code: CodeAddress<RuntimeAddress>,
         registers: &RegisterFile<Self>,
     ) -> Result<Caller<Self>, WalkEnd>;
-    /// The caller of a function of which nothing but its end is left at this instruction, by the instructions alone.
+    /// Whether nothing but its end is left of a function at this instruction.
+    fn is_end(walk: &mut Walk<'_, Self>, pc: RuntimeAddress) -> bool;
+    /// The caller of such a function, by the instructions alone.
     fn caller_at_end(
         walk: &mut Walk<'_, Self>,
         pc: RuntimeAddress,

@@ -121,9 +121,12 @@ fn forget_written(found: &Instruction, sources: &mut [Option<Source>; 16]) {
     match (found.map, found.opcode) {
         // Calls keep what a function keeps for its caller.
         _ if found.calls() => [0, 1, 2, 6, 7, 8, 9, 10, 11].into_iter().for_each(forget),
-        (Map::One, 0x58..=0x5f | 0x90..=0x97 | 0xb8..=0xbf) => forget(found.register_in_opcode()),
-        // cmp and test, and push
-        (Map::One, 0x38..=0x3b | 0x84 | 0x85 | 0x50..=0x57) => {}
+        (Map::One, 0x58..=0x5f | 0x91..=0x97 | 0xb8..=0xbf) => forget(found.register_in_opcode()),
+        // cmp and test, pushes, jumps, nop
+        (
+            Map::One,
+            0x38..=0x3d | 0x84 | 0x85 | 0xa8 | 0xa9 | 0x50..=0x57 | 0x68 | 0x6a | 0x70..=0x7f | 0x90 | 0xe9 | 0xeb,
+        ) => {}
         (Map::One, opcode) => {
             if let Some(operands) = found.operands {
                 // The first operand of mov and arithmetic to memory is only read.

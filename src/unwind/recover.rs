@@ -7,12 +7,13 @@
 //! of this very function. Where the function's own instructions say how far above the stack pointer it points (`effects`),
 //! nothing is searched:
 //!
-//! * A word that is believed makes the return address lie in executable memory, behind a call. A direct call must lead
-//!   to the function that the frame is in: to its start, by way of stubs, or to one that jumps into it. Of an indirect
-//!   call nobody knows where it led. A signal's handler returns to a trampoline, which has called nothing.
-//! * The walk must then go on to the outermost frame. Where no word does that, the nearest with a direct call is taken:
-//!   the walk may have other reasons to end early. A walk on which a direct call led elsewhere does not count. An indirect call is never taken for that, nor past a nearer direct one,
-//!   nor where the pointer that it went through is one to another function (`pointer`).
+//! * A word that is believed makes the return address lie in executable memory, after a call. A direct call must lead
+//!   to the function that the frame is in: to its start, by way of stubs, or to one that jumps into it. An indirect call
+//!   may have led anywhere, unless the code before it says where (`pointer`). A signal's handler returns to a trampoline,
+//!   which has called nothing.
+//! * The walk must then go on to the outermost frame, by direct calls that lead to the frames that they are said to lead
+//!   to. Where no word does that, the nearest with a direct call is taken: the walk may have other reasons to end early.
+//!   An indirect call is never taken for that, nor past a nearer direct one.
 //! * Return addresses of calls long gone lie about in the stack, in the locals of later frames above all. The first
 //!   word to be supposed is therefore the one that the function's own prologue speaks for, and words closer than that
 //!   are the last: such remains have a chance only where the function takes stack as it goes.

@@ -97,6 +97,10 @@ impl Machine for Register {
         walk.caller_of_generated_code(code, registers)
     }
 
+    fn is_end(walk: &mut Walk<'_>, pc: RuntimeAddress) -> bool {
+        walk.is_end(pc)
+    }
+
     fn caller_at_end(walk: &mut Walk<'_>, pc: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
         walk.caller_at_end(pc, registers)
     }

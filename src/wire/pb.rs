@@ -649,7 +649,7 @@ pub mod notice {
         /// found out.
         #[prost(message, tag = "27")]
         CallRenamed(super::Nothing),
-        /// So many threads did not stop in time and were read in place although they were to be held.
+        /// The number of threads that were to be held, did not stop in time, and were read in place.
         #[prost(uint64, tag = "28")]
         NotHeldInTime(u64),
     }

@@ -13,7 +13,7 @@ use crate::support::{Victim, compile, hangsnap, succeed, until};
 const LONGEST_HOLD: Duration = Duration::from_millis(10 + 1);
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Processes that do nothing but work, so many for each CPU, and end when this is dropped.
+/// Processes that only compute, a number of them for each CPU. They end when this is dropped.
 struct Load(Vec<Child>);
 
 impl Load {

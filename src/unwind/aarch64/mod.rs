@@ -160,6 +160,10 @@ impl Machine for Register {
 
     /// Only Go's table tells of such functions.
     /// Its return address is in the link register again, which call frame information says as a rule.
+    fn is_end(_: &mut Walk<'_, Self>, _: RuntimeAddress) -> bool {
+        false
+    }
+
     fn caller_at_end(_: &mut Walk<'_, Self>, _: RuntimeAddress, _: &RegisterFile<Self>) -> Option<Caller<Self>> {
         None
     }
