@@ -63,7 +63,6 @@ impl Copied {
             max_hold: Duration::from_secs(1),
             floating_point: false,
             is_go: false,
-            details: true,
             memory: Vec::new(),
             after: None,
         };

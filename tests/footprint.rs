@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Victim, compile, hangsnap, succeed, victim_source};
+use crate::support::{Victim, compile, hangsnap, victim_source};
 
 const TARGETS: usize = 50;
 const SAMPLES: &str = "5";
@@ -71,34 +71,4 @@ fn fifty_targets_that_share_libraries_take_less_than_64_mib() {
     );
     assert!(peaks > 1 << 10 && shares > 1 << 10, "nothing was measured");
     assert!(peaks < MOST, "{peaks} KiB");
-}
-
-/// How often a trace of system calls has this at the beginning of a call.
-fn calls(trace: &str, call: &str) -> usize {
-    // `[pid 42] ` or `42 `, then the call.
-    trace
-        .lines()
-        .filter(|line| line.split_once(' ').is_some_and(|(_, rest)| rest.trim_start().starts_with(call)))
-        .count()
-}
-
-/// A script looks at hundreds of processes. For one of two threads, /proc/PID/stat was read 25 times with ten calls each,
-/// symbols' names one by one, seven threads were begun, and all calls together were 2,000.
-#[test]
-fn a_snapshot_of_a_small_process_takes_few_system_calls() {
-    let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let trace = directory.path().join("trace");
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-o"]).arg(&trace).arg(hangsnap().get_program()).args(["--pid", &victim.pid()]);
-    succeed(&mut strace);
-    let trace = fs::read_to_string(trace).expect("strace has written it");
-    let begun = calls(&trace, "clone3(") + calls(&trace, "clone(") + calls(&trace, "vfork(");
-    // The tracer and the thread of it that traces; the one that may hang; for names one beside the first, and for each module one
-    // that decompresses beside it.
-    assert!((2..=6).contains(&begun), "{begun} processes and threads were begun");
-    let stat = trace.lines().filter(|line| line.contains("openat(") && line.contains("\"stat\"")).count();
-    assert!(stat <= 24, "`stat` was opened {stat} times");
-    let all = trace.lines().filter(|line| !line.contains(" resumed>")).count();
-    assert!(all < 1600, "{all} system calls");
 }

@@ -216,10 +216,10 @@ fn hold_and_copy(
     alarm: Option<&Alarm>,
 ) -> Result<Copied, Failure> {
     let tid = planned.tid;
-    let likely = likely_length(planned, draft);
-    draft.arena.touch(likely);
+    // All pages of it have been written to when this returns.
+    draft.arena.room(STACK_ROOM);
     let urgent = Urgent::enter();
-    let alarm = alarm.map(|alarm| Ringing::when_needed(alarm, deadline));
+    let alarm = alarm.map(|alarm| Ringing::every(alarm, deadline));
     fault::at(Point::Seize).and_then(|()| ptrace::seize(tid)).map_err(Failure::NotSeized)?;
     if !draft.process.has_thread(tid) {
         // The id belongs to a stranger by now, who is let go of when this thread ends.
@@ -244,7 +244,7 @@ fn hold_and_copy(
     let copied = registers.map(|registers| {
         let floating_point = floating_point(tid, draft.order.floating_point);
         draft.arena.marks().go_on(Step::ReadingHeld);
-        let room = draft.arena.untouched_room(STACK_ROOM);
+        let room = draft.arena.room(STACK_ROOM);
         let position = Position::held(&registers);
         let plan = StackPlan::new(&draft.map, draft.memory, draft.order.is_go, planned.owner, position, STACK_LIMIT);
         let in_time = || begun.elapsed() < draft.order.max_hold / 2;
@@ -266,21 +266,6 @@ fn hold_and_copy(
     match copied {
         Ok((registers, stack, floating_point)) => Ok(Copied { registers, stack, floating_point, held, released }),
         Err(error) => Err(Failure::Registers(error)),
-    }
-}
-
-/// How many bytes of the arena are to be written to before a thread is held, so that none of its pages has to come meanwhile.
-/// One that runs may be as deep as it likes. One that sleeps is where it was seen, or a little further: there is a margin.
-fn likely_length(planned: &Planned, draft: &Draft<'_>) -> usize {
-    const MARGIN: usize = 128 << 10;
-    match (&planned.entered, draft.memory) {
-        // A goroutine's stack says nothing of that of its thread.
-        (Some(entered), Some(memory)) if !draft.order.is_go => {
-            let position = Position::in_place(entered.blocked.stack_pointer.0, None);
-            let plan = StackPlan::new(&draft.map, None, false, planned.owner, position, STACK_LIMIT);
-            plan.length(&draft.map, memory, || true).saturating_add(MARGIN).min(STACK_ROOM)
-        }
-        _ => STACK_ROOM,
     }
 }
 

@@ -73,15 +73,7 @@ mod tests {
     const HOLD: Duration = Duration::from_millis(10);
 
     fn order(stop: StopMode) -> Order {
-        Order {
-            stop,
-            max_hold: HOLD,
-            floating_point: false,
-            is_go: false,
-            details: true,
-            memory: Vec::new(),
-            after: None,
-        }
+        Order { stop, max_hold: HOLD, floating_point: false, is_go: false, memory: Vec::new(), after: None }
     }
 
     fn after(start: Instant, time: Duration) -> Instant {

@@ -20,8 +20,9 @@ use crate::sys::ptrace::RawRegisters;
 /// What is copied at most of one stack: 100,000 frames of a recursion, and all that a main thread has by default. It takes
 /// some 2.5 ms to copy so much; nearly every stack in use is a thousandth of it.
 pub(super) const STACK_LIMIT: usize = 8 << 20;
-/// The room for one stack and what is copied of another, or for those of a few threads. As much of it as is likely to be
-/// needed is written to before a thread is held, and some more: fresh pages cost more than the copying.
+/// The room that a tracer always has, for one stack and what is copied of another, or for those of a few threads. It is
+/// written to when the tracer begins, and below what the arena keeps from one snapshot to the next: writing to fresh pages
+/// just before a stop leaves cold caches for it.
 pub(super) const STACK_ROOM: usize = 12 << 20;
 /// So many stacks are followed that were left or interrupted one after the other.
 const MOST_PIECES: usize = 4096;

@@ -1,6 +1,5 @@
 //! Holding one thread: the guard that lets it go, and the wait that ends at a deadline.
 
-use std::cell::Cell;
 use std::mem;
 use std::time::Duration;
 
@@ -106,50 +105,25 @@ pub(super) fn wait(
             Wait::Stopped(signal) => return Ok(Held { tid, signal }),
             Wait::Gone => return Err(NotHeld::Gone),
             Wait::NotYet if since.elapsed() >= deadline => return Err(NotHeld::DidNotStop),
-            Wait::NotYet => {
-                seen = match alarm {
-                    Some(alarm) => {
-                        alarm.begin();
-                        ptrace::sleep_until_stopped(tid)
-                    }
-                    None => ptrace::poll(tid),
-                }
-            }
+            Wait::NotYet if alarm.is_some() => seen = ptrace::sleep_until_stopped(tid),
+            Wait::NotYet => seen = ptrace::poll(tid),
         }
     }
 }
 
 /// An alarm that rings again and again until this is dropped.
-pub(super) struct Ringing<'a> {
-    alarm: &'a Alarm,
-    time: Duration,
-    has_begun: Cell<bool>,
-}
+pub(super) struct Ringing<'a>(&'a Alarm);
 
 impl<'a> Ringing<'a> {
     pub(super) fn every(alarm: &'a Alarm, time: Duration) -> Self {
-        let ringing = Self::when_needed(alarm, time);
-        ringing.begin();
-        ringing
-    }
-
-    /// The same from when somebody first sleeps until it rings: most threads have stopped before that.
-    pub(super) fn when_needed(alarm: &'a Alarm, time: Duration) -> Self {
-        Self { alarm, time, has_begun: Cell::new(false) }
-    }
-
-    fn begin(&self) {
-        if !self.has_begun.replace(true) {
-            self.alarm.set(self.time);
-        }
+        alarm.set(time);
+        Self(alarm)
     }
 }
 
 impl Drop for Ringing<'_> {
     fn drop(&mut self) {
-        if self.has_begun.get() {
-            self.alarm.clear();
-        }
+        self.0.clear();
     }
 }
 

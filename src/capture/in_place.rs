@@ -66,8 +66,7 @@ fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Resu
     let fs_base = segments::thread_pointer(&draft.map, memory, planned.tid, planned.owner, stack_pointer);
     let position = Position::in_place(stack_pointer, fs_base);
     let plan = StackPlan::new(&draft.map, draft.memory, draft.order.is_go, planned.owner, position, STACK_LIMIT);
-    // Nothing is held: pages may come as they are needed.
-    let room = draft.arena.untouched_room(STACK_ROOM);
+    let room = draft.arena.room(STACK_ROOM);
     let copied = plan.copy(&draft.map, memory, room, || true);
     draft.arena.marks().step(Step::ReadingProc, planned.tid.0);
     Ok(copied)

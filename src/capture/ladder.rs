@@ -201,10 +201,8 @@ fn choose(stop: StopMode, status: &ThreadStatus, blocked: Option<&BlockedCall>) 
 
 fn look(tid: Tid, draft: &mut Draft<'_>) -> Result<(ThreadDir, Planned), proc::Error> {
     let thread = draft.process.thread(tid)?;
-    // Of five files two cost more than all that is done while the thread is held.
-    let is_detailed = draft.order.details;
-    let mut status = if is_detailed { thread.status() } else { thread.stat() }?;
-    let (wait, permitted) = thread.kernel_wait(draft.kernel_stacks && is_detailed);
+    let mut status = thread.status()?;
+    let (wait, permitted) = thread.kernel_wait(draft.kernel_stacks);
     status.wait = wait.into();
     // What is not permitted for one is not permitted for any.
     draft.kernel_stacks &= !matches!(permitted, Err(proc::Error::NotPermitted));

@@ -63,8 +63,6 @@ pub struct Order {
     pub floating_point: bool,
     /// Whether it is a program of Go's, whose threads change stacks.
     pub is_go: bool,
-    /// Whether signals, the kernel's stack, and times and switches of CPUs are wanted of each thread.
-    pub details: bool,
     pub memory: Vec<Wish>,
     /// Of a recording, the number of the last snapshot of the process that whoever orders has: of threads that have not run since
     /// only that is told. None where a snapshot stands alone.

@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
+use super::copy::STACK_ROOM;
 use super::protocol::{self, Outcome, Request};
 use super::resting::Resting;
 use super::{fault, snapshot};
@@ -19,9 +20,6 @@ use crate::sys::signals;
 
 /// The argument that makes a program of this crate a tracer.
 pub const TRACER_ARGUMENT: &str = "__tracer";
-
-/// What is written to of the arena before there is a request: a memory map, and the stacks of some threads.
-const FIRST_ROOM: usize = 256 << 10;
 
 /// Serves until there is nobody left to serve.
 pub fn serve() -> ExitCode {
@@ -40,7 +38,7 @@ fn try_serve() -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut arena = ArenaWriter::open(io::stdout().as_fd().try_clone_to_owned()?)?;
     let kill_timer = KillTimer::new().ok_or_else(io::Error::last_os_error)?;
-    arena.touch(FIRST_ROOM);
+    arena.room(STACK_ROOM);
     let mut resting = Resting::new();
     while let Some(request) = protocol::receive(&socket)? {
         arena.begin();

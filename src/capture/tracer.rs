@@ -53,8 +53,7 @@ pub enum Error {
     Start(io::Error),
 }
 
-/// Takes snapshots by way of a process that traces. The process is started beforehand: while it
-/// begins, other work can be done.
+/// Takes snapshots by way of a process that traces. The process is started when it is first needed.
 pub struct Tracer {
     program: PathBuf,
     arena: ArenaReader,
@@ -95,17 +94,13 @@ impl Tracer {
 
     /// A tracer that is another program of this crate: a test's is not one itself.
     pub fn of_program(program: PathBuf) -> Result<Self, Error> {
-        let arena = ArenaReader::create().map_err(Error::Start)?;
-        let running = Some(Running::start(&program, &arena).map_err(Error::Start)?);
-        Ok(Self { program, arena, running, filtered: false, asked: 0 })
-    }
-
-    /// Ends the process, without waiting for that: no snapshot is to come for a while.
-    pub fn rest(&mut self) {
-        if let Some(running) = &mut self.running {
-            // It holds nothing now, and nothing is left to be said. That it has ended is noticed when it is asked again.
-            let _ = running.child.kill();
-        }
+        Ok(Self {
+            program,
+            arena: ArenaReader::create().map_err(Error::Start)?,
+            running: None,
+            filtered: false,
+            asked: 0,
+        })
     }
 
     /// Takes one snapshot.

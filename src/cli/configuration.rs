@@ -99,8 +99,6 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         floating_point: registers == Some(RegisterSet::All),
         keep_stacks: keep.is_some(),
         redact,
-        // Without them the text for people is the same.
-        details: every.is_some() || output.is_some() || verbose || json,
         memory: memory
             .into_iter()
             .map(|text| Ok((text.clone(), memory_wish(&text)?)))

@@ -227,10 +227,6 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             let _patience = Patience::about("reading debug information");
             for (number, target) in targets.iter().enumerate() {
                 let snapshot = record::once(target, &manner, &mut tracer)?;
-                if number + 1 == targets.len() {
-                    // It ends while names are looked up.
-                    tracer.rest();
-                }
                 view::ensure_selected(&snapshot, &selection)?;
                 if let Some(output) = &keep {
                     record::keep(output, &snapshot)?;

@@ -16,7 +16,7 @@ mod watch;
 pub use host::{Host, is_our_own, runnable_threads};
 pub use lineage::Lineage;
 pub use maps::{Backing, Mapping, MemoryMap};
-pub use process::{ImageId, Particulars, ProcDir, TracerOf, names_matching, thread_name};
+pub use process::{ImageId, ProcDir, TracerOf, names_matching, thread_name};
 pub use rights::{
     Capabilities, Capability, Credentials, Ids, Limits, UserNamespace, counts_runs, has_thread_file, hidden_processes,
     real_time_budget, security_label, yama_scope,

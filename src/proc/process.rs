@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use nix::fcntl::AtFlags;
@@ -59,18 +59,6 @@ impl TracerOf {
     }
 }
 
-/// What is to be known of a process before it is looked at, from one reading of its files.
-pub struct Particulars {
-    pub process: Process,
-    /// The process a thread id belongs to; its own id when it is a process.
-    pub group: Pid,
-    pub is_kernel_thread: bool,
-    /// As `ProcDir::has_exited` tells.
-    pub has_exited: bool,
-    /// The program that traces its main thread, if one does.
-    pub tracer: Option<TracerOf>,
-}
-
 impl ProcDir {
     pub fn open(pid: Pid) -> Result<Self, Error> {
         let directory = Directory::new(pid.0)?;
@@ -93,43 +81,21 @@ impl ProcDir {
     /// What the process calls itself and which program it runs; these change when it executes another. Its arguments lie in
     /// its own memory, and are read by `command`.
     pub fn describe(&self) -> Result<Process, Error> {
-        Ok(self.particulars()?.process)
-    }
-
-    /// The same, and what else tells whether it can be looked at.
-    pub fn particulars(&self) -> Result<Particulars, Error> {
-        /// Field 9 of `stat` (linux/sched.h).
-        const PF_KTHREAD: u32 = 0x0020_0000;
         let status = self.status()?;
         let inner_pid = status.nspid.as_ref().and_then(|pids| pids.last().copied()).unwrap_or(self.pid.0);
-        let text = self.read("stat")?;
-        let stat = Stat::from_read(legible(&text).as_bytes())?;
         // A main thread that has exited has lost its program; its siblings run it still.
-        let owner = self.memory_owner_by(&stat)?;
+        let owner = self.memory_owner()?;
         let executable = fs::read_link(format!("/proc/{}/task/{owner}/exe", self.pid))
             .map(|path| text_of_os(path.as_os_str()))
             .unwrap_or_default();
-        let id = ProcessId { pid: self.pid, start: StartTime(stat.starttime) };
-        Ok(Particulars {
-            process: Process { id, inner_pid, name: name_in(&text)?, executable, command: Vec::new() },
-            group: Pid(status.tgid),
-            is_kernel_thread: stat.flags & PF_KTHREAD != 0,
-            has_exited: match has_exited(&stat) {
-                Some(has_exited) => has_exited,
-                None => self.has_exited()?,
-            },
-            tracer: TracerOf::from_status(status.tracerpid),
-        })
+        Ok(Process { id: self.id()?, inner_pid, name: name_in(&self.read("stat")?)?, executable, command: Vec::new() })
     }
 
     /// Which image it runs. None at the moment when it has left one and the kernel has not loaded the next.
     pub fn image(&self) -> Result<Option<ImageId>, Error> {
         const PF_EXITING: u32 = 0x0000_0004;
-        let mut stat = stat(&self.directory)?;
-        let owner = self.memory_owner_by(&stat)?;
-        if owner != self.pid.main_thread() {
-            stat = Stat::from_read(legible(&self.read(&format!("task/{owner}/stat"))?).as_bytes())?;
-        }
+        let owner = self.memory_owner()?;
+        let stat = Stat::from_read(legible(&self.read(&format!("task/{owner}/stat"))?).as_bytes())?;
         if stat.flags & PF_EXITING != 0 {
             // It has given its memory up already.
             return Err(Error::Gone);
@@ -162,16 +128,17 @@ impl ProcDir {
         Ok(())
     }
 
+    /// Whether it is a thread of the kernel (PF_KTHREAD in field 9 of `stat`; linux/sched.h).
+    pub fn is_kernel_thread(&self) -> Result<bool, Error> {
+        const PF_KTHREAD: u32 = 0x0020_0000;
+        Ok(stat(&self.directory)?.flags & PF_KTHREAD != 0)
+    }
+
     /// A thread through which the process's memory can be reached: the main thread unless it has exited, which leaves it
     /// without memory while its siblings run on.
     pub fn memory_owner(&self) -> Result<Tid, Error> {
-        self.memory_owner_by(&stat(&self.directory)?)
-    }
-
-    /// The same, where its `stat` was just read.
-    fn memory_owner_by(&self, stat: &Stat) -> Result<Tid, Error> {
         let main = self.pid.main_thread();
-        if ThreadState::from_letter(stat.state) != ThreadState::Zombie {
+        if self.state()? != ThreadState::Zombie {
             return Ok(main);
         }
         let alive = |tid: &Tid| {
@@ -185,6 +152,11 @@ impl ProcDir {
     pub fn root(&self) -> PathBuf {
         let owner = self.memory_owner().unwrap_or(self.pid.main_thread());
         PathBuf::from(format!("/proc/{}/task/{owner}/root", self.pid))
+    }
+
+    /// The process a thread id belongs to; its own id when it is a process.
+    pub fn thread_group(&self) -> Result<Pid, Error> {
+        Ok(Pid(self.status()?.tgid))
     }
 
     /// The ids of all threads, sorted, as far as one look at the directory tells.
@@ -225,6 +197,11 @@ impl ProcDir {
         ThreadDir::open(&self.tasks, tid)
     }
 
+    /// The program that traces this process's main thread, if one does.
+    pub fn tracer(&self) -> Result<Option<TracerOf>, Error> {
+        Ok(TracerOf::from_status(self.status()?.tracerpid))
+    }
+
     /// The state of the main thread.
     pub fn state(&self) -> Result<ThreadState, Error> {
         Ok(ThreadState::from_letter(stat(&self.directory)?.state))
@@ -238,8 +215,11 @@ impl ProcDir {
     pub fn has_exited(&self) -> Result<bool, Error> {
         const LOOKS: usize = 8;
         for _ in 0..LOOKS {
-            if let Some(has_exited) = has_exited(&stat(&self.directory)?) {
-                return Ok(has_exited);
+            let stat = stat(&self.directory)?;
+            match (ThreadState::from_letter(stat.state), stat.num_threads) {
+                (ThreadState::Zombie | ThreadState::Dead, 0) => {}
+                (ThreadState::Zombie | ThreadState::Dead, threads) => return Ok(threads == 1),
+                _ => return Ok(false),
             }
         }
         Err(Error::Gone)
@@ -267,39 +247,10 @@ impl ProcDir {
     }
 }
 
-/// Whether all threads have ended. None of what is left of a main thread that was replaced.
-fn has_exited(stat: &Stat) -> Option<bool> {
-    match (ThreadState::from_letter(stat.state), stat.num_threads) {
-        (ThreadState::Zombie | ThreadState::Dead, 0) => None,
-        (ThreadState::Zombie | ThreadState::Dead, threads) => Some(threads == 1),
-        _ => Some(false),
-    }
-}
-
-/// Reads a file of /proc in pieces that are large enough for most of them: std's readers ask for its size, which these
-/// files do not have, and then begin with a few bytes, so that each file took a dozen calls.
 fn read(directory: &Directory, name: &str) -> Result<Vec<u8>, Error> {
-    const PIECE: usize = 8 << 10;
-    const LONGEST_PIECE: usize = 256 << 10;
-    let mut file = directory.open_relative(name)?;
     let mut bytes = Vec::new();
-    let mut piece = PIECE;
-    loop {
-        let length = bytes.len();
-        bytes.resize(length + piece, 0);
-        let read = loop {
-            match file.read(&mut bytes[length..]) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read?,
-            }
-        };
-        bytes.truncate(length + read);
-        if read == 0 {
-            return Ok(bytes);
-        }
-        // A memory map may have megabytes.
-        piece = (piece * 2).min(LONGEST_PIECE);
-    }
+    directory.open_relative(name)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn stat(directory: &Directory) -> Result<Stat, Error> {

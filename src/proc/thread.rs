@@ -53,8 +53,8 @@ impl ThreadDir {
 
     /// What the kernel says of the thread, `wchan` and the kernel's stack aside.
     pub fn status(&self) -> Result<ThreadStatus, Error> {
-        let mut status = self.stat()?;
         let mut buffer = [0; BUFFER];
+        let mut status = parse_stat(self.read("stat", &mut buffer)?)?;
         if let Ok(schedstat) = self.read("schedstat", &mut buffer) {
             let mut fields = numbers(schedstat);
             status.scheduling.cpu_ns = fields.next();
@@ -64,12 +64,6 @@ impl ThreadDir {
             add_accounts(text, &mut status);
         }
         Ok(status)
-    }
-
-    /// The same without what is most of the work: signals, and times and switches of CPUs.
-    pub fn stat(&self) -> Result<ThreadStatus, Error> {
-        let mut buffer = [0; BUFFER];
-        parse_stat(self.read("stat", &mut buffer)?)
     }
 
     /// What the thread waits for in the kernel: with `stack` the kernel's frames, and the function it sleeps in, which is the
@@ -91,7 +85,8 @@ impl ThreadDir {
     }
 
     pub fn state(&self) -> Result<ThreadState, Error> {
-        Ok(self.stat()?.state)
+        let mut buffer = [0; BUFFER];
+        Ok(parse_stat(self.read("stat", &mut buffer)?)?.state)
     }
 
     /// None while the thread is running. One that has ended is gone, although its entry may be there for a moment: the kernel has

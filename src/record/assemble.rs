@@ -48,11 +48,6 @@ impl Assembler {
         Self { named: Named::new(true), ..Self::new(manner) }
     }
 
-    /// By whom it reaches into processes.
-    pub(super) fn with_errands(self, errands: Errands) -> Self {
-        Self { errands, ..self }
-    }
-
     /// The snapshot of what was copied. Nothing of the process is held any more.
     pub(super) fn assemble(&mut self, sample: Sample) -> Snapshot {
         let Sample { number, root, captured, memory, .. } = sample;

@@ -24,7 +24,7 @@ use crate::model::{Process, Recording, Snapshot, StopMode};
 use crate::proc::{self, Host};
 use crate::store::{self, Segment, file_name};
 use crate::sys::memory::ProcessMemory;
-use crate::target::{self, Errands, Target};
+use crate::target::{self, Target};
 use assemble::Assembler;
 use ordered::Ordered;
 
@@ -75,8 +75,6 @@ pub struct Manner {
     pub keep_stacks: bool,
     /// Whether memory and words of the command line are to be left out of what is kept.
     pub redact: bool,
-    /// Whether signals, the kernel's stacks, and times and switches of CPUs are wanted of each thread, which are in what is kept.
-    pub details: bool,
     /// Memory to copy, each piece with what the user typed.
     pub memory: Vec<(String, MemoryWish)>,
 }
@@ -89,7 +87,6 @@ impl Default for Manner {
             floating_point: false,
             keep_stacks: false,
             redact: false,
-            details: true,
             memory: Vec::new(),
         }
     }
@@ -97,19 +94,11 @@ impl Default for Manner {
 
 impl Manner {
     /// The order for snapshots of one process.
-    fn order(&self, target: &Target, errands: &Errands) -> Result<Order, Error> {
-        let Self { stop, max_hold, floating_point, details, memory, .. } = self;
+    fn order(&self, target: &Target) -> Result<Order, Error> {
+        let Self { stop, max_hold, floating_point, memory, .. } = self;
         let memory = wishes::locate(memory, target)?;
-        let is_go = target.is_go(errands);
-        Ok(Order {
-            stop: *stop,
-            max_hold: *max_hold,
-            floating_point: *floating_point,
-            is_go,
-            details: *details,
-            memory,
-            after: None,
-        })
+        let is_go = target.is_go();
+        Ok(Order { stop: *stop, max_hold: *max_hold, floating_point: *floating_point, is_go, memory, after: None })
     }
 }
 
@@ -172,12 +161,10 @@ impl Sample {
 
 /// Takes one snapshot of a process.
 pub fn once(target: &Target, manner: &Manner, tracer: &mut Tracer) -> Result<Snapshot, Error> {
-    // One thread of ours runs what may hang, before the snapshot and after it.
-    let errands = Errands::default();
-    let mut ordered = Ordered::new(target, manner, &errands)?;
+    let mut ordered = Ordered::new(target, manner)?;
     let sample = ordered.sample(target, manner, |order| Sample::take(target, 1, order, tracer))?;
     let sample = sample.ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
-    Ok(Assembler::for_one(manner).with_errands(errands).assemble(sample))
+    Ok(Assembler::for_one(manner).assemble(sample))
 }
 
 /// What a recording made here and now says of itself.

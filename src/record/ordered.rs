@@ -43,13 +43,13 @@ enum Since {
 
 impl Ordered {
     /// What to ask for of a process as it is now. Errors if memory is asked for by a name that it does not have.
-    pub(super) fn new(target: &Target, manner: &Manner, errands: &Errands) -> Result<Self, Error> {
+    pub(super) fn new(target: &Target, manner: &Manner) -> Result<Self, Error> {
         let begun = Instant::now();
-        let errands = errands.clone();
+        let errands = Errands::default();
         loop {
             let image = target.directory.image().ok().flatten();
             let witness = witness(target, &errands);
-            match manner.order(target, &errands) {
+            match manner.order(target) {
                 Err(_) if begun.elapsed() < LOADING => thread::sleep(Duration::from_millis(1)),
                 order => {
                     let (order, nameless) = (order?, Vec::new());
@@ -62,7 +62,7 @@ impl Ordered {
     /// The same for a recording, of which the pipeline has the last sample and needs no more than what has changed since, unless the
     /// bytes of all stacks are to be kept.
     pub(super) fn for_changes(target: &Target, manner: &Manner) -> Result<Self, Error> {
-        let mut ordered = Self::new(target, manner, &Errands::default())?;
+        let mut ordered = Self::new(target, manner)?;
         ordered.order.after = (!manner.keep_stacks).then_some(0);
         Ok(ordered)
     }
@@ -148,7 +148,7 @@ impl Ordered {
         self.image = image;
         self.witness = witness(target, &self.errands);
         self.samples = 0;
-        self.order.is_go = target.is_go(&self.errands);
+        self.order.is_go = target.is_go();
         self.locate(target, manner);
     }
 

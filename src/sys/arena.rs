@@ -30,8 +30,6 @@ const BYTES: usize = 768 << 20;
 const SIZE: usize = HEADER + LOG + BYTES;
 /// Less than this is not worth a call to give back.
 const WORTH_GIVING: usize = 1 << 20;
-/// Fresh pages are asked for so many at a time: one by one each costs an exception.
-const TOGETHER: usize = 32 * PAGE;
 
 /// What the tracer is doing, as the one who watches it needs to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -280,45 +278,20 @@ impl ArenaWriter {
 
     /// The same, and the page to mark what is being done while the room is in use.
     pub fn room_and_marks(&mut self, size: usize) -> (&mut [u8], Marks<'_>) {
-        self.touch(size);
         let start = self.taken;
         let end = start.saturating_add(size).min(BYTES);
+        self.reached = self.reached.max(end);
+        let mut page = self.touched.next_multiple_of(PAGE);
+        while page < end {
+            // SAFETY: the page lies within the mapping, and only this process writes to it.
+            unsafe { self.shared.at(HEADER + LOG + page).write_volatile(1) };
+            page += PAGE;
+        }
+        self.touched = self.touched.max(page.min(BYTES));
         // SAFETY: the range lies within the mapping, nothing else refers to it (`&mut self`), and the reader only copies
         // what was kept.
         let room = unsafe { std::slice::from_raw_parts_mut(self.shared.at(HEADER + LOG + start), end - start) };
         (room, self.marks())
-    }
-
-    /// The same, but pages that have not been written to yet come when they are.
-    pub fn untouched_room(&mut self, size: usize) -> &mut [u8] {
-        let start = self.taken;
-        let end = start.saturating_add(size).min(BYTES);
-        // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(self.shared.at(HEADER + LOG + start), end - start) }
-    }
-
-    /// Writes to all pages of so many bytes to come.
-    pub fn touch(&mut self, size: usize) {
-        let end = self.taken.saturating_add(size).min(BYTES);
-        self.reached = self.reached.max(end);
-        let from = self.touched.next_multiple_of(PAGE);
-        if end <= from {
-            return;
-        }
-        let to = from.saturating_add((end - from).next_multiple_of(TOGETHER)).min(BYTES);
-        // SAFETY: `from` is less than `end`, which lies within the mapping.
-        let populated = NonNull::new(unsafe { self.shared.at(HEADER + LOG + from) }.cast()).is_some_and(|first| {
-            // SAFETY: the range lies within the mapping; what is in it stays as it is.
-            unsafe { madvise(first, to - from, MmapAdvise::MADV_POPULATE_WRITE) }.is_ok()
-        });
-        if !populated {
-            // Kernels before 5.14 cannot.
-            for page in (from..to).step_by(PAGE) {
-                // SAFETY: the page lies within the mapping, and only this process writes to it.
-                unsafe { self.shared.at(HEADER + LOG + page).write_volatile(1) };
-            }
-        }
-        self.touched = to;
     }
 
     /// A piece that was kept in this snapshot, and as much room beside it. None if there is no such piece, or no room.
@@ -339,8 +312,6 @@ impl ArenaWriter {
         let length = length.min(BYTES - offset);
         // What follows stays aligned to words.
         self.taken = (offset + length).next_multiple_of(16).min(BYTES);
-        self.reached = self.reached.max(self.taken);
-        self.touched = self.touched.max(self.taken);
         Piece { offset: offset as u64, length: length as u64 }
     }
 
@@ -397,8 +368,6 @@ impl Marks<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-
     use super::*;
 
     /// A tracer that has gone wrong could have cut it short, and ended the process that reads it (SIGBUS).
@@ -443,27 +412,6 @@ mod tests {
         // SAFETY: the four bytes lie within the mapping.
         unsafe { ptr::copy_nonoverlapping(lie.as_ptr(), reader.shared.at(HEADER + 8), 4) };
         assert!(reader.log().eq([b"good".to_vec()]));
-    }
-
-    /// All of the room that the deepest stack would take was written to, whatever there was to copy: 12 MiB for one thread.
-    #[test]
-    fn what_is_written_to_is_in_proportion_to_what_is_asked_for() {
-        let reader = ArenaReader::create().expect("a memfd");
-        let file = reader.as_fd().try_clone_to_owned().expect("a descriptor");
-        let mut writer = ArenaWriter::open(file).expect("a mapping");
-        let in_use = || reader.shared.file.metadata().map(|metadata| metadata.blocks() * 512).expect("a file");
-        assert_eq!(in_use(), 0);
-        writer.touch(100_000);
-        assert!((100_000..=100_000 + TOGETHER as u64).contains(&in_use()), "{} bytes", in_use());
-        assert_eq!(writer.untouched_room(12 << 20).len(), 12 << 20);
-        assert!(in_use() <= 100_000 + TOGETHER as u64, "{} bytes", in_use());
-        writer.untouched_room(1 << 20)[..300_000].fill(1);
-        writer.keep(300_000);
-        assert!(in_use() <= 300_000 + TOGETHER as u64, "{} bytes", in_use());
-        // What was kept counts as written to: what follows is asked for behind it.
-        assert!(writer.touched >= 300_000);
-        writer.room(1 << 20)[..].fill(1);
-        assert!(in_use() <= (300_000 + (1 << 20) + 2 * TOGETHER) as u64, "{} bytes", in_use());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::Errands;
 use super::images::FileImage;
 use super::modules::headers_of;
 use crate::model::{Pid, Process, ProcessId, StopMode};
-use crate::proc::{self, Particulars, ProcDir};
+use crate::proc::{self, ProcDir};
 
 /// ELF's class byte for 64-bit programs.
 const ELF_CLASS_64: u8 = 2;
@@ -140,19 +140,19 @@ impl Target {
     fn open_at_once(pid: Pid, stop: StopMode) -> Result<Self, Error> {
         let gone = |error| explain(pid, error);
         let directory = ProcDir::open(pid).map_err(gone)?;
-        let Particulars { process, group, is_kernel_thread, has_exited, tracer } =
-            directory.particulars().map_err(gone)?;
+        let process = directory.describe().map_err(gone)?;
         let name = process.name.clone();
+        let group = directory.thread_group().map_err(gone)?;
         if group != pid {
             return Err(Error::Thread { tid: pid, process: group });
         }
-        if has_exited {
+        if directory.has_exited().map_err(gone)? {
             return Err(Error::Zombie { pid, name });
         }
-        if is_kernel_thread {
+        if directory.is_kernel_thread().map_err(gone)? {
             return Err(Error::KernelThread { pid, name });
         }
-        if let Some(tracer) = tracer
+        if let Some(tracer) = directory.tracer().map_err(gone)?
             && stop != StopMode::None
         {
             return Err(Error::AlreadyTraced { pid, name, tracer: tracer.pid, tracer_name: tracer.name });
@@ -173,7 +173,7 @@ impl Target {
     }
 
     /// Whether Go built the program that it executes, as far as that tells.
-    pub fn is_go(&self, errands: &Errands) -> bool {
+    pub fn is_go(&self) -> bool {
         let Some(path) = self.directory.executable() else {
             return false;
         };
@@ -182,7 +182,7 @@ impl Target {
             let headers = headers_of(&file).ok()?;
             Some(headers.is_go(&FileImage { file: &file, headers: &headers }))
         };
-        errands.file(look).flatten().unwrap_or(false)
+        Errands::default().file(look).flatten().unwrap_or(false)
     }
 
     /// The error for a process whose every thread the kernel refused to hold.

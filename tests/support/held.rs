@@ -21,7 +21,6 @@ pub fn held(victim: &Victim) -> (ProcDir, Captured) {
         max_hold: Duration::from_secs(1),
         floating_point: false,
         is_go: false,
-        details: true,
         memory: Vec::new(),
         after: None,
     };
