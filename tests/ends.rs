@@ -85,6 +85,25 @@ fn where_the_way_out_is_lost_the_true_callers_stand_and_then_a_reason() {
     }
 }
 
+/// A jump past `alloca` counted as if nothing had been taken: true stacks were cut, and others had functions that never called.
+#[test]
+fn a_function_that_takes_stack_now_and_then_has_its_callers() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (compiler, level) in
+        ["gcc", "clang"].into_iter().flat_map(|compiler| ["-O0", "-O1", "-O2", "-O3"].map(|level| (compiler, level)))
+    {
+        let program = compile(compiler, "sometimes.c", &[level, "-g"]);
+        for takes in [None, Some("takes")] {
+            let victim = Victim::start(Command::new(&program).args(takes));
+            until_it_waits_in(&victim.pid(), &[EPOLL_WAIT]);
+            each_way(victim, directory.path(), |how, thread| {
+                let what = format!("{compiler} {level}, {takes:?}, {how}");
+                assert_stack(&what, thread, &["sometimes", "in_a_loop", "calls_through", "main"]);
+            });
+        }
+    }
+}
+
 /// The walk ended at the first of them, or left one out.
 #[test]
 fn generated_functions_called_through_pointers_are_followed_to_their_ends() {

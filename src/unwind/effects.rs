@@ -57,11 +57,17 @@ pub(super) fn effects_at(code: &[u8], wanted: usize) -> Option<Effects> {
     let mut steps = 0;
     let mut found_there = None;
     for _ in 0..MOST_PASSES {
-        let (mut at, mut here, mut is_new) = (0, None, false);
+        let (mut at, mut is_new) = (0, false);
+        let mut here: Option<Effects> = None;
         found_there = None;
         while let Some(found) = code.get(at..).and_then(instruction) {
             // What comes before may be a call that does not return.
-            here = targets.get(&at).copied().or(here);
+            here = match (targets.get(&at), here) {
+                (Some(target), Some(before)) => {
+                    Some(Effects { above: target.above.filter(|bytes| Some(*bytes) == before.above), ..*target })
+                }
+                (target, before) => target.copied().or(before),
+            };
             let next = at + found.length;
             if let Some(effects) = here {
                 passed.insert(at, effects);
@@ -97,6 +103,23 @@ pub(super) fn effects_at(code: &[u8], wanted: usize) -> Option<Effects> {
     }
     // It was still changing: a loop that takes stack.
     found_there.map(|effects| Effects { depth: None, above: None, ..effects })
+}
+
+/// Whether a function takes stack of a size that is not in its code (alloca, arrays of variable length), as far as its code was
+/// read: the distance from its stack pointer to its frame pointer may then differ from one call to the next.
+pub(super) fn takes_any_size(code: &[u8]) -> bool {
+    let mut rest = code;
+    while let Some(found) = instruction(rest) {
+        let aligns = (found.map, found.opcode & !2) == (Map::One, 0x81)
+            && found.operands == Some(Operands { register: 4, other: Other::Register(SP) });
+        let before = Effects { depth: Some(0), frame: Some(0), ..Effects::default() };
+        if before.after(&found).depth.is_none() && !aligns {
+            return true;
+        }
+        rest = &rest[found.length..];
+    }
+    // What cannot be read may do anything.
+    !rest.is_empty()
 }
 
 /// Where an instruction leads.
@@ -154,7 +177,9 @@ impl Effects {
             (Map::One, 0x68 | 0x6a | 0x9c) => self.moved(8),
             (Map::One, 0x9d) => self.moved(-8),
             // leave
-            (Map::One, 0xc9) => Self { depth: self.frame.map(|frame| frame - 8), ..self }.with_restored(FP),
+            (Map::One, 0xc9) => {
+                Self { depth: self.frame.map(|frame| frame.wrapping_sub(8)), above: None, ..self }.with_restored(FP)
+            }
             // enter
             (Map::One, 0xc8) => Self::default(),
             // xchg with %rax, and mov of a constant
@@ -193,18 +218,18 @@ impl Effects {
             (0x8d, SP, Other::At(SP, distance)) => self.moved(-i64::from(distance)),
             (0x8d, SP, Other::At(FP, distance)) => {
                 let distance = i64::from(distance);
-                Self { depth: self.frame.map(|frame| frame - distance), above: Some(-distance), ..self }
+                Self { depth: self.frame.map(|frame| frame.wrapping_sub(distance)), above: Some(-distance), ..self }
             }
             (0x8d, FP, Other::At(SP, distance)) => {
                 let distance = i64::from(distance);
-                Self { frame: self.depth.map(|depth| depth - distance), above: Some(distance), ..self }
+                Self { frame: self.depth.map(|depth| depth.wrapping_sub(distance)), above: Some(distance), ..self }
             }
             // A register that is kept may be put on the stack without a push.
             (0x89, register, Other::At(SP, distance)) if found.is_wide => {
-                self.with_saved(register, self.depth.map(|depth| depth - i64::from(distance)))
+                self.with_saved(register, self.depth.map(|depth| depth.wrapping_sub(distance.into())))
             }
             (0x89, register, Other::At(FP, distance)) if found.is_wide => {
-                self.with_saved(register, self.frame.map(|frame| frame - i64::from(distance)))
+                self.with_saved(register, self.frame.map(|frame| frame.wrapping_sub(distance.into())))
             }
             // cmp, test, calls, which come back with everything as it was, and x87's
             (0x39 | 0x3b | 0x85, ..) | (0xff, 2, _) | (0xd8..=0xdf, ..) => self,
@@ -325,6 +350,24 @@ mod tests {
         known.into_iter().for_each(|(wanted, bytes)| assert_eq!(above(&alloca, wanted), bytes, "at {wanted}"));
         // Before a frame pointer is set up nothing is known of it.
         assert_eq!((above(&alloca, 1), above(&alloca, 4)), (None, Some(0)));
+    }
+
+    /// `if (n > sizeof buffer) buffer = alloca(n)` counted as if nothing had been taken, since a jump leads past it.
+    #[test]
+    fn a_function_that_takes_stack_of_any_size_is_seen_as_one() {
+        // push %rbp; mov %rsp,%rbp; sub $0x40,%rsp; cmp %rax,%rbx; jbe 1f; sub %rax,%rsp; 1: call; leave; ret
+        let sometimes = [
+            0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x40, 0x48, 0x39, 0xc3, 0x76, 3, 0x48, 0x29, 0xc4, 0xe8, 0, 0, 0,
+            0, 0xc9, 0xc3,
+        ];
+        assert_eq!(effects_at(&sometimes, 16).and_then(|effects| effects.above), None);
+        assert!(takes_any_size(&sometimes));
+        // push %rbp; mov %rsp,%rbp; and $-32,%rsp; sub $0x40,%rsp; call; leave; ret
+        let aligned =
+            [0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xe4, 0xe0, 0x48, 0x83, 0xec, 0x40, 0xe8, 0, 0, 0, 0, 0xc9, 0xc3];
+        assert!(!takes_any_size(&aligned));
+        // mov %rax,%rsp, and what cannot be read
+        assert!(takes_any_size(&[0x48, 0x89, 0xc4]) && takes_any_size(&[0x90, 0x06]));
     }
 
     #[test]

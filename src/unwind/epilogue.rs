@@ -77,15 +77,18 @@ impl Walk<'_> {
         // Distances are counted from the stack pointer as it is now, which takes the place of the return address.
         let frame = registers.get(Register::Rbp).map(|fp| sp.wrapping_sub(fp).cast_signed());
         let mut effects = Effects::before_return(frame);
+        let mut has_grown = false;
         let mut at = start;
         let mut piece = Piece { start, code: Vec::new() };
         for _ in 0..MOST {
             let found = piece.instruction(self, at)?;
             let depth = effects.depth?;
             match ends(&found) {
+                // All that this takes it gives back: it is another function, after a call that does not return.
+                End::Returns if has_grown && depth == 0 => return None,
                 End::Returns => {
                     outer.forget(Register::Rsp);
-                    return Some(Ending::Returns(sp.wrapping_add_signed(-depth), outer));
+                    return Some(Ending::Returns(sp.wrapping_add_signed(depth.wrapping_neg()), outer));
                 }
                 End::TakesFramePointer if effects.frame.is_none() => return Some(Ending::NeedsFramePointer),
                 End::No | End::TakesFramePointer => {}
@@ -93,7 +96,7 @@ impl Walk<'_> {
             }
             if let Some((register, from)) = restored(&found, &effects) {
                 // What was pushed since is not on the stack yet.
-                let value = (from <= 0).then(|| self.stack.word(sp.wrapping_add_signed(-from))).flatten();
+                let value = (from <= 0).then(|| self.stack.word(sp.wrapping_add_signed(from.wrapping_neg()))).flatten();
                 match value {
                     Some(value) => outer.set(register, value),
                     None => outer.forget(register),
@@ -104,6 +107,7 @@ impl Walk<'_> {
                 false => at.offset(found.length as i64),
             };
             effects = effects.after(&found);
+            has_grown |= effects.depth.is_some_and(|depth| depth > 0);
         }
         None
     }
@@ -167,10 +171,10 @@ fn restored(found: &Instruction, effects: &Effects) -> Option<(Register, i64)> {
         (Map::One, 0x58..=0x5f, _) => (found.register_in_opcode(), effects.depth?),
         (Map::One, 0xc9, _) => (FP, effects.frame?),
         (Map::One, 0x8b, Some(Operands { register, other: Other::At(SP, distance) })) if found.is_wide => {
-            (register, effects.depth? - i64::from(distance))
+            (register, effects.depth?.wrapping_sub(distance.into()))
         }
         (Map::One, 0x8b, Some(Operands { register, other: Other::At(FP, distance) })) if found.is_wide => {
-            (register, effects.frame? - i64::from(distance))
+            (register, effects.frame?.wrapping_sub(distance.into()))
         }
         _ => return None,
     };

@@ -163,6 +163,8 @@ struct Followed {
     /// By an address in generated code: None if nobody knows whose it is, and what has been done to the stack, if that can be
     /// told.
     java: HashMap<RuntimeAddress, Option<Option<Effects>>>,
+    /// By the beginning of a function: whether it may take stack of any size.
+    sizes: HashMap<RuntimeAddress, bool>,
     code: Code,
 }
 

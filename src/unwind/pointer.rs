@@ -6,7 +6,7 @@
 //! bounded; no answer where the pointer was computed, or came in a register. A variable may have changed since.
 
 use super::instruction::{FP, Instruction, Map, Other, SP, instruction};
-use super::recover::MOST_CODE;
+use super::recover::{MOST_CODE, take};
 use super::{Caller, Walk};
 use crate::model::{Register, RuntimeAddress};
 
@@ -39,6 +39,7 @@ impl Walk<'_> {
             let rules = self.rules(caller.code.lookup()).ok()?;
             self.function(&rules).start
         };
+        take(&mut self.budget.functions)?;
         let length = target.0.checked_sub(start.0).filter(|length| *length <= MOST_CODE)?;
         let mut code = vec![0; usize::try_from(length).ok()?];
         if self.look(start, &mut code)? != code.len() {
@@ -130,7 +131,7 @@ fn forget_written(found: &Instruction, sources: &mut [Option<Source>; 16]) {
         (Map::One, opcode) => {
             if let Some(operands) = found.operands {
                 // The first operand of mov and arithmetic to memory is only read.
-                if !matches!(opcode, 0x88 | 0x89) && !(opcode < 0x40 && opcode & 2 == 0) {
+                if !(matches!(opcode, 0x88 | 0x89) || opcode < 0x40 && opcode & 2 == 0) {
                     forget(operands.register);
                 }
                 if let Other::Register(register) = operands.other {

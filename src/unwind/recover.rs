@@ -30,6 +30,7 @@
 use std::ops::Range;
 
 use super::call::{self, Stub};
+use super::effects::takes_any_size;
 use super::machine::Machine;
 use super::rules::Effort;
 use super::{Caller, Rules, Walk, evaluate, prologue};
@@ -43,6 +44,9 @@ pub(super) const DEEPEST: usize = 2;
 const MOST_STUBS: usize = 3;
 /// As much of a function as is searched for a jump.
 pub(super) const MOST_CODE: u64 = 4096;
+
+/// The longest function that is looked through for stack of any size.
+const LARGEST: u64 = 1 << 16;
 
 /// What may still be spent on recovering registers in one walk.
 pub(super) struct Budget {
@@ -115,7 +119,7 @@ impl Walk<'_> {
         if let Some(caller) = self.caller_on_left_stack(at, &rules, registers, register) {
             return Ok(caller);
         }
-        if let Some(value) = self.frame_pointer_by_effects(registers, register, function.start, at) {
+        if let Some(value) = self.frame_pointer_by_effects(registers, register, &function, at) {
             let mut supposed = *registers;
             supposed.set(register, value);
             self.budget.effort.spend(rules.row.steps()).ok_or(WalkEnd::TooManyFrames)?;
@@ -129,16 +133,30 @@ impl Walk<'_> {
         self.searched_caller(at, &rules, registers, register).ok_or(unknown)
     }
 
-    /// The frame pointer, where the function's instructions say how far above the stack pointer it points.
+    /// The frame pointer, where the function's instructions say how far above the stack pointer it points, and it is always as far.
     fn frame_pointer_by_effects(
         &mut self,
         registers: &RegisterFile,
         register: Register,
-        function: RuntimeAddress,
+        function: &Range<RuntimeAddress>,
         at: RuntimeAddress,
     ) -> Option<u64> {
         let sp = registers.get(Register::Rsp).filter(|_| register == Register::Rbp)?;
-        Some(sp.wrapping_add_signed(self.effects(function, at)?.above?))
+        let above = self.effects(function.start, at)?.above?;
+        (!self.takes_any_size(function)).then(|| sp.wrapping_add_signed(above))
+    }
+
+    /// Whether a function may take stack of a size that is not in its code.
+    fn takes_any_size(&mut self, function: &Range<RuntimeAddress>) -> bool {
+        if let Some(takes) = self.followed.sizes.get(&function.start) {
+            return *takes;
+        }
+        let length = function.end.0.saturating_sub(function.start.0);
+        let is_read = length <= LARGEST && take(&mut self.budget.functions).is_some();
+        let mut code = vec![0; if is_read { length as usize } else { 0 }];
+        let takes = !is_read || self.see(function.start, &mut code) != Some(code.len()) || takes_any_size(&code);
+        self.followed.sizes.insert(function.start, takes);
+        takes
     }
 
     /// The caller by the nearest word of the stack that can be the register.

@@ -5,7 +5,8 @@
 //! address lies. Of its call instructions that one is taken whose call frame information puts its caller's return address
 //! at that very place, and which calls the probed function, if one does. Promises: bounded; a frame so found is marked as
 //! inferred. Where the function was called through a pointer the walk goes on with the next return address that leads to
-//! the outermost frame, as in code without call frame information (`scan`): that function is left out.
+//! the outermost frame, as in code without call frame information (`scan`), and where its own return address was replaced,
+//! too, with the trampoline: that function is left out, and a gap says so.
 
 use std::ops::Range;
 
@@ -28,13 +29,32 @@ impl Walk<'_> {
         let sp = registers.get(Register::Rsp).and_then(|sp| sp.checked_next_multiple_of(8)).ok_or(none)?;
         let words = self.stack.from(sp).ok_or(none)?;
         for place in words.step_by(8).take(MOST_WORDS) {
+            if let Some(word) = self.stack.word(place).map(RuntimeAddress)
+                && self.space.is_uprobe(word)
+            {
+                // The function's own return address was replaced, too: nothing says which function it is.
+                self.lacks_function(at);
+                let mut registers = RegisterFile::default();
+                registers.set(Register::Rsp, place.wrapping_add(8));
+                registers.set(Register::Rip, word.0);
+                return Ok(Caller { registers, found: FoundBy::Guess, code: CodeAddress::Return(word) });
+            }
             if let Some(site) = self.site_called_from(place, registers) {
                 let mut registers = *registers;
                 registers.set(Register::Rip, site.0);
                 return Ok(Caller { registers, found: FoundBy::Inferred, code: CodeAddress::Return(site) });
             }
         }
+        // It was called through a pointer.
+        self.lacks_function(at);
         self.caller_without_cfi(CodeAddress::Pc(at), registers)
+    }
+
+    /// Notes that a function is missing after the trampoline at `at`. Of several in a row the first is noted.
+    fn lacks_function(&mut self, at: RuntimeAddress) {
+        if !self.probed.is_some_and(|probed| self.space.is_uprobe(probed)) {
+            self.beyond_heap = Some(at);
+        }
     }
 
     /// Where the function goes on that a direct call before the return address at this place of the stack has called.

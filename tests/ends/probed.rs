@@ -91,3 +91,23 @@ fn a_return_address_that_a_tracer_has_replaced_does_not_hide_the_callers() {
         drop(probes);
     }
 }
+
+/// Only the first was shown, and then what could be guessed, past the other two and the functions between them.
+#[test]
+fn each_of_several_return_addresses_in_a_row_that_were_replaced_is_shown() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let program = compile("gcc", "probed.c", &["-O0", "-g", "-pie", "-fPIE"]);
+    let Some(_probes) = Probes::set(&program, &["probed_inner", "middle", "probed_outer"]) else {
+        eprintln!("SKIPPED: each_of_several_return_addresses: no uprobes here");
+        return;
+    };
+    let victim = Victim::start(&mut Command::new(&program));
+    until_it_waits_in(&victim.pid(), &[PAUSE]);
+    each_way(victim, directory.path(), |how, thread| {
+        let functions = functions(thread);
+        let ours: Vec<&str> = functions.iter().map(String::as_str).skip_while(|name| *name != "waits").collect();
+        let chain = ["waits", "probed_inner", "[uprobes]", "[uprobes]", "[uprobes]", "calls_probed", "main"];
+        assert!(ours.starts_with(&chain), "{how}: {functions:#?}");
+        assert!(!thread["gap"].is_null(), "{how}: nothing says that functions are missing");
+    });
+}

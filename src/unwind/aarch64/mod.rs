@@ -158,8 +158,7 @@ impl Machine for Register {
         Self::caller_by_frame_pointer(walk, code, registers)
     }
 
-    /// Only Go's table tells of such functions.
-    /// Its return address is in the link register again, which call frame information says as a rule.
+    /// At its end a function has its return address in the link register again, as call frame information says.
     fn is_end(_: &mut Walk<'_, Self>, _: RuntimeAddress) -> bool {
         false
     }
@@ -168,6 +167,7 @@ impl Machine for Register {
         None
     }
 
+    /// Only Go's table has such functions.
     fn caller_on_other_stack(
         _: &mut Walk<'_, Self>,
         at: RuntimeAddress,
