@@ -27,7 +27,7 @@ impl Remembered {
     /// Whether this is all that a message could tell of the thread as it is now, where the modules are the same. False also where it
     /// takes a message to know.
     pub(super) fn is_still(&self, thread: &Thread) -> bool {
-        let Thread { status, system_call, registers, stack, memory, .. } = thread;
+        let Thread { status, hold, system_call, registers, stack, memory, .. } = thread;
         let told = &self.known.thread;
         let is_told = |(piece, told)| pb::Memory::is(told, piece);
         self.known.registers.are(registers)
@@ -42,6 +42,7 @@ impl Remembered {
             && told.signals == status.signals.map(Into::into)
             && told.memory.len() == memory.len()
             && memory.iter().zip(&told.memory).all(is_told)
+            && told.unchanged_since == hold.unchanged_since().map(Into::into)
     }
 
     /// Takes over what is not `known`'s, into the room that is there already.
