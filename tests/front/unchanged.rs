@@ -1,5 +1,6 @@
 //! A thread that has not run is said to be unchanged since the snapshot in which it was looked at, by every program.
 
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command};
@@ -8,35 +9,43 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::lifecycle::sampler::{Sampler, start_told};
-use crate::support::{Victim, compile, hangsnap, recorder, succeed};
+use crate::lifecycle::sampler::{PATIENCE, Sampler, start_told};
+use crate::support::{Victim, compile, hangsnap, recorder, succeed, until};
 
-/// A recording of a thread called "waiter", which waited, was let go, and waited again at the same instructions in another
-/// function, and of the main thread, which let it go.
+/// Samples between two letters: on a busy machine a thread may come to rest only some samples after it was held.
+const SAMPLES: u64 = 8;
+
+/// A recording of a thread called "waiter", and of the main thread, which reads letters (tests/victims/rests.c).
 struct Recorded {
     directory: TempDir,
     file: PathBuf,
     victim: Victim,
-    input: ChildStdin,
+    _input: ChildStdin,
+    /// How often the main thread has stopped running while it was recorded, as the kernel counts.
+    ran: u64,
 }
 
 impl Recorded {
-    /// Lets the waiter go between samples as often as there are rounds.
-    fn of(rounds: usize, stop: &str) -> Self {
+    /// The main thread gets each letter between two samples.
+    fn of(letters: &str, options: &[&str]) -> Self {
         let program = compile("gcc", "rests.c", &["-O1", "-g", "-pthread"]);
         let (mut victim, mut input) = start_told(&mut Command::new(program));
+        until("both threads wait", PATIENCE, || victim.states() == ['S', 'S'] && reads(&victim));
+        let before = switches(&victim);
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("rests.hangsnap");
-        let mut sampler = Sampler::start(recorder(&victim.pid(), "20ms").args(["--stop", stop, "-o"]).arg(&file));
-        sampler.more_samples(4);
-        for _ in 0..rounds {
-            input.write_all(b"m").expect("it reads");
-            assert_eq!(victim.line().trim(), "m");
-            sampler.more_samples(4);
+        let mut sampler = Sampler::start(recorder(&victim.pid(), "20ms").args(options).arg("-o").arg(&file));
+        sampler.more_samples(SAMPLES);
+        for letter in letters.chars().map(String::from) {
+            input.write_all(letter.as_bytes()).expect("it reads");
+            assert_eq!(victim.line().trim(), letter);
+            until("both threads wait", PATIENCE, || victim.states() == ['S', 'S'] && reads(&victim));
+            sampler.more_samples(SAMPLES);
         }
         sampler.signal(Signal::SIGINT);
         sampler.end().in_order();
-        Self { directory, file, victim, input }
+        let ran = switches(&victim) - before;
+        Self { directory, file, victim, _input: input, ran }
     }
 
     fn json(&self, command: &str, more: &[&str]) -> Value {
@@ -47,7 +56,7 @@ impl Recorded {
         succeed(hangsnap().arg(command).arg(&self.file).args(more))
     }
 
-    /// The time of a snapshot, in nanoseconds since 1970, as the list has it.
+    /// Of each snapshot its number and its time, in nanoseconds since 1970, as the list has them.
     fn numbers_and_times(&self) -> Vec<(u64, i64)> {
         let listed = self.json("list", &[]);
         let snapshots = listed["snapshots"].as_array().expect("snapshots");
@@ -63,6 +72,19 @@ impl Recorded {
     }
 }
 
+/// Whether the main thread is in read(2).
+fn reads(victim: &Victim) -> bool {
+    let call = fs::read_to_string(format!("/proc/{}/syscall", victim.pid())).expect("it is alive");
+    call.starts_with("0 ")
+}
+
+/// How often the main thread has stopped running.
+fn switches(victim: &Victim) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", victim.pid())).expect("it is alive");
+    let counts = status.lines().filter(|line| line.contains("voluntary_ctxt_switches"));
+    counts.map(|line| line.split_whitespace().last().expect("a count").parse::<u64>().expect("a number")).sum()
+}
+
 fn json_of(file: &Path, command: &str, more: &[&str]) -> Value {
     let printed = succeed(hangsnap().arg(command).arg(file).arg("--json").args(more));
     serde_json::from_str(&printed).expect("JSON")
@@ -71,7 +93,7 @@ fn json_of(file: &Path, command: &str, more: &[&str]) -> Value {
 #[test]
 fn a_thread_that_rests_is_unchanged_since_the_snapshot_in_which_it_was_looked_at() {
     for stop in ["auto", "none"] {
-        let recorded = Recorded::of(1, stop);
+        let recorded = Recorded::of("m", &["--stop", stop]);
         let snapshots = recorded.numbers_and_times();
         let mut rested = 0;
         for (number, _) in &snapshots {
@@ -93,15 +115,14 @@ fn a_thread_that_rests_is_unchanged_since_the_snapshot_in_which_it_was_looked_at
         }
         assert!(rested >= 4, "--stop {stop}: it rested in {rested} of {} snapshots", snapshots.len());
         // It was let go once, and has not rested since the same snapshot before and after that.
-        let (first, last) = (recorded.waiter(snapshots[3].0), recorded.waiter(snapshots[snapshots.len() - 1].0));
+        let (first, last) = (recorded.waiter(snapshots[7].0), recorded.waiter(snapshots[snapshots.len() - 1].0));
         assert!(first["unchanged_since"] != last["unchanged_since"], "{first} {last}");
-        drop((recorded.victim, recorded.input, recorded.directory));
     }
 }
 
 #[test]
 fn show_says_since_when_a_thread_is_unchanged_and_not_that_it_was_read_in_place() {
-    let recorded = Recorded::of(0, "none");
+    let recorded = Recorded::of("", &["--stop", "none"]);
     let last = recorded.numbers_and_times().pop().expect("a snapshot").0;
     let since = recorded.waiter(last)["unchanged_since"]["number"].as_u64().expect("it rests");
     for more in [&["--thread", "waiter"][..], &["--thread", "waiter", "--verbose"]] {
@@ -121,7 +142,7 @@ fn show_says_since_when_a_thread_is_unchanged_and_not_that_it_was_read_in_place(
 
 #[test]
 fn what_cut_and_merge_make_still_says_since_when() {
-    let (one, other) = (Recorded::of(0, "auto"), Recorded::of(0, "auto"));
+    let (one, other) = (Recorded::of("", &[]), Recorded::of("", &[]));
     let merged = one.directory.path().join("merged.hangsnap");
     // Of one machine and boot, one after the other; the second one is numbered on.
     succeed(hangsnap().arg("merge").args([&one.file, &other.file]).arg("-o").arg(&merged));
@@ -134,4 +155,51 @@ fn what_cut_and_merge_make_still_says_since_when() {
         let told = snapshots.iter().find(|place| place["number"] == since["number"]).expect("it is there");
         assert_eq!((&told["realtime_ns"], &told["pid"]), (&since["realtime_ns"], &last["pid"]), "{since}");
     }
+}
+
+#[test]
+fn a_thread_that_has_not_run_and_one_that_was_found_in_the_same_place_are_two_things() {
+    // The main thread runs for each letter, and the waiter does not.
+    let recorded = Recorded::of("wwwww", &["--stop", "none"]);
+    let last = recorded.numbers_and_times().pop().expect("a snapshot").0;
+    let since = recorded.waiter(last)["unchanged_since"]["number"].as_u64().expect("it rests");
+    let (first, last) = (since.to_string(), last.to_string());
+    let text = recorded.text("diff", &[&first, &last]);
+    let (place, other) = (text.find("\"waiter\"").expect(&text), text.find("\"rests-").expect(&text));
+    assert!(place < other, "what has not run stands on top: {text}");
+    let not_run = text.lines().find(|line| line.contains("\"waiter\"")).expect("a line");
+    assert!(not_run.contains("  has not run since ") && not_run.contains(&format!(" (snapshot {since}); ")), "{text}");
+    let found = text.lines().find(|line| line.contains("\"rests-")).expect("a line");
+    let said = format!("  found in the same place, but ran {} times; the same for ", recorded.ran);
+    assert!(recorded.ran >= 5 && found.contains(&said), "{said}: {text}");
+    assert!(text.contains("0 moved, 2 the same (1 have not run), 0 new"), "{text}");
+
+    let document = recorded.json("diff", &[&first, &last]);
+    let thread = |name: &str| -> Value {
+        let threads = document["threads"].as_array().expect("threads");
+        let is_called = |thread: &&Value| thread["name"].as_str().is_some_and(|whole| whole.starts_with(name));
+        threads.iter().find(is_called).expect("it is there").clone()
+    };
+    let (waiter, main) = (thread("waiter"), thread("rests"));
+    assert_eq!(
+        (&waiter["change"], &waiter["not_run_since"]["number"], &waiter["ran"]),
+        (&"same".into(), &since.into(), &0.into())
+    );
+    assert_eq!(
+        (&main["change"], &main["not_run_since"], &main["ran"]),
+        (&"same".into(), &Value::Null, &recorded.ran.into())
+    );
+    // From after the last letter on, the main thread has not run either.
+    let text = recorded.text("diff", &[]);
+    assert!(text.contains("2 the same (2 have not run)"), "{text}");
+    drop(recorded.victim);
+}
+
+/// Being held makes a thread run, by which it is not found out whether it would have.
+#[test]
+fn of_threads_that_are_held_each_time_it_is_said_that_this_counts() {
+    let recorded = Recorded::of("", &["--stop", "all"]);
+    let text = recorded.text("diff", &["first", "last"]);
+    assert!(text.contains("found in the same place, but ran ") && text.contains(" (being held counts); "), "{text}");
+    assert!(text.contains("2 the same (0 have not run)"), "{text}");
 }
