@@ -50,6 +50,9 @@ pub struct Summary {
     /// Whether the snapshot can be read without those before it.
     #[prost(bool, tag = "10")]
     pub whole: bool,
+    /// How many of its threads have not run since the snapshot before, plus 1; 0 when that is not known.
+    #[prost(uint32, tag = "11")]
+    pub not_run_plus_one: u32,
 }
 /// What all snapshots of a file share.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

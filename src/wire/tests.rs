@@ -408,7 +408,8 @@ fn whatever_changes_comes_back() {
             assert_eq!(snapshot_of(passing.record(&encoded.payload)), decoded);
         }
         let Ok(Peeked::Snapshot { summary, whole }) = peek(&encoded.payload) else { panic!("no summary") };
-        assert_eq!((summary, whole), (Summary::from(&now), encoded.whole));
+        assert_eq!((&summary, whole), (&encoded.summary, encoded.whole));
+        assert_eq!(Summary { not_run: None, ..summary }, Summary::from(&now));
     }
     assert!((15..100).contains(&whole), "{whole} of a thousand are whole");
 }

@@ -203,3 +203,56 @@ fn of_threads_that_are_held_each_time_it_is_said_that_this_counts() {
     assert!(text.contains("found in the same place, but ran ") && text.contains(" (being held counts); "), "{text}");
     assert!(text.contains("2 the same (0 have not run)"), "{text}");
 }
+
+#[test]
+fn a_list_is_a_timeline_of_how_many_threads_have_not_run() {
+    for (options, threads) in [
+        (&["--stop", "none"][..], 2),
+        (&["--stop", "auto"], 2),
+        // Each is looked at each time, and the kernel's counts say that it has not run.
+        (&["--stop", "none", "--keep", "stacks"], 2),
+        // Each is held each time, and has run because of that.
+        (&["--stop", "all"], 0),
+    ] {
+        let recorded = Recorded::of("m", options);
+        let listed = recorded.json("list", &[]);
+        let not_run: Vec<Option<u64>> =
+            listed["snapshots"].as_array().expect("snapshots").iter().map(|one| one["not_run"].as_u64()).collect();
+        assert_eq!(not_run[0], None, "{options:?}: there is none before the first");
+        // At the end, and before the letter, nothing has run by itself; the letter makes both run.
+        assert_eq!(
+            (not_run[not_run.len() - 1], not_run[7]),
+            (Some(threads), Some(threads)),
+            "{options:?}: {not_run:?}"
+        );
+        let least = not_run[8..].iter().flatten().min();
+        assert!(least.is_some_and(|least| *least < 2), "{options:?}: {not_run:?}");
+
+        let text = recorded.text("list", &[]);
+        let mut lines = text.lines().skip(1);
+        let (before, _) = lines.next().expect("a heading").split_once("  longest held").expect("a column");
+        assert!(before.ends_with("  threads  not run"), "{before}");
+        for (line, not_run) in lines.zip(&not_run) {
+            let shown = not_run.map_or("-".into(), |count| count.to_string());
+            assert!(line[..before.len()].ends_with(&format!("        2  {shown:>7}")), "{line}");
+        }
+        // The index says what the segments say.
+        let indexes: Vec<PathBuf> = fs::read_dir(&recorded.file)
+            .expect("a recording")
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "index"))
+            .collect();
+        assert!(!indexes.is_empty(), "{options:?}");
+        succeed(hangsnap().arg("check").arg(&recorded.file));
+        indexes.iter().for_each(|index| fs::remove_file(index).expect("it is there"));
+        assert_eq!(recorded.text("list", &[]), text, "{options:?}");
+    }
+}
+
+#[test]
+fn of_a_recording_of_before_a_list_does_not_know_how_many_have_not_run() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/second-format.hangsnap");
+    let listed = json_of(&golden, "list", &[]);
+    let snapshots = listed["snapshots"].as_array().expect("snapshots");
+    assert!(snapshots.len() == 4 && snapshots.iter().all(|one| one["not_run"].is_null()), "{listed}");
+}

@@ -128,6 +128,8 @@ struct ListFields<'a> {
     pid: i32,
     program: &'a str,
     threads: usize,
+    /// How many have not run since the snapshot before.
+    not_run: Option<usize>,
     longest_hold_ns: u64,
     window_ns: u64,
     losses: usize,
@@ -211,6 +213,7 @@ fn list_fields(snapshot: &Summary) -> ListFields<'_> {
         pid: snapshot.pid.0,
         program: &snapshot.program,
         threads: snapshot.threads,
+        not_run: snapshot.not_run,
         longest_hold_ns: nanoseconds(snapshot.longest_hold),
         window_ns: nanoseconds(snapshot.window),
         losses: snapshot.losses,
