@@ -27,8 +27,8 @@ pub enum Change<'a> {
 pub enum Sameness {
     /// The thread has not run from the one snapshot to the other, nor since this one.
     NotRun(Moment),
-    /// It was found in the same place: in between it may have been anywhere. How often it has run for as long as the streak lasts,
-    /// if that is known.
+    /// It was found in the same place: in between it may have been anywhere. How often it has run
+    /// for as long as the streak lasts, if that is known.
     Found { ran: Option<u64> },
 }
 

@@ -1,7 +1,9 @@
-//! Since when each thread has had the stack it has, and since when it has not run, gathered snapshot by snapshot.
+//! Since when each thread has had the stack it has, and since when it has not run, gathered
+//! snapshot by snapshot.
 //!
-//! Promises: that a thread has not run is said only where the kernel's counts prove it: by the sampler, which found out by them that
-//! the thread rests, or because it waits in both snapshots and has not been given a CPU in between.
+//! Promises: that a thread has not run is said only where the kernel's counts prove it: by the
+//! sampler, which found out by them that the thread rests, or because it waits in both snapshots
+//! and has not been given a CPU in between.
 
 use std::collections::HashMap;
 
@@ -17,11 +19,13 @@ pub struct Streak {
     pub samples: u64,
     /// How many snapshots since then could not capture the thread.
     pub unseen: u64,
-    /// The earliest snapshot since which it has provably not run; the last one if there is none before.
+    /// The earliest snapshot since which it has provably not run; the last one if there is none
+    /// before.
     pub not_run_since: Moment,
     /// How often it has run since the first snapshot of the run, if the kernel said.
     pub ran: Option<u64>,
-    /// Whether it was held before the last snapshot: that is counted, too, as it makes a thread run.
+    /// Whether it was held before the last snapshot: that is counted, too, as it makes a thread
+    /// run.
     pub was_held: bool,
 }
 

@@ -22,7 +22,8 @@ pub struct Scheduling {
 }
 
 impl Scheduling {
-    /// How often it has stopped running, if the kernel says: as long as that stays the same, a thread that waits has not run.
+    /// How often it has stopped running, if the kernel says: as long as that stays the same, a
+    /// thread that waits has not run.
     pub fn switches(&self) -> Option<u64> {
         self.voluntary_switches?.checked_add(self.involuntary_switches?)
     }

@@ -107,7 +107,8 @@ pub enum Hold {
     Held(Duration),
     /// It was read in place, without stopping it: what the kernel tells of a thread that is off the CPU.
     InPlace,
-    /// It was not looked at. Since this snapshot, in which it was, the kernel has not given it a CPU: it is where it was then.
+    /// It was not looked at. Since this snapshot, in which it was, the kernel has not given it a
+    /// CPU: it is where it was then.
     Unchanged(Moment),
     /// None of these; a notice says why.
     NotCaptured,

@@ -1,7 +1,7 @@
 //! What the last snapshot of each process said, for the threads that have not run since.
 //!
-//! Promises: such a thread has the frames that it had, in the modules in which they lay, and says since which snapshot it has not
-//! run. Its stack is not walked again.
+//! Promises: such a thread has the frames that it had, in the modules in which they lay, and says
+//! since which snapshot it has not run. Its stack is not walked again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -76,7 +76,8 @@ impl Last {
     }
 }
 
-/// A thread that has not run since `moment`, when it was as it is here, or since that said so already.
+/// A thread that has not run since `moment`, when it was as it is here, or since that said so
+/// already.
 fn as_it_rests(before: Thread, moment: Moment, status: Option<ThreadStatus>, memory: Vec<MemoryPiece>) -> Thread {
     let since = before.hold.unchanged_since().unwrap_or(moment);
     let mut thread = Thread { hold: Hold::Unchanged(since), memory, ..before };

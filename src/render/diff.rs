@@ -1,5 +1,5 @@
-//! A comparison as text: what moved first, then what came and went, then what stands still and since when: what has not run before
-//! what was only found in the same place.
+//! A comparison as text: what moved first, then what came and went, then what stands still and
+//! since when: what has not run before what was only found in the same place.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -94,13 +94,19 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
     standing_still(out, after, &changes, names)
 }
 
+/// What threads have in common that are shown together: their stack, since when and in how many
+/// snapshots they have it and could not be seen, since when they have not run, and whether they
+/// were held.
+type Alike<'a> = (&'a Stack, Timestamp, u64, u64, Option<Moment>, bool);
+
 /// Threads that have not moved, with one stack and one history.
 struct Standing<'a> {
     threads: Vec<&'a Thread>,
     streak: Streak,
     /// None if they have run, or may have.
     not_run_since: Option<Moment>,
-    /// How often the one that ran least has run, and the one that ran most, if that is known of all.
+    /// How often the one that ran least has run, and the one that ran most, if that is known of
+    /// all.
     ran: Option<(u64, u64)>,
 }
 
@@ -128,7 +134,7 @@ fn standing_still(
     names: &Names,
 ) -> io::Result<()> {
     let mut groups: Vec<Standing<'_>> = Vec::new();
-    let mut known: HashMap<(&Stack, Timestamp, u64, u64, Option<Moment>, bool), usize> = HashMap::new();
+    let mut known: HashMap<Alike<'_>, usize> = HashMap::new();
     for change in changes {
         let Change::Same { thread, streak, sameness } = change.change else {
             continue;

@@ -1,4 +1,5 @@
-//! The snapshots of recordings, a line each: a timeline of how many threads there were, and how many had not run since the line before.
+//! The snapshots of recordings, a line each: a timeline of how many threads there were, and how
+//! many had not run since the line before.
 
 use std::io::{self, Write};
 use std::time::Duration;

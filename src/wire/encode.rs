@@ -85,8 +85,8 @@ impl Encoder {
         Encoded { payload, whole, summary }
     }
 
-    /// How many threads have not run since the snapshot before. At the beginning of a segment only those count that say so
-    /// themselves, and if there are none it is not known.
+    /// How many threads have not run since the snapshot before. At the beginning of a segment only
+    /// those count that say so themselves, and if there are none it is not known.
     fn not_run(&self, snapshot: &Snapshot) -> Option<usize> {
         let Some(previous) = &self.previous else {
             let count = snapshot.threads.iter().filter(|thread| thread.hold.unchanged_since().is_some()).count();

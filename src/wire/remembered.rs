@@ -45,7 +45,8 @@ impl Remembered {
             && told.unchanged_since == hold.unchanged_since().map(Into::into)
     }
 
-    /// Whether it waits and has the same stack in both snapshots, and the kernel has not given it a CPU in between.
+    /// Whether it waits and has the same stack in both snapshots, and the kernel has not given it a
+    /// CPU in between.
     pub(super) fn has_not_run_until(&self, thread: &Thread) -> bool {
         let told = &self.known.thread;
         let switches =

@@ -1,4 +1,5 @@
-//! A thread that has not run is said to be unchanged since the snapshot in which it was looked at, by every program.
+//! A thread that has not run is said to be unchanged since the snapshot in which it was looked at,
+//! by every program.
 
 use std::fs;
 use std::io::Write;
@@ -12,10 +13,12 @@ use tempfile::TempDir;
 use crate::lifecycle::sampler::{PATIENCE, Sampler, start_told};
 use crate::support::{Victim, compile, hangsnap, recorder, succeed, until};
 
-/// Samples between two letters: on a busy machine a thread may come to rest only some samples after it was held.
+/// Samples between two letters: on a busy machine a thread may come to rest only some samples after
+/// it was held.
 const SAMPLES: u64 = 8;
 
-/// A recording of a thread called "waiter", and of the main thread, which reads letters (tests/victims/rests.c).
+/// A recording of a thread called "waiter", and of the main thread, which reads letters
+/// (tests/victims/rests.c).
 struct Recorded {
     directory: TempDir,
     file: PathBuf,
@@ -101,7 +104,8 @@ fn a_thread_that_rests_is_unchanged_since_the_snapshot_in_which_it_was_looked_at
             let since = &waiter["unchanged_since"];
             let Some(told) = since["number"].as_u64() else { continue };
             rested += 1;
-            // That snapshot is there, it is before this one, its time is that which the list has, and it was looked at then.
+            // That snapshot is there, it is before this one, its time is that which the list has,
+            // and it was looked at then.
             assert!(told < *number, "{number}: {since}");
             let (_, time) = snapshots.iter().find(|(other, _)| *other == told).expect("it is in the recording");
             assert_eq!(since["realtime_ns"], *time, "{number}");
@@ -131,7 +135,8 @@ fn show_says_since_when_a_thread_is_unchanged_and_not_that_it_was_read_in_place(
         let (moment, _) = behind.split_once("))").expect(&text);
         let (time, number) = moment.split_once(" (snapshot ").expect(&text);
         assert_eq!(number, since.to_string(), "{text}");
-        // The time of day that the snapshot itself is printed with, unless a midnight lies in between.
+        // The time of day that the snapshot itself is printed with, unless a midnight lies in
+        // between.
         let then = recorded.text("show", &["--at", &since.to_string()]);
         assert!(then.contains(&format!("{time}.")) || then.contains(time), "{time}: {then}");
         assert!(!text.contains("read in place"), "{text}");

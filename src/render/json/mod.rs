@@ -85,7 +85,8 @@ struct ChangeFields<'a> {
     same_for_ns: Option<u64>,
     same_in_snapshots: Option<u64>,
     unseen_in_snapshots: Option<u64>,
-    /// Since which snapshot it has not run, if it has not since the earlier one; and else how often it has in the time above.
+    /// Since which snapshot it has not run, if it has not since the earlier one; and else how often
+    /// it has in the time above.
     not_run_since: Option<MomentFields>,
     ran: Option<u64>,
     /// Why its stack is not known to the outermost frame, so that what is the same is only its inner part.

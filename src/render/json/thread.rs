@@ -24,7 +24,8 @@ pub(super) struct ThreadFields<'a> {
     involuntary_switches: Option<u64>,
     last_cpu: Option<u32>,
     scheduling: Option<&'static str>,
-    /// `held`, `in-place` or `not-captured`. One that is unchanged is `in-place`, too, as it was before there was the next field.
+    /// `held`, `in-place` or `not-captured`. One that is unchanged is `in-place`, too, as it was
+    /// before there was the next field.
     how: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     unchanged_since: Option<MomentFields>,
