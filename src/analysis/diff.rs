@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::history::{History, Streak};
 use super::signature::{self, Signatures};
-use crate::model::{Frame, Snapshot, StartTime, Thread, Tid};
+use crate::model::{Frame, Moment, Snapshot, StartTime, Thread, Tid};
 
 /// What became of a thread from the earlier snapshot to the later.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -14,12 +14,22 @@ pub enum Change<'a> {
     /// It is in the later one only.
     New(&'a Thread),
     /// Its stack is the same, and has been for as long as the streak says.
-    Same(&'a Thread, Streak),
+    Same { thread: &'a Thread, streak: Streak, sameness: Sameness },
     /// Its stack is another. Callers are compared before callees: the frames named are the outermost ones that differ,
     /// None where one stack is the other's beginning.
     Moved { before: &'a Thread, after: &'a Thread, was: Option<&'a Frame>, is: Option<&'a Frame>, common: usize },
     /// One of the snapshots could not capture it, so nothing can be said.
     Unseen(&'a Thread),
+}
+
+/// What it means that a stack is the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sameness {
+    /// The thread has not run from the one snapshot to the other, nor since this one.
+    NotRun(Moment),
+    /// It was found in the same place: in between it may have been anywhere. How often it has run
+    /// for as long as the streak lasts, if that is known.
+    Found { ran: Option<u64> },
 }
 
 /// One thread's change.
@@ -48,10 +58,10 @@ pub fn compare<'a>(before: &'a Snapshot, after: &'a Snapshot, history: &History)
             None => Change::New(thread),
             Some(was) if !was.is_captured() || !thread.is_captured() => Change::Unseen(thread),
             Some(was) => match first_difference(&modules, was, thread) {
-                None => Change::Same(
-                    thread,
-                    history.streak(after, thread).unwrap_or(Streak { since: after.taken, samples: 1, unseen: 0 }),
-                ),
+                None => {
+                    let streak = history.streak(after, thread).unwrap_or_else(|| Streak::begin(after, thread));
+                    Change::Same { thread, streak, sameness: sameness(before, after, streak) }
+                }
                 Some((was_frame, is_frame, common)) => {
                     Change::Moved { before: was, after: thread, was: was_frame, is: is_frame, common }
                 }
@@ -62,6 +72,18 @@ pub fn compare<'a>(before: &'a Snapshot, after: &'a Snapshot, history: &History)
     changes.extend(earlier.left().map(|thread| ThreadChange { tid: thread.tid, change: Change::Gone(thread) }));
     changes.sort_by_key(|change| (change.tid, matches!(change.change, Change::New(_))));
     Comparison { before, after, changes }
+}
+
+fn sameness(before: &Snapshot, after: &Snapshot, streak: Streak) -> Sameness {
+    let (rests, was) = (streak.not_run_since, before.moment());
+    // Numbers are of one recording, and the two may be of two.
+    let is_before = rests.number <= was.number && rests.realtime_ns <= was.realtime_ns;
+    match before.process.id == after.process.id {
+        true if is_before => Sameness::NotRun(rests),
+        true => Sameness::Found { ran: streak.ran },
+        // How often one of them has run says nothing of the other.
+        false => Sameness::Found { ran: None },
+    }
 }
 
 /// The threads of the earlier snapshot, each until it is found in the later one: by its id and when it began, or, in a snapshot of

@@ -8,6 +8,6 @@ mod groups;
 mod history;
 mod signature;
 
-pub use diff::{Change, Comparison, ThreadChange, compare};
+pub use diff::{Change, Comparison, Sameness, ThreadChange, compare};
 pub use groups::{Group, groups};
 pub use history::{History, Streak};

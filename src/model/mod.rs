@@ -39,4 +39,4 @@ pub use status::{KernelWait, MemoryOf, MemoryPiece, Policy, Scheduling, SignalSe
 pub use summary::Summary;
 pub use system_call::{Abi, SystemCall};
 pub use text::{bytes_of, is_called, text_of, text_of_os};
-pub use thread::{Hold, KernelWorker, Thread, ThreadState, ThreadStatus};
+pub use thread::{Hold, KernelWorker, Moment, Thread, ThreadState, ThreadStatus};

@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::pattern::is_like;
-use super::{Frame, GeneratedCode, MemoryPiece, Module, NamedCode, Notice, Place, ProcessId, Thread, Tid, is_called};
+use super::{
+    Frame, GeneratedCode, Hold, MemoryPiece, Module, Moment, NamedCode, Notice, Place, ProcessId, Thread, Tid,
+    is_called,
+};
 
 /// Which threads may be held, and which at the same time. The least intrusive comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -94,6 +97,21 @@ impl Snapshot {
         for thread in &mut self.threads {
             thread.memory.clear();
             thread.registers.floating = None;
+        }
+    }
+
+    /// The snapshot as another one of the same recording refers to it.
+    pub fn moment(&self) -> Moment {
+        Moment { number: self.number, realtime_ns: self.taken.realtime_ns }
+    }
+
+    /// Adds to its number, and to those of the snapshots that it refers to.
+    pub fn count_on(&mut self, more: u64) {
+        self.number = self.number.saturating_add(more);
+        for thread in &mut self.threads {
+            if let Hold::Unchanged(since) = &mut thread.hold {
+                since.number = since.number.saturating_add(more);
+            }
         }
     }
 

@@ -21,6 +21,14 @@ pub struct Scheduling {
     pub policy: Option<Policy>,
 }
 
+impl Scheduling {
+    /// How often it has stopped running, if the kernel says: as long as that stays the same, a
+    /// thread that waits has not run.
+    pub fn switches(&self) -> Option<u64> {
+        self.voluntary_switches?.checked_add(self.involuntary_switches?)
+    }
+}
+
 /// A scheduling class: sched(7).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Policy {

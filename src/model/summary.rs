@@ -15,12 +15,15 @@ pub struct Summary {
     /// `comm` of the main thread. Those of a recording share it: a list may have a million.
     pub program: Arc<str>,
     pub threads: usize,
+    /// How many of them have not run since the snapshot before; None where that is not known.
+    pub not_run: Option<usize>,
     pub longest_hold: Duration,
     pub window: Duration,
     /// How many things the snapshot says it could not see.
     pub losses: usize,
 }
 
+/// Of a snapshot by itself: what takes the one before is not known.
 impl From<&Snapshot> for Summary {
     fn from(snapshot: &Snapshot) -> Self {
         Self {
@@ -29,6 +32,7 @@ impl From<&Snapshot> for Summary {
             pid: snapshot.process.id.pid,
             program: snapshot.process.name.as_str().into(),
             threads: snapshot.threads.len(),
+            not_run: None,
             longest_hold: snapshot.longest_hold(),
             window: snapshot.window,
             losses: snapshot.losses().count(),

@@ -91,6 +91,15 @@ impl KernelWorker {
     }
 }
 
+/// A snapshot of a recording, as a later one refers to it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Moment {
+    /// The snapshot's number, which is never 0.
+    pub number: u64,
+    /// When it was taken: the recording may not have it any more.
+    pub realtime_ns: i64,
+}
+
 /// How the facts about a thread were obtained.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Hold {
@@ -98,7 +107,10 @@ pub enum Hold {
     Held(Duration),
     /// It was read in place, without stopping it: what the kernel tells of a thread that is off the CPU.
     InPlace,
-    /// Neither; a notice says why.
+    /// It was not looked at. Since this snapshot, in which it was, the kernel has not given it a
+    /// CPU: it is where it was then.
+    Unchanged(Moment),
+    /// None of these; a notice says why.
     NotCaptured,
 }
 
@@ -107,7 +119,15 @@ impl Hold {
     pub fn time(self) -> Option<Duration> {
         match self {
             Self::Held(time) => Some(time),
-            Self::InPlace | Self::NotCaptured => None,
+            Self::InPlace | Self::Unchanged(_) | Self::NotCaptured => None,
+        }
+    }
+
+    /// The snapshot since which it has not run, if that is why it was not looked at.
+    pub fn unchanged_since(self) -> Option<Moment> {
+        match self {
+            Self::Unchanged(since) => Some(since),
+            Self::Held(_) | Self::InPlace | Self::NotCaptured => None,
         }
     }
 }

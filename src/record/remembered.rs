@@ -1,13 +1,14 @@
 //! What the last snapshot of each process said, for the threads that have not run since.
 //!
-//! Promises: such a thread has the frames that it had, in the modules in which they lay. Its stack is not walked again.
+//! Promises: such a thread has the frames that it had, in the modules in which they lay, and says
+//! since which snapshot it has not run. Its stack is not walked again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::capture::RestingThread;
 use crate::model::{
-    Frame, Hold, MemoryPiece, Module, ModuleIndex, Notice, Place, ProcessId, Reason, Snapshot, Subject, Thread,
+    Frame, Hold, MemoryPiece, Module, ModuleIndex, Moment, Notice, Place, ProcessId, Reason, Snapshot, Subject, Thread,
     ThreadStatus,
 };
 
@@ -18,6 +19,8 @@ pub(super) struct Remembered(HashMap<ProcessId, Last>);
 /// What later snapshots refer to of one.
 #[derive(Default)]
 pub(super) struct Last {
+    /// None of a process of which there was no snapshot yet.
+    moment: Option<Moment>,
     modules: Vec<Module>,
     /// In the order of their ids.
     threads: Vec<Thread>,
@@ -26,8 +29,9 @@ pub(super) struct Last {
 impl Remembered {
     /// Keeps what the next snapshot of the process may refer to.
     pub(super) fn keep(&mut self, snapshot: Snapshot) {
+        let moment = snapshot.moment();
         let Snapshot { process, modules, threads, .. } = snapshot;
-        self.0.insert(process.id, Last { modules, threads });
+        self.0.insert(process.id, Last { moment: Some(moment), modules, threads });
     }
 
     pub(super) fn forget(&mut self, process: ProcessId) {
@@ -53,12 +57,12 @@ impl Last {
         let mut threads = Vec::with_capacity(resting.len());
         for RestingThread { tid, status, memory } in resting {
             while before.next_if(|thread| thread.tid < tid).is_some() {}
-            let Some(thread) = before.next_if(|thread| thread.tid == tid) else {
+            let Some((thread, moment)) = before.next_if(|thread| thread.tid == tid).zip(self.moment) else {
                 // Whoever takes samples asks only for what differs from those that were handed on.
                 notices.push(Notice { subject: Subject::Thread(tid), reason: Reason::TracerDied });
                 continue;
             };
-            threads.push(as_it_rests(thread, status, memory));
+            threads.push(as_it_rests(thread, moment, status, memory));
         }
         if !same_modules {
             let mut moved = Moved { from: &self.modules, to: modules, numbers: HashMap::new() };
@@ -72,8 +76,11 @@ impl Last {
     }
 }
 
-fn as_it_rests(before: Thread, status: Option<ThreadStatus>, memory: Vec<MemoryPiece>) -> Thread {
-    let mut thread = Thread { hold: Hold::InPlace, memory, ..before };
+/// A thread that has not run since `moment`, when it was as it is here, or since that said so
+/// already.
+fn as_it_rests(before: Thread, moment: Moment, status: Option<ThreadStatus>, memory: Vec<MemoryPiece>) -> Thread {
+    let since = before.hold.unchanged_since().unwrap_or(moment);
+    let mut thread = Thread { hold: Hold::Unchanged(since), memory, ..before };
     if let Some(status) = status {
         thread.status = status;
     }

@@ -1,13 +1,14 @@
-//! A comparison as text: what moved first, then what came and went, then what stands still and since when.
+//! A comparison as text: what moved first, then what came and went, then what stands still and
+//! since when: what has not run before what was only found in the same place.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
 
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::system_call;
-use super::value::{Foreign, duration, source, time};
-use crate::analysis::{Change, Comparison, Streak, ThreadChange};
-use crate::model::{Frame, Place, Snapshot, Stack, Thread, Timestamp, WalkEnd};
+use super::value::{Foreign, duration, moment, source, time};
+use crate::analysis::{Change, Comparison, Sameness, Streak, ThreadChange};
+use crate::model::{Frame, Moment, Place, Snapshot, Stack, Thread, Timestamp, WalkEnd};
 use crate::symbols::Names;
 
 /// Writes a comparison.
@@ -30,12 +31,14 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
             "{WARNING}these are snapshots of two different processes, whose threads are compared by name{WARNING:#}"
         )?;
     }
+    let not_run = |change: &Change<'_>| matches!(change, Change::Same { sameness: Sameness::NotRun(_), .. });
     let count = |is: fn(&Change<'_>) -> bool| changes.iter().filter(|change| is(&change.change)).count();
     writeln!(
         out,
-        "{} moved, {} the same, {} new, {} gone, {} not seen in one of them",
+        "{} moved, {} the same ({} have not run), {} new, {} gone, {} not seen in one of them",
         count(|change| matches!(change, Change::Moved { .. })),
-        count(|change| matches!(change, Change::Same(..))),
+        count(|change| matches!(change, Change::Same { .. })),
+        count(not_run),
         count(|change| matches!(change, Change::New(_))),
         count(|change| matches!(change, Change::Gone(_))),
         count(|change| matches!(change, Change::Unseen(_))),
@@ -47,7 +50,8 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
         Change::New(_) => 1,
         Change::Gone(_) => 2,
         Change::Unseen(_) => 3,
-        Change::Same(..) => 4,
+        Change::Same { sameness: Sameness::NotRun(_), .. } => 4,
+        Change::Same { sameness: Sameness::Found { .. }, .. } => 5,
     });
     for change in &changes {
         match change.change {
@@ -64,7 +68,7 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
                 whereabouts(out, "then", before, was_thread, names)?;
                 whereabouts(out, "now ", after, thread, names)?;
             }
-            Change::Same(..) => {}
+            Change::Same { .. } => {}
             Change::New(thread) => {
                 begin(out, thread, "new")?;
                 writeln!(out)?;
@@ -90,6 +94,38 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
     standing_still(out, after, &changes, names)
 }
 
+/// What threads have in common that are shown together: their stack, since when and in how many
+/// snapshots they have it and could not be seen, since when they have not run, and whether they
+/// were held.
+type Alike<'a> = (&'a Stack, Timestamp, u64, u64, Option<Moment>, bool);
+
+/// Threads that have not moved, with one stack and one history.
+struct Standing<'a> {
+    threads: Vec<&'a Thread>,
+    streak: Streak,
+    /// None if they have run, or may have.
+    not_run_since: Option<Moment>,
+    /// How often the one that ran least has run, and the one that ran most, if that is known of
+    /// all.
+    ran: Option<(u64, u64)>,
+}
+
+impl Standing<'_> {
+    /// What it means that they are the same.
+    fn describe(&self, after: &Snapshot) -> String {
+        let held = if self.streak.was_held { " (being held counts)" } else { "" };
+        match (self.not_run_since, self.ran) {
+            (Some(since), _) => format!("has not run since {}", moment(since, after.taken.realtime_ns)),
+            (None, None | Some((_, 0))) => "found in the same place".into(),
+            (None, Some((1, 1))) => format!("found in the same place, but ran once{held}"),
+            (None, Some((least, most))) if least == most => {
+                format!("found in the same place, but ran {most} times{held}")
+            }
+            (None, Some((least, most))) => format!("found in the same place, but ran {least} to {most} times{held}"),
+        }
+    }
+}
+
 /// The threads that have not moved, those with one stack and one history together.
 fn standing_still(
     out: &mut dyn Write,
@@ -97,37 +133,46 @@ fn standing_still(
     changes: &[&ThreadChange<'_>],
     names: &Names,
 ) -> io::Result<()> {
-    let mut groups: Vec<(&Thread, Streak, Vec<&Thread>)> = Vec::new();
-    let mut known: HashMap<(&Stack, Timestamp, u64, u64), usize> = HashMap::new();
+    let mut groups: Vec<Standing<'_>> = Vec::new();
+    let mut known: HashMap<Alike<'_>, usize> = HashMap::new();
     for change in changes {
-        if let Change::Same(thread, streak) = change.change {
-            let key = (&*thread.stack, streak.since, streak.samples, streak.unseen);
-            let group = *known.entry(key).or_insert_with(|| {
-                groups.push((thread, streak, Vec::new()));
-                groups.len() - 1
-            });
-            groups[group].2.push(thread);
-        }
+        let Change::Same { thread, streak, sameness } = change.change else {
+            continue;
+        };
+        let (not_run_since, ran) = match sameness {
+            Sameness::NotRun(since) => (Some(since), None),
+            Sameness::Found { ran } => (None, ran),
+        };
+        let key = (&*thread.stack, streak.since, streak.samples, streak.unseen, not_run_since, streak.was_held);
+        let group = *known.entry(key).or_insert_with(|| {
+            let ran = ran.map(|ran| (ran, ran));
+            groups.push(Standing { threads: Vec::new(), streak, not_run_since, ran });
+            groups.len() - 1
+        });
+        let group = &mut groups[group];
+        group.threads.push(thread);
+        group.ran = group.ran.zip(ran).map(|((least, most), ran)| (least.min(ran), most.max(ran)));
     }
-    for (first, streak, threads) in groups {
-        if threads.len() == 1 {
-            begin(out, first, "the same")?;
-            writeln!(out, " {}", lasting(after, first, streak))?;
+    for group in &groups {
+        let Some(first) = group.threads.first() else { continue };
+        let (what, lasting) = (group.describe(after), lasting(after, first, group.streak));
+        if group.threads.len() == 1 {
+            begin(out, first, &format!("{what}; the same {lasting}"))?;
+            writeln!(out)?;
         } else {
+            let count = group.threads.len();
             writeln!(
                 out,
-                "\n{HEADING}{} threads with the same stack{HEADING:#}, each the same {}",
-                threads.len(),
-                lasting(after, first, streak)
+                "\n{HEADING}{count} threads with the same stack{HEADING:#}, each {what}; the same {lasting}"
             )?;
-            for thread in &threads {
+            for thread in &group.threads {
                 write!(out, "  {THREAD}thread {} \"{}\"{THREAD:#}", thread.tid, Foreign(&thread.status.name))?;
                 waiting(out, thread)?;
             }
         }
         write!(out, "    in   ")?;
         innermost(out, after, first, names)?;
-        if threads.len() == 1 {
+        if group.threads.len() == 1 {
             write!(out, "       ")?;
             waiting(out, first)?;
         }

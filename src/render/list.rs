@@ -1,4 +1,5 @@
-//! The snapshots of recordings, a line each.
+//! The snapshots of recordings, a line each: a timeline of how many threads there were, and how
+//! many had not run since the line before.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub fn list(out: &mut dyn Write, listed: &ListedRecording, snapshots: impl Itera
     }
     writeln!(
         out,
-        "  number  time                             pid      program          threads  longest held     all  losses"
+        "  number  time                             pid      program          threads  not run  longest held     all  losses"
     )?;
     let clock = Clock::here();
     let mut line = Vec::new();
@@ -45,7 +46,7 @@ pub fn list(out: &mut dyn Write, listed: &ListedRecording, snapshots: impl Itera
 
 /// One line. There may be a million, so it is put together with little asked about each value.
 fn row(line: &mut Vec<u8>, clock: &Clock, snapshot: &Summary) -> io::Result<()> {
-    let Summary { number, taken, pid, program, threads, longest_hold, window, losses } = snapshot;
+    let Summary { number, taken, pid, program, threads, not_run, longest_hold, window, losses } = snapshot;
     right(line, 6, |line| put_number(line, *number, 1));
     left(line, 31, |line| {
         clock.put(line, taken.realtime_ns);
@@ -54,6 +55,10 @@ fn row(line: &mut Vec<u8>, clock: &Clock, snapshot: &Summary) -> io::Result<()> 
     left(line, 7, |line| write!(line, "{pid}"))?;
     left(line, 15, |line| write!(line, "{}", Foreign(program)))?;
     right(line, 7, |line| put_number(line, *threads as u64, 1));
+    right(line, 7, |line| match not_run {
+        Some(count) => put_number(line, *count as u64, 1),
+        None => line.push(b'-'),
+    });
     // Nothing lasts 0 ns: of a snapshot for which no thread was held there is no such time.
     let put = |line: &mut Vec<u8>, time: Duration| match time.is_zero() {
         true => line.push(b'-'),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
-use super::value::{Foreign, duration, source, time};
+use super::value::{Foreign, duration, moment, source, time};
 use super::{details, system_call};
 use crate::analysis::groups;
 use crate::model::{FoundBy, Frame, Hold, Module, Place, Snapshot, Stack, StopMode, Thread, ThreadState, WalkEnd};
@@ -41,13 +41,18 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
         // These differ between threads with the same stack, so each is shown by itself.
         for thread in threads {
             writeln!(out)?;
-            thread_line(out, thread, "", selection.verbose)?;
+            thread_line(out, snapshot, thread, "", selection.verbose)?;
             if selection.verbose {
                 details::status(out, thread)?;
             }
             if selection.registers {
                 details::registers(out, thread)?;
-                are_unknown |= thread.hold == Hold::InPlace;
+                are_unknown |= match thread.hold {
+                    Hold::InPlace => true,
+                    // It may have been held then.
+                    Hold::Unchanged(_) => thread.registers.special.is_none(),
+                    Hold::Held(_) | Hold::NotCaptured => false,
+                };
             }
             details::memory(out, &thread.memory, selection.verbose)?;
             stack(out, snapshot, thread, names, selection.verbose)?;
@@ -56,7 +61,7 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
         for group in groups(threads) {
             writeln!(out)?;
             if let [thread] = group.threads[..] {
-                thread_line(out, thread, "", false)?;
+                thread_line(out, snapshot, thread, "", false)?;
                 if thread.status.state == ThreadState::Uninterruptible || thread.status.worker.is_some() {
                     // Nothing else tells what it waits for.
                     details::kernel_wait(out, &thread.status.wait)?;
@@ -65,7 +70,7 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
             } else {
                 writeln!(out, "{HEADING}{} threads with the same stack{HEADING:#}", group.threads.len())?;
                 for thread in &group.threads {
-                    thread_line(out, thread, "  ", false)?;
+                    thread_line(out, snapshot, thread, "  ", false)?;
                     details::memory(out, &thread.memory, false)?;
                 }
             }
@@ -114,7 +119,13 @@ fn heading(out: &mut dyn Write, snapshot: &Snapshot) -> io::Result<()> {
     )
 }
 
-fn thread_line(out: &mut dyn Write, thread: &Thread, indent: &str, verbose: bool) -> io::Result<()> {
+fn thread_line(
+    out: &mut dyn Write,
+    snapshot: &Snapshot,
+    thread: &Thread,
+    indent: &str,
+    verbose: bool,
+) -> io::Result<()> {
     write!(
         out,
         "{indent}{THREAD}thread {} \"{}\"{THREAD:#}  {}",
@@ -128,8 +139,13 @@ fn thread_line(out: &mut dyn Write, thread: &Thread, indent: &str, verbose: bool
     if let Some(call) = thread.system_call {
         write!(out, " in {}", system_call::text(call))?;
     }
-    if verbose && thread.hold == Hold::InPlace {
-        write!(out, " {FAINT}(read in place){FAINT:#}")?;
+    match thread.hold {
+        Hold::Unchanged(since) => {
+            let seen_ns = snapshot.taken.realtime_ns;
+            write!(out, " {FAINT}(unchanged since {}){FAINT:#}", moment(since, seen_ns))?;
+        }
+        Hold::InPlace if verbose => write!(out, " {FAINT}(read in place){FAINT:#}")?,
+        Hold::InPlace | Hold::Held(_) | Hold::NotCaptured => {}
     }
     writeln!(out)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::zone::zone;
+use crate::model::Moment;
 
 /// A duration to three digits or so, in the unit that suits it.
 pub fn duration(time: Duration) -> String {
@@ -72,6 +73,17 @@ pub fn bytes(count: u64) -> String {
 /// A moment, in the reader's time zone and to the millisecond.
 pub fn time(realtime_ns: i64) -> String {
     Clock::here().time(realtime_ns)
+}
+
+/// A snapshot of the same recording: the time of day if it was taken on the day of another moment,
+/// else the whole time, and its number.
+pub(super) fn moment(Moment { number, realtime_ns }: Moment, seen_ns: i64) -> String {
+    let (whole, seen) = (time(realtime_ns), time(seen_ns));
+    // A date, a space, and a time of which the fraction and the offset are the other's, too, or of
+    // no interest.
+    let of_day = whole.split_once(' ').zip(seen.split_once(' ')).filter(|(one, other)| one.0 == other.0);
+    let short = of_day.and_then(|((_, time), _)| time.split_once('.')).map(|(time, _)| time);
+    format!("{} (snapshot {number})", short.unwrap_or(&whole))
 }
 
 /// The reader's time zone, for many moments.

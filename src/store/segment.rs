@@ -69,7 +69,7 @@ impl Segment {
         }
         self.whole += record.len() as u64;
         let length = encoded.payload.len() as u64;
-        Ok(Row { offset, length, whole: encoded.whole, summary: snapshot.into() })
+        Ok(Row { offset, length, whole: encoded.whole, summary: encoded.summary })
     }
 
     /// The next snapshot is told whole, whatever came before it.

@@ -100,7 +100,7 @@ impl Extract<'_> {
                 if !range.contains(&snapshot) {
                     continue;
                 }
-                snapshot.number = snapshot.number.saturating_add(behind);
+                snapshot.count_on(behind);
                 if self.redact {
                     snapshot.redact();
                 }

@@ -211,7 +211,9 @@ impl Decoder {
             status: self.status(thread)?,
             hold: match thread.held_ns_plus_one.checked_sub(1) {
                 Some(time) => Hold::Held(Duration::from_nanos(time)),
-                None if thread.in_place => Hold::InPlace,
+                None if thread.in_place => {
+                    thread.unchanged_since.and_then(thread::moment).map_or(Hold::InPlace, Hold::Unchanged)
+                }
                 None => Hold::NotCaptured,
             },
             system_call: thread.system_call.as_ref().map(system_call).transpose()?,

@@ -7,7 +7,9 @@ use super::known::{self, Counts};
 use super::remembered::Remembered;
 use super::tables::Tables;
 use super::{notice, packed, pb, summary, thread};
-use crate::model::{Abi, GeneratedCode, Recording, Snapshot, StopMode, SystemCall, WalkEnd};
+use crate::model::{
+    Abi, GeneratedCode, ProcessId, Recording, Snapshot, StopMode, Summary, SystemCall, Thread, WalkEnd,
+};
 
 /// After so many records at the latest the next is whole: what is damaged costs no more than those up to it, and a search
 /// has no more of them to go through.
@@ -19,6 +21,8 @@ pub struct Encoded {
     pub payload: Vec<u8>,
     /// Whether it can be decoded without those before it.
     pub whole: bool,
+    /// What it says of itself in front.
+    pub summary: Summary,
 }
 
 /// Turns what is to be stored in one file into records, remembering what the file already has.
@@ -58,6 +62,7 @@ impl Encoder {
             return self.snapshot(&ordered);
         }
         let ids = &snapshot.process.id;
+        let not_run = self.not_run(snapshot);
         let previous = self.previous.take().filter(|previous| {
             // A process that has executed a program has everything elsewhere: nothing of what is remembered is of use.
             let fresh = snapshot.modules.iter().filter(|module| !self.tables.has(module)).count();
@@ -75,8 +80,32 @@ impl Encoder {
                 (fields::SNAPSHOT, self.whole(snapshot))
             }
         };
-        let payload = packed::pack(kind, &fields.into_bytes(), Some(summary::encode(snapshot.into(), whole)));
-        Encoded { payload, whole }
+        let summary = Summary { not_run, ..snapshot.into() };
+        let payload = packed::pack(kind, &fields.into_bytes(), Some(summary::encode(summary.clone(), whole)));
+        Encoded { payload, whole, summary }
+    }
+
+    /// How many threads have not run since the snapshot before. At the beginning of a segment only
+    /// those count that say so themselves, and if there are none it is not known.
+    fn not_run(&self, snapshot: &Snapshot) -> Option<usize> {
+        let Some(previous) = &self.previous else {
+            let count = snapshot.threads.iter().filter(|thread| thread.hold.unchanged_since().is_some()).count();
+            return (count > 0).then_some(count);
+        };
+        let ProcessId { pid, start } = snapshot.process.id;
+        if (previous.process.pid, previous.process.start_ticks) != (pid.0, start.0) {
+            return None;
+        }
+        let mut before = previous.threads.iter().peekable();
+        let has_not_run = |thread: &&Thread| {
+            while before.next_if(|old| old.known.thread.tid < thread.tid.0).is_some() {}
+            let old = before.next_if(|old| old.known.thread.tid == thread.tid.0);
+            match thread.hold.unchanged_since() {
+                Some(since) => since.number <= previous.number,
+                None => old.is_some_and(|old| old.has_not_run_until(thread)),
+            }
+        };
+        Some(snapshot.threads.iter().filter(has_not_run).count())
     }
 
     /// The fields of a `Snapshot`.

@@ -89,6 +89,7 @@ impl Known {
         add(&mut thread.involuntary_switches_plus_one, counts.involuntary_switches, 1);
         thread.last_cpu_plus_one = counts.last_cpu_plus_one;
         thread.in_place = counts.hold == 0;
+        thread.unchanged_since = thread.unchanged_since.filter(|_| counts.hold == 0);
         thread.held_ns_plus_one =
             counts.hold.checked_sub(2).map_or(0, |units| units.wrapping_mul(HOLD_UNIT).wrapping_add(1));
     }
@@ -123,6 +124,8 @@ impl Known {
         change.kernel_stack = (!same_kernel_stack)
             .then(|| pb::KernelStack { frames: new.kernel_stack.clone(), known: new.kernel_stack_known });
         change.memory = (old.memory != new.memory).then(|| pb::MemoryList { memory: new.memory.clone() });
+        change.unchanged_since =
+            (old.unchanged_since != new.unchanged_since).then(|| new.unchanged_since.unwrap_or_default());
         *change != pb::ThreadChange { place, ..Default::default() }
     }
 
@@ -151,6 +154,9 @@ impl Known {
         }
         if let Some(pb::MemoryList { memory }) = change.memory.take() {
             thread.memory = memory;
+        }
+        if let Some(since) = change.unchanged_since {
+            thread.unchanged_since = Some(since).filter(|since| since.number > 0);
         }
         if let Some(change) = &mut change.registers {
             self.registers.apply(change);

@@ -50,6 +50,9 @@ pub struct Summary {
     /// Whether the snapshot can be read without those before it.
     #[prost(bool, tag = "10")]
     pub whole: bool,
+    /// How many of its threads have not run since the snapshot before, plus 1; 0 when that is not known.
+    #[prost(uint32, tag = "11")]
+    pub not_run_plus_one: u32,
 }
 /// What all snapshots of a file share.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -194,6 +197,19 @@ pub struct ThreadChange {
     /// All of the memory that was copied because of the thread.
     #[prost(message, optional, tag = "11")]
     pub memory: ::core::option::Option<MemoryList>,
+    /// As in Thread; one with the number 0 says that there is none any more. Where the thread is not read in place now, there is
+    /// none either, and nothing says so.
+    #[prost(message, optional, tag = "12")]
+    pub unchanged_since: ::core::option::Option<Moment>,
+}
+/// A snapshot of the recording, as a later one refers to it. It need not be in the file any more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Moment {
+    /// As in Snapshot.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(sfixed64, tag = "2")]
+    pub realtime_ns: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KernelStack {
@@ -478,6 +494,10 @@ pub struct Thread {
     /// Set for a thread that the kernel itself runs in the process: it has no user stack and makes no system calls.
     #[prost(enumeration = "KernelWorker", tag = "21")]
     pub kernel_worker: i32,
+    /// Set for a thread that was not looked at: since this snapshot, in which it was, the kernel has not given it a CPU, so its
+    /// stack and its registers are those of then. `in_place` is set, too: readers that do not know this field take it for that.
+    #[prost(message, optional, tag = "22")]
+    pub unchanged_since: ::core::option::Option<Moment>,
 }
 /// Sets of signals: bit n - 1 stands for signal n.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

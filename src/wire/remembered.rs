@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::known::Known;
 use super::pb;
-use crate::model::{KernelWait, Stack, Thread, ThreadStatus};
+use crate::model::{KernelWait, Stack, Thread, ThreadState, ThreadStatus};
 
 pub(super) struct Remembered {
     pub(super) known: Known,
@@ -27,7 +27,7 @@ impl Remembered {
     /// Whether this is all that a message could tell of the thread as it is now, where the modules are the same. False also where it
     /// takes a message to know.
     pub(super) fn is_still(&self, thread: &Thread) -> bool {
-        let Thread { status, system_call, registers, stack, memory, .. } = thread;
+        let Thread { status, hold, system_call, registers, stack, memory, .. } = thread;
         let told = &self.known.thread;
         let is_told = |(piece, told)| pb::Memory::is(told, piece);
         self.known.registers.are(registers)
@@ -42,6 +42,22 @@ impl Remembered {
             && told.signals == status.signals.map(Into::into)
             && told.memory.len() == memory.len()
             && memory.iter().zip(&told.memory).all(is_told)
+            && told.unchanged_since == hold.unchanged_since().map(Into::into)
+    }
+
+    /// Whether it waits and has the same stack in both snapshots, and the kernel has not given it a
+    /// CPU in between.
+    pub(super) fn has_not_run_until(&self, thread: &Thread) -> bool {
+        let told = &self.known.thread;
+        let switches =
+            told.voluntary_switches_plus_one.checked_sub(1).zip(told.involuntary_switches_plus_one.checked_sub(1));
+        let waits = |letter: u32| letter != u32::from(ThreadState::Running.letter());
+        told.start_ticks == thread.status.start.0
+            && switches.is_some_and(|(one, other)| thread.status.scheduling.switches() == one.checked_add(other))
+            && waits(told.state)
+            && waits(thread.status.state.letter().into())
+            && thread.is_captured()
+            && self.stack == thread.stack
     }
 
     /// Takes over what is not `known`'s, into the room that is there already.

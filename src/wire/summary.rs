@@ -37,7 +37,7 @@ pub fn peek(payload: &[u8]) -> Result<Peeked, Error> {
 }
 
 pub(super) fn encode(summary: Summary, whole: bool) -> pb::Summary {
-    let Summary { number, taken, pid, program, threads, longest_hold, window, losses } = summary;
+    let Summary { number, taken, pid, program, threads, not_run, longest_hold, window, losses } = summary;
     pb::Summary {
         number,
         realtime_ns: taken.realtime_ns,
@@ -49,6 +49,7 @@ pub(super) fn encode(summary: Summary, whole: bool) -> pb::Summary {
         window_ns: nanoseconds(window),
         losses: u32::try_from(losses).unwrap_or(u32::MAX),
         whole,
+        not_run_plus_one: not_run.map_or(0, |count| u32::try_from(count).unwrap_or(u32::MAX).saturating_add(1)),
     }
 }
 
@@ -61,6 +62,7 @@ pub(super) fn decode(summary: &pb::Summary, before: Option<&Arc<str>>) -> Summar
         pid: Pid(summary.pid),
         program: program.cloned().unwrap_or_else(|| summary.program.as_str().into()),
         threads: summary.threads as usize,
+        not_run: summary.not_run_plus_one.checked_sub(1).map(|count| count as usize),
         longest_hold: Duration::from_nanos(summary.longest_hold_ns),
         window: Duration::from_nanos(summary.window_ns),
         losses: summary.losses as usize,

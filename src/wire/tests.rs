@@ -89,7 +89,12 @@ fn everything(number: u64) -> Snapshot {
             }
             .into(),
         },
-        hold: [Hold::InPlace, Hold::Held(Duration::from_nanos(0)), Hold::NotCaptured][tid as usize % 3],
+        hold: [
+            Hold::InPlace,
+            Hold::Held(Duration::from_nanos(0)),
+            Hold::NotCaptured,
+            Hold::Unchanged(Moment { number: u64::MAX, realtime_ns: -1 }),
+        ][tid as usize % 4],
         system_call: (tid % 2 == 1).then_some(SystemCall {
             abi: [Abi::X86_64, Abi::I386][tid as usize % 4 / 2],
             number: 0,
@@ -403,7 +408,8 @@ fn whatever_changes_comes_back() {
             assert_eq!(snapshot_of(passing.record(&encoded.payload)), decoded);
         }
         let Ok(Peeked::Snapshot { summary, whole }) = peek(&encoded.payload) else { panic!("no summary") };
-        assert_eq!((summary, whole), (Summary::from(&now), encoded.whole));
+        assert_eq!((&summary, whole), (&encoded.summary, encoded.whole));
+        assert_eq!(Summary { not_run: None, ..summary }, Summary::from(&now));
     }
     assert!((15..100).contains(&whole), "{whole} of a thousand are whole");
 }
@@ -422,7 +428,10 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
     match draw(20) {
         0 => thread.status.name = format!("name {}", word % 5),
         1 => thread.status.state = ThreadState::from_letter(['R', 'S', 'D'][word as usize % 3]),
-        2 => thread.hold = [Hold::InPlace, Hold::NotCaptured][word as usize % 2],
+        2 => {
+            let since = Moment { number: word % 3 + 1, realtime_ns: (word % 5).cast_signed() };
+            thread.hold = [Hold::InPlace, Hold::NotCaptured, Hold::Unchanged(since)][word as usize / 16 % 3];
+        }
         3 => thread.hold = Hold::Held(Duration::from_nanos(word % 1_000_000)),
         4 => {
             let abi = [Abi::X86_64, Abi::I386][word as usize / 2 % 2];

@@ -3,7 +3,7 @@
 use super::encode::{nanoseconds, system_call};
 use super::pb;
 use super::tables::Tables;
-use crate::model::{Abi, Hold, KernelWorker, SignalSets, SystemCall, Thread, ThreadStatus};
+use crate::model::{Abi, Hold, KernelWorker, Moment, SignalSets, SystemCall, Thread, ThreadStatus};
 
 /// Puts into a message what identifies a thread and is counted of it.
 pub(super) fn count(thread: &Thread, message: &mut pb::Thread) {
@@ -13,7 +13,8 @@ pub(super) fn count(thread: &Thread, message: &mut pb::Thread) {
     message.start_ticks = start.0;
     message.cpu_ns_plus_one = plus_one(scheduling.cpu_ns);
     message.held_ns_plus_one = plus_one(thread.hold.time().map(nanoseconds));
-    message.in_place = thread.hold == Hold::InPlace;
+    message.in_place = matches!(thread.hold, Hold::InPlace | Hold::Unchanged(_));
+    message.unchanged_since = thread.hold.unchanged_since().map(Into::into);
     message.run_queue_wait_ns_plus_one = plus_one(scheduling.run_queue_wait_ns);
     message.voluntary_switches_plus_one = plus_one(scheduling.voluntary_switches);
     message.involuntary_switches_plus_one = plus_one(scheduling.involuntary_switches);
@@ -65,6 +66,18 @@ impl From<SignalSets> for pb::Signals {
             process_pending: sets.process_pending.0,
         }
     }
+}
+
+impl From<Moment> for pb::Moment {
+    fn from(Moment { number, realtime_ns }: Moment) -> Self {
+        Self { number, realtime_ns }
+    }
+}
+
+/// The snapshot that is referred to, if it is one.
+pub(super) fn moment(told: pb::Moment) -> Option<Moment> {
+    let pb::Moment { number, realtime_ns } = told;
+    (number > 0).then_some(Moment { number, realtime_ns })
 }
 
 impl From<KernelWorker> for pb::KernelWorker {

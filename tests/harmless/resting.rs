@@ -83,6 +83,8 @@ fn a_thread_that_sleeps_is_not_touched_again() {
         let (first, last) = (waiting.at("1", "waiter"), waiting.at("last", "waiter"));
         assert_eq!(first["how"], if stop == "auto" { "held" } else { "in-place" }, "--stop {stop}");
         assert_eq!(last["how"], "in-place", "--stop {stop}");
+        assert!(first["unchanged_since"].is_null(), "--stop {stop}: {first}");
+        assert!(last["unchanged_since"]["number"].is_u64(), "--stop {stop}: {last}");
         for what in ["frames", "registers", "system_call", "incomplete", "kernel_stack", "state"] {
             assert_eq!(last[what], first[what], "--stop {stop}: {what}");
         }

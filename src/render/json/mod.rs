@@ -14,11 +14,12 @@ use serde::{Serialize, Serializer};
 
 use super::list::ListedRecording;
 use super::show::Selection;
-use crate::analysis::{Change, Comparison, Streak};
+use crate::analysis::{Change, Comparison, Sameness};
 use crate::model::{Snapshot, StopMode, Subject, Summary};
 use crate::symbols::Names;
 use thread::{
-    CallFields, FrameFields, MemoryFields, ThreadFields, call_fields, frame_fields, memory_fields, thread_fields,
+    CallFields, FrameFields, MemoryFields, MomentFields, ThreadFields, call_fields, frame_fields, memory_fields,
+    moment_fields, thread_fields,
 };
 
 #[derive(Serialize)]
@@ -84,6 +85,10 @@ struct ChangeFields<'a> {
     same_for_ns: Option<u64>,
     same_in_snapshots: Option<u64>,
     unseen_in_snapshots: Option<u64>,
+    /// Since which snapshot it has not run, if it has not since the earlier one; and else how often
+    /// it has in the time above.
+    not_run_since: Option<MomentFields>,
+    ran: Option<u64>,
     /// Why its stack is not known to the outermost frame, so that what is the same is only its inner part.
     incomplete: Option<String>,
     /// For a thread that moved: the outermost frames that differ, and how many outside them agree.
@@ -124,6 +129,8 @@ struct ListFields<'a> {
     pid: i32,
     program: &'a str,
     threads: usize,
+    /// How many have not run since the snapshot before.
+    not_run: Option<usize>,
     longest_hold_ns: u64,
     window_ns: u64,
     losses: usize,
@@ -207,6 +214,7 @@ fn list_fields(snapshot: &Summary) -> ListFields<'_> {
         pid: snapshot.pid.0,
         program: &snapshot.program,
         threads: snapshot.threads,
+        not_run: snapshot.not_run,
         longest_hold_ns: nanoseconds(snapshot.longest_hold),
         window_ns: nanoseconds(snapshot.window),
         losses: snapshot.losses,
@@ -237,11 +245,19 @@ fn change_fields<'a>(comparison: &Comparison<'a>, change: &Change<'a>, names: &'
     let (word, thread) = match change {
         Change::Gone(thread) => ("gone", *thread),
         Change::New(thread) => ("new", *thread),
-        Change::Same(thread, _) => ("same", *thread),
+        Change::Same { thread, .. } => ("same", *thread),
         Change::Moved { after: thread, .. } => ("moved", *thread),
         Change::Unseen(thread) => ("unseen", *thread),
     };
-    let streak: Option<Streak> = if let Change::Same(_, streak) = change { Some(*streak) } else { None };
+    let (streak, sameness) = match change {
+        Change::Same { streak, sameness, .. } => (Some(*streak), Some(*sameness)),
+        _ => (None, None),
+    };
+    let (not_run_since, ran) = match sameness {
+        Some(Sameness::NotRun(since)) => (Some(moment_fields(since)), Some(0)),
+        Some(Sameness::Found { ran }) => (None, ran),
+        None => (None, None),
+    };
     let (was, is, common_frames) = match change {
         Change::Moved { was, is, common, .. } => (*was, *is, Some(*common)),
         _ => (None, None, None),
@@ -255,6 +271,8 @@ fn change_fields<'a>(comparison: &Comparison<'a>, change: &Change<'a>, names: &'
         same_for_ns: streak.map(|streak| nanoseconds(after.taken.since(streak.since))),
         same_in_snapshots: streak.map(|streak| streak.samples),
         unseen_in_snapshots: streak.map(|streak| streak.unseen),
+        not_run_since,
+        ran,
         incomplete: (thread.stack.end != crate::model::WalkEnd::Root).then(|| thread.stack.end.describe()),
         was: was.map(|frame| frame_fields(before, frame, names)),
         is: is.map(|frame| frame_fields(after, frame, names)),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::nanoseconds;
 use crate::model::{
-    Abi, CodeAddress, FoundBy, Frame, Gap, Hold, KernelWorker, MemoryOf, MemoryPiece, Place, Policy, Snapshot,
+    Abi, CodeAddress, FoundBy, Frame, Gap, Hold, KernelWorker, MemoryOf, MemoryPiece, Moment, Place, Policy, Snapshot,
     SpecialRegister, SystemCall, Thread, ThreadStatus, WalkEnd,
 };
 use crate::render::system_call;
@@ -24,8 +24,11 @@ pub(super) struct ThreadFields<'a> {
     involuntary_switches: Option<u64>,
     last_cpu: Option<u32>,
     scheduling: Option<&'static str>,
-    /// `held`, `in-place` or `not-captured`.
+    /// `held`, `in-place` or `not-captured`. One that is unchanged is `in-place`, too, as it was
+    /// before there was the next field.
     how: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unchanged_since: Option<MomentFields>,
     held_ns: Option<u64>,
     wait_channel: Option<&'a str>,
     kernel_stack: Option<&'a [String]>,
@@ -38,6 +41,13 @@ pub(super) struct ThreadFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     registers: Option<serde_json::Map<String, serde_json::Value>>,
     memory: Vec<MemoryFields<'a>>,
+}
+
+/// A snapshot that another one refers to.
+#[derive(Serialize)]
+pub(super) struct MomentFields {
+    number: u64,
+    realtime_ns: i64,
 }
 
 /// Each a list of names.
@@ -122,9 +132,10 @@ pub(super) fn thread_fields<'a>(
         scheduling: scheduling.policy.map(Policy::name),
         how: match thread.hold {
             Hold::Held(_) => "held",
-            Hold::InPlace => "in-place",
+            Hold::InPlace | Hold::Unchanged(_) => "in-place",
             Hold::NotCaptured => "not-captured",
         },
+        unchanged_since: thread.hold.unchanged_since().map(moment_fields),
         held_ns: thread.hold.time().map(nanoseconds),
         wait_channel: wait.channel.as_deref(),
         kernel_stack: wait.stack.as_deref(),
@@ -142,6 +153,10 @@ pub(super) fn thread_fields<'a>(
         registers: registers.then(|| register_fields(thread)),
         memory: thread.memory.iter().map(memory_fields).collect(),
     }
+}
+
+pub(super) fn moment_fields(Moment { number, realtime_ns }: Moment) -> MomentFields {
+    MomentFields { number, realtime_ns }
 }
 
 pub(super) fn memory_fields(piece: &MemoryPiece) -> MemoryFields<'_> {
