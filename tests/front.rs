@@ -7,6 +7,7 @@ mod numbers;
 mod recordings;
 mod registers;
 mod unchanged;
+mod widths;
 mod words;
 mod zones;
 

@@ -197,6 +197,10 @@ pub(super) struct SampleArguments {
     /// Print JSON
     #[arg(long, conflicts_with = "every")]
     pub(super) json: bool,
+    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width (COLUMNS, if set), with `..` for what
+    /// is left out of names and paths
+    #[arg(long, conflicts_with = "every")]
+    pub(super) wide: bool,
     #[command(flatten)]
     pub(super) files: FileArguments,
 }
@@ -254,6 +258,9 @@ pub(super) enum Command {
         /// Print JSON, one line for each recording
         #[arg(long)]
         json: bool,
+        /// Print all columns; on a terminal that is too narrow for them they are otherwise fewer
+        #[arg(long)]
+        wide: bool,
     },
     /// Print a snapshot of a recording: every thread's state, system call and stack
     #[command(after_help = SHOW_EXAMPLES)]
@@ -345,6 +352,10 @@ pub(super) struct ShowArguments {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width (COLUMNS, if set), with `..` for what
+    /// is left out of names and paths
+    #[arg(long)]
+    pub(super) wide: bool,
 }
 
 /// A part of a recording. Without either end it is all of it.
@@ -399,4 +410,8 @@ pub(super) struct DiffArguments {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width (COLUMNS, if set), with `..` for what
+    /// is left out of names and paths
+    #[arg(long)]
+    pub(super) wide: bool,
 }

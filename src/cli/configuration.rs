@@ -71,6 +71,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         registers,
         verbose,
         json,
+        wide,
         files,
     } = arguments;
     let named = pid.iter().map(|text| wanted(text));
@@ -111,7 +112,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
     let job = match every {
         None => Job::Print {
             selection: Selection { thread, registers: registers.is_some(), verbose },
-            format: format(json),
+            format: format(json, wide),
             keep,
             finder: finder(&files)?,
         },

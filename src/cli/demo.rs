@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::configuration::DEFAULT_DUTY;
-use super::output;
+use super::output::{self, output};
 use crate::model::Pid;
 use crate::record::{self, Manner, Output, Plan, Voice};
 use crate::render::Selection;
@@ -76,9 +76,9 @@ pub(super) fn run() -> anyhow::Result<()> {
 
     let finder = Finder::new(Vec::new());
     say("\n$ hangsnap show demo.hangsnap")?;
-    view::show(&mut out, &file, &At::Last, &finder, &Selection::default(), Format::Text)?;
+    view::show(&mut out, &file, &At::Last, &finder, &Selection::default(), Format::Text(output::width()))?;
     writeln!(out, "\n$ hangsnap diff demo.hangsnap")?;
-    view::diff(&mut out, &file, &Compared::LastTwo, &finder, Format::Text)?;
+    view::diff(&mut out, &file, &Compared::LastTwo, &finder, Format::Text(output::width()))?;
     out.flush()?;
     Ok(())
 }

@@ -25,13 +25,13 @@ use clap::{CommandFactory, Parser};
 
 use crate::capture::{self, TRACER_ARGUMENT, Tracer};
 use crate::record::{self, Plan, Voice};
-use crate::render;
+use crate::render::{self, Width};
 use crate::sys::signals::{Termination, survive_file_size_limit};
 use crate::target::{self, Target};
 use crate::view::{self, Extract, Format};
 use arguments::{Arguments, Command, OVERVIEW};
 use configuration::{Configuration, Job};
-use output::output;
+use output::{output, width};
 use patience::Patience;
 
 const NOT_THERE: u8 = 1;
@@ -125,10 +125,10 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Doctor { pid, json }) => return doctor::run(pid.as_deref(), json),
         Some(Command::Demo) => demo::run(),
         Some(Command::DemoTarget) => demo_target::run(),
-        Some(Command::List { path, json }) => {
+        Some(Command::List { path, json, wide }) => {
             let mut out = output();
             let _patience = Patience::about("reading the recordings");
-            let failures = view::list(&mut out, &path, format(json))?;
+            let failures = view::list(&mut out, &path, format(json, wide))?;
             finish(out, failures)
         }
         Some(Command::Check { path, repair }) => {
@@ -174,7 +174,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 &checked.at,
                 &checked.finder,
                 &checked.selection,
-                format(arguments.json),
+                format(arguments.json, arguments.wide),
             )?;
             finish_with(out, aside)
         }
@@ -182,7 +182,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let (compared, finder) = configuration::check_diff(&arguments)?;
             let mut out = output();
             let _patience = Patience::about("reading the recording and debug information");
-            let aside = view::diff(&mut out, &arguments.file, &compared, &finder, format(arguments.json))?;
+            let aside =
+                view::diff(&mut out, &arguments.file, &compared, &finder, format(arguments.json, arguments.wide))?;
             finish_with(out, aside)
         }
         None => sample(configuration::check(arguments.sample)?),
@@ -231,7 +232,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
                 if let Some(output) = &keep {
                     record::keep(output, &snapshot)?;
                 }
-                if number > 0 && format == Format::Text {
+                if number > 0 && format != Format::Json {
                     writeln!(out)?;
                 }
                 let finder = finder.below(target.directory.root());
@@ -287,8 +288,13 @@ fn explain(error: target::Error, words: &[String]) -> anyhow::Error {
     }
 }
 
-fn format(json: bool) -> Format {
-    if json { Format::Json } else { Format::Text }
+/// How to print, as it was asked for.
+fn format(json: bool, wide: bool) -> Format {
+    match (json, wide) {
+        (true, _) => Format::Json,
+        (false, true) => Format::Text(Width::ANY),
+        (false, false) => Format::Text(width()),
+    }
 }
 
 /// Writes what is left, and then what is to be said beside it.

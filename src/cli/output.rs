@@ -1,10 +1,13 @@
-//! Standard output in large pieces, without colours where they are not wanted.
+//! Standard output in large pieces, without colours where they are not wanted, and how wide it is.
 //!
 //! What takes colours out looks at every byte. A list of a million lines has next to none, so that pieces without any go past it.
 
-use std::io::{self, Write};
+use std::env;
+use std::io::{self, IsTerminal, Write};
 
 use anstream::ColorChoice;
+
+use crate::render::Width;
 
 const ESCAPE: u8 = 0x1b;
 
@@ -20,6 +23,19 @@ pub(super) fn output() -> io::BufWriter<Output> {
     let stream = anstream::stdout();
     let takes_out = stream.current_choice() == ColorChoice::Never;
     io::BufWriter::with_capacity(1 << 16, Output { stream, takes_out, may_be_within: false })
+}
+
+/// The width of what is printed: on a terminal that of COLUMNS, or the terminal's own. A terminal
+/// that does not know its own, and anything that is no terminal, gets lines as long as they come.
+pub(super) fn width() -> Width {
+    let out = io::stdout();
+    if !out.is_terminal() {
+        return Width::ANY;
+    }
+    let is_some = |columns: &usize| *columns > 0;
+    let asked = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let own = || rustix::termios::tcgetwinsize(&out).ok().map(|size| size.ws_col.into());
+    asked.filter(is_some).or_else(own).filter(is_some).map_or(Width::ANY, Width::of)
 }
 
 impl Write for Output {

@@ -4,20 +4,28 @@ use std::io::{self, Write};
 
 use super::style::FAINT;
 use super::value::{Foreign, duration};
+use super::width::Width;
 use crate::model::{
     KernelWait, MemoryOf, MemoryPiece, Policy, Register, Scheduling, SignalSets, SpecialRegister, Thread,
 };
 
-/// Bytes on a line of a dump.
+/// Bytes on a line of a dump, and columns that such a line takes.
 const LINE: usize = 16;
+const DUMP: usize = 90;
 
-/// Writes the registers, four in a line.
-pub(super) fn registers(out: &mut dyn Write, thread: &Thread) -> io::Result<()> {
+/// Columns that a general register takes with its name, and one of SSE; and how far they are indented.
+const GENERAL: usize = 25;
+const SSE: usize = 41;
+const INDENT: usize = 3;
+
+/// Writes the registers, four in a line if there is room for them.
+pub(super) fn registers(out: &mut dyn Write, thread: &Thread, width: Width) -> io::Result<()> {
+    let fitting = |most: usize, each: usize| width.columns().map_or(most, |all| ((all - INDENT) / each).clamp(1, most));
     let general = Register::ALL.map(|register| (register.name(), thread.registers.general.get(register)));
     let special = SpecialRegister::ALL
         .map(|register| (register.name(), thread.registers.special.map(|special| special.get(register))));
     let all: Vec<(&str, Option<u64>)> = general.into_iter().chain(special).collect();
-    for row in all.chunks(4) {
+    for row in all.chunks(fitting(4, GENERAL)) {
         write!(out, "   ")?;
         for (name, value) in row {
             match value {
@@ -30,10 +38,11 @@ pub(super) fn registers(out: &mut dyn Write, thread: &Thread) -> io::Result<()> 
     let Some(floating) = &thread.registers.floating else {
         return Ok(());
     };
+    let in_line = fitting(2, SSE);
     for (number, value) in floating.sse().enumerate() {
         let name = format!("xmm{number}");
-        let end = if number % 2 == 0 { "" } else { "\n" };
-        let begin = if number % 2 == 0 { "   " } else { "" };
+        let end = if (number + 1) % in_line == 0 { "\n" } else { "" };
+        let begin = if number % in_line == 0 { "   " } else { "" };
         write!(out, "{begin} {name:>7} {value:032x}{end}")?;
     }
     match floating.mxcsr() {
@@ -94,7 +103,8 @@ pub(super) fn kernel_wait(out: &mut dyn Write, wait: &KernelWait) -> io::Result<
 }
 
 /// Writes pieces of memory: all of them, or only those that the user asked for.
-pub(super) fn memory(out: &mut dyn Write, pieces: &[MemoryPiece], all: bool) -> io::Result<()> {
+pub(super) fn memory(out: &mut dyn Write, pieces: &[MemoryPiece], all: bool, width: Width) -> io::Result<()> {
+    let in_line = if width.columns().is_some_and(|columns| columns < DUMP) { LINE / 2 } else { LINE };
     for piece in pieces.iter().filter(|piece| all || matches!(piece.what, MemoryOf::Asked(_))) {
         if let MemoryOf::Path(_) = piece.what {
             let path = String::from_utf8_lossy(&piece.bytes);
@@ -102,18 +112,18 @@ pub(super) fn memory(out: &mut dyn Write, pieces: &[MemoryPiece], all: bool) -> 
             continue;
         }
         writeln!(out, "    {}: {} bytes at {}", Foreign(&piece.what.to_string()), piece.bytes.len(), piece.address)?;
-        for (number, line) in piece.bytes.chunks(LINE).enumerate() {
-            dump(out, piece.address.0.wrapping_add((number * LINE) as u64), line)?;
+        for (number, line) in piece.bytes.chunks(in_line).enumerate() {
+            dump(out, piece.address.0.wrapping_add((number * in_line) as u64), line, in_line)?;
         }
     }
     Ok(())
 }
 
 /// One line: the address, the bytes, and the same as ASCII.
-fn dump(out: &mut dyn Write, address: u64, line: &[u8]) -> io::Result<()> {
+fn dump(out: &mut dyn Write, address: u64, line: &[u8], in_line: usize) -> io::Result<()> {
     write!(out, "    {address:016x} ")?;
-    for position in 0..LINE {
-        let gap = if position == LINE / 2 { " " } else { "" };
+    for position in 0..in_line {
+        let gap = if position == in_line / 2 { " " } else { "" };
         match line.get(position) {
             Some(byte) => write!(out, "{gap} {byte:02x}")?,
             None => write!(out, "{gap}   ")?,
@@ -137,7 +147,7 @@ mod tests {
             what: MemoryOf::Asked("text:21".into()),
         };
         let mut out = Vec::new();
-        memory(&mut out, &[piece], false).expect("a vector takes everything");
+        memory(&mut out, &[piece], false, Width::ANY).expect("a vector takes everything");
         let expected = "    --memory text:21: 21 bytes at 0x7f0000001000\n    00007f0000001000  68 61 6e 67 00 1b 5b 33  \
                         31 6d 20 30 31 32 33 34  |hang..[31m 01234|\n    00007f0000001010  35 36 37 38 39         \
                         \x20                                |56789|\n";
@@ -152,9 +162,9 @@ mod tests {
         let piece =
             MemoryPiece { address: RuntimeAddress(0x10), bytes: b"/etc".as_slice().into(), what: MemoryOf::Path(1) };
         let mut out = Vec::new();
-        memory(&mut out, std::slice::from_ref(&piece), false).expect("a vector takes everything");
+        memory(&mut out, std::slice::from_ref(&piece), false, Width::ANY).expect("a vector takes everything");
         assert!(out.is_empty());
-        memory(&mut out, &[piece], true).expect("a vector takes everything");
+        memory(&mut out, &[piece], true, Width::ANY).expect("a vector takes everything");
         assert_eq!(String::from_utf8_lossy(&out), "    path in argument 2 of the call: /etc\n");
     }
 }

@@ -7,12 +7,14 @@ use std::io::{self, Write};
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::system_call;
 use super::value::{Foreign, duration, moment, source, time};
+use super::width::{FrameText, Label, Width, Wrapped, chain};
 use crate::analysis::{Change, Comparison, Sameness, Streak, ThreadChange};
 use crate::model::{Frame, Moment, Place, Snapshot, Stack, Thread, Timestamp, WalkEnd};
 use crate::symbols::Names;
 
 /// Writes a comparison.
-pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> io::Result<()> {
+pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names, width: Width) -> io::Result<()> {
+    let out: &mut dyn Write = &mut Wrapped::new(out, width);
     let Comparison { before, after, changes } = comparison;
     let process = &after.process;
     writeln!(out, "{HEADING}{} (pid {}){HEADING:#}", Foreign(&process.name), process.id.pid)?;
@@ -63,21 +65,21 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
                     common => format!("below the {common} outermost frames, which are the same"),
                 };
                 writeln!(out, "    {FAINT}{outside}{FAINT:#}")?;
-                writeln!(out, "    was in {}", place(before, was, names))?;
-                writeln!(out, "    is in  {}", place(after, is, names))?;
-                whereabouts(out, "then", before, was_thread, names)?;
-                whereabouts(out, "now ", after, thread, names)?;
+                place(out, "was in", before, was, names, width)?;
+                place(out, "is in ", after, is, names, width)?;
+                whereabouts(out, "then", before, was_thread, names, width)?;
+                whereabouts(out, "now ", after, thread, names, width)?;
             }
             Change::Same { .. } => {}
             Change::New(thread) => {
                 begin(out, thread, "new")?;
                 writeln!(out)?;
-                whereabouts(out, "in  ", after, thread, names)?;
+                whereabouts(out, "in  ", after, thread, names, width)?;
             }
             Change::Gone(thread) => {
                 begin(out, thread, "gone")?;
                 writeln!(out)?;
-                whereabouts(out, "was ", before, thread, names)?;
+                whereabouts(out, "was ", before, thread, names, width)?;
             }
             Change::Unseen(thread) => {
                 match thread.status.worker {
@@ -91,7 +93,7 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names) -> 
             }
         }
     }
-    standing_still(out, after, &changes, names)
+    standing_still(out, after, &changes, names, width)
 }
 
 /// What threads have in common that are shown together: their stack, since when and in how many
@@ -132,6 +134,7 @@ fn standing_still(
     after: &Snapshot,
     changes: &[&ThreadChange<'_>],
     names: &Names,
+    width: Width,
 ) -> io::Result<()> {
     let mut groups: Vec<Standing<'_>> = Vec::new();
     let mut known: HashMap<Alike<'_>, usize> = HashMap::new();
@@ -171,7 +174,7 @@ fn standing_still(
             }
         }
         write!(out, "    in   ")?;
-        innermost(out, after, first, names)?;
+        innermost(out, after, first, names, width)?;
         if group.threads.len() == 1 {
             write!(out, "       ")?;
             waiting(out, first)?;
@@ -199,16 +202,22 @@ fn lasting(after: &Snapshot, thread: &Thread, streak: Streak) -> String {
     }
 }
 
-/// Where a thread is or was: the innermost functions, callees first.
-fn innermost(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names) -> io::Result<()> {
+/// Where a thread is or was: the innermost functions, callees first, behind a word of `INDENT` columns.
+fn innermost(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names, width: Width) -> io::Result<()> {
     const FUNCTIONS: usize = 4;
-    for (position, frame) in thread.stack.frames.iter().take(FUNCTIONS).enumerate() {
-        if position > 0 {
-            write!(out, " < ")?;
-        }
-        write!(out, "{}", function(snapshot, frame, names))?;
+    const INDENT: usize = 9;
+    let frames = &thread.stack.frames;
+    let mut found: Vec<Label> = frames.iter().take(FUNCTIONS).map(|frame| function(snapshot, frame, names)).collect();
+    if frames.len() > FUNCTIONS {
+        found.push(Label { text: "...".into(), is_name: false });
     }
-    writeln!(out, "{}", if thread.stack.frames.len() > FUNCTIONS { " < ..." } else { "" })
+    for (position, line) in chain(found, " < ", INDENT, width).iter().enumerate() {
+        if position > 0 {
+            write!(out, " <\n{:INDENT$}", "")?;
+        }
+        write!(out, "{}", line.iter().map(styled).collect::<Vec<String>>().join(" < "))?;
+    }
+    writeln!(out)
 }
 
 /// A thread's state and the system call it sits in.
@@ -220,32 +229,58 @@ fn waiting(out: &mut dyn Write, thread: &Thread) -> io::Result<()> {
     writeln!(out)
 }
 
-fn whereabouts(out: &mut dyn Write, word: &str, snapshot: &Snapshot, thread: &Thread, names: &Names) -> io::Result<()> {
+fn whereabouts(
+    out: &mut dyn Write,
+    word: &str,
+    snapshot: &Snapshot,
+    thread: &Thread,
+    names: &Names,
+    width: Width,
+) -> io::Result<()> {
     write!(out, "    {word} ")?;
-    innermost(out, snapshot, thread, names)?;
+    innermost(out, snapshot, thread, names, width)?;
     write!(out, "       ")?;
     waiting(out, thread)
 }
 
 /// The function whose code a frame's is: what is inlined there differs from line to line.
-fn function(snapshot: &Snapshot, frame: &Frame, names: &Names) -> String {
+fn function(snapshot: &Snapshot, frame: &Frame, names: &Names) -> Label {
     let name = names.of(snapshot, frame).last().and_then(|function| function.name.as_ref());
-    match (name, snapshot.module_of(frame), frame.place()) {
-        (Some(name), _, _) => format!("{FUNCTION}{}{FUNCTION:#}", Foreign(name)),
+    let text = match (name, snapshot.module_of(frame), frame.place()) {
+        (Some(name), _, _) => Foreign(name).to_string(),
         (None, Some(module), Place::InModule { address, .. }) => format!("{}+{address}", Foreign(module.name())),
         (None, _, Place::Outside(address)) => format!("{address}, in no file"),
         (None, None, Place::InModule { address, .. }) => format!("{address} of an unknown file"),
-    }
+    };
+    Label { text, is_name: name.is_some() }
 }
 
-/// A function and its line, for the frames in which two stacks part.
-fn place(snapshot: &Snapshot, frame: Option<&Frame>, names: &Names) -> String {
+fn styled(label: &Label) -> String {
+    let Label { text, is_name } = label;
+    if *is_name { format!("{FUNCTION}{text}{FUNCTION:#}") } else { text.clone() }
+}
+
+/// Writes a function and its line, for the frames in which two stacks part.
+fn place(
+    out: &mut dyn Write,
+    word: &str,
+    snapshot: &Snapshot,
+    frame: Option<&Frame>,
+    names: &Names,
+    width: Width,
+) -> io::Result<()> {
+    let lead = format!("    {word} ");
     let Some(frame) = frame else {
-        return "nothing further in".into();
+        return writeln!(out, "{lead}nothing further in");
     };
-    let line = names
+    let Label { text, is_name } = function(snapshot, frame, names);
+    let source = names
         .of(snapshot, frame)
         .last()
-        .and_then(|function| Some(format!(" at {}:{}", source(function.file.as_ref()?), function.line?)));
-    format!("{}{}", function(snapshot, frame, names), line.unwrap_or_default())
+        .and_then(|function| Some((source(function.file.as_ref()?).to_string(), format!(":{}", function.line?))));
+    let lead_columns = lead.len();
+    let (name, rest) = if is_name { (text, String::new()) } else { (String::new(), text) };
+    let text = FrameText { lead: lead_columns, name, source, rest, ..FrameText::default() }.fit(width);
+    let label = Label { text: text.name.clone(), is_name };
+    writeln!(out, "{lead}{}{}", if is_name { styled(&label) } else { String::new() }, text.place())
 }

@@ -2,10 +2,12 @@
 //! many had not run since the line before.
 
 use std::io::{self, Write};
+use std::ops::Range;
 use std::time::Duration;
 
 use super::style::{HEADING, WARNING};
 use super::value::{Clock, Foreign, duration, put_duration, put_number};
+use super::width::{self, Width, Wrapped, cut};
 use crate::model::{Recording, Summary};
 
 /// One recording.
@@ -16,46 +18,125 @@ pub struct ListedRecording {
 }
 
 /// Writes the list of one recording: its snapshots, without what is in them.
-pub fn list(out: &mut dyn Write, listed: &ListedRecording, snapshots: impl Iterator<Item = Summary>) -> io::Result<()> {
-    let ListedRecording { path, recording } = listed;
-    write!(out, "{HEADING}{}{HEADING:#}: ", Foreign(path))?;
-    match recording {
-        None => writeln!(out, "recorded nobody knows where: what it said of itself is lost")?,
-        Some(Recording { version, host, kernel, interval, .. }) => {
-            let (host, kernel, version) = (Foreign(host), Foreign(kernel), Foreign(version));
-            write!(out, "recorded on {host} (Linux {kernel}) by hangsnap {version}")?;
-            match interval {
-                Some(interval) => writeln!(out, ", every {}", duration(*interval))?,
-                None => writeln!(out)?,
-            }
-        }
-    }
-    writeln!(
-        out,
-        "  number  time                             pid      program          threads  not run  longest held     all  losses"
-    )?;
+pub fn list(
+    out: &mut dyn Write,
+    listed: &ListedRecording,
+    snapshots: impl Iterator<Item = Summary>,
+    width: Width,
+) -> io::Result<()> {
+    heading(&mut Wrapped::new(out, width), listed)?;
+    let columns = Columns::within(width);
+    writeln!(out, "{}", columns.heading)?;
     let clock = Clock::here();
     let mut line = Vec::new();
     for snapshot in snapshots {
         line.clear();
-        row(&mut line, &clock, &snapshot)?;
+        row(&mut line, &clock, &snapshot, columns)?;
         out.write_all(&line)?;
     }
     Ok(())
 }
 
+fn heading(out: &mut dyn Write, listed: &ListedRecording) -> io::Result<()> {
+    let ListedRecording { path, recording } = listed;
+    write!(out, "{HEADING}{}{HEADING:#}: ", Foreign(path))?;
+    match recording {
+        None => writeln!(out, "recorded nobody knows where: what it said of itself is lost"),
+        Some(Recording { version, host, kernel, interval, .. }) => {
+            let (host, kernel, version) = (Foreign(host), Foreign(kernel), Foreign(version));
+            write!(out, "recorded on {host} (Linux {kernel}) by hangsnap {version}")?;
+            match interval {
+                Some(interval) => writeln!(out, ", every {}", duration(*interval)),
+                None => writeln!(out),
+            }
+        }
+    }
+}
+/// The columns, how wide each is; of those that are not wanted it is 0.
+#[derive(Debug)]
+struct Columns {
+    heading: &'static str,
+    /// Between two of them.
+    gap: usize,
+    /// Which part of a time is shown.
+    time: Range<usize>,
+    time_width: usize,
+    pid: usize,
+    program: usize,
+    threads: usize,
+    not_run: usize,
+    held: usize,
+    window: usize,
+    losses: usize,
+}
+
+/// Everything.
+const ALL: Columns = Columns {
+    heading: "  number  time                             pid      program          threads  not run  longest held     all  losses",
+    gap: 2,
+    time: 0..usize::MAX,
+    time_width: 31,
+    pid: 7,
+    program: 15,
+    threads: 7,
+    not_run: 7,
+    held: 12,
+    window: 6,
+    losses: 6,
+};
+/// The same closer together and without the time zone, which is the reader's own in each row.
+const CLOSE: Columns = Columns {
+    heading: " number time                    pid     program  threads not run longest     all losses",
+    gap: 1,
+    time: 0..23,
+    time_width: 23,
+    program: 8,
+    held: 7,
+    window: 7,
+    ..ALL
+};
+/// What a timeline needs: the time of day.
+const LEAST: Columns = Columns {
+    heading: " number time         threads not run losses",
+    time: 11..23,
+    time_width: 12,
+    pid: 0,
+    program: 0,
+    held: 0,
+    window: 0,
+    ..CLOSE
+};
+
+impl Columns {
+    /// As many as there is room for.
+    fn within(width: Width) -> &'static Self {
+        let all = width.columns().unwrap_or(usize::MAX);
+        [&ALL, &CLOSE].into_iter().find(|columns| columns.heading.len() <= all).unwrap_or(&LEAST)
+    }
+}
+
 /// One line. There may be a million, so it is put together with little asked about each value.
-fn row(line: &mut Vec<u8>, clock: &Clock, snapshot: &Summary) -> io::Result<()> {
+fn row(line: &mut Vec<u8>, clock: &Clock, snapshot: &Summary, columns: &Columns) -> io::Result<()> {
     let Summary { number, taken, pid, program, threads, not_run, longest_hold, window, losses } = snapshot;
-    right(line, 6, |line| put_number(line, *number, 1));
-    left(line, 31, |line| {
+    let gap = columns.gap;
+    right(line, gap, 6, |line| put_number(line, *number, 1));
+    left(line, gap, columns.time_width, |line| {
+        let start = line.len();
         clock.put(line, taken.realtime_ns);
+        line.truncate(start.saturating_add(columns.time.end));
+        line.drain(start..line.len().min(start + columns.time.start));
         Ok(())
     })?;
-    left(line, 7, |line| write!(line, "{pid}"))?;
-    left(line, 15, |line| write!(line, "{}", Foreign(program)))?;
-    right(line, 7, |line| put_number(line, *threads as u64, 1));
-    right(line, 7, |line| match not_run {
+    left(line, gap, columns.pid, |line| write!(line, "{pid}"))?;
+    left(line, gap, columns.program, |line| {
+        let program = Foreign(program).to_string();
+        // At its full width, it may be longer than its column.
+        let is_whole = columns.program == ALL.program || width::columns(&program) <= columns.program;
+        let program = if is_whole { program } else { cut(&program, columns.program) };
+        line.write_all(program.as_bytes())
+    })?;
+    right(line, gap, columns.threads, |line| put_number(line, *threads as u64, 1));
+    right(line, gap, columns.not_run, |line| match not_run {
         Some(count) => put_number(line, *count as u64, 1),
         None => line.push(b'-'),
     });
@@ -64,17 +145,20 @@ fn row(line: &mut Vec<u8>, clock: &Clock, snapshot: &Summary) -> io::Result<()> 
         true => line.push(b'-'),
         false => put_duration(line, time),
     };
-    right(line, 12, |line| put(line, *longest_hold));
-    right(line, 6, |line| put(line, *window));
+    right(line, gap, columns.held, |line| put(line, *longest_hold));
+    right(line, gap, columns.window, |line| put(line, *window));
     match losses {
-        0 => writeln!(line, "       0"),
-        _ => writeln!(line, "  {WARNING}{losses:>6}{WARNING:#}"),
+        0 => writeln!(line, "{:1$}0", "", gap + columns.losses - 1),
+        _ => writeln!(line, "{:gap$}{WARNING}{losses:>1$}{WARNING:#}", "", columns.losses),
     }
 }
 
-/// A column of so many characters behind two spaces, its text at the right.
-fn right(line: &mut Vec<u8>, width: usize, put: impl FnOnce(&mut Vec<u8>)) {
-    let start = line.len() + 2;
+/// A column of so many characters after a gap, its text at the right.
+fn right(line: &mut Vec<u8>, gap: usize, width: usize, put: impl FnOnce(&mut Vec<u8>)) {
+    if width == 0 {
+        return;
+    }
+    let start = line.len() + gap;
     line.resize(start + width, b' ');
     let end = line.len();
     put(line);
@@ -86,9 +170,17 @@ fn right(line: &mut Vec<u8>, width: usize, put: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// The same with its text at the left. It may be of any script.
-fn left(line: &mut Vec<u8>, width: usize, put: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<()> {
-    line.extend_from_slice(b"  ");
-    let start = line.len();
+fn left(
+    line: &mut Vec<u8>,
+    gap: usize,
+    width: usize,
+    put: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
+    if width == 0 {
+        return Ok(());
+    }
+    let start = line.len() + gap;
+    line.resize(start, b' ');
     put(line)?;
     // Each character has one byte that continues none.
     let characters = line[start..].iter().filter(|byte| **byte & 0xc0 != 0x80).count();

@@ -13,6 +13,7 @@ mod show;
 mod style;
 mod system_call;
 mod value;
+mod width;
 mod zone;
 
 pub use diff::diff;
@@ -20,4 +21,5 @@ pub use doctor::{doctor, doctor_json};
 pub use list::{ListedRecording, list};
 pub use show::{Selection, show};
 pub use value::{bytes, duration, printable, time};
+pub use width::Width;
 pub use zone::zone;

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::value::{Foreign, duration, moment, source, time};
+use super::width::{FrameText, Width, Wrapped, columns};
 use super::{details, system_call};
 use crate::analysis::groups;
 use crate::model::{FoundBy, Frame, Hold, Module, Place, Snapshot, Stack, StopMode, Thread, ThreadState, WalkEnd};
@@ -33,7 +34,14 @@ impl Selection {
 }
 
 /// Writes a snapshot.
-pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: &Selection) -> io::Result<()> {
+pub fn show(
+    out: &mut dyn Write,
+    snapshot: &Snapshot,
+    names: &Names,
+    selection: &Selection,
+    width: Width,
+) -> io::Result<()> {
+    let out: &mut dyn Write = &mut Wrapped::new(out, width);
     heading(out, snapshot)?;
     let threads = selection.threads(snapshot);
     let mut are_unknown = false;
@@ -46,7 +54,7 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
                 details::status(out, thread)?;
             }
             if selection.registers {
-                details::registers(out, thread)?;
+                details::registers(out, thread, width)?;
                 are_unknown |= match thread.hold {
                     Hold::InPlace => true,
                     // It may have been held then.
@@ -54,8 +62,8 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
                     Hold::Held(_) | Hold::NotCaptured => false,
                 };
             }
-            details::memory(out, &thread.memory, selection.verbose)?;
-            stack(out, snapshot, thread, names, selection.verbose)?;
+            details::memory(out, &thread.memory, selection.verbose, width)?;
+            stack(out, snapshot, thread, names, Detail { verbose: selection.verbose, width })?;
         }
     } else {
         for group in groups(threads) {
@@ -66,16 +74,16 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
                     // Nothing else tells what it waits for.
                     details::kernel_wait(out, &thread.status.wait)?;
                 }
-                details::memory(out, &thread.memory, false)?;
+                details::memory(out, &thread.memory, false, width)?;
             } else {
                 writeln!(out, "{HEADING}{} threads with the same stack{HEADING:#}", group.threads.len())?;
                 for thread in &group.threads {
                     thread_line(out, snapshot, thread, "  ", false)?;
-                    details::memory(out, &thread.memory, false)?;
+                    details::memory(out, &thread.memory, false, width)?;
                 }
             }
             if let Some(thread) = group.threads.first() {
-                stack(out, snapshot, thread, names, false)?;
+                stack(out, snapshot, thread, names, Detail { verbose: false, width })?;
             }
         }
     }
@@ -89,7 +97,7 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
     }
     if !snapshot.memory.is_empty() {
         writeln!(out, "\n{HEADING}Memory{HEADING:#}")?;
-        details::memory(out, &snapshot.memory, true)?;
+        details::memory(out, &snapshot.memory, true, width)?;
     }
     notices(out, snapshot, names)
 }
@@ -150,16 +158,16 @@ fn thread_line(
     writeln!(out)
 }
 
-fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names, verbose: bool) -> io::Result<()> {
+fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names, detail: Detail) -> io::Result<()> {
     let Stack { frames, gap, end } = &*thread.stack;
     let (newest, oldest) = frames.split_at(gap.map_or(frames.len(), |gap| gap.after.min(frames.len())));
     let mut number = 0;
-    frame_lines(out, snapshot, newest, names, verbose, &mut number)?;
+    frame_lines(out, snapshot, newest, names, detail, &mut number)?;
     if let Some(gap) = gap {
         writeln!(out, "    {FAINT}... {}{FAINT:#}", gap.describe())?;
         number += usize::try_from(gap.frames).unwrap_or(0);
     }
-    frame_lines(out, snapshot, oldest, names, verbose, &mut number)?;
+    frame_lines(out, snapshot, oldest, names, detail, &mut number)?;
     if *end != WalkEnd::Root {
         writeln!(out, "    {WARNING}no further: {}{WARNING:#}", end.describe())?;
     }
@@ -171,7 +179,7 @@ fn frame_lines(
     snapshot: &Snapshot,
     frames: &[Frame],
     names: &Names,
-    verbose: bool,
+    detail: Detail,
     number: &mut usize,
 ) -> io::Result<()> {
     for run in frames.chunk_by(|inner, outer| inner == outer) {
@@ -181,12 +189,12 @@ fn frame_lines(
             let module = snapshot.module_of(frame);
             let functions = names.of(snapshot, frame);
             if functions.is_empty() {
-                frame_line(out, number, frame, module, &Function::default(), Line { outermost: true, verbose })?;
+                frame_line(out, number, frame, module, &Function::default(), true, detail)?;
             }
             for (position, function) in functions.iter().enumerate() {
                 // The last one is the function whose code it is; those before it were inlined into it.
                 let outermost = position + 1 == functions.len();
-                frame_line(out, number, frame, module, function, Line { outermost, verbose })?;
+                frame_line(out, number, frame, module, function, outermost, detail)?;
             }
         }
         let alike = (run.len() - shown) * names.of(snapshot, &run[0]).len().max(1);
@@ -198,61 +206,67 @@ fn frame_lines(
     Ok(())
 }
 
-/// Which line of a frame it is, and how much to say on it.
+/// How much to say, and in how many columns.
 #[derive(Clone, Copy)]
-struct Line {
-    /// The function whose code it is, and not one that was inlined into it.
-    outermost: bool,
+struct Detail {
     verbose: bool,
+    width: Width,
 }
 
+/// Writes a function of a frame: the one whose code it is, which is the outermost, or one that was inlined into it.
 fn frame_line(
     out: &mut dyn Write,
     number: &mut usize,
     frame: &Frame,
     module: Option<&Module>,
     function: &Function,
-    line: Line,
+    outermost: bool,
+    detail: Detail,
 ) -> io::Result<()> {
-    let Line { outermost, verbose } = line;
-    write!(out, "    #{:<2} ", *number)?;
+    let lead = format!("    #{:<2} ", *number);
     *number += 1;
-    match &function.name {
-        Some(name) => write!(out, "{FUNCTION}{}{FUNCTION:#}", Foreign(name))?,
-        None => write!(out, "??")?,
-    }
-    if !outermost {
-        write!(out, " {FAINT}(inlined){FAINT:#}")?;
-    }
-    match frame.found() {
-        FoundBy::Context if verbose && outermost => write!(out, " {FAINT}(where it is){FAINT:#}")?,
-        FoundBy::Cfi if verbose && outermost => write!(out, " {FAINT}(by call frame information){FAINT:#}")?,
-        FoundBy::Context | FoundBy::Cfi => {}
-        FoundBy::SignalFrame if outermost => write!(out, " {FAINT}(interrupted by a signal){FAINT:#}")?,
-        FoundBy::Inferred if outermost => write!(out, " {WARNING}(inferred){WARNING:#}")?,
-        FoundBy::FramePointer if outermost => write!(out, " {WARNING}(by frame pointer){WARNING:#}")?,
-        FoundBy::Guess if outermost => write!(out, " {WARNING}(a guess){WARNING:#}")?,
-        FoundBy::Unknown if outermost => {
-            write!(out, " {WARNING}(in a way that only a newer hangsnap knows){WARNING:#}")?
-        }
-        FoundBy::SignalFrame | FoundBy::Inferred | FoundBy::FramePointer | FoundBy::Guess | FoundBy::Unknown => {}
-    }
-    match (&function.file, function.line) {
-        (Some(file), Some(line)) => write!(out, " at {}:{line}", source(file))?,
-        (Some(file), None) => write!(out, " at {}", source(file))?,
-        _ => {}
-    }
-    match (module, frame.place()) {
+    let how = match frame.found() {
+        _ if !outermost => Some((FAINT, "inlined")),
+        FoundBy::Context => detail.verbose.then_some((FAINT, "where it is")),
+        FoundBy::Cfi => detail.verbose.then_some((FAINT, "by call frame information")),
+        FoundBy::SignalFrame => Some((FAINT, "interrupted by a signal")),
+        FoundBy::Inferred => Some((WARNING, "inferred")),
+        FoundBy::FramePointer => Some((WARNING, "by frame pointer")),
+        FoundBy::Guess => Some((WARNING, "a guess")),
+        FoundBy::Unknown => Some((WARNING, "in a way that only a newer hangsnap knows")),
+    };
+    let place = frame.place();
+    let rest = match (module, place) {
         (Some(module), Place::InModule { address, .. }) if function.name.is_none() => {
-            writeln!(out, " in {}+{address}", Foreign(module.name()))
+            format!(" in {}+{address}", Foreign(module.name()))
         }
-        (Some(module), _) => writeln!(out, " in {}", Foreign(module.name())),
-        (None, Place::Outside(address)) if function.name.is_some() => writeln!(out, " at {address}, made at run time"),
-        (None, Place::Outside(address)) => writeln!(out, " at {address}, in no file"),
-        (None, Place::InModule { address, .. }) => {
-            writeln!(out, " at {address} of an unknown file")
-        }
+        (Some(module), _) => format!(" in {}", Foreign(module.name())),
+        (None, Place::Outside(address)) if function.name.is_some() => format!(" at {address}, made at run time"),
+        (None, Place::Outside(address)) => format!(" at {address}, in no file"),
+        (None, Place::InModule { address, .. }) => format!(" at {address} of an unknown file"),
+    };
+    let text = FrameText {
+        lead: lead.len(),
+        name: function.name.as_ref().map_or("??".into(), |name| Foreign(name).to_string()),
+        marks: how.map_or(0, |(_, how)| columns(how) + " ()".len()),
+        source: function.file.as_ref().map(|file| {
+            let line = function.line.map(|line| format!(":{line}"));
+            (source(file).to_string(), line.unwrap_or_default())
+        }),
+        // The file in which an inlined function is stands on the line of the one that it was inlined into.
+        is_repeated: !outermost && module.is_some() && function.name.is_some(),
+        rest,
+        ..FrameText::default()
+    };
+    let text = text.fit(detail.width);
+    match &function.name {
+        Some(_) => write!(out, "{lead}{FUNCTION}{}{FUNCTION:#}", text.name)?,
+        None => write!(out, "{lead}{}", text.name)?,
     }
+    if let Some((style, how)) = how {
+        write!(out, " {style}({how}){style:#}")?;
+    }
+    writeln!(out, "{}", text.place())
 }
 
 fn notices(out: &mut dyn Write, snapshot: &Snapshot, names: &Names) -> io::Result<()> {

@@ -27,7 +27,7 @@ pub(super) fn text(call: SystemCall) -> String {
         "ppoll" if arguments[3] == 0 => with(2, &[pointed(arguments[2])]),
         // Where to write what remains, if that is wanted.
         "nanosleep" if arguments[1] == 0 => all(1),
-        "clock_nanosleep" if arguments[3] == 0 => all(3),
+        "clock_nanosleep" => clock_nanosleep(&call),
         name => all(arity(name)),
     };
     format!("{name}({})", arguments.join(", "))
@@ -62,6 +62,22 @@ fn futex(call: &SystemCall) -> Vec<String> {
         _ => Vec::new(),
     };
     [word, symbol].into_iter().chain(more).collect()
+}
+
+/// Its clock by name; whether the time is one of the clock's or from now on; and where to write what
+/// remains, if that is wanted.
+fn clock_nanosleep(call: &SystemCall) -> Vec<String> {
+    let [clock, flags, time, rest, ..] = call.abi.values(call.arguments);
+    let clock = match clock {
+        0 => "CLOCK_REALTIME".into(),
+        1 => "CLOCK_MONOTONIC".into(),
+        7 => "CLOCK_BOOTTIME".into(),
+        11 => "CLOCK_TAI".into(),
+        other => address(other),
+    };
+    let flags = if flags == 1 { "TIMER_ABSTIME".into() } else { address(flags) };
+    let rest = (rest != 0).then(|| address(rest));
+    [clock, flags, address(time)].into_iter().chain(rest).collect()
 }
 
 /// A timeout that an argument points to.
@@ -181,6 +197,11 @@ mod tests {
         assert_eq!(
             call(35, [0x7f00_0000_0000, 0x7f00_0000_0010, 9, 9, 9, 9]),
             "nanosleep(0x7f0000000000, 0x7f0000000010)"
+        );
+        assert_eq!(call(230, [1, 0, 0x7f00_0000_0000, 0, 9, 9]), "clock_nanosleep(CLOCK_MONOTONIC, 0, 0x7f0000000000)");
+        assert_eq!(
+            call(230, [0, 1, 0x7f00_0000_0000, 0x7f00_0000_0010, 9, 9]),
+            "clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, 0x7f0000000000, 0x7f0000000010)"
         );
         assert_eq!(call(34, [1, 2, 3, 4, 5, 6]), "pause()");
         assert_eq!(call(100_000, [1, 2, 3, 4, 5, 6]), "system call 100000(1, 2, 3, 4, 5, 6)");

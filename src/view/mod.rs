@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::analysis::{History, compare};
 use crate::model::Snapshot;
-use crate::render::{self, ListedRecording, Selection, json};
+use crate::render::{self, ListedRecording, Selection, Width, json};
 use crate::store::{self, Contents, Damage, Reader};
 use crate::symbols::{Finder, Names};
 
@@ -51,7 +51,8 @@ pub enum Error {
 /// How to print.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
-    Text,
+    /// For people, in lines of this width.
+    Text(Width),
     Json,
 }
 
@@ -66,7 +67,7 @@ pub fn print(
     ensure_selected(snapshot, selection)?;
     let names = Names::resolve(finder, [snapshot]);
     match format {
-        Format::Text => render::show(out, snapshot, &names, selection)?,
+        Format::Text(width) => render::show(out, snapshot, &names, selection, width)?,
         Format::Json => json::show(out, snapshot, &names, selection)?,
     }
     Ok(())
@@ -172,7 +173,7 @@ pub fn diff(
     let comparison = compare(&first, &second, &history);
     let names = Names::resolve(finder, [&first, &second]);
     match format {
-        Format::Text => render::diff(out, &comparison, &names)?,
+        Format::Text(width) => render::diff(out, &comparison, &names, width)?,
         Format::Json => json::diff(out, &comparison, &names)?,
     }
     Ok(Aside { remarks, damage: once_each(damage, seen) })
@@ -210,7 +211,7 @@ fn list_one(out: &mut dyn Write, path: &Path, format: Format) -> Result<Vec<Dama
         .map_while(|segment| contents.take_summaries(segment).map_err(|error| read = Err(error)).ok())
         .flatten();
     match format {
-        Format::Text => render::list(out, &listed, snapshots)?,
+        Format::Text(width) => render::list(out, &listed, snapshots, width)?,
         Format::Json => json::list(out, &listed, snapshots)?,
     }
     read?;
