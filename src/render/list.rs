@@ -97,11 +97,12 @@ const CLOSE: Columns = Columns {
 };
 /// What a timeline needs: the time of day.
 const LEAST: Columns = Columns {
-    heading: " number time         threads not run losses",
+    heading: " number time         threads losses",
     time: 11..23,
     time_width: 12,
     pid: 0,
     program: 0,
+    not_run: 0,
     held: 0,
     window: 0,
     ..CLOSE

@@ -1,5 +1,7 @@
 //! On a terminal, lines fit its width; elsewhere they are what they are.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::{Victim, compile, hangsnap, recorder, run, succeed};
@@ -19,10 +21,15 @@ fn longest(text: &str) -> usize {
     text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
 }
 
-fn victims() -> [(&'static str, Victim); 2] {
+/// Called as programs are: what a test's are called is longer than half a line.
+fn victims(directory: &Path) -> [(&'static str, Victim); 2] {
     let rust = compile("rustc", "stacks.rs", &["--edition=2024", "-O", "-g"]);
     let cpp = compile("g++", "stacks.cpp", &["-std=c++20", "-O1", "-g", "-pthread"]);
-    [("Rust", rust), ("C++", cpp)].map(|(name, path)| (name, Victim::start(Command::new(path).arg("14"))))
+    [("Rust", rust, "worker"), ("C++", cpp, "server")].map(|(language, path, name)| {
+        let program = directory.join(name);
+        fs::copy(path, &program).expect("room for it");
+        (language, Victim::start(Command::new(program).arg("14")))
+    })
 }
 
 /// The frames of a text, each with the lines that belong to it.
@@ -44,7 +51,8 @@ fn frames(text: &str) -> Vec<Vec<&str>> {
 
 #[test]
 fn in_80_columns_a_frame_of_rust_with_generics_or_cpp_with_templates_is_a_line() {
-    for (language, victim) in victims() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (language, victim) in victims(directory.path()) {
         let pid = victim.pid();
         let wide = succeed(hangsnap().args([&pid, "--stop", "none"]));
         assert!(longest(&wide) > 120, "{language}: there is something to shorten: {wide}");
@@ -72,7 +80,7 @@ fn in_80_columns_a_frame_of_rust_with_generics_or_cpp_with_templates_is_a_line()
 fn everything_fits_the_terminal_or_columns_and_wide_is_as_it_is_elsewhere() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("recorded.hangsnap").display().to_string();
-    let [_, (_, victim)] = victims();
+    let [_, (_, victim)] = victims(directory.path());
     succeed(recorder(&victim.pid(), "5ms").args(["--count", "3", "-o", &file]));
     let ways: [&[&str]; 5] = [
         &["show", &file],
