@@ -102,8 +102,7 @@ fn of_two_targets_in_a_directory() {
     }
 }
 
-/// What is only printed leaves out what the text does not show: signals, the kernel's stacks, accounts of CPUs. Everything that
-/// it does show is the same as where all of that is kept.
+/// A snapshot that is only printed and one that is kept, too, have the same text. They are two snapshots of a process at rest.
 #[test]
 fn what_is_printed_without_being_kept_is_the_same_text() {
     let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));

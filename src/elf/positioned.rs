@@ -1,7 +1,7 @@
 //! A file for the object crate's `ReadCache`, which wants Read and Seek: by pread, which needs no exclusive use of the file.
 //!
-//! That crate reads names one by one, of which a symbol table has thousands next to each other. So more is read than it asks
-//! for, unless that is much.
+//! That crate reads names one by one, and a symbol table has thousands next to each other. So a block is read at once, unless
+//! it asks for more.
 
 use std::fs::File;
 use std::io;

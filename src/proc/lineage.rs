@@ -41,7 +41,7 @@ impl Lineage {
         Ok(lineage)
     }
 
-    /// Whether a process descends from this one, as far as its parents tell.
+    /// Whether a process descends from this one, as far as its parents show.
     fn is_ancestor(&self, stat: &Stat, stats: &HashMap<Pid, Stat>) -> bool {
         let mut pid = Pid(stat.pid);
         // Each parent was there before its child, unless ids were used again meanwhile.

@@ -19,7 +19,7 @@ pub(super) struct Remembered(HashMap<ProcessId, Last>);
 /// What later snapshots refer to of one.
 #[derive(Default)]
 pub(super) struct Last {
-    /// None of a process of which there was no snapshot yet.
+    /// None if there was no snapshot of the process yet.
     moment: Option<Moment>,
     modules: Vec<Module>,
     /// In the order of their ids.

@@ -154,7 +154,7 @@ fn row(line: &mut Vec<u8>, clock: &Clock, snapshot: &Summary, columns: &Columns)
     }
 }
 
-/// A column of so many characters after a gap, its text at the right.
+/// A column of `width` characters after a gap, its text at the right.
 fn right(line: &mut Vec<u8>, gap: usize, width: usize, put: impl FnOnce(&mut Vec<u8>)) {
     if width == 0 {
         return;

@@ -112,8 +112,8 @@ fn load_whole(file: &File) -> Loaded {
     load(file, one_section(file, SectionId::DebugAranges, None).unwrap_or_default(), None)
 }
 
-/// Reads the sections, decompressing .debug_info beside the others: it is as large as all of them. Of that, as much as is
-/// said.
+/// Reads the sections, decompressing .debug_info beside the others: it is as large as all of them. Of
+/// .debug_info the first `info` bytes are read, or all.
 fn load(file: &File, aranges: Vec<u8>, info: Option<usize>) -> Loaded {
     thread::scope(|scope| {
         let others = scope.spawn(|| {
@@ -130,14 +130,14 @@ fn load(file: &File, aranges: Vec<u8>, info: Option<usize>) -> Loaded {
     })
 }
 
-/// The first bytes of a section, so many, or all.
+/// The first `most` bytes of a section, or all of it.
 fn one_section(file: &File, id: SectionId, most: Option<usize>) -> Option<Vec<u8>> {
     let mut found = None;
     each_section(file, &[id], most, |_, bytes| found = Some(bytes));
     found
 }
 
-/// Reads these sections of a file, or no more of each than so many bytes; one that is missing or damaged is left out.
+/// Reads these sections of a file, of each at most `most` bytes. One that is missing or damaged is left out.
 fn each_section(file: &File, wanted: &[SectionId], most: Option<usize>, mut keep: impl FnMut(SectionId, Vec<u8>)) {
     let Ok(positioned) = PositionedFile::new(file) else {
         return;
@@ -243,7 +243,7 @@ mod tests {
         let (offset, address) = first_of_each[first_of_each.len() / 4];
         let addresses = BTreeSet::from([FileAddress(address)]);
         let wanted = units::holding(&aranges, &addresses);
-        let end = wanted.end.expect("there are more units behind it");
+        let end = wanted.end.expect("there are more units after it");
         assert!(wanted.units.contains(&offset) && end > offset && end < whole.info.len() / 2);
         let loaded = load(&file, Vec::new(), wanted.end);
         assert_eq!(loaded.info.len(), end);

@@ -71,7 +71,7 @@ pub struct Stripped {
     pub places: usize,
 }
 
-/// A file that the user named, and of which no module is on the stacks.
+/// A file that the user named and that no frame's module has the build-id of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unused {
     pub path: PathBuf,
