@@ -14,6 +14,7 @@ pub mod model;
 pub mod proc;
 pub mod record;
 pub mod render;
+pub mod resources;
 pub mod store;
 pub mod symbols;
 pub mod sys;

@@ -6,13 +6,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const LAYERS: [(&str, u32); 15] = [
+const LAYERS: [(&str, u32); 16] = [
     ("model", 0),
     ("sys", 1),
     ("proc", 1),
     ("elf", 1),
     ("wire", 1),
     ("target", 2),
+    ("resources", 2),
     ("capture", 2),
     ("unwind", 2),
     ("store", 2),

@@ -7,6 +7,8 @@ mod diff;
 mod groups;
 mod history;
 mod signature;
+pub mod verdict;
+pub mod waits;
 
 pub use diff::{Change, Comparison, Sameness, ThreadChange, compare};
 pub use groups::{Group, groups};

@@ -82,6 +82,23 @@ Examples:
   hangsnap diff FILE -1m last  the last, and the one of a minute before
   hangsnap diff FILE OTHER     the last of each of two recordings, of one process or of two";
 
+const WHY_EXAMPLES: &str = "\
+Examples:
+  hangsnap why 22780                      three samples over a second, then the answer
+  hangsnap why 22780 22781                processes that may wait for each other, as one picture
+  hangsnap why 22780 --once               from one sample: sooner, and less is proved
+  hangsnap why 22780 --json | jq '.verdicts[] | {kind, proof, text}'
+
+Exit codes: 0 nothing is stuck; 1 something is; 2 it could not be looked at.";
+
+const STUCK_EXAMPLES: &str = "\
+Examples:
+  hangsnap stuck RECORDING                what was stuck in the last snapshot, and since when
+  hangsnap stuck RECORDING --at 14:05:10  at that time
+  hangsnap stuck recordings/              several processes as one picture
+
+Exit codes: 0 nothing is stuck; 1 something is; 2 the recording could not be read.";
+
 const CHECK_EXAMPLES: &str = "\
 Examples:
   hangsnap check RECORDING             reads everything, and says what is damaged or lost
@@ -265,6 +282,12 @@ pub(super) enum Command {
     /// Print a snapshot of a recording: every thread's state, system call and stack
     #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArguments),
+    /// Say which threads of live processes hang, since when, on what, and who holds it
+    #[command(after_help = WHY_EXAMPLES)]
+    Why(WhyArguments),
+    /// Say the same of a recording, or of all recordings in a directory
+    #[command(after_help = STUCK_EXAMPLES)]
+    Stuck(StuckArguments),
     /// Compare two snapshots of a recording, thread by thread
     #[command(after_help = DIFF_EXAMPLES)]
     Diff(DiffArguments),
@@ -354,6 +377,44 @@ pub(super) struct ShowArguments {
     pub(super) json: bool,
     /// Print lines as long as they come; on a terminal they are otherwise fitted to its width (COLUMNS, if set), with `..` for what
     /// is left out of names and paths
+    #[arg(long)]
+    pub(super) wide: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct WhyArguments {
+    /// The processes: their ids, or names of programs that run once
+    #[arg(value_name = "PID|NAME", required_unless_present = "pid", value_parser = any_text())]
+    pub(super) processes: Vec<String>,
+    /// A process, as PID|NAME; may be given more than once
+    #[arg(long, short, value_name = "PID|NAME", allow_negative_numbers = true, value_parser = any_text())]
+    pub(super) pid: Vec<String>,
+    /// Answer from one sample instead of three
+    #[arg(long)]
+    pub(super) once: bool,
+    #[command(flatten)]
+    pub(super) files: FileArguments,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print lines as long as they come
+    #[arg(long)]
+    pub(super) wide: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct StuckArguments {
+    #[arg(value_name = "RECORDING|DIR")]
+    pub(super) path: PathBuf,
+    /// At which snapshot: `last`, `first`, its number, a time, or how long before the last (-10s)
+    #[arg(long, value_name = "last|first|N|TIME", default_value = "last", allow_hyphen_values = true)]
+    pub(super) at: String,
+    #[command(flatten)]
+    pub(super) files: FileArguments,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print lines as long as they come
     #[arg(long)]
     pub(super) wide: bool,
 }

@@ -213,7 +213,7 @@ pub(super) fn check_diff(arguments: &DiffArguments) -> anyhow::Result<(Compared,
     Ok((compared, finder(&arguments.files)?))
 }
 
-fn finder(files: &FileArguments) -> anyhow::Result<Finder> {
+pub(super) fn finder(files: &FileArguments) -> anyhow::Result<Finder> {
     let FileArguments { sysroot, symbols } = files;
     if let Some(directory) = sysroot
         && !directory.is_dir()

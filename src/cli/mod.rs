@@ -13,6 +13,7 @@ mod doctor;
 mod man;
 mod output;
 mod patience;
+mod why;
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -178,6 +179,8 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             )?;
             finish_with(out, aside)
         }
+        Some(Command::Why(arguments)) => return why::live(&arguments),
+        Some(Command::Stuck(arguments)) => return why::recorded(&arguments),
         Some(Command::Diff(arguments)) => {
             let (compared, finder) = configuration::check_diff(&arguments)?;
             let mut out = output();

@@ -23,6 +23,7 @@ mod summary;
 mod system_call;
 mod text;
 mod thread;
+mod wait_facts;
 
 pub use aarch64::Aarch64Register;
 pub use address::{Bias, CodeAddress, FileAddress, RuntimeAddress};
@@ -40,3 +41,6 @@ pub use summary::Summary;
 pub use system_call::{Abi, SystemCall};
 pub use text::{bytes_of, is_called, text_of, text_of_os};
 pub use thread::{Hold, KernelWorker, Moment, Thread, ThreadState, ThreadStatus};
+pub use wait_facts::{
+    Descriptor, Detail, FileLock, FuseMount, LastRan, Owner, Reference, Socket, Task, Unread, WaitFacts,
+};

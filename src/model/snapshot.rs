@@ -1,5 +1,6 @@
 //! A process at one moment, and the recording such moments belong to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::pattern::is_like;
 use super::{
     Frame, GeneratedCode, Hold, MemoryPiece, Module, Moment, NamedCode, Notice, Place, ProcessId, Thread, Tid,
-    is_called,
+    WaitFacts, is_called,
 };
 
 /// Which threads may be held, and which at the same time. The least intrusive comes first.
@@ -74,6 +75,8 @@ pub struct Snapshot {
     /// What files say that their paths do not lead to, at each address that a frame in them is
     /// looked up by, as far as they could be read. In the order of modules and addresses.
     pub named: Vec<NamedCode>,
+    /// What the threads' waits are about.
+    pub wait_facts: Arc<WaitFacts>,
     pub notices: Vec<Notice>,
 }
 
@@ -94,6 +97,7 @@ impl Snapshot {
     pub fn redact(&mut self) {
         self.process.command.clear();
         self.memory.clear();
+        Arc::make_mut(&mut self.wait_facts).redact();
         for thread in &mut self.threads {
             thread.memory.clear();
             thread.registers.floating = None;

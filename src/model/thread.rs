@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{KernelWait, MemoryPiece, Registers, Scheduling, SignalSets, Stack, StartTime, SystemCall, Tid};
+use super::{KernelWait, MemoryOf, MemoryPiece, Registers, Scheduling, SignalSets, Stack, StartTime, SystemCall, Tid};
 
 /// The scheduler's state of a thread just before the snapshot touched it: field 3 of `stat` in proc_pid_stat(5).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -166,5 +166,16 @@ impl Thread {
     /// Whether anything is known of where the thread was. One of which nothing is known says nothing about being stuck.
     pub fn is_captured(&self) -> bool {
         !self.stack.frames.is_empty()
+    }
+
+    /// The descriptors that it waits for in poll(2), as far as their list was copied.
+    pub fn polled(&self) -> impl Iterator<Item = i32> {
+        let is_poll =
+            self.system_call.and_then(|call| call.name()).is_some_and(|name| matches!(name, "poll" | "ppoll"));
+        let lists = self.memory.iter().filter(move |piece| is_poll && piece.what == MemoryOf::Argument(0));
+        // `struct pollfd`: the descriptor comes first of eight bytes. A negative one is not looked at.
+        let (entries, _) = lists.map(|piece| &*piece.bytes).next().unwrap_or_default().as_chunks::<8>();
+        let number = |[a, b, c, d, ..]: &[u8; 8]| i32::from_le_bytes([*a, *b, *c, *d]);
+        entries.iter().map(number).filter(|number| *number >= 0)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::iter;
 use std::sync::Arc;
 
+use super::facts::{self, Stacks};
 use super::named::Named;
 use super::remembered::Remembered;
 use super::{AddressSpace, Manner, Sample};
@@ -50,7 +51,7 @@ impl Assembler {
 
     /// The snapshot of what was copied. Nothing of the process is held any more.
     pub(super) fn assemble(&mut self, sample: Sample) -> Snapshot {
-        let Sample { number, root, captured, memory, .. } = sample;
+        let Sample { number, root, captured, memory, last_ran, .. } = sample;
         let Captured { taken, process, window, took, stop, map, threads: copies, resting, memory: pieces, .. } =
             captured;
         let mut notices = captured.notices;
@@ -59,15 +60,18 @@ impl Assembler {
         let mut space = AddressSpace::new(source, &map, &reach, self.registry.of(process.id, &reach));
         self.unwinder.forget_unloaded();
         let mut threads = Vec::with_capacity(copies.len());
+        let mut stacks = Vec::with_capacity(copies.len());
         for copy in copies {
             let stack = self.keep_stacks.then(|| stack_memory(&copy)).into_iter().flatten();
-            let mut thread = thread(&mut self.unwinder, copy, &mut space, &mut notices);
+            let (mut thread, copied) = thread(&mut self.unwinder, copy, &mut space, &mut notices);
+            stacks.push((thread.tid, copied));
             thread.memory.extend(stack);
             threads.push(thread);
         }
         let (source, mut registered) = space.into_parts();
         let mut modules: Vec<Module> = source.modules.iter().map(|loaded| loaded.module.clone()).collect();
         let last = self.remembered.take(process.id);
+        let facts_before = last.wait_facts.clone();
         if !resting.is_empty() {
             threads.extend(last.threads(resting, &mut modules, &mut notices));
             threads.sort_unstable_by_key(|thread| thread.tid);
@@ -84,6 +88,8 @@ impl Assembler {
         generated.sort_unstable_by_key(|code| code.address);
         notices.extend(refused);
         let named = self.named.of(&source, process.id, &modules, &threads);
+        let stacks = Stacks { copied: &stacks, before: &facts_before };
+        let wait_facts = facts::of(&process, &threads, &stacks, last_ran, &reach);
         notices.extend(source.notices);
         if captured.memory_is_readable && !reach.is_readable() {
             let reason = if reach.is_gone() { Reason::MemoryGone } else { Reason::MemoryBlocked };
@@ -101,6 +107,7 @@ impl Assembler {
             memory: pieces,
             generated,
             named,
+            wait_facts,
             notices,
         };
         if self.redact {
@@ -144,7 +151,7 @@ fn thread(
     copy: CapturedThread,
     space: &mut AddressSpace<'_>,
     notices: &mut Vec<Notice>,
-) -> Thread {
+) -> (Thread, StackBytes) {
     let mut registers = match &copy.context {
         Context::Full(raw) => raw.interpret(),
         Context::Blocked(blocked) => registers_at(blocked),
@@ -164,8 +171,8 @@ fn thread(
         let reason = Reason::StackTruncated { copied: copy.stack.bytes.len() as u64 };
         notices.push(Notice { subject: Subject::Thread(copy.tid), reason });
     }
-    let CapturedThread { tid, status, hold, system_call, memory, .. } = copy;
-    Thread { tid, status, hold, system_call, registers, stack, memory }
+    let CapturedThread { tid, status, hold, system_call, memory, stack: copied, .. } = copy;
+    (Thread { tid, status, hold, system_call, registers, stack, memory }, copied)
 }
 
 /// The parts of a thread's stack that were copied.

@@ -5,6 +5,8 @@
 //! bounded queue, and when that is full a sample is skipped before the target is touched.
 
 mod assemble;
+mod facts;
+mod look;
 mod named;
 mod ordered;
 mod pipeline;
@@ -20,14 +22,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::capture::{self, Captured, Order, Tracer};
-use crate::model::{Process, Recording, Snapshot, StopMode};
+use crate::model::{LastRan, Process, Recording, Snapshot, StopMode};
 use crate::proc::{self, Host};
+use crate::resources;
 use crate::store::{self, Segment, file_name};
 use crate::sys::memory::ProcessMemory;
 use crate::target::{self, Target};
 use assemble::Assembler;
 use ordered::Ordered;
 
+pub use look::{Times, look};
 pub use progress::Voice;
 pub use sampler::{Ended, Plan, run};
 pub use space::AddressSpace;
@@ -112,6 +116,8 @@ struct Sample {
     root: PathBuf,
     captured: Captured,
     memory: ProcessMemory,
+    /// When its threads had run last, before any was held. Empty where only changes are looked for.
+    last_ran: Vec<LastRan>,
     /// How many images of programs had been seen of the process by then.
     images: u64,
 }
@@ -154,8 +160,12 @@ impl Sample {
     fn try_take(target: &Target, number: u64, order: &Order, tracer: &mut Tracer) -> Result<Self, capture::Error> {
         let memory = ProcessMemory::open(target.directory.memory_owner()?);
         let root = target.directory.root();
+        let last_ran = match order.after {
+            None | Some(0) => resources::last_ran(target.pid()),
+            Some(_) => Vec::new(),
+        };
         let captured = tracer.take(&target.directory, order)?;
-        Ok(Self { number, root, captured, memory, images: 0 })
+        Ok(Self { number, root, captured, memory, last_ran, images: 0 })
     }
 }
 

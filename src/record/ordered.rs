@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{EXECUTING, Error, Manner, Sample, wishes};
 use crate::capture::Order;
-use crate::model::{Notice, Reason, Subject};
+use crate::model::{Notice, Reason, StopMode, Subject};
 use crate::proc::ImageId;
 use crate::sys::memory::ProcessMemory;
 use crate::target::{Errands, Reach, Target};
@@ -65,6 +65,11 @@ impl Ordered {
         let mut ordered = Self::new(target, manner)?;
         ordered.order.after = (!manner.keep_stacks).then_some(0);
         Ok(ordered)
+    }
+
+    /// Which threads the next samples may hold.
+    pub(super) fn hold(&mut self, stop: StopMode) {
+        self.order.stop = stop;
     }
 
     /// Takes a sample by `take`, which is to be called with an order, as often as is needed for one that is of one image. The sample

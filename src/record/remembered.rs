@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::capture::RestingThread;
 use crate::model::{
     Frame, Hold, MemoryPiece, Module, ModuleIndex, Moment, Notice, Place, ProcessId, Reason, Snapshot, Subject, Thread,
-    ThreadStatus,
+    ThreadStatus, WaitFacts,
 };
 
 /// The last snapshots, by process.
@@ -24,14 +24,15 @@ pub(super) struct Last {
     modules: Vec<Module>,
     /// In the order of their ids.
     threads: Vec<Thread>,
+    pub(super) wait_facts: Arc<WaitFacts>,
 }
 
 impl Remembered {
     /// Keeps what the next snapshot of the process may refer to.
     pub(super) fn keep(&mut self, snapshot: Snapshot) {
         let moment = snapshot.moment();
-        let Snapshot { process, modules, threads, .. } = snapshot;
-        self.0.insert(process.id, Last { moment: Some(moment), modules, threads });
+        let Snapshot { process, modules, threads, wait_facts, .. } = snapshot;
+        self.0.insert(process.id, Last { moment: Some(moment), modules, threads, wait_facts });
     }
 
     pub(super) fn forget(&mut self, process: ProcessId) {

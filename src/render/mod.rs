@@ -13,6 +13,7 @@ mod show;
 mod style;
 mod system_call;
 mod value;
+mod why;
 mod width;
 mod zone;
 
@@ -21,5 +22,6 @@ pub use doctor::{doctor, doctor_json};
 pub use list::{ListedRecording, list};
 pub use show::{Selection, show};
 pub use value::{bytes, duration, printable, time};
+pub use why::why;
 pub use width::Width;
 pub use zone::zone;

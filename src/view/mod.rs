@@ -8,6 +8,7 @@ mod extract;
 mod pin;
 mod scrub;
 mod select;
+mod why;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use pin::pin;
 pub use scrub::scrub;
 pub use select::At;
 use select::Chosen;
+pub use why::{Answer, Seen, stuck, why};
 
 /// Why nothing can be shown. Each message ends in what would help.
 #[derive(Debug, thiserror::Error)]

@@ -8,11 +8,11 @@ use super::known::{Counts, Known};
 use super::pb::record::Kind;
 use super::rows::Rows;
 use super::stacks::Stacks;
-use super::{Error, Record, notice, packed, pb, thread};
+use super::{Error, Record, notice, packed, pb, thread, wait_facts};
 use crate::model::{
     Abi, FileAddress, Frame, GeneratedCode, Hold, KernelWait, ModuleIndex, NamedCode, Pid, Policy, Process, ProcessId,
     Recording, RuntimeAddress, Scheduling, SignalSet, SignalSets, Snapshot, StartTime, StopMode, SystemCall, Thread,
-    ThreadState, ThreadStatus, Tid, Timestamp,
+    ThreadState, ThreadStatus, Tid, Timestamp, WaitFacts,
 };
 
 /// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
@@ -41,6 +41,7 @@ struct Previous {
     number: u64,
     process: pb::Process,
     modules: Vec<u32>,
+    wait_facts: Arc<WaitFacts>,
     threads: Vec<Known>,
 }
 
@@ -102,6 +103,7 @@ impl Decoder {
             number: message.number,
             process: message.process.ok_or(Error::Unknown("the process"))?,
             modules: message.modules,
+            wait_facts: message.wait_facts.as_ref().map(wait_facts::decode).map(Arc::new).unwrap_or_default(),
             threads: message.threads.into_iter().map(Known::new).collect::<Result<_, _>>()?,
         };
         in_order(&previous.threads)?;
@@ -115,6 +117,9 @@ impl Decoder {
         self.add(message.tables)?;
         previous.number = message.number;
         previous.process = message.process.unwrap_or(previous.process);
+        if let Some(facts) = &message.wait_facts {
+            previous.wait_facts = Arc::new(wait_facts::decode(facts));
+        }
         if !message.modules.is_empty() {
             previous.modules = message.modules;
         }
@@ -147,7 +152,7 @@ impl Decoder {
     fn build(&mut self, own: Own, previous: &Previous) -> Result<Snapshot, Error> {
         self.rows.begin();
         self.wait = None;
-        let Previous { number, process, modules, threads } = previous;
+        let Previous { number, process, modules, wait_facts, threads } = previous;
         let frames =
             threads.iter().map(|known| self.rows.stack(known.thread.stack).map_or(0, |stack| stack.frames.len()));
         let memory = own.memory.iter().chain(threads.iter().flat_map(|known| &known.thread.memory));
@@ -175,6 +180,7 @@ impl Decoder {
             memory: own.memory.iter().map(|piece| self.rows.memory(piece)).collect::<Result<_, _>>()?,
             generated: own.generated.iter().map(|code| self.generated(code)).collect::<Result<_, _>>()?,
             named,
+            wait_facts: wait_facts.clone(),
             notices: own
                 .notices
                 .into_iter()

@@ -1,14 +1,16 @@
 //! Model to messages.
 
+use std::sync::Arc;
+
 use prost::Message;
 
 use super::fields::{self, Fields};
 use super::known::{self, Counts};
 use super::remembered::Remembered;
 use super::tables::Tables;
-use super::{notice, packed, pb, summary, thread};
+use super::{notice, packed, pb, summary, thread, wait_facts};
 use crate::model::{
-    Abi, GeneratedCode, ProcessId, Recording, Snapshot, StopMode, Summary, SystemCall, Thread, WalkEnd,
+    Abi, GeneratedCode, ProcessId, Recording, Snapshot, StopMode, Summary, SystemCall, Thread, WaitFacts, WalkEnd,
 };
 
 /// After so many records at the latest the next is whole: what is damaged costs no more than those up to it, and a search
@@ -39,6 +41,7 @@ struct Previous {
     since_whole: u32,
     process: pb::Process,
     modules: Vec<u32>,
+    wait_facts: Arc<WaitFacts>,
     /// In the order of their ids.
     #[expect(clippy::vec_box, reason = "each is a kilobyte, and is moved into the next sample's list by itself")]
     threads: Vec<Box<Remembered>>,
@@ -136,11 +139,14 @@ impl Encoder {
             took_ns: nanoseconds(snapshot.took),
             memory: snapshot.memory.iter().map(|piece| self.tables.memory(piece)).collect(),
             generated: snapshot.generated.iter().map(|code| self.generated(code)).collect(),
+            wait_facts: (!snapshot.wait_facts.is_empty()).then(|| wait_facts::encode(&snapshot.wait_facts)),
             ..Default::default()
         };
         fields.all_of(&rest);
         fields.bytes(fields::TABLES, &self.tables.take());
-        self.previous = Some(Previous { number: snapshot.number, since_whole: 0, process, modules, threads });
+        let wait_facts = snapshot.wait_facts.clone();
+        self.previous =
+            Some(Previous { number: snapshot.number, since_whole: 0, process, modules, wait_facts, threads });
         fields
     }
 
@@ -211,12 +217,14 @@ impl Encoder {
             gone,
             counters: Some(counters),
             after: previous.number,
+            wait_facts: (snapshot.wait_facts != previous.wait_facts).then(|| wait_facts::encode(&snapshot.wait_facts)),
             ..Default::default()
         };
         fields.all_of(&rest);
         fields.bytes(fields::TABLES, &self.tables.take());
         let since_whole = previous.since_whole + 1;
-        self.previous = Some(Previous { number: snapshot.number, since_whole, process, modules, threads });
+        let wait_facts = snapshot.wait_facts.clone();
+        self.previous = Some(Previous { number: snapshot.number, since_whole, process, modules, wait_facts, threads });
         fields
     }
 

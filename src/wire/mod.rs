@@ -20,6 +20,7 @@ mod stacks;
 mod summary;
 mod tables;
 mod thread;
+mod wait_facts;
 #[rustfmt::skip]
 #[allow(clippy::all, clippy::pedantic, reason = "generated from proto/ and compared with it by a test")]
 mod pb;

@@ -117,6 +117,9 @@ pub struct Snapshot {
     /// of addresses.
     #[prost(message, repeated, tag = "13")]
     pub generated: ::prost::alloc::vec::Vec<GeneratedCode>,
+    /// What the waits of the threads are about.
+    #[prost(message, optional, tag = "14")]
+    pub wait_facts: ::core::option::Option<WaitFacts>,
 }
 /// A snapshot as what differs from the one before it in the file. The process is the same, and so are the order of threads
 /// by their ids and everything that is not told.
@@ -165,6 +168,213 @@ pub struct Change {
     /// The number of the snapshot before, from which this one differs.
     #[prost(uint64, tag = "17")]
     pub after: u64,
+    /// All of them if any is different, else absent.
+    #[prost(message, optional, tag = "18")]
+    pub wait_facts: ::core::option::Option<WaitFacts>,
+}
+/// What threads wait for, beyond the threads themselves. Read after they were captured, while none was
+/// held. A fact that is absent could not be read, or there is none: nothing follows from its absence.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WaitFacts {
+    /// When threads ran last, of those that had not run for a while. In the order of their ids.
+    #[prost(message, repeated, tag = "1")]
+    pub last_ran: ::prost::alloc::vec::Vec<LastRan>,
+    /// Descriptors that threads wait for, and members of epoll sets that they wait for. In the order of
+    /// their numbers.
+    #[prost(message, repeated, tag = "2")]
+    pub descriptors: ::prost::alloc::vec::Vec<Descriptor>,
+    /// File locks that threads wait for.
+    #[prost(message, repeated, tag = "3")]
+    pub file_locks: ::prost::alloc::vec::Vec<FileLock>,
+    /// Children of the process, if a thread waits for any.
+    #[prost(message, repeated, tag = "4")]
+    pub children: ::prost::alloc::vec::Vec<Task>,
+    /// Threads of other processes whose ids lie where locks keep their owners'.
+    #[prost(message, repeated, tag = "5")]
+    pub owners: ::prost::alloc::vec::Vec<Owner>,
+    /// Words on stacks that are the address of a lock for which another thread waits.
+    #[prost(message, repeated, tag = "6")]
+    pub references: ::prost::alloc::vec::Vec<Reference>,
+    /// Thread pointers that lie in locks.
+    #[prost(message, repeated, tag = "7")]
+    pub thread_pointers: ::prost::alloc::vec::Vec<ThreadPointer>,
+    /// The ids of the threads in the process's own PID namespace, where these are others.
+    #[prost(message, repeated, tag = "8")]
+    pub inner_tids: ::prost::alloc::vec::Vec<InnerTid>,
+    /// The process that traces it, and the parent process.
+    #[prost(message, optional, tag = "9")]
+    pub tracer: ::core::option::Option<Task>,
+    #[prost(message, optional, tag = "10")]
+    pub parent: ::core::option::Option<Task>,
+    /// The control group that is frozen; empty when none of the process is.
+    #[prost(string, tag = "11")]
+    pub frozen: ::prost::alloc::string::String,
+    /// FUSE file systems whose servers have requests to answer.
+    #[prost(message, repeated, tag = "12")]
+    pub fuse: ::prost::alloc::vec::Vec<FuseMount>,
+    /// Sources of facts that could not be read.
+    #[prost(message, repeated, tag = "13")]
+    pub unread: ::prost::alloc::vec::Vec<Unread>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LastRan {
+    #[prost(int32, tag = "1")]
+    pub tid: i32,
+    /// Nanoseconds of CLOCK_MONOTONIC, within some milliseconds.
+    #[prost(fixed64, tag = "2")]
+    pub monotonic_ns: u64,
+}
+/// A process, or the process of a thread.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Task {
+    #[prost(int32, tag = "1")]
+    pub pid: i32,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// As in Thread.
+    #[prost(uint32, tag = "3")]
+    pub state: u32,
+    #[prost(uint64, tag = "4")]
+    pub start_ticks: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Owner {
+    /// As it lies in the lock.
+    #[prost(int32, tag = "1")]
+    pub inner: i32,
+    /// The thread of this id as hangsnap sees it; 0 when there is none.
+    #[prost(int32, tag = "2")]
+    pub tid: i32,
+    #[prost(message, optional, tag = "3")]
+    pub task: ::core::option::Option<Task>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reference {
+    #[prost(int32, tag = "1")]
+    pub tid: i32,
+    /// Where the word lies, and the lock whose address it is.
+    #[prost(fixed64, tag = "2")]
+    pub at: u64,
+    #[prost(fixed64, tag = "3")]
+    pub lock: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ThreadPointer {
+    #[prost(fixed64, tag = "1")]
+    pub address: u64,
+    /// As the process sees it.
+    #[prost(int32, tag = "2")]
+    pub tid: i32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InnerTid {
+    #[prost(int32, tag = "1")]
+    pub inner: i32,
+    #[prost(int32, tag = "2")]
+    pub tid: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Descriptor {
+    #[prost(int32, tag = "1")]
+    pub number: i32,
+    /// The link below /proc/PID/fd.
+    #[prost(string, tag = "2")]
+    pub target: ::prost::alloc::string::String,
+    #[prost(oneof = "descriptor::Detail", tags = "3, 4, 5, 6, 7, 8")]
+    pub detail: ::core::option::Option<descriptor::Detail>,
+}
+/// Nested message and enum types in `Descriptor`.
+pub mod descriptor {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Detail {
+        #[prost(message, tag = "3")]
+        Pipe(super::Pipe),
+        #[prost(message, tag = "4")]
+        Socket(super::Socket),
+        /// An eventfd's count.
+        #[prost(uint64, tag = "5")]
+        Event(u64),
+        /// Nanoseconds until a timerfd expires; 0 when it is not armed.
+        #[prost(uint64, tag = "6")]
+        Timer(u64),
+        #[prost(message, tag = "7")]
+        Epoll(super::EpollSet),
+        /// The process of a pidfd.
+        #[prost(int32, tag = "8")]
+        Process(i32),
+    }
+}
+/// One end of a pipe or FIFO.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Pipe {
+    #[prost(bool, tag = "1")]
+    pub is_writer: bool,
+    /// The processes that have the other end.
+    #[prost(message, repeated, tag = "2")]
+    pub others: ::prost::alloc::vec::Vec<Task>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Socket {
+    /// "tcp", "udp", "unix", or the number of another family.
+    #[prost(string, tag = "1")]
+    pub protocol: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub local: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub peer: ::prost::alloc::string::String,
+    /// As the kernel numbers the states of TCP; 0 when it is not known.
+    #[prost(uint32, tag = "4")]
+    pub state: u32,
+    #[prost(uint32, tag = "5")]
+    pub receive_queue: u32,
+    #[prost(uint32, tag = "6")]
+    pub send_queue: u32,
+    /// The processes on this host that have the socket at the other end.
+    #[prost(message, repeated, tag = "7")]
+    pub others: ::prost::alloc::vec::Vec<Task>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EpollSet {
+    #[prost(int32, repeated, tag = "1")]
+    pub members: ::prost::alloc::vec::Vec<i32>,
+}
+/// A line of /proc/locks for which others wait.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FileLock {
+    /// "FLOCK", "POSIX" or "OFDLCK".
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub is_write: bool,
+    /// Absent when the kernel does not say who holds it.
+    #[prost(message, optional, tag = "3")]
+    pub holder: ::core::option::Option<Task>,
+    #[prost(int32, repeated, tag = "4")]
+    pub waiters: ::prost::alloc::vec::Vec<i32>,
+    /// Device and inode as there, and the path if the process has the file open.
+    #[prost(string, tag = "5")]
+    pub file: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub path: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FuseMount {
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Requests that the server has not answered.
+    #[prost(uint64, tag = "2")]
+    pub waiting: u64,
+    /// The processes that have the FUSE device open.
+    #[prost(message, repeated, tag = "3")]
+    pub servers: ::prost::alloc::vec::Vec<Task>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unread {
+    /// What could not be read, and why.
+    #[prost(string, tag = "1")]
+    pub what: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub why: ::prost::alloc::string::String,
 }
 /// What is different of one thread. What is absent is the same as before.
 #[derive(Clone, PartialEq, ::prost::Message)]

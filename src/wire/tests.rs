@@ -161,6 +161,7 @@ fn everything(number: u64) -> Snapshot {
             named(0x1f, &[]),
             named(0x20, &[function(None, None, Some(0)), function(None, Some(""), None)]),
         ],
+        wait_facts: Arc::new(wait_facts()),
         notices: vec![
             notice(Subject::Process, Reason::ThreadsStillAppearing),
             notice(Subject::Process, Reason::NamesUnreadable { why: "is a FIFO".into() }),
@@ -200,6 +201,68 @@ fn snapshot_of(record: Result<Record, Error>) -> Snapshot {
         Ok(Record::Snapshot(snapshot)) => *snapshot,
         other => panic!("not a snapshot: {other:?}"),
     }
+}
+
+fn wait_facts() -> WaitFacts {
+    let task = |pid| Task { pid: Pid(pid), name: format!("~{pid}"), state: ThreadState::Sleeping, start: StartTime(9) };
+    let descriptor = |number, detail| Descriptor { number, target: format!("pipe:[{number}]"), detail };
+    let socket = Socket {
+        protocol: "tcp".into(),
+        local: "127.0.0.1:1".into(),
+        peer: "[::1]:2".into(),
+        state: 10,
+        receive_queue: u32::MAX,
+        send_queue: 1,
+        others: vec![task(3)],
+    };
+    WaitFacts {
+        last_ran: vec![LastRan { tid: Tid(5), monotonic_ns: u64::MAX }],
+        descriptors: vec![
+            descriptor(0, Detail::Nothing),
+            descriptor(1, Detail::Pipe { is_writer: true, others: vec![task(1), task(2)] }),
+            descriptor(2, Detail::Socket(socket)),
+            descriptor(3, Detail::Event(0)),
+            descriptor(4, Detail::Timer(7)),
+            descriptor(5, Detail::Epoll(vec![1, 2])),
+            descriptor(6, Detail::Process(Pid(8))),
+        ],
+        file_locks: vec![FileLock {
+            kind: "FLOCK".into(),
+            is_write: true,
+            holder: None,
+            waiters: vec![Pid(4)],
+            file: "08:01:5".into(),
+            path: Some("/a".into()),
+        }],
+        children: vec![task(11)],
+        owners: vec![Owner { inner: 4, task: Some((Tid(6), task(5))) }, Owner { inner: 5, task: None }],
+        references: vec![Reference { tid: Tid(5), at: RuntimeAddress(1), lock: RuntimeAddress(u64::MAX) }],
+        thread_pointers: vec![(RuntimeAddress(0x10), 3)],
+        inner_tids: vec![(1, Tid(5))],
+        tracer: Some(task(12)),
+        parent: Some(task(1)),
+        frozen: Some("/frozen".into()),
+        fuse: vec![FuseMount { path: "/mnt".into(), waiting: 3, servers: vec![task(13)] }],
+        unread: vec![Unread { what: "children".into(), why: "not told".into() }],
+    }
+}
+
+#[test]
+fn facts_that_have_not_changed_cost_nothing() {
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    let first = encoder.snapshot(&everything(1));
+    decoder.record(&first.payload).expect("a record");
+    let length = |snapshot: &Snapshot, encoder: &mut Encoder, decoder: &mut Decoder| {
+        let encoded = encoder.snapshot(snapshot);
+        assert_eq!(snapshot_of(decoder.record(&encoded.payload)).wait_facts, snapshot.wait_facts);
+        encoded.payload.len()
+    };
+    let same = length(&everything(2), &mut encoder, &mut decoder);
+    let mut without = everything(3);
+    without.wait_facts = Arc::default();
+    let gone = length(&without, &mut encoder, &mut decoder);
+    let still_gone = length(&Snapshot { number: 4, ..without }, &mut encoder, &mut decoder);
+    assert!(same.abs_diff(still_gone) <= 8, "{same} with facts, {still_gone} without, {gone} when they go");
 }
 
 #[test]

@@ -224,6 +224,7 @@ fn viewed(recorded: &Recorded, stack: Stack) -> Snapshot {
         memory: Vec::new(),
         generated: Vec::new(),
         named: Vec::new(),
+        wait_facts: std::sync::Arc::default(),
         notices: Vec::new(),
     }
 }

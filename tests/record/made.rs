@@ -70,6 +70,7 @@ pub fn snapshot_of(number: u64, threads: u64) -> Snapshot {
         memory: Vec::new(),
         generated: Vec::new(),
         named: Vec::new(),
+        wait_facts: std::sync::Arc::default(),
         notices: if number.is_multiple_of(10) { vec![lost(number)] } else { Vec::new() },
     }
 }

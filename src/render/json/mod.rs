@@ -4,6 +4,9 @@
 //! Times are nanoseconds.
 
 mod thread;
+mod verdict;
+
+pub use verdict::verdict;
 
 use std::cell::Cell;
 use std::io::{self, Write};

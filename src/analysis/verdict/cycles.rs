@@ -1,0 +1,64 @@
+//! Threads that wait for each other, or for themselves.
+//!
+//! Promises: a cycle is proved only if each of its edges is, and each member was at rest over the
+//! time in which the locks were read, so that all edges held at one moment.
+
+use std::collections::HashSet;
+
+use super::graph::{Graph, Node};
+use super::{Fault, Level, Link, Party, Process, Verdict};
+use crate::analysis::waits::{Kind, Proof};
+
+pub(super) fn find(processes: &[Process<'_>], graph: &Graph) -> Vec<Verdict> {
+    graph.cycles().into_iter().filter_map(|members| cycle(processes, graph, members)).collect()
+}
+
+fn cycle(processes: &[Process<'_>], graph: &Graph, members: Vec<Node>) -> Option<Verdict> {
+    let inside: HashSet<Node> = members.iter().copied().collect();
+    let mut proof = Proof::Proved;
+    let mut since_ns = Some(i64::MIN);
+    let mut chain = Vec::new();
+    for (place, node) in members.iter().enumerate() {
+        let process = processes.get(node.0)?;
+        let wait = process.waits.get(node.1)?.as_ref()?;
+        let next = members[(place + 1) % members.len()];
+        let edge = graph.edges(*node).iter().filter(|(end, _)| inside.contains(end));
+        let edge = edge.min_by_key(|(end, proof)| (*end != next, *proof))?;
+        let rest = process.rest.get(node.1)?.since_ns();
+        proof = proof.max(edge.1);
+        if rest.is_none() {
+            proof = proof.max(Proof::Inferred);
+        }
+        since_ns = since_ns.zip(rest).map(|(since, rest)| since.max(rest));
+        chain.push(Link {
+            waiter: party(processes, *node)?,
+            resource: wait.resource.clone(),
+            holder: party(processes, edge.0),
+            place: process.place(node.1),
+            proof: edge.1,
+        });
+    }
+    let is_alone = members.len() == 1;
+    let is_lock_only = chain.iter().all(|link| link.resource.kind != Kind::Thread);
+    Some(Verdict {
+        fault: if is_alone { Fault::SelfDeadlock } else { Fault::Deadlock },
+        level: Level::Stuck,
+        proof,
+        accused: chain.iter().map(|link| link.waiter.clone()).collect(),
+        holder: chain.first().and_then(|link| link.holder.clone()),
+        resource: chain.first().map(|link| link.resource.clone()),
+        because: match (is_alone, is_lock_only) {
+            (true, _) => "it waits for what it holds itself".into(),
+            (false, true) => "each holds what the next one waits for".into(),
+            (false, false) => "each waits for the next one".into(),
+        },
+        queued: 0,
+        since_ns: since_ns.filter(|since| *since != i64::MIN),
+        chain,
+    })
+}
+
+pub(super) fn party(processes: &[Process<'_>], node: Node) -> Option<Party> {
+    let process = processes.get(node.0)?;
+    Some(process.party(process.snapshot.threads.get(node.1)?))
+}

@@ -1,0 +1,271 @@
+//! Who waits for whom: threads of all processes as one graph.
+//!
+//! Promises: an edge is there only where the thread at its end would have to do something for the wait
+//! to end: the holder of a lock, each reader of a rwlock, the one process at the other end. Where any
+//! of several could do it there is no edge.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Process;
+use crate::analysis::waits::{Holder, Kind, Limit, Proof, Resource, Scene, Wait, Who};
+use crate::model::{Pid, Tid};
+
+/// A thread: the number of its process, and its own number in the snapshot.
+pub(super) type Node = (usize, usize);
+
+/// Edges from each thread to those that it waits for.
+pub(super) struct Graph {
+    edges: HashMap<Node, Edges>,
+    nodes: HashMap<(Pid, Tid), Node>,
+}
+
+#[derive(Default)]
+struct Edges {
+    ends: Vec<(Node, Proof)>,
+    /// Whether just one of the ends is right, not known which.
+    is_one_of: bool,
+    /// Whether the wait ends by itself.
+    is_timed: bool,
+}
+
+impl Graph {
+    pub(super) fn of(processes: &[Process<'_>]) -> Self {
+        let mut nodes = HashMap::new();
+        for (at, process) in processes.iter().enumerate() {
+            let pid = process.snapshot.process.id.pid;
+            for (number, thread) in process.snapshot.threads.iter().enumerate() {
+                nodes.insert((pid, thread.tid), (at, number));
+            }
+        }
+        let mut graph = Self { edges: HashMap::new(), nodes };
+        for (at, process) in processes.iter().enumerate() {
+            for (number, wait) in process.waits.iter().enumerate() {
+                let Some(wait) = wait.as_ref().filter(|wait| has_edges(wait)) else { continue };
+                let ends =
+                    wait.holders.iter().filter_map(|holder| Some((graph.node(process, &holder.who)?, holder.proof)));
+                let ends: Vec<_> = ends.collect();
+                if !ends.is_empty() {
+                    let is_timed = wait.limit == Limit::Timed;
+                    graph.edges.insert((at, number), Edges { ends, is_one_of: wait.is_one_of, is_timed });
+                }
+            }
+        }
+        graph
+    }
+
+    /// The thread that this is, if its process is one of those looked at.
+    pub(super) fn node(&self, process: &Process<'_>, who: &Who) -> Option<Node> {
+        let key = match who {
+            Who::Thread(tid) => (process.snapshot.process.id.pid, *tid),
+            Who::Elsewhere { pid, tid, .. } => (*pid, *tid),
+            Who::Gone(_) | Who::InParent { .. } => return None,
+        };
+        self.nodes.get(&key).copied()
+    }
+
+    pub(super) fn edges(&self, node: Node) -> &[(Node, Proof)] {
+        self.edges.get(&node).map_or(&[], |edges| &edges.ends)
+    }
+
+    /// The thread that this one waits for, if it is known which.
+    pub(super) fn next(&self, node: Node) -> Option<(Node, Proof)> {
+        let edges = self.edges.get(&node)?;
+        if edges.is_one_of && edges.ends.len() > 1 { None } else { edges.ends.first().copied() }
+    }
+
+    /// The threads that can never go on, whatever others do: each waits for one that cannot, and where
+    /// it is not known which of several holds a lock, none of them can. (The largest such set: threads
+    /// that might go on are taken out until none is left that might.)
+    fn stuck(&self) -> HashSet<Node> {
+        let waits_for_ever = self.edges.iter().filter(|(_, edges)| !edges.is_timed).map(|(node, _)| *node);
+        let mut stuck: HashSet<Node> = waits_for_ever.collect();
+        let mut waiters: HashMap<Node, Vec<Node>> = HashMap::new();
+        for (node, edges) in &self.edges {
+            edges.ends.iter().for_each(|(end, _)| waiters.entry(*end).or_default().push(*node));
+        }
+        let might_go_on = |node: &Node, stuck: &HashSet<Node>| {
+            let Edges { ends, is_one_of, .. } = &self.edges[node];
+            match is_one_of {
+                true => ends.iter().any(|(end, _)| !stuck.contains(end)),
+                false => ends.iter().all(|(end, _)| !stuck.contains(end)),
+            }
+        };
+        let mut open: Vec<Node> = self.edges.keys().copied().collect();
+        while let Some(node) = open.pop() {
+            if stuck.contains(&node) && might_go_on(&node, &stuck) {
+                stuck.remove(&node);
+                open.extend(waiters.get(&node).into_iter().flatten());
+            }
+        }
+        stuck
+    }
+
+    /// Cycles of threads that wait for each other and can never go on, each in its order. Of cycles that
+    /// share threads there is one.
+    pub(super) fn cycles(&self) -> Vec<Vec<Node>> {
+        let stuck = self.stuck();
+        self.components(&stuck).into_iter().map(|component| self.cycle_in(&component)).collect()
+    }
+
+    /// One cycle of a component, by the likeliest edge from each thread to the next.
+    fn cycle_in(&self, component: &[Node]) -> Vec<Node> {
+        let inside: HashSet<Node> = component.iter().copied().collect();
+        let mut places: HashMap<Node, usize> = HashMap::new();
+        let mut path = Vec::new();
+        let mut node = component.first().copied();
+        while let Some(at) = node {
+            if let Some(place) = places.insert(at, path.len()) {
+                return path.split_off(place);
+            }
+            path.push(at);
+            node = self.edges(at).iter().map(|(end, _)| *end).find(|end| inside.contains(end));
+        }
+        path
+    }
+
+    /// Strongly connected components of the threads in `among` that have more than one thread or an
+    /// edge to itself (Tarjan 1972, without recursion).
+    fn components(&self, among: &HashSet<Node>) -> Vec<Vec<Node>> {
+        let mut from: Vec<Node> = among.iter().copied().collect();
+        from.sort_unstable();
+        let (mut index, mut low): (HashMap<Node, usize>, HashMap<Node, usize>) = Default::default();
+        let (mut open, mut cycles): (Vec<Node>, Vec<Vec<Node>>) = Default::default();
+        let mut is_open: HashMap<Node, bool> = HashMap::new();
+        for start in from {
+            if index.contains_key(&start) {
+                continue;
+            }
+            let mut path = vec![(start, 0)];
+            while let Some((node, next)) = path.pop() {
+                if next == 0 {
+                    let number = index.len();
+                    index.insert(node, number);
+                    low.insert(node, number);
+                    open.push(node);
+                    is_open.insert(node, true);
+                }
+                if let Some((end, _)) = self.edges(node).get(next) {
+                    path.push((node, next + 1));
+                    if !among.contains(end) {
+                        continue;
+                    }
+                    match index.get(end) {
+                        None => path.push((*end, 0)),
+                        Some(number) if is_open.get(end) == Some(&true) => {
+                            let least = low[&node].min(*number);
+                            low.insert(node, least);
+                        }
+                        Some(_) => {}
+                    }
+                    continue;
+                }
+                if let Some((caller, _)) = path.last() {
+                    let least = low[caller].min(low[&node]);
+                    low.insert(*caller, least);
+                }
+                if low[&node] == index[&node] {
+                    let mut members = Vec::new();
+                    while let Some(member) = open.pop() {
+                        is_open.insert(member, false);
+                        members.push(member);
+                        if member == node {
+                            break;
+                        }
+                    }
+                    let is_own = self.edges(node).iter().any(|(end, _)| *end == node);
+                    if members.len() > 1 || is_own {
+                        members.sort_unstable();
+                        cycles.push(members);
+                    }
+                }
+            }
+        }
+        cycles
+    }
+}
+
+/// Whether those who hold what is waited for all have to let go of it.
+fn has_edges(wait: &Wait) -> bool {
+    wait.resource.kind.is_lock() || wait.resource.kind == Kind::Thread || wait.holders.len() == 1
+}
+
+/// Adds holders that no word names: threads on whose stacks the lock's address lies, and the one
+/// thread that can hold a lock that is held.
+pub(super) fn infer_holders(scene: &Scene<'_>, waits: &mut [Option<Wait>]) {
+    let mut waiters: HashMap<Resource, Vec<Tid>> = HashMap::new();
+    for (thread, wait) in scene.snapshot.threads.iter().zip(&*waits) {
+        if let Some(wait) = wait
+            && wait.resource.kind.is_lock()
+        {
+            waiters.entry(wait.resource.clone()).or_default().push(thread.tid);
+        }
+    }
+    let inferred: Vec<Option<Vec<Holder>>> = scene
+        .snapshot
+        .threads
+        .iter()
+        .zip(&*waits)
+        .map(|(thread, wait)| {
+            let wait = wait.as_ref()?;
+            let is_sought = wait.holders.is_empty() && wait.resource.kind.is_lock() && wait.resource.address.is_some();
+            let queue = waiters.get(&wait.resource).filter(|_| is_sought)?;
+            Some(holders_of(scene, &wait.resource, queue, waits, thread.tid))
+        })
+        .collect();
+    for (wait, holders) in waits.iter_mut().zip(inferred) {
+        if let (Some(wait), Some(holders)) = (wait, holders) {
+            wait.is_one_of = holders.len() > 1;
+            wait.holders = holders;
+        }
+    }
+}
+
+/// Those who may hold a lock of which nothing says who does: one of them does, the likeliest first.
+fn holders_of(
+    scene: &Scene<'_>,
+    resource: &Resource,
+    queue: &[Tid],
+    waits: &[Option<Wait>],
+    waiter: Tid,
+) -> Vec<Holder> {
+    let holder = |tid: Tid, proof| Holder { who: Who::Thread(tid), proof };
+    let referrers = scene.referrers(resource, |tid| queue.contains(&tid));
+    let wait_of = |tid: &Tid| {
+        let place = scene.snapshot.threads.binary_search_by_key(tid, |thread| thread.tid).ok()?;
+        waits.get(place)?.as_ref()
+    };
+    match referrers.as_slice() {
+        [only] => return vec![holder(*only, Proof::Inferred)],
+        [] => {}
+        several => {
+            // A thread that only keeps the address, such as one that waits for work, does not hold the
+            // lock as surely as one that waits for another lock, or sleeps in the middle of something.
+            let waits_for_lock = |tid: &&Tid| wait_of(tid).is_some_and(|wait| wait.resource.kind.is_lock());
+            let mut of_lock: Vec<Tid> = several.iter().filter(waits_for_lock).copied().collect();
+            if of_lock.is_empty() {
+                return several.iter().map(|tid| holder(*tid, Proof::Guessed)).collect();
+            }
+            let proof = if of_lock.len() == several.len() { Proof::Inferred } else { Proof::Guessed };
+            // It was held when the first that waits for it went to sleep: who fell asleep early is
+            // likelier to have it.
+            of_lock.sort_by_key(|tid| scene.facts().last_ran(*tid).unwrap_or(u64::MAX));
+            return of_lock.into_iter().map(|tid| holder(tid, proof)).collect();
+        }
+    }
+    // Nobody refers to it. It may be one of the waiters itself, which has it as a reader or has
+    // begun to take it; or the one other thread that there is.
+    let is_joining =
+        |place: usize| waits.get(place).and_then(Option::as_ref).is_some_and(|wait| wait.resource.kind == Kind::Thread);
+    let mut others = scene
+        .snapshot
+        .threads
+        .iter()
+        .enumerate()
+        .filter(|(place, thread)| !queue.contains(&thread.tid) && !is_joining(*place))
+        .map(|(_, thread)| thread.tid);
+    match (others.next(), others.next(), queue) {
+        (None, _, [only]) if *only == waiter => vec![holder(waiter, Proof::Inferred)],
+        (Some(other), None, _) => vec![holder(other, Proof::Guessed)],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,119 @@
+//! What each thread does, in one word, with its evidence.
+
+use super::rest::Rest;
+use super::runtimes::Runtime;
+use super::{Fault, Level, Party, Process, Verdict};
+use crate::analysis::waits::{Kind, Wait};
+use crate::model::Thread;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum State {
+    Stuck,
+    Spinning,
+    Waiting,
+    Progressing,
+    Idle,
+    /// It could not be captured, or a runtime's own threads run on it that were not looked at.
+    Unknown,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stuck => "stuck",
+            Self::Spinning => "spinning",
+            Self::Waiting => "waiting",
+            Self::Progressing => "progressing",
+            Self::Idle => "idle",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One thread and what it does.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ThreadVerdict {
+    pub thread: Party,
+    pub state: State,
+    /// What it waits for; None for one that runs.
+    pub wait: Option<Wait>,
+    /// The innermost function of the program's own.
+    pub place: Option<String>,
+    /// The function that its thread began with.
+    pub root: Option<String>,
+    pub since_ns: Option<i64>,
+    /// How that is known.
+    pub evidence: String,
+}
+
+pub(super) fn of(process: &Process<'_>, verdicts: &[Verdict]) -> Vec<ThreadVerdict> {
+    let threads = process.snapshot.threads.iter().enumerate();
+    threads.map(|(number, thread)| one(process, verdicts, number, thread)).collect()
+}
+
+fn one(process: &Process<'_>, verdicts: &[Verdict], number: usize, thread: &Thread) -> ThreadVerdict {
+    let party = process.party(thread);
+    let wait = process.waits[number].clone();
+    let rest = process.rest[number];
+    let accused = verdicts.iter().find(|verdict| verdict.level == Level::Stuck && verdict.accused.contains(&party));
+    let is_in_chain = verdicts
+        .iter()
+        .any(|verdict| verdict.chain.iter().any(|link| link.waiter == party) || verdict.accused.contains(&party));
+    let has_runtime = matches!(process.runtime, Some(Runtime::Go | Runtime::Java | Runtime::Node | Runtime::Tokio));
+    let state = match (accused, &wait, rest) {
+        (Some(verdict), ..) if verdict.fault == Fault::BusyLoop => State::Spinning,
+        (Some(_), ..) => State::Stuck,
+        _ if is_in_chain => State::Waiting,
+        (None, None, _) if !thread.is_captured() && thread.status.worker.is_none() => State::Unknown,
+        (None, _, Rest::Runs { .. } | Rest::Moves) => State::Progressing,
+        (None, Some(wait), _) if is_idle(wait) => {
+            if has_runtime {
+                State::Unknown
+            } else {
+                State::Idle
+            }
+        }
+        (None, Some(_), _) => State::Waiting,
+        (None, None, Rest::Rests { .. }) => State::Idle,
+        (None, None, Rest::Unknown) => State::Progressing,
+    };
+    let samples = process.observation.samples.len();
+    let evidence = match rest {
+        Rest::Rests { .. } if samples > 1 => format!("no time slice over {samples} samples"),
+        Rest::Rests { .. } => "the kernel says when it ran last".into(),
+        Rest::Runs { share } => format!("running in {samples} of {samples} samples, {:.0}% of a CPU", share * 100.0),
+        Rest::Moves => "it ran between the samples".into(),
+        Rest::Unknown => "seen once".into(),
+    };
+    let calls = process.observation.calls.get(number);
+    let root = calls.and_then(|calls| calls.root()).map(|call| call.name().to_owned());
+    ThreadVerdict {
+        thread: party,
+        state,
+        wait,
+        place: process.place(number),
+        root: root.filter(|name| !name.is_empty()),
+        since_ns: rest.since_ns(),
+        evidence,
+    }
+}
+
+/// Whether a thread that waits so may just have nothing to do.
+fn is_idle(wait: &Wait) -> bool {
+    use Kind::{Condvar, Connections, Descriptors, File, Parker, Pipe, Semaphore, Signal, Socket, Time};
+    let kinds = [
+        Condvar,
+        Connections,
+        Descriptors,
+        File,
+        Parker,
+        Pipe,
+        Semaphore,
+        Signal,
+        Socket,
+        Time,
+        Kind::Channel,
+        Kind::Futex,
+    ];
+    kinds.contains(&wait.resource.kind) && !wait.is_writing
+}

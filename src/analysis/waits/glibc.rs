@@ -1,0 +1,191 @@
+//! Locks of glibc on x86-64, as they lie in memory from 2.31 to 2.42.
+//!
+//! From sysdeps/x86/nptl/bits/pthreadtypes-arch.h, nptl/pthreadP.h and nptl/pthread_rwlock_common.c;
+//! offsets are from the beginning of the object.
+
+use super::functions::{Reading, thread_of_pointer};
+use super::{Holder, Kind, Proof, Resource, Wait};
+
+/// `pthread_mutex_t`: its owner's tid, how many hold or have locked it, and its kind.
+const MUTEX_OWNER: i64 = 8;
+const MUTEX_USERS: i64 = 12;
+const MUTEX_KIND: i64 = 16;
+/// In the kind: the lock word is the owner's tid, and who died with it is dealt with.
+const KIND_ROBUST: u32 = 16;
+const KIND_PI: u32 = 32;
+const KIND_TYPE: u32 = 3;
+const KIND_RECURSIVE: u32 = 1;
+/// FUTEX_TID_MASK of linux/futex.h.
+const TID_MASK: u32 = 0x3fff_ffff;
+
+pub(super) fn mutex(reading: &Reading<'_, '_>) -> Wait {
+    let futex = reading.futex;
+    let kind = futex.word(MUTEX_KIND);
+    let is_in_word = futex.is_pi || kind.is_some_and(|kind| kind & (KIND_ROBUST | KIND_PI) != 0);
+    let owner = match is_in_word {
+        true => futex.word(0).map(|word| word & TID_MASK),
+        false => futex.word(MUTEX_OWNER),
+    };
+    let mut wait = reading.wait(Kind::Mutex, 0);
+    // There is none for a moment after it was taken.
+    if let Some(owner) = owner.and_then(|owner| i32::try_from(owner).ok()).filter(|owner| *owner > 0) {
+        wait.holders.push(Holder::proved(reading.scene.owner(owner, reading.thread, futex.is_private)));
+    }
+    wait
+}
+
+/// `pthread_rwlock_t`: readers wait at +8 until a writer has gone. So do writers until the readers
+/// have, and at +12 for other writers.
+pub(super) fn rwlock(reading: &Reading<'_, '_>) -> Wait {
+    const WRITE_PHASE_FUTEX: u64 = 8;
+    const WRITERS_FUTEX: u64 = 12;
+    const WRITER: i64 = 24;
+    /// What a thread that waits for the write phase expects there: readers have it, and someone waits.
+    const READ_PHASE: u32 = 2;
+    let futex = reading.futex;
+    let is_writer = reading.name.contains("wr") && !reading.name.contains("_rd");
+    let offset = match is_writer && futex.expected != READ_PHASE {
+        true => WRITERS_FUTEX,
+        false => WRITE_PHASE_FUTEX,
+    };
+    let mut wait = reading.wait(Kind::Rwlock, offset);
+    let writer = futex.word(WRITER - offset.cast_signed());
+    if let Some(writer) = writer.and_then(|tid| i32::try_from(tid).ok()).filter(|tid| *tid > 0) {
+        wait.holders.push(Holder::proved(reading.scene.owner(writer, reading.thread, futex.is_private)));
+    }
+    wait
+}
+
+/// `pthread_cond_t`: the word is one of two counts of signals, which differ between versions.
+pub(super) fn condvar(reading: &Reading<'_, '_>) -> Wait {
+    reading.wait(Kind::Condvar, 0)
+}
+
+pub(super) fn semaphore(reading: &Reading<'_, '_>) -> Wait {
+    reading.wait(Kind::Semaphore, 0)
+}
+
+/// Up to 2.42 the word is the tid of the thread whose end is waited for, until the kernel clears it.
+pub(super) fn join(reading: &Reading<'_, '_>) -> Wait {
+    let (futex, scene) = (reading.futex, reading.scene);
+    let joined = futex.word(0).and_then(|word| i32::try_from(word).ok()).and_then(|tid| scene.thread_of_inner(tid));
+    match joined {
+        Some(thread) => {
+            let name = format!("the end of {} ({})", thread.status.name, thread.tid);
+            let mut wait = reading.wait_for(Resource { kind: Kind::Thread, address: Some(futex.address), name });
+            wait.holders.push(Holder::proved(super::Who::Thread(thread.tid)));
+            // The kernel wakes it, for which the word must be shared; only a thread here ends it.
+            wait.is_private = true;
+            wait
+        }
+        None => reading.wait(Kind::Thread, 0),
+    }
+}
+
+/// A bare lock word. In a stdio stream the thread pointer of its owner comes after it; of the others
+/// of the library it is known who is inside the functions that take them.
+pub(super) fn low_level_lock(reading: &Reading<'_, '_>) -> Wait {
+    /// `_IO_lock_t`: lock, count, owner.
+    const STDIO_OWNER: i64 = 8;
+    let (futex, scene) = (reading.futex, reading.scene);
+    if reading.calls.innermost().any(|call| is_stdio(call.plain())) {
+        let mut wait = reading.wait(Kind::StdioLock, 0);
+        let owner = futex.long(STDIO_OWNER).and_then(|pointer| thread_of_pointer(scene, pointer));
+        if let Some(owner) = owner {
+            wait.holders.push(Holder::proved(scene.owner(owner, reading.thread, futex.is_private)));
+        }
+        return wait;
+    }
+    let mut wait = reading.wait(Kind::InternalLock, 0);
+    // It is none of a lock's own fields: those who are inside of the allocator hold it, or this one
+    // itself, if a signal has interrupted it there.
+    let mut inside = scene.snapshot.threads.iter().zip(scene.calls).filter(|(thread, calls)| {
+        let times = calls.iter().filter(|call| call.is_in_libc() && is_allocator(call.plain()));
+        let is_waiter = thread.tid == reading.thread.tid;
+        let frames: std::collections::BTreeSet<usize> = times.map(|call| call.frame).collect();
+        match is_waiter {
+            true => calls.has("restore_rt") && frames.len() > 1,
+            false => !frames.is_empty() && !calls.iter().any(|call| call.plain().starts_with("lll_lock_wait")),
+        }
+    });
+    if reading.calls.iter().any(|call| is_allocator(call.plain()))
+        && let (Some((thread, _)), None) = (inside.next(), inside.next())
+    {
+        wait.holders.push(Holder { who: super::Who::Thread(thread.tid), proof: Proof::Inferred });
+    }
+    wait
+}
+
+fn is_allocator(plain: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "malloc",
+        "libc_malloc",
+        "int_malloc",
+        "free",
+        "libc_free",
+        "int_free",
+        "cfree",
+        "calloc",
+        "libc_calloc",
+        "realloc",
+        "malloc_consolidate",
+    ];
+    NAMES.contains(&plain) || plain.starts_with("int_") || plain.starts_with("sysmalloc")
+}
+
+/// Whether a function takes the lock of a stream.
+fn is_stdio(plain: &str) -> bool {
+    const NAMES: [&str; 26] = [
+        "flockfile",
+        "fputs",
+        "puts",
+        "fwrite",
+        "fread",
+        "printf",
+        "vprintf",
+        "fprintf",
+        "vfprintf",
+        "putchar",
+        "putc",
+        "fputc",
+        "fgets",
+        "fgetc",
+        "getc",
+        "getchar",
+        "getline",
+        "getdelim",
+        "fflush",
+        "fclose",
+        "fseek",
+        "ftell",
+        "perror",
+        "fputws",
+        "ungetc",
+        "scanf",
+    ];
+    plain.starts_with("IO_")
+        || plain.starts_with("vfprintf")
+        || plain.starts_with("new_fclose")
+        || NAMES.contains(&plain)
+        || plain.strip_suffix("_chk").is_some_and(|name| NAMES.contains(&name))
+}
+
+/// A wait in code without names, as in a stripped program that is linked with the library: a mutex
+/// has its owner, its one user and a kind that exists just where they must be.
+pub(super) fn nameless(reading: &Reading<'_, '_>) -> Option<Wait> {
+    const CONTENDED: u32 = 2;
+    let futex = reading.futex;
+    let (owner, users, kind) = (futex.word(MUTEX_OWNER)?, futex.word(MUTEX_USERS)?, futex.word(MUTEX_KIND)?);
+    let owner = i32::try_from(owner).ok().filter(|owner| *owner > 0)?;
+    let is_mutex = futex.expected == CONTENDED
+        && futex.word(0) == Some(CONTENDED)
+        && users >= 1
+        && kind & !(KIND_TYPE | 128 | 256 | 512) == 0
+        && (kind & KIND_TYPE == KIND_RECURSIVE || futex.word(4) == Some(0));
+    let thread = reading.scene.thread_of_inner(owner).filter(|_| is_mutex)?;
+    let mut wait = reading.wait(Kind::Mutex, 0);
+    let who = reading.scene.owner(owner, reading.thread, futex.is_private);
+    let is_here = who == super::Who::Thread(thread.tid);
+    wait.holders.extend(is_here.then_some(Holder { who, proof: Proof::Guessed }));
+    is_here.then_some(wait)
+}

@@ -1,0 +1,266 @@
+//! What each thread of a snapshot waits for, and who could end the wait.
+//!
+//! Reads a thread's system call, the functions on its stack and the words that were copied with it.
+//! The function decides what a word means: the same 2 is a locked mutex in one and an unrelated count
+//! in another (`functions` is the table; each family of locks is a file). Promises: an owner is
+//! *proved* only where the kernel or a field of the lock itself names it, and that thread can be it:
+//! it exists, and had begun before the wait. Whatever is not understood is a wait for something
+//! unknown, never a guess that looks like knowledge. Does not judge: that is `verdict`'s.
+
+mod calls;
+mod functions;
+mod futex;
+mod glibc;
+mod kernel;
+mod musl;
+mod owners;
+mod rust;
+
+use std::fmt;
+
+pub use calls::{Call, Calls};
+pub use owners::{Holder, Who};
+
+use crate::model::{RuntimeAddress, Snapshot, SystemCall, Thread, ThreadState, WaitFacts};
+use futex::Futex;
+
+/// How surely something is known. The surest is the least.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Proof {
+    /// The kernel says so, or a field of the lock that only its owner writes.
+    Proved,
+    /// References on stacks, or that nobody else is left.
+    Inferred,
+    /// It looks like it.
+    Guessed,
+}
+
+impl Proof {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Proved => "proved",
+            Self::Inferred => "inferred",
+            Self::Guessed => "guessed",
+        }
+    }
+}
+
+/// What kind of thing is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    Mutex,
+    Rwlock,
+    /// A lock of a stdio stream.
+    StdioLock,
+    /// A lock inside the C library, such as malloc's.
+    InternalLock,
+    Condvar,
+    Semaphore,
+    Barrier,
+    /// Initialization that another thread does.
+    Once,
+    /// The end of a thread.
+    Thread,
+    Channel,
+    Future,
+    /// A thread that parks itself until another unparks it.
+    Parker,
+    /// Python's global interpreter lock.
+    Gil,
+    /// A word of which no more is known.
+    Futex,
+    FileLock,
+    Pipe,
+    Socket,
+    Child,
+    /// A file or device that answers when it likes.
+    File,
+    Disk,
+    Fuse,
+    /// Any of several descriptors.
+    Descriptors,
+    Connections,
+    Time,
+    Signal,
+    /// It may not run: stopped by job control, by a tracer, or frozen.
+    Stop,
+    Tracer,
+    Freezer,
+    /// Another call.
+    Call,
+}
+
+impl Kind {
+    /// A noun for a reader.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mutex => "mutex",
+            Self::Rwlock => "rwlock",
+            Self::StdioLock => "stdio lock",
+            Self::InternalLock => "lock of the C library",
+            Self::Condvar => "condvar",
+            Self::Semaphore => "semaphore",
+            Self::Barrier => "barrier",
+            Self::Once => "once",
+            Self::Thread => "thread",
+            Self::Channel => "channel",
+            Self::Future => "future",
+            Self::Parker => "parker",
+            Self::Gil => "GIL",
+            Self::Futex => "futex",
+            Self::FileLock => "file lock",
+            Self::Pipe => "pipe",
+            Self::Socket => "socket",
+            Self::Child => "child",
+            Self::File => "file",
+            Self::Disk => "disk",
+            Self::Fuse => "FUSE file system",
+            Self::Descriptors => "descriptors",
+            Self::Connections => "connections",
+            Self::Time => "time",
+            Self::Signal => "signal",
+            Self::Stop => "SIGCONT",
+            Self::Tracer => "tracer",
+            Self::Freezer => "freezer",
+            Self::Call => "system call",
+        }
+    }
+
+    /// Whether it is a lock: one thread holds it, or several as readers, and has to let it go.
+    pub fn is_lock(self) -> bool {
+        matches!(
+            self,
+            Self::Mutex | Self::Rwlock | Self::StdioLock | Self::InternalLock | Self::Once | Self::Gil | Self::FileLock
+        )
+    }
+
+    /// Whether only a thread that has the same memory can end the wait.
+    pub fn is_in_memory(self) -> bool {
+        self.is_lock() && self != Self::FileLock
+            || matches!(
+                self,
+                Self::Condvar
+                    | Self::Semaphore
+                    | Self::Barrier
+                    | Self::Thread
+                    | Self::Channel
+                    | Self::Future
+                    | Self::Parker
+                    | Self::Futex
+            )
+    }
+}
+
+/// A thing that is waited for. Two waits are for the same thing if these are equal.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Resource {
+    pub kind: Kind,
+    /// Where it lies in the process's memory, if it does.
+    pub address: Option<RuntimeAddress>,
+    /// What else names it: a path, the name of the other end, a thread.
+    pub name: String,
+}
+
+impl Resource {
+    fn at(kind: Kind, address: RuntimeAddress) -> Self {
+        Self { kind, address: Some(address), name: String::new() }
+    }
+
+    /// What a thread is busy with that waits for nothing.
+    pub(super) fn of_loop(place: &str) -> Self {
+        Self::named(Kind::Call, format!("a loop in {place}"))
+    }
+
+    fn named(kind: Kind, name: impl Into<String>) -> Self {
+        Self { kind, address: None, name: name.into() }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noun = self.kind.name();
+        match (self.address, self.name.as_str()) {
+            (Some(address), "") => write!(f, "{noun} {address}"),
+            (Some(address), name) => write!(f, "{name} ({noun} {address})"),
+            (None, "") => f.write_str(noun),
+            (None, name) => f.write_str(name),
+        }
+    }
+}
+
+/// How the wait ends by itself, if it does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    Never,
+    /// After this time.
+    Timed,
+}
+
+/// What one thread waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wait {
+    pub resource: Resource,
+    /// Those who hold it, or whose doing would end the wait. All of them have to, for a lock; any of
+    /// them may, otherwise.
+    pub holders: Vec<Holder>,
+    /// Whether just one of them is the holder, not known which.
+    pub is_one_of: bool,
+    pub limit: Limit,
+    /// Whether only threads of this process can end it, signals aside.
+    pub is_private: bool,
+    /// Whether the word does not have the value any more for which the thread went to sleep.
+    pub is_word_other: bool,
+    /// Whether data that the thread wants to write finds no room.
+    pub is_writing: bool,
+}
+
+impl Wait {
+    fn for_what(resource: Resource) -> Self {
+        Self {
+            resource,
+            holders: Vec::new(),
+            is_one_of: false,
+            limit: Limit::Never,
+            is_private: false,
+            is_word_other: false,
+            is_writing: false,
+        }
+    }
+
+    fn timed(self, is_timed: bool) -> Self {
+        Self { limit: if is_timed { Limit::Timed } else { self.limit }, ..self }
+    }
+}
+
+/// A snapshot with the names of its functions, as waits are read in it.
+pub struct Scene<'a> {
+    pub snapshot: &'a Snapshot,
+    /// Of each thread, in the order of the snapshot.
+    pub calls: &'a [Calls<'a>],
+}
+
+impl<'a> Scene<'a> {
+    pub fn facts(&self) -> &'a WaitFacts {
+        &self.snapshot.wait_facts
+    }
+
+    /// What each thread waits for; None for one that runs, or of which that is not known.
+    pub fn waits(&self) -> Vec<Option<Wait>> {
+        let threads = self.snapshot.threads.iter().zip(self.calls);
+        threads.map(|(thread, calls)| self.wait(thread, calls)).collect()
+    }
+
+    fn wait(&self, thread: &Thread, calls: &Calls<'a>) -> Option<Wait> {
+        if let Some(wait) = kernel::not_allowed_to_run(self, thread) {
+            return Some(wait);
+        }
+        if thread.status.state == ThreadState::Running || thread.status.worker.is_some() {
+            return None;
+        }
+        let call: SystemCall = thread.system_call?;
+        match Futex::of(thread, call) {
+            Some(futex) => Some(functions::read(self, thread, calls, &futex)),
+            None => Some(kernel::read(self, thread, calls, call)),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `why` and `stuck`: the answer, from live processes and from recordings.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::arguments::{StuckArguments, WhyArguments};
+use super::configuration::{finder, wanted};
+use super::output::output;
+use super::patience::Patience;
+use super::{explain, finish, finish_with, format};
+use crate::capture::Tracer;
+use crate::record::{self, Manner, Times};
+use crate::target::Target;
+use crate::view::{self, Answer, Seen};
+
+/// Something is stuck.
+const STUCK: u8 = 1;
+/// Enough to see a thread run, and to be waited for.
+const SEVERAL: Times = Times { samples: 3, apart: Duration::from_millis(400) };
+const ONCE: Times = Times { samples: 1, apart: Duration::ZERO };
+
+/// Looks at live processes.
+pub(super) fn live(arguments: &WhyArguments) -> anyhow::Result<ExitCode> {
+    let WhyArguments { processes, pid, once, files, json, wide } = arguments;
+    let (manner, finder) = (Manner::default(), finder(files)?);
+    let mut targets: Vec<Target> = Vec::new();
+    for word in pid.iter().chain(processes) {
+        let target = Target::open(&wanted(word)?, manner.stop).map_err(|error| explain(error, processes))?;
+        if targets.iter().all(|other| other.pid() != target.pid()) {
+            targets.push(target);
+        }
+    }
+    let mut tracer = Tracer::new()?;
+    let _patience = Patience::about("taking samples and reading debug information");
+    let samples = record::look(&targets, &manner, if *once { ONCE } else { SEVERAL }, &mut tracer)?;
+    let seen: Vec<Seen> = targets
+        .iter()
+        .zip(samples)
+        .map(|(target, samples)| Seen {
+            samples,
+            finder: finder.clone().below(target.directory.root()),
+            not_run_since: Vec::new(),
+        })
+        .collect();
+    let mut out = output();
+    let answer = view::why(&mut out, &seen, format(*json, *wide))?;
+    finish(out, [])?;
+    Ok(code(answer))
+}
+
+/// Looks at recordings.
+pub(super) fn recorded(arguments: &StuckArguments) -> anyhow::Result<ExitCode> {
+    let StuckArguments { path, at, files, json, wide } = arguments;
+    let at = at.parse().map_err(|error| anyhow::anyhow!("--at {at}: {error}"))?;
+    let mut out = output();
+    let _patience = Patience::about("reading the recording and debug information");
+    let (answer, aside) = view::stuck(&mut out, path, &at, &finder(files)?, format(*json, *wide))?;
+    finish_with(out, aside)?;
+    Ok(code(answer))
+}
+
+fn code(answer: Answer) -> ExitCode {
+    match answer {
+        Answer::Stuck => ExitCode::from(STUCK),
+        Answer::NotStuck => ExitCode::SUCCESS,
+    }
+}

@@ -1,0 +1,87 @@
+//! What the waits of a sample's threads are about.
+//!
+//! Promises: where no thread has run since the sample before, nothing is read anew. Of threads that
+//! have not run, what is known from their stacks stays, for these are not copied again.
+
+use std::collections::HashSet;
+use std::iter;
+use std::sync::Arc;
+
+use crate::capture::StackBytes;
+use crate::model::{Hold, LastRan, Process, Reference, Thread, Tid, WaitFacts};
+use crate::resources::{self, StackCopy};
+use crate::target::Reach;
+
+/// What is known of the threads' stacks.
+pub(super) struct Stacks<'a> {
+    /// Those that were copied for this sample, in the order of the ids.
+    pub(super) copied: &'a [(Tid, StackBytes)],
+    /// The facts of the sample before.
+    pub(super) before: &'a Arc<WaitFacts>,
+}
+
+/// The facts of a process with these threads. `last_ran` was read before any of them was held.
+pub(super) fn of(
+    process: &Process,
+    threads: &[Thread],
+    stacks: &Stacks<'_>,
+    last_ran: Vec<LastRan>,
+    reach: &Reach,
+) -> Arc<WaitFacts> {
+    let before = stacks.before;
+    let is_first = !last_ran.is_empty() || before.is_empty();
+    if stacks.copied.is_empty() && !is_first {
+        return before.clone();
+    }
+    let mut facts = resources::facts(process, threads, |address, buffer| reach.read_all(address, buffer));
+    facts.references = references(threads, stacks);
+    facts.last_ran = match last_ran.is_empty() {
+        // They were held since, or ran by themselves, if they do not say otherwise.
+        true => {
+            let rests = |ran: &&LastRan| thread(threads, ran.tid).is_some_and(|thread| is_unchanged(thread));
+            before.last_ran.iter().filter(rests).copied().collect()
+        }
+        false => {
+            let pid = process.id.pid;
+            let slept = |ran: &LastRan| match thread(threads, ran.tid).map(|thread| thread.hold) {
+                Some(Hold::InPlace) => !resources::ran_since(pid, *ran),
+                Some(Hold::Held(_) | Hold::Unchanged(_)) => true,
+                Some(Hold::NotCaptured) | None => false,
+            };
+            last_ran.into_iter().filter(slept).collect()
+        }
+    };
+    match facts == **before {
+        true => before.clone(),
+        false => Arc::new(facts),
+    }
+}
+
+fn thread(threads: &[Thread], tid: Tid) -> Option<&Thread> {
+    threads.binary_search_by_key(&tid, |thread| thread.tid).ok().and_then(|place| threads.get(place))
+}
+
+fn is_unchanged(thread: &Thread) -> bool {
+    thread.hold.unchanged_since().is_some()
+}
+
+/// Addresses of locks that threads wait for, where they lie on stacks.
+fn references(threads: &[Thread], stacks: &Stacks<'_>) -> Vec<Reference> {
+    let addresses = |thread: &Thread| resources::lock_addresses(thread.system_call, &thread.memory);
+    let locks: HashSet<u64> = threads.iter().flat_map(addresses).collect();
+    let copies = stacks.copied.iter().map(|(tid, StackBytes { start, bytes, others, .. })| StackCopy {
+        tid: *tid,
+        pieces: iter::once((*start, &**bytes))
+            .chain(others.iter().map(|piece| (piece.address.0, &*piece.bytes)))
+            .collect(),
+    });
+    let mut found = resources::references(&locks, copies);
+    let is_still = |reference: &&Reference| {
+        locks.contains(&reference.lock.0)
+            && stacks.copied.binary_search_by_key(&reference.tid, |(tid, _)| *tid).is_err()
+            && thread(threads, reference.tid).is_some()
+    };
+    found.extend(stacks.before.references.iter().filter(is_still));
+    found.sort_unstable();
+    found
+}

@@ -1,0 +1,79 @@
+//! Which processes have a pipe, a socket or a device open: their links below /proc/PID/fd.
+//!
+//! Takes some ten milliseconds for a thousand descriptors, so it is done once for all that is sought,
+//! and only as long as there is time.
+
+use std::collections::HashMap;
+use std::fs;
+
+use super::{Reading, tasks};
+use crate::model::Task;
+
+/// Processes that are named for one object.
+const MOST: usize = 8;
+
+/// A process that has an object open, and whether it may write there.
+#[derive(Clone)]
+pub(super) struct Opened {
+    pub(super) process: Task,
+    pub(super) writes: bool,
+}
+
+/// For each of these links (`pipe:[12]`), the other processes that have it open. `by_mode` asks
+/// whether they have it open to write, too.
+pub(super) fn holders(reading: &mut Reading<'_>, links: &[String], by_mode: bool) -> HashMap<String, Vec<Opened>> {
+    let mut found: HashMap<String, Vec<Opened>> = HashMap::new();
+    if links.is_empty() {
+        return found;
+    }
+    let own = reading.process.id.pid.0;
+    let Ok(processes) = fs::read_dir("/proc") else { return found };
+    let (mut refused, mut looked) = (0_usize, 0_usize);
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for pid in pids.filter(|pid| *pid != own) {
+        if reading.is_over() {
+            reading.unread(
+                "who has the other ends of pipes and sockets",
+                "there are too many processes to look at all of them",
+            );
+            break;
+        }
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+            refused += 1;
+            continue;
+        };
+        looked += 1;
+        for descriptor in descriptors.flatten() {
+            let Ok(link) = fs::read_link(descriptor.path()) else { continue };
+            let Some(link) = link.to_str().filter(|link| links.iter().any(|wanted| wanted == link)) else { continue };
+            let number = descriptor.file_name();
+            let writes = by_mode && may_write(pid, &number.to_string_lossy());
+            let others = found.entry(link.to_owned()).or_default();
+            let is_new = others.iter().all(|other| other.process.pid.0 != pid || other.writes != writes);
+            if is_new && others.len() < MOST {
+                others.extend(tasks::process(pid).map(|process| Opened { process, writes }));
+            }
+        }
+    }
+    if refused > 0 && looked < 2 {
+        reading.unread(
+            "who has the other ends of pipes and sockets",
+            "it takes CAP_SYS_PTRACE to look at processes of other users",
+        );
+    }
+    found
+}
+
+/// The processes that have this file open.
+pub(super) fn holders_of_target(reading: &mut Reading<'_>, target: &str) -> Vec<Task> {
+    let mut found = holders(reading, &[target.to_owned()], false);
+    found.remove(target).unwrap_or_default().into_iter().map(|opened| opened.process).collect()
+}
+
+/// Whether a descriptor was opened to write: the access mode in its flags, proc_pid_fdinfo(5).
+pub(super) fn may_write(pid: i32, number: &str) -> bool {
+    const ACCESS: u32 = 0o3;
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")) else { return false };
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & ACCESS != 0)
+}

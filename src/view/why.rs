@@ -1,0 +1,121 @@
+//! Says what hangs: of samples that were just taken, and of recordings.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::{Aside, At, Error, Format, once_each, select};
+use crate::analysis::History;
+use crate::analysis::verdict::{Judgement, Level, Observation, judge};
+use crate::analysis::waits::Calls;
+use crate::model::Snapshot;
+use crate::render::{self, json};
+use crate::store::{self, Contents, Reader};
+use crate::symbols::{Finder, Names};
+
+/// Snapshots before the one in question that are compared with it.
+const SAMPLES: usize = 3;
+
+/// One process: its samples, the oldest first, where its files are, and since when its threads have
+/// not run, if that is known from elsewhere.
+pub struct Seen {
+    pub samples: Vec<Snapshot>,
+    pub finder: Finder,
+    pub not_run_since: Vec<Option<i64>>,
+}
+
+/// Whether anything was found to be stuck.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    Stuck,
+    NotStuck,
+}
+
+/// Says what hangs in these processes, taken together.
+pub fn why(out: &mut dyn Write, processes: &[Seen], format: Format) -> Result<Answer, Error> {
+    let names: Vec<Names> = processes.iter().map(|seen| Names::resolve(&seen.finder, &seen.samples)).collect();
+    let named: Vec<Vec<Vec<Calls<'_>>>> = processes
+        .iter()
+        .zip(&names)
+        .map(|(seen, names)| seen.samples.iter().map(|sample| calls(sample, names)).collect())
+        .collect();
+    let observations: Vec<Observation<'_>> = processes
+        .iter()
+        .zip(&named)
+        .filter_map(|(seen, named)| {
+            let (calls, earlier) = named.split_last()?;
+            Some(Observation {
+                samples: seen.samples.iter().collect(),
+                calls,
+                earlier: earlier.iter().map(Vec::as_slice).collect(),
+                not_run_since: seen.not_run_since.clone(),
+            })
+        })
+        .collect();
+    let judgement = judge(&observations);
+    match format {
+        Format::Text(width) => render::why(out, &judgement, width)?,
+        Format::Json => json::verdict(out, &judgement)?,
+    }
+    Ok(answer(&judgement))
+}
+
+fn calls<'a>(sample: &'a Snapshot, names: &'a Names) -> Vec<Calls<'a>> {
+    let of = |thread| Calls::of(sample, thread, |snapshot, frame| names.of(snapshot, frame));
+    sample.threads.iter().map(of).collect()
+}
+
+fn answer(judgement: &Judgement) -> Answer {
+    match judgement.verdicts.iter().any(|verdict| verdict.level == Level::Stuck) {
+        true => Answer::Stuck,
+        false => Answer::NotStuck,
+    }
+}
+
+/// Says what hung in a recording, or in each recording of a directory, at one time.
+pub fn stuck(
+    out: &mut dyn Write,
+    path: &Path,
+    at: &At,
+    finder: &Finder,
+    format: Format,
+) -> Result<(Answer, Aside), Error> {
+    let (mut seen, mut aside) = (Vec::new(), Aside::default());
+    for path in store::recordings_in(path)? {
+        let mut contents = Contents::open(&path)?;
+        let select::Chosen { snapshot, remark } = select::choose(&mut contents, &path, at)?;
+        aside.remarks.extend(remark);
+        let (samples, history) = before(&path, snapshot, &mut aside)?;
+        let since = |thread| history.streak(samples.last()?, thread).map(|streak| streak.not_run_since.realtime_ns);
+        let not_run_since = samples.last().map_or_else(Vec::new, |last| last.threads.iter().map(since).collect());
+        aside.damage = once_each(std::mem::take(&mut aside.damage), contents.damage());
+        seen.push(Seen { samples, finder: finder.clone(), not_run_since });
+    }
+    Ok((why(out, &seen, format)?, aside))
+}
+
+/// A snapshot with those before it of the same process, and what was seen of its threads up to it.
+fn before(path: &Path, last: Snapshot, aside: &mut Aside) -> Result<(Vec<Snapshot>, History), Error> {
+    let (mut samples, mut history): (Vec<Snapshot>, _) = (Vec::new(), History::default());
+    let mut reader = Reader::open(path)?;
+    while let Some(next) = reader.next_snapshot()? {
+        match next {
+            Ok(snapshot) => {
+                history.add(&snapshot);
+                if samples.len() == SAMPLES {
+                    samples.remove(0);
+                }
+                let is_last = snapshot.number == last.number && snapshot.taken == last.taken;
+                samples.push(snapshot);
+                if is_last {
+                    break;
+                }
+            }
+            Err(damage) => aside.damage.push(damage),
+        }
+    }
+    samples.retain(|sample| sample.process.id == last.process.id);
+    if samples.last() != Some(&last) {
+        samples = vec![last];
+    }
+    Ok((samples, history))
+}

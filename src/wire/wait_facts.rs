@@ -1,0 +1,203 @@
+//! What waits are about, as a message and back.
+//!
+//! Promises: whatever is read is bounded by the message that it was read from; what has no meaning
+//! in the model is left out, for a fact that is absent says nothing.
+
+use super::pb;
+use crate::model::{
+    Descriptor, Detail, FileLock, FuseMount, LastRan, Owner, Pid, Reference, RuntimeAddress, Socket, StartTime, Task,
+    ThreadState, Tid, Unread, WaitFacts,
+};
+
+pub(super) fn encode(facts: &WaitFacts) -> pb::WaitFacts {
+    let WaitFacts {
+        last_ran,
+        descriptors,
+        file_locks,
+        children,
+        owners,
+        references,
+        thread_pointers,
+        inner_tids,
+        tracer,
+        parent,
+        frozen,
+        fuse,
+        unread,
+    } = facts;
+    pb::WaitFacts {
+        last_ran: last_ran.iter().map(|ran| pb::LastRan { tid: ran.tid.0, monotonic_ns: ran.monotonic_ns }).collect(),
+        descriptors: descriptors.iter().map(descriptor).collect(),
+        file_locks: file_locks.iter().map(file_lock).collect(),
+        children: tasks(children),
+        owners: owners.iter().map(owner).collect(),
+        references: references
+            .iter()
+            .map(|found| pb::Reference { tid: found.tid.0, at: found.at.0, lock: found.lock.0 })
+            .collect(),
+        thread_pointers: thread_pointers
+            .iter()
+            .map(|(address, tid)| pb::ThreadPointer { address: address.0, tid: *tid })
+            .collect(),
+        inner_tids: inner_tids.iter().map(|(inner, tid)| pb::InnerTid { inner: *inner, tid: tid.0 }).collect(),
+        tracer: tracer.as_ref().map(task),
+        parent: parent.as_ref().map(task),
+        frozen: frozen.clone().unwrap_or_default(),
+        fuse: fuse
+            .iter()
+            .map(|mount| pb::FuseMount {
+                path: mount.path.clone(),
+                waiting: mount.waiting,
+                servers: tasks(&mount.servers),
+            })
+            .collect(),
+        unread: unread.iter().map(|source| pb::Unread { what: source.what.clone(), why: source.why.clone() }).collect(),
+    }
+}
+
+fn tasks(all: &[Task]) -> Vec<pb::Task> {
+    all.iter().map(task).collect()
+}
+
+fn task(Task { pid, name, state, start }: &Task) -> pb::Task {
+    pb::Task { pid: pid.0, name: name.clone(), state: state.letter().into(), start_ticks: start.0 }
+}
+
+fn owner(Owner { inner, task: found }: &Owner) -> pb::Owner {
+    pb::Owner {
+        inner: *inner,
+        tid: found.as_ref().map_or(0, |(tid, _)| tid.0),
+        task: found.as_ref().map(|(_, process)| task(process)),
+    }
+}
+
+fn file_lock(lock: &FileLock) -> pb::FileLock {
+    pb::FileLock {
+        kind: lock.kind.clone(),
+        is_write: lock.is_write,
+        holder: lock.holder.as_ref().map(task),
+        waiters: lock.waiters.iter().map(|pid| pid.0).collect(),
+        file: lock.file.clone(),
+        path: lock.path.clone().unwrap_or_default(),
+    }
+}
+
+fn descriptor(Descriptor { number, target, detail }: &Descriptor) -> pb::Descriptor {
+    use pb::descriptor::Detail as Message;
+    let detail = match detail {
+        Detail::Nothing => None,
+        Detail::Pipe { is_writer, others } => {
+            Some(Message::Pipe(pb::Pipe { is_writer: *is_writer, others: tasks(others) }))
+        }
+        Detail::Socket(socket) => Some(Message::Socket(pb::Socket {
+            protocol: socket.protocol.clone(),
+            local: socket.local.clone(),
+            peer: socket.peer.clone(),
+            state: socket.state.into(),
+            receive_queue: socket.receive_queue,
+            send_queue: socket.send_queue,
+            others: tasks(&socket.others),
+        })),
+        Detail::Event(count) => Some(Message::Event(*count)),
+        Detail::Timer(left) => Some(Message::Timer(*left)),
+        Detail::Epoll(members) => Some(Message::Epoll(pb::EpollSet { members: members.clone() })),
+        Detail::Process(pid) => Some(Message::Process(pid.0)),
+    };
+    pb::Descriptor { number: *number, target: target.clone(), detail }
+}
+
+pub(super) fn decode(message: &pb::WaitFacts) -> WaitFacts {
+    let mut facts = WaitFacts {
+        last_ran: message
+            .last_ran
+            .iter()
+            .map(|ran| LastRan { tid: Tid(ran.tid), monotonic_ns: ran.monotonic_ns })
+            .collect(),
+        descriptors: message.descriptors.iter().map(to_descriptor).collect(),
+        file_locks: message.file_locks.iter().map(to_file_lock).collect(),
+        children: to_tasks(&message.children),
+        owners: message.owners.iter().map(to_owner).collect(),
+        references: message
+            .references
+            .iter()
+            .map(|found| Reference {
+                tid: Tid(found.tid),
+                at: RuntimeAddress(found.at),
+                lock: RuntimeAddress(found.lock),
+            })
+            .collect(),
+        thread_pointers: message
+            .thread_pointers
+            .iter()
+            .map(|pointer| (RuntimeAddress(pointer.address), pointer.tid))
+            .collect(),
+        inner_tids: message.inner_tids.iter().map(|pair| (pair.inner, Tid(pair.tid))).collect(),
+        tracer: message.tracer.as_ref().and_then(to_task),
+        parent: message.parent.as_ref().and_then(to_task),
+        frozen: Some(message.frozen.clone()).filter(|path| !path.is_empty()),
+        fuse: message
+            .fuse
+            .iter()
+            .map(|mount| FuseMount {
+                path: mount.path.clone(),
+                waiting: mount.waiting,
+                servers: to_tasks(&mount.servers),
+            })
+            .collect(),
+        unread: message
+            .unread
+            .iter()
+            .map(|source| Unread { what: source.what.clone(), why: source.why.clone() })
+            .collect(),
+    };
+    // They are searched by these, and a file may say anything.
+    facts.last_ran.sort_by_key(|ran| ran.tid);
+    facts.descriptors.sort_by_key(|descriptor| descriptor.number);
+    facts
+}
+
+fn to_tasks(messages: &[pb::Task]) -> Vec<Task> {
+    messages.iter().filter_map(to_task).collect()
+}
+
+fn to_task(message: &pb::Task) -> Option<Task> {
+    let state = ThreadState::from_letter(char::from_u32(message.state)?);
+    Some(Task { pid: Pid(message.pid), name: message.name.clone(), state, start: StartTime(message.start_ticks) })
+}
+
+fn to_owner(message: &pb::Owner) -> Owner {
+    Owner { inner: message.inner, task: Some(Tid(message.tid)).zip(message.task.as_ref().and_then(to_task)) }
+}
+
+fn to_file_lock(message: &pb::FileLock) -> FileLock {
+    FileLock {
+        kind: message.kind.clone(),
+        is_write: message.is_write,
+        holder: message.holder.as_ref().and_then(to_task),
+        waiters: message.waiters.iter().copied().map(Pid).collect(),
+        file: message.file.clone(),
+        path: Some(message.path.clone()).filter(|path| !path.is_empty()),
+    }
+}
+
+fn to_descriptor(message: &pb::Descriptor) -> Descriptor {
+    use pb::descriptor::Detail as Message;
+    let detail = match &message.detail {
+        None => Detail::Nothing,
+        Some(Message::Pipe(pipe)) => Detail::Pipe { is_writer: pipe.is_writer, others: to_tasks(&pipe.others) },
+        Some(Message::Socket(socket)) => Detail::Socket(Socket {
+            protocol: socket.protocol.clone(),
+            local: socket.local.clone(),
+            peer: socket.peer.clone(),
+            state: u8::try_from(socket.state).unwrap_or(0),
+            receive_queue: socket.receive_queue,
+            send_queue: socket.send_queue,
+            others: to_tasks(&socket.others),
+        }),
+        Some(Message::Event(count)) => Detail::Event(*count),
+        Some(Message::Timer(left)) => Detail::Timer(*left),
+        Some(Message::Epoll(set)) => Detail::Epoll(set.members.clone()),
+        Some(Message::Process(pid)) => Detail::Process(Pid(*pid)),
+    };
+    Descriptor { number: message.number, target: message.target.clone(), detail }
+}
