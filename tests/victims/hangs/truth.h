@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +19,18 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __cplusplus
+#include <atomic>
+#define _Atomic(type) std::atomic<type>
+#else
+#include <stdatomic.h>
+#endif
 
 #define THREADS 64
 #define HOUR 3600
 #define say(...) dprintf(1, __VA_ARGS__)
 
-static _Atomic int tids[THREADS];
+static _Atomic(int) tids[THREADS];
 
 __attribute__((unused)) static int own_tid(void) { return (int)syscall(SYS_gettid); }
 
@@ -35,7 +40,10 @@ static void must(int holds, const char *what) {
     _exit(3);
 }
 
-static void a_moment(void) { nanosleep(&(struct timespec){0, 2000000}, NULL); }
+static void a_moment(void) {
+    static const struct timespec moment = {0, 2000000};
+    nanosleep(&moment, NULL);
+}
 
 // What the kernel says of a thread, of any process: its state, or the call it sleeps in.
 static void kernel_says(int task, const char *what, char *text, int size) {
@@ -96,7 +104,8 @@ static void *begin(void *argument) {
 __attribute__((unused)) static pthread_t start(int number, void *(*work)(void *)) {
     static struct begun all[THREADS];
     pthread_t thread;
-    all[number] = (struct begun){number, work};
+    all[number].number = number;
+    all[number].work = work;
     must(!pthread_create(&thread, NULL, begin, &all[number]), "pthread_create");
     tid_of(number);
     return thread;
