@@ -11,6 +11,7 @@ mod executes;
 mod footprint;
 mod framehop;
 mod front;
+mod hangs;
 mod harmless;
 mod hostile;
 mod input;
