@@ -9,23 +9,33 @@ use super::output::output;
 use super::patience::Patience;
 use super::{explain, finish, finish_with, format};
 use crate::capture::Tracer;
+use crate::model::StopMode;
 use crate::record::{self, Manner, Times};
-use crate::target::Target;
+use crate::target::{self, Target};
 use crate::view::{self, Answer, Seen};
 
 /// Something is stuck.
 const STUCK: u8 = 1;
 /// Enough to see a thread run, and to be waited for.
-const SEVERAL: Times = Times { samples: 3, apart: Duration::from_millis(400) };
+const SEVERAL: Times = Times { samples: 4, apart: Duration::from_millis(280) };
 const ONCE: Times = Times { samples: 1, apart: Duration::ZERO };
 
 /// Looks at live processes.
 pub(super) fn live(arguments: &WhyArguments) -> anyhow::Result<ExitCode> {
     let WhyArguments { processes, pid, once, files, json, wide } = arguments;
-    let (manner, finder) = (Manner::default(), finder(files)?);
+    let (mut manner, finder) = (Manner::default(), finder(files)?);
     let mut targets: Vec<Target> = Vec::new();
     for word in pid.iter().chain(processes) {
-        let target = Target::open(&wanted(word)?, manner.stop).map_err(|error| explain(error, processes))?;
+        let wanted = wanted(word)?;
+        let opened = Target::open(&wanted, manner.stop).or_else(|error| match error {
+            // What another tracer holds can be read in place, and that it does is the answer.
+            target::Error::AlreadyTraced { .. } => {
+                manner.stop = StopMode::None;
+                Target::open(&wanted, StopMode::None)
+            }
+            error => Err(error),
+        });
+        let target = opened.map_err(|error| explain(error, processes))?;
         if targets.iter().all(|other| other.pid() != target.pid()) {
             targets.push(target);
         }

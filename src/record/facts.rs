@@ -42,13 +42,14 @@ pub(super) fn of(
             before.last_ran.iter().filter(rests).copied().collect()
         }
         false => {
-            let pid = process.id.pid;
-            let slept = |ran: &LastRan| match thread(threads, ran.tid).map(|thread| thread.hold) {
-                Some(Hold::InPlace) => !resources::ran_since(pid, *ran),
-                Some(Hold::Held(_) | Hold::Unchanged(_)) => true,
-                Some(Hold::NotCaptured) | None => false,
-            };
-            last_ran.into_iter().filter(slept).collect()
+            let hold = |ran: &LastRan| thread(threads, ran.tid).map(|thread| thread.hold);
+            let (in_place, others): (Vec<_>, Vec<_>) =
+                last_ran.into_iter().partition(|ran| hold(ran) == Some(Hold::InPlace));
+            let mut slept = resources::not_run_since(process.id.pid, in_place);
+            // A hold makes a thread run, but until then it had not.
+            slept.extend(others.into_iter().filter(|ran| hold(ran).is_some_and(|hold| hold.time().is_some())));
+            slept.sort_unstable_by_key(|ran| ran.tid);
+            slept
         }
     };
     match facts == **before {

@@ -6,7 +6,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use super::{Reading, tasks};
+use super::{Reading, open_files, tasks};
 use crate::model::{Descriptor, FileLock, Pid};
 
 /// F_SETLKW and F_OFD_SETLKW of fcntl(2).
@@ -60,6 +60,13 @@ pub(super) fn read(reading: &mut Reading<'_>, descriptors: &[Descriptor]) -> Vec
     let own = |pid: &Pid| *pid == reading.process.id.pid || reading.threads.iter().any(|thread| thread.tid.0 == pid.0);
     locks.retain(|lock| !lock.waiters.is_empty() && (lock.path.is_some() || lock.waiters.iter().any(own)));
     locks.truncate(MOST);
+    // Who took it may have ended, and left the open file to others.
+    for at in 0..locks.len() {
+        if let (None, Some(path)) = (&locks[at].holder, &locks[at].path) {
+            let path = path.clone();
+            locks[at].holder = open_files::lock_holder(reading, &path);
+        }
+    }
     locks
 }
 

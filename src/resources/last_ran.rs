@@ -6,6 +6,7 @@
 //! makes it run.
 
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::model::{LastRan, Pid, Tid};
@@ -18,8 +19,8 @@ const PATIENCE: Duration = Duration::from_millis(120);
 
 /// Of all threads of a process those that have not run for a while.
 pub fn last_ran(pid: Pid) -> Vec<LastRan> {
-    let Some(now_ns) = exec_start("/proc/thread-self/sched") else { return Vec::new() };
-    let (begun, monotonic_ns) = (Instant::now(), clock::timestamp().monotonic_ns);
+    let begun = Instant::now();
+    let Some((now_ns, monotonic_ns)) = now() else { return Vec::new() };
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let mut found = Vec::new();
     for entry in entries.flatten() {
@@ -38,14 +39,26 @@ pub fn last_ran(pid: Pid) -> Vec<LastRan> {
     found
 }
 
-/// Whether a thread has run since it was read when it had last. True if that is not known any more.
-pub fn ran_since(pid: Pid, ran: LastRan) -> bool {
-    let Some(now_ns) = exec_start("/proc/thread-self/sched") else { return true };
+/// Those of them that have not run since they were read. One of which that is not known any more has.
+pub fn not_run_since(pid: Pid, mut ran: Vec<LastRan>) -> Vec<LastRan> {
+    let begun = Instant::now();
+    let Some((now_ns, monotonic_ns)) = now() else { return Vec::new() };
+    ran.retain(|ran| {
+        let path = format!("/proc/{pid}/task/{}/sched", ran.tid);
+        let last = exec_start(&path).filter(|_| begun.elapsed() < PATIENCE);
+        let last = last.map(|last| monotonic_ns.saturating_sub(now_ns.saturating_sub(last)));
+        last.is_some_and(|last| last <= ran.monotonic_ns.saturating_add(A_WHILE_NS / 2))
+    });
+    ran
+}
+
+/// The present on the scheduler's clock and on CLOCK_MONOTONIC.
+fn now() -> Option<(u64, u64)> {
+    // The kernel notes the time when it gives a thread a CPU, and then at its ticks, of which there
+    // may be none while a thread runs alone.
+    thread::sleep(Duration::from_micros(1));
     let monotonic_ns = clock::timestamp().monotonic_ns;
-    let then = exec_start(&format!("/proc/{pid}/task/{}/sched", ran.tid));
-    let last = then.map(|then| monotonic_ns.saturating_sub(now_ns.saturating_sub(then)));
-    // Our own time is as old as the last tick.
-    last.is_none_or(|last| last > ran.monotonic_ns.saturating_add(A_WHILE_NS / 2))
+    Some((exec_start("/proc/thread-self/sched")?, monotonic_ns))
 }
 
 /// Nanoseconds on the scheduler's clock.

@@ -70,6 +70,21 @@ pub(super) fn holders_of_target(reading: &mut Reading<'_>, target: &str) -> Vec<
     found.remove(target).unwrap_or_default().into_iter().map(|opened| opened.process).collect()
 }
 
+/// The process that has a file open on whose open file description there is a lock: `lock:` of
+/// proc_pid_fdinfo(5).
+pub(super) fn lock_holder(reading: &mut Reading<'_>, target: &str) -> Option<Task> {
+    let has_lock = |pid: i32| {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        descriptors.flatten().find(|descriptor| {
+            let number = descriptor.file_name();
+            fs::read_link(descriptor.path()).is_ok_and(|link| link.to_str() == Some(target))
+                && fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", number.to_string_lossy()))
+                    .is_ok_and(|text| text.lines().any(|line| line.starts_with("lock:")))
+        })
+    };
+    holders_of_target(reading, target).into_iter().find(|task| has_lock(task.pid.0).is_some())
+}
+
 /// Whether a descriptor was opened to write: the access mode in its flags, proc_pid_fdinfo(5).
 pub(super) fn may_write(pid: i32, number: &str) -> bool {
     const ACCESS: u32 = 0o3;

@@ -44,10 +44,17 @@ pub(super) fn add(reading: &mut Reading<'_>, found: &mut [Descriptor]) {
     let unix: HashMap<u64, Unix> = unix_sockets(reading, inodes.iter().copied().filter(|inode| own(*inode).is_none()));
     // The other end is in the same table if it is on this host and in this namespace.
     let other_end = |inode: u64| match own(inode) {
-        Some(row) => rows
-            .iter()
-            .find(|other| other.local == row.peer && other.peer == row.local && other.protocol == row.protocol)
-            .map(|other| other.inode),
+        Some(row) => {
+            let likewise = || rows.iter().filter(|other| other.protocol == row.protocol);
+            let connected = likewise().find(|other| other.local == row.peer && other.peer == row.local);
+            // Who answers datagrams need not be connected, nor bound to one address.
+            let is_bound = |other: &&Row| {
+                let everywhere = other.local.rsplit(':').next() == row.peer.rsplit(':').next()
+                    && (other.local.starts_with("0.0.0.0:") || other.local.starts_with("[::]:"));
+                row.protocol == "udp" && (other.local == row.peer || everywhere)
+            };
+            connected.or_else(|| likewise().find(is_bound)).map(|other| other.inode)
+        }
         None => unix.get(&inode).and_then(|unix| unix.peer),
     };
     let links: Vec<String> =

@@ -51,7 +51,12 @@ pub(super) fn nobody_left(process: &Process<'_>) -> Option<Verdict> {
     }
     // A thread that waits for the end of another is stuck because that one is.
     let is_leaf = |number: &usize| waits[*number].resource.kind != Kind::Thread || waits[*number].holders.is_empty();
-    let leaves: Vec<usize> = (0..waits.len()).filter(is_leaf).collect();
+    let mut leaves: Vec<usize> = (0..waits.len()).filter(is_leaf).collect();
+    // The main thread waits for the others in most programs, in Python by a lock as well.
+    let main = process.snapshot.process.id.pid.main_thread();
+    let is_main = |number: &usize| process.snapshot.threads[*number].tid == main;
+    leaves.sort_by_key(is_main);
+    let workers = leaves.iter().filter(|number| !is_main(number)).count();
     let things: BTreeSet<_> = leaves.iter().map(|number| &waits[*number].resource).collect();
     let kinds: BTreeSet<Kind> = things.iter().map(|thing| thing.kind).collect();
     let all_are = |kind| kinds.iter().all(|other| *other == kind);
@@ -60,7 +65,8 @@ pub(super) fn nobody_left(process: &Process<'_>) -> Option<Verdict> {
     let fault = match leaves.len() {
         // Python's locks are semaphores with one slot: threads that wait for several of them hold
         // what the others wait for.
-        2.. if is_interpreter && things.len() > 1 => Fault::Deadlock,
+        2.. if is_interpreter && things.len() > 1 && workers > 1 => Fault::Deadlock,
+        2.. if is_interpreter => Fault::LostWakeup,
         2.. if kinds.iter().all(|kind| kind.is_lock()) && things.len() > 1 => Fault::Deadlock,
         2.. if all_are(Kind::Semaphore) => Fault::PoolExhausted,
         _ => Fault::LostWakeup,

@@ -229,11 +229,19 @@ fn holders_of(
     waiter: Tid,
 ) -> Vec<Holder> {
     let holder = |tid: Tid, proof| Holder { who: Who::Thread(tid), proof };
-    let referrers = scene.referrers(resource, |tid| queue.contains(&tid));
+    let all_referrers = scene.referrers(resource, |tid| queue.contains(&tid));
     let wait_of = |tid: &Tid| {
         let place = scene.snapshot.threads.binary_search_by_key(tid, |thread| thread.tid).ok()?;
         waits.get(place)?.as_ref()
     };
+    // A thread that has the lock among its own variables and waits for the others to end is likelier
+    // to keep the address than the lock, where others are left that can have it.
+    let joins = |tid: &Tid| wait_of(tid).is_some_and(|wait| wait.resource.kind == Kind::Thread);
+    let mut referrers: Vec<Tid> = all_referrers.iter().filter(|tid| !joins(tid)).copied().collect();
+    let may_be_queued = resource.kind == Kind::Rwlock && queue.len() > 1;
+    if referrers.is_empty() && !may_be_queued {
+        referrers = all_referrers;
+    }
     match referrers.as_slice() {
         [only] => return vec![holder(*only, Proof::Inferred)],
         [] => {}
@@ -265,7 +273,11 @@ fn holders_of(
         .map(|(_, thread)| thread.tid);
     match (others.next(), others.next(), queue) {
         (None, _, [only]) if *only == waiter => vec![holder(waiter, Proof::Inferred)],
-        (Some(other), None, _) => vec![holder(other, Proof::Guessed)],
+        // One that reads waits for the writer in the queue, which waits for it.
+        (None, _, [_, _, ..]) if may_be_queued => {
+            queue.iter().filter(|tid| **tid != waiter).map(|tid| holder(*tid, Proof::Inferred)).collect()
+        }
+        (Some(other), None, _) => vec![holder(other, Proof::Inferred)],
         _ => Vec::new(),
     }
 }

@@ -54,7 +54,11 @@ pub(super) fn gil(process: &Process<'_>) -> Option<Verdict> {
     let numbers = 0..process.snapshot.threads.len();
     let waiters: Vec<usize> = numbers.clone().filter(|number| is_waiting(*number)).collect();
     let first = *waiters.first()?;
-    let runs_python = |number: &usize| process.observation.calls[*number].has("PyEval_EvalFrameDefault");
+    // A thread lets go of the GIL before it waits for a lock of Python's.
+    let runs_python = |number: &usize| {
+        let calls = &process.observation.calls[*number];
+        calls.has("PyEval_EvalFrameDefault") && !calls.has("PyThread_acquire_lock_timed")
+    };
     let mut others = numbers.filter(|number| !is_waiting(*number) && runs_python(number));
     let (holder, None) = (others.next()?, others.next()) else { return None };
     let holds = match process.rest[holder] {

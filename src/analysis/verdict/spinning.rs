@@ -2,7 +2,7 @@
 //!
 //! Promises: work that goes through a program is not taken for a loop: the same functions must be on
 //! the stack in at least three samples, the innermost instructions lie close together, and the thread
-//! has had a CPU nearly all the time without entering the kernel. Even so it is a guess.
+//! was running each time and has never given its CPU up. Even so it is a guess.
 
 use super::rest::{Rest, same};
 use super::{Fault, Level, Link, Process, Verdict};
@@ -32,7 +32,13 @@ fn is_spinning(process: &Process<'_>, number: usize) -> bool {
     let mut seen = 1;
     for (sample, calls) in samples.iter().rev().skip(1).zip(process.observation.earlier.iter().rev()) {
         let Some(before) = same(sample, thread) else { return false };
-        let Some((module, address)) = innermost(before) else { return false };
+        let Some((module, address)) = innermost(before) else {
+            // No thread was held in that sample; the kernel's counts cover the time.
+            if before.status.state == ThreadState::Running {
+                continue;
+            }
+            return false;
+        };
         let at = sample.threads.iter().position(|other| other.tid == before.tid);
         let then = at.and_then(|at| calls.get(at));
         let is_there = before.status.state == ThreadState::Running

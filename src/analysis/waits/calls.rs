@@ -100,10 +100,11 @@ impl<'a> Calls<'a> {
         self.0.iter().take(INNERMOST)
     }
 
-    /// The innermost function that the program's own authors wrote, as far as that can be seen.
+    /// The innermost function that the program's own authors wrote, as far as that can be seen. None
+    /// where all functions with names are of libraries.
     pub fn own(&self) -> Option<&Call<'a>> {
         let named = || self.0.iter().filter(|call| !call.name().is_empty());
-        named().find(|call| !call.is_library()).or_else(|| named().next())
+        named().find(|call| !call.is_library())
     }
 
     /// Whether a function of this plain name is on the stack.

@@ -46,21 +46,23 @@ enum Function {
 use Function::{Begins, Has, Is};
 
 /// Of the functions of a C library that both have: glibc's meaning.
-const GLIBC: [(Function, Read); 16] = [
+const GLIBC: [(Function, Read); 11] = [
     (Begins("pthread_mutex_"), glibc::mutex),
     (Begins("pthread_rwlock_"), glibc::rwlock),
     (Begins("pthread_cond_"), glibc::condvar),
     (Begins("pthread_join"), glibc::join),
     (Begins("pthread_clockjoin"), glibc::join),
     (Begins("pthread_timedjoin"), glibc::join),
-    (Is("pthread_barrier_wait"), |reading| reading.wait(Kind::Barrier, 0)),
+    (Is("pthread_barrier_wait"), glibc::barrier),
     (Begins("new_sem_"), glibc::semaphore),
     (Begins("sem_"), glibc::semaphore),
     (Begins("pthread_once"), |reading| reading.wait(Kind::Once, 0)),
     (Is("call_once"), |reading| reading.wait(Kind::Once, 0)),
-    (Is("lll_lock_wait_private"), glibc::low_level_lock),
-    (Is("lll_lock_wait"), glibc::low_level_lock),
-    (Has("_IO_flockfile"), glibc::low_level_lock),
+];
+
+/// What glibc's own locks wait in, where none of the above is on the stack.
+const LOW_LEVEL: [(Function, Read); 3] = [
+    (Begins("lll_lock_wait"), glibc::low_level_lock),
     (Is("flockfile"), glibc::low_level_lock),
     (Is("malloc"), glibc::low_level_lock),
 ];
@@ -94,7 +96,8 @@ const ABOVE: [(Function, Read); 16] = [
     (Has("thread_parking::futex::Parker"), rust::parker),
     (Has("parking_lot_core::thread_parker"), rust::parking_lot),
     (Has("parking_lot_core::parking_lot"), rust::parking_lot),
-    (Has("__atomic_futex_unsigned"), |reading| reading.wait(Kind::Future, 0)),
+    // libstdc++ does not say to the kernel that its word is private, but it is.
+    (Has("__atomic_futex_unsigned"), |reading| Wait { is_private: true, ..reading.wait(Kind::Future, 0) }),
     (Has("std::call_once"), |reading| reading.wait(Kind::Once, 0)),
     (Has("std::__detail::__platform_wait"), |reading| reading.wait(Kind::Futex, 0)),
     (Is("take_gil"), |reading| reading.wait_for(Resource::named(Kind::Gil, "Python's GIL"))),
@@ -107,7 +110,7 @@ pub(super) fn read(scene: &Scene<'_>, thread: &Thread, calls: &Calls<'_>, futex:
     let libc: &[(Function, Read)] = if musl::is_musl(calls) { &MUSL } else { &GLIBC };
     let mut is_any_named = false;
     // What a language waits for is known by its own functions, which call those of the C library.
-    for table in [&ABOVE[..], libc] {
+    for table in [&ABOVE[..], libc, &LOW_LEVEL] {
         for call in calls.innermost() {
             is_any_named |= !call.name().is_empty();
             if let Some((_, read)) = table.iter().find(|(function, _)| function.is(call)) {

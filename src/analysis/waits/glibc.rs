@@ -56,9 +56,44 @@ pub(super) fn rwlock(reading: &Reading<'_, '_>) -> Wait {
     wait
 }
 
-/// `pthread_cond_t`: the word is one of two counts of signals, which differ between versions.
+/// `pthread_cond_t`: the word is one of two counts of signals, at 40 and 44 up to 2.40, at 32 and 36
+/// from 2.41 on, which has no references of the group any more, eight bytes before its size.
 pub(super) fn condvar(reading: &Reading<'_, '_>) -> Wait {
-    reading.wait(Kind::Condvar, 0)
+    const SIGNALS: u64 = 40;
+    const SIGNALS_2_41: u64 = 32;
+    /// From the count of signals back to the references of the same group, of which each waiter has
+    /// two; where there are none that is half of a count of groups.
+    const REFERENCES: i64 = -24;
+    if is_for_gil(reading) {
+        return reading.wait_for(Resource::named(Kind::Gil, "Python's GIL"));
+    }
+    let futex = reading.futex;
+    let has_references = futex.word(REFERENCES).is_some_and(|references| references >= 2);
+    let offset = if has_references { SIGNALS } else { SIGNALS_2_41 };
+    reading.wait(Kind::Condvar, offset + futex.address.0 % 8)
+}
+
+/// Whether the condition is that of Python's GIL, for which a thread waits a few milliseconds at a
+/// time: ceval_gil.h. The function has a name only where the interpreter is not stripped.
+fn is_for_gil(reading: &Reading<'_, '_>) -> bool {
+    const CALLERS: [&str; 8] = [
+        "take_gil",
+        "PyEval_RestoreThread",
+        "PyEval_AcquireThread",
+        "PyGILState_Ensure",
+        "PyEval_EvalFrameDefault",
+        "Py_HandlePending",
+        "PyEval_AcquireLock",
+        "eval_frame_handle_pending",
+    ];
+    let caller = reading.calls.innermost().find(|call| !call.is_in_libc() && !call.name().is_empty());
+    reading.futex.is_timed && caller.is_some_and(|call| CALLERS.contains(&call.plain()))
+}
+
+/// `pthread_barrier_t`: the count of those who came, then the round that is waited for.
+pub(super) fn barrier(reading: &Reading<'_, '_>) -> Wait {
+    const ROUND: u64 = 4;
+    reading.wait(Kind::Barrier, ROUND)
 }
 
 pub(super) fn semaphore(reading: &Reading<'_, '_>) -> Wait {
