@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 use hangsnap::capture::{Captured, CapturedThread, Context, Order, Tracer};
 use hangsnap::model::{Pid, ProcessId, RegisterFile, RuntimeAddress, StopMode};
 use hangsnap::proc::ProcDir;
+use hangsnap::process::{Errands, Loader, Reach, Registry};
 use hangsnap::record::AddressSpace;
 use hangsnap::sys::memory::ProcessMemory;
-use hangsnap::target::{Errands, Loader, Reach, Registry};
 use hangsnap::unwind::{StackMemory, Unwinder};
 
 use peer::Framehop;

@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use hangsnap::capture::Tracer;
 use hangsnap::model::{Snapshot, StopMode};
+use hangsnap::process::Target;
 use hangsnap::record::{Manner, once};
-use hangsnap::target::Target;
 use hangsnap::wire::{Decoder, Encoder};
 use nix::time::{ClockId, clock_gettime};
 

@@ -12,7 +12,7 @@ const LAYERS: [(&str, u32); 15] = [
     ("proc", 1),
     ("elf", 1),
     ("wire", 1),
-    ("target", 2),
+    ("process", 2),
     ("capture", 2),
     ("unwind", 2),
     ("store", 2),

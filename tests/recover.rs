@@ -18,8 +18,8 @@ use hangsnap::model::{
     Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack,
 };
 use hangsnap::proc::{MemoryMap, ProcDir};
+use hangsnap::process::{Errands, Loader, Pages, Reach, Source};
 use hangsnap::sys::memory::ProcessMemory;
-use hangsnap::target::{Errands, Loader, Pages, Reach, Source};
 use hangsnap::unwind::{CodeSpace, SpaceId, StackMemory, Unwinder};
 
 use crate::support::held::{held, registers};

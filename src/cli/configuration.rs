@@ -11,11 +11,11 @@ use super::arguments::{
 };
 use super::{format, is_directory};
 use crate::model::{Register, RuntimeAddress, SpecialRegister, StopMode};
+use crate::process::Wanted;
 use crate::record::{Manner, MemoryWish, Output};
 use crate::render::Selection;
 use crate::store::{self, Policy, Sync};
 use crate::symbols::{Finder, NamedFile};
-use crate::target::Wanted;
 use crate::view::{At, Compared, Format};
 
 /// Below this the sampler would do little else.

@@ -10,11 +10,11 @@ use anyhow::Context;
 use super::configuration::DEFAULT_DUTY;
 use super::output::{self, output};
 use crate::model::Pid;
+use crate::process::{Target, Wanted};
 use crate::record::{self, Manner, Output, Plan, Voice};
 use crate::render::Selection;
 use crate::store::Policy;
 use crate::symbols::Finder;
-use crate::target::{Target, Wanted};
 use crate::view::{self, At, Compared, Format};
 
 /// A child process that does not outlive this value.

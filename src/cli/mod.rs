@@ -24,10 +24,10 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 
 use crate::capture::{self, TRACER_ARGUMENT, Tracer};
+use crate::process::{self, Target};
 use crate::record::{self, Plan, Voice};
 use crate::render::{self, Width};
 use crate::sys::signals::{Termination, survive_file_size_limit};
-use crate::target::{self, Target};
 use crate::view::{self, Extract, Format};
 use arguments::{Arguments, Command, OVERVIEW};
 use configuration::{Configuration, Job};
@@ -198,7 +198,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
     for wanted in &targets {
         let target = match Target::open(wanted, manner.stop) {
             // That is no reason not to look at the others.
-            Err(error @ target::Error::AlreadyTraced { .. }) if targets.len() > 1 => {
+            Err(error @ process::Error::AlreadyTraced { .. }) if targets.len() > 1 => {
                 left_out.push(error);
                 continue;
             }
@@ -272,9 +272,9 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
 }
 
 /// Why a process cannot be looked at; of a word that names none, that it names no command either.
-fn explain(error: target::Error, words: &[String]) -> anyhow::Error {
+fn explain(error: process::Error, words: &[String]) -> anyhow::Error {
     match error {
-        target::Error::NoSuchProgram(word) if words.contains(&word) => {
+        process::Error::NoSuchProgram(word) if words.contains(&word) => {
             let file = match Path::new(&word).exists() {
                 true => format!("; to read the file of that name: hangsnap show {word}"),
                 false => String::new(),

@@ -13,7 +13,7 @@ use crate::model::{
     RuntimeAddress, Snapshot, Stack, Subject, Thread, WalkEnd,
 };
 use crate::proc::{Backing, BlockedCall, MemoryMap};
-use crate::target::{Errands, Loader, Reach, Registry, generated_code};
+use crate::process::{Errands, Loader, Reach, Registry, generated_code};
 use crate::unwind::{StackMemory, Unwinder};
 
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.

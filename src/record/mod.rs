@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 use crate::capture::{self, Captured, Order, Tracer};
 use crate::model::{Process, Recording, Snapshot, StopMode};
 use crate::proc::{self, Host};
+use crate::process::{self, Target};
 use crate::store::{self, Segment, file_name};
 use crate::sys::memory::ProcessMemory;
-use crate::target::{self, Target};
 use assemble::Assembler;
 use ordered::Ordered;
 
@@ -37,7 +37,7 @@ pub use wishes::MemoryWish;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Target(#[from] target::Error),
+    Target(#[from] process::Error),
     #[error("cannot read /proc/{pid} ({name}): {source}")]
     Proc { pid: crate::model::Pid, name: String, source: proc::Error },
     #[error("{pid} ({name}) ended before a snapshot of it was complete")]

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use crate::model::{
     BuildId, FileAddress, Frame, Function, Module, ModuleIndex, NamedCode, ProcessId, RuntimeAddress, Thread,
 };
+use crate::process::{LoadedModule, Source};
 use crate::symbols::{Finder, functions_exported, functions_in};
-use crate::target::{LoadedModule, Source};
 
 /// Addresses of one module that are remembered; when there are more, those from before are looked
 /// up again.

@@ -11,8 +11,8 @@ use super::{EXECUTING, Error, Manner, Sample, wishes};
 use crate::capture::Order;
 use crate::model::{Notice, Reason, Subject};
 use crate::proc::ImageId;
+use crate::process::{Errands, Reach, Target};
 use crate::sys::memory::ProcessMemory;
-use crate::target::{Errands, Reach, Target};
 
 /// How often a process is looked at for one sample.
 const MOST_LOOKS: usize = 8;

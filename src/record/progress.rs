@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::pipeline::Skipped;
 use super::watch::Event;
 use crate::model::{Notice, Snapshot, StopMode};
+use crate::process::Target;
 use crate::render::{bytes, duration, printable, time};
 use crate::store::{self, Unsynced};
-use crate::target::Target;
 
 /// Where to talk.
 pub struct Voice {

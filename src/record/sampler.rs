@@ -11,9 +11,9 @@ use super::progress::{Progress, Voice};
 use super::watch::{Event, Watch};
 use super::{Error, Manner, Ordered, Output, Sample, recording};
 use crate::capture::{Budget, Tracer};
+use crate::process::Target;
 use crate::store::{Policy, Writer};
 use crate::sys::heap::keep_no_large_pieces;
-use crate::target::Target;
 
 /// Samples that may wait to be stored.
 const QUEUE: usize = 4;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::elf::CfiSections;
 use crate::model::{Bias, ModuleIndex, RuntimeAddress};
 use crate::proc::{Backing, MemoryMap};
-use crate::target::{Pages, Reach, Registered, Source};
+use crate::process::{Pages, Reach, Registered, Source};
 use crate::unwind::{CodeSpace, SpaceId};
 
 /// One process at one moment.

@@ -3,7 +3,7 @@
 use super::Sample;
 use crate::model::{Pid, ThreadState};
 use crate::proc::{self, Lineage, ProcDir};
-use crate::target::Target;
+use crate::process::Target;
 
 /// Something worth saying of a target.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -3,9 +3,9 @@
 use crate::capture::{Base, Wish};
 use crate::model::{Register, RuntimeAddress, SpecialRegister};
 use crate::proc::MemoryMap;
+use crate::process::{Errands, Loader, Reach, Target};
 use crate::symbols::find_symbol;
 use crate::sys::memory::ProcessMemory;
-use crate::target::{Errands, Loader, Reach, Target};
 
 /// A piece of memory as the user names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
