@@ -9,6 +9,7 @@
 pub mod analysis;
 pub mod capture;
 pub mod cli;
+pub mod doctor;
 pub mod elf;
 pub mod model;
 pub mod proc;

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const LAYERS: [(&str, u32); 15] = [
+const LAYERS: [(&str, u32); 16] = [
     ("model", 0),
     ("sys", 1),
     ("proc", 1),
@@ -19,6 +19,7 @@ const LAYERS: [(&str, u32); 15] = [
     ("symbols", 2),
     ("analysis", 2),
     ("render", 3),
+    ("doctor", 3),
     ("record", 4),
     ("view", 4),
     ("cli", 5),

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::{LIMITED, configuration, finish, output};
-use crate::process::rights::{Verdict, diagnose, examine};
+use crate::doctor::{diagnose, examine};
+use crate::model::Verdict;
 use crate::render;
 
 pub(super) fn run(pid: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {

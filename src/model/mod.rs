@@ -8,6 +8,7 @@
 
 mod aarch64;
 mod address;
+mod diagnosis;
 mod frame;
 mod generated;
 mod ids;
@@ -26,6 +27,7 @@ mod thread;
 
 pub use aarch64::Aarch64Register;
 pub use address::{Bias, CodeAddress, FileAddress, RuntimeAddress};
+pub use diagnosis::{About, Diagnosis, Finding, Grant, Status, Verdict};
 pub use frame::{FoundBy, Frame, Gap, Place, Stack, WalkEnd};
 pub use generated::GeneratedCode;
 pub use ids::{BuildId, Pid, ProcessId, StartTime, Tid};

@@ -3,8 +3,8 @@
 //! `select` turns what the user typed into one live process and refuses what cannot be looked at, saying why and what
 //! would help. `modules` turns the process's memory map into modules with build-ids, and finds the call frame
 //! information of each; `places` opens files to which their paths do not lead. `perf_map` names
-//! code that the process made, `registered` that which it registered for debuggers. `rights` tells
-//! what hangsnap may do to a process and what it lacks. None of them holds a thread.
+//! code that the process made, `registered` that which it registered for debuggers. None of them holds
+//! a thread.
 
 mod groups;
 mod images;
@@ -14,7 +14,6 @@ mod perf_map;
 mod places;
 mod reach;
 mod registered;
-pub mod rights;
 mod select;
 
 pub use modules::{LoadedModule, Loader, Source};
@@ -22,4 +21,5 @@ pub use pages::Pages;
 pub use perf_map::generated_code;
 pub use reach::{Errands, Reach};
 pub use registered::{Registered, Registry};
+pub(crate) use select::explain;
 pub use select::{Error, Target, Wanted};

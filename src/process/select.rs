@@ -43,7 +43,7 @@ impl FromStr for Wanted {
 
 impl Wanted {
     /// The process id that is meant; whether there is such a process is not looked at if it was named by its id.
-    pub(super) fn find(&self) -> Result<Pid, Error> {
+    pub(crate) fn find(&self) -> Result<Pid, Error> {
         match self {
             Self::Pid(pid) => Ok(*pid),
             Self::Program(name) => find_program(name),
@@ -233,7 +233,7 @@ fn find_program(name: &str) -> Result<Pid, Error> {
     }
 }
 
-pub(super) fn explain(pid: Pid, error: proc::Error) -> Error {
+pub(crate) fn explain(pid: Pid, error: proc::Error) -> Error {
     match error {
         proc::Error::Gone => Error::NoSuchProcess(pid),
         proc::Error::NotPermitted => Error::NotPermitted { pid, name: proc::thread_name(pid.main_thread()) },

@@ -3,7 +3,8 @@
 use nix::errno::Errno;
 
 use super::host::CALLS_UNKNOWN;
-use super::{About, Facts, Finding, Grant, OwnFacts, ProcessFacts, told};
+use super::{Facts, OwnFacts, ProcessFacts, told};
+use crate::model::{About, Finding, Grant};
 use crate::proc::Capability;
 use crate::sys::trial::Outcome;
 

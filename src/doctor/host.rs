@@ -1,6 +1,7 @@
 //! Findings about the machine and its kernel.
 
-use super::{About, Facts, Finding, Grant};
+use super::Facts;
+use crate::model::{About, Finding, Grant};
 use crate::proc::Capability;
 
 /// What it costs not to know the system calls in which threads sleep.

@@ -2,7 +2,8 @@
 
 use nix::errno::Errno;
 
-use super::{About, Facts, Finding, Grant, OwnFacts, Status, told};
+use super::{Facts, OwnFacts, told};
+use crate::model::{About, Finding, Grant, Status};
 use crate::proc::Capability;
 use crate::sys::trial::Outcome;
 

@@ -7,8 +7,7 @@ use std::time::Duration;
 use super::{Facts, HostFacts, OwnFacts, ProcessFacts};
 use crate::model::{Pid, StopMode, ThreadState, Tid};
 use crate::proc::{self, Credentials, Host, Limits, ProcDir, UserNamespace};
-use crate::process::select::explain;
-use crate::process::{Error, Target, Wanted};
+use crate::process::{Error, Target, Wanted, explain};
 use crate::sys::trial::{self, Outcome};
 
 /// How long what a process is may take to come: its program's file may be on a file system that does not answer.

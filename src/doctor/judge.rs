@@ -2,7 +2,8 @@
 
 use super::host::CALLS_UNKNOWN;
 use super::process::memory_is_readable;
-use super::{Diagnosis, Facts, ProcessFacts, Verdict, host, own, process};
+use super::{Facts, ProcessFacts, host, own, process};
+use crate::model::{Diagnosis, Verdict};
 use crate::sys::trial::Outcome;
 
 /// What a filter costs that kills instead of refusing.

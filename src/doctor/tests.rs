@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 
 use super::*;
+use crate::model::{Diagnosis, Verdict};
 use crate::proc::{Capabilities, Ids};
 
 const ALL: Capabilities = Capabilities((1 << 41) - 1);

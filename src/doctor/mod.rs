@@ -3,7 +3,7 @@
 //! `probe` gathers facts without disturbing anybody: it reads /proc, and tries system calls in child processes of its
 //! own; the process that it is about is neither traced nor stopped. `host`, `own` and `process` turn facts into
 //! findings, `judge` turns them into a verdict; these four are pure, so that hosts that are not at hand can be judged.
-//! `grant` knows what to change where. Nothing is promised beyond the moment: a process may be traced by another the
+//! `grant` knows what to change where. The result is a `Diagnosis` of the model's, which `render` prints. Nothing is promised beyond the moment: a process may be traced by another the
 //! moment after.
 
 mod grant;
@@ -15,11 +15,10 @@ mod process;
 #[cfg(test)]
 mod tests;
 
-use crate::model::{Pid, Tid};
+use crate::model::{About, Finding, Grant, Pid, Status, Tid};
 use crate::proc::{Credentials, Limits, TracerOf, UserNamespace};
 use crate::sys::trial::Outcome;
 
-pub use grant::Grant;
 pub use judge::diagnose;
 pub use probe::examine;
 
@@ -81,60 +80,12 @@ pub struct ProcessFacts {
     pub kernel_stack_file: Outcome,
 }
 
-/// What a finding is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum About {
-    Host,
-    Process,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Status {
-    Ok,
-    Missing,
-    Unknown,
-    /// Worth knowing; nothing depends on it.
-    Note,
-}
-
-/// The answer to one question about rights.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Finding {
-    pub about: About,
-    /// What was asked; it is kept from version to version.
-    pub name: &'static str,
-    pub status: Status,
-    pub detail: String,
-    /// What a snapshot lacks for want of it.
-    pub costs: Option<String>,
-    pub grant: Option<Grant>,
-}
-
-/// What a snapshot taken now, without any options, would be.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// Every thread would be in it, and no system call of the process would notice.
-    Complete,
-    /// There would be one, with these reservations.
-    Limited(Vec<String>),
-    /// There would be none.
-    Impossible(String),
-}
-
-/// Everything that is to be said.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Diagnosis {
-    pub process: Option<(Pid, String)>,
-    pub findings: Vec<Finding>,
-    pub verdict: Option<Verdict>,
-}
-
 impl Finding {
-    pub(super) fn ok(about: About, name: &'static str, detail: impl Into<String>) -> Self {
+    fn ok(about: About, name: &'static str, detail: impl Into<String>) -> Self {
         Self { about, name, status: Status::Ok, detail: detail.into(), costs: None, grant: None }
     }
 
-    pub(super) fn missing(
+    fn missing(
         about: About,
         name: &'static str,
         detail: impl Into<String>,
@@ -145,13 +96,13 @@ impl Finding {
         Self { about, name, status: Status::Missing, detail, costs, grant }
     }
 
-    pub(super) fn unknown(about: About, name: &'static str, detail: impl Into<String>) -> Self {
+    fn unknown(about: About, name: &'static str, detail: impl Into<String>) -> Self {
         Self { about, name, status: Status::Unknown, detail: detail.into(), costs: None, grant: None }
     }
 }
 
 /// What came of a try, in words that follow "it".
-pub(super) fn told(outcome: Outcome) -> String {
+fn told(outcome: Outcome) -> String {
     match outcome {
         Outcome::Worked => "worked".into(),
         Outcome::Failed(errno) => format!("failed: {}", errno.desc()),

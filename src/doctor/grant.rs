@@ -4,18 +4,8 @@
 //! even if the container was given it, and in a user namespace of its own nothing reaches what belongs to the machine.
 
 use super::OwnFacts;
+use crate::model::Grant;
 use crate::proc::Capability;
-
-/// What to add to the command line or the file that starts hangsnap; None where there is no such change.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Grant {
-    pub docker: Option<String>,
-    pub podman: Option<String>,
-    pub kubernetes: Option<String>,
-    pub systemd: Option<String>,
-    /// What to do on the host, or to something else than hangsnap.
-    pub host: Option<String>,
-}
 
 impl Grant {
     /// Something that is done once and not by starting hangsnap in another way.
