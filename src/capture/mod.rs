@@ -5,38 +5,16 @@
 //! deadline; no thread is held for longer than it may be. The target is never written to and never sent a signal. It does
 //! not unwind, parse ELF or know what a module is: what it hands on is registers and bytes.
 //!
-//! All of this is done by a process of its own, the tracer (`serve`, `snapshot` and what they use), whom the rest of
-//! hangsnap (`tracer`) asks for a snapshot and watches over: whatever it hangs on, it can be killed, which frees the
-//! target, and another one goes on. What it has copied by then is in memory shared by both (`sys::arena`).
-//!
-//! The ways to look at a thread are in `ladder`; another source of registers, one that stops nothing at all, would be one
-//! more `Way` there and one more file beside `in_place`.
+//! Two processes share the work. The tracer (`tracer`) does all of the above. hangsnap itself asks it for a snapshot and watches over
+//! it (`client`): whatever the tracer hangs on, it can be killed, which frees the target, and another one goes on. What it has
+//! copied is in memory shared by both (`sys::arena`), and `merge` makes one snapshot of it. `protocol` is what the two say to each
+//! other, `budget` the share of time that hangsnap may take.
 
-mod alone;
 mod budget;
-mod by_turns;
-mod calls;
-mod collected;
-mod copy;
-mod entered;
-mod extent;
-mod fault;
-mod goroutine;
-mod hold;
-mod in_place;
-mod ladder;
-mod loss;
-mod memory;
-mod others;
+mod client;
+mod merge;
 mod protocol;
-mod resting;
-mod segments;
-mod serve;
-mod snapshot;
-mod supervise;
-mod together;
 mod tracer;
-mod two_hands;
 
 use std::time::Duration;
 
@@ -50,8 +28,8 @@ use crate::proc::{BlockedCall, MemoryMap};
 use crate::sys::ptrace::RawRegisters;
 
 pub use budget::Budget;
-pub use serve::{TRACER_ARGUMENT, serve};
-pub use tracer::{Error, Tracer};
+pub use client::{Error, Tracer};
+pub use tracer::{TRACER_ARGUMENT, serve};
 
 /// How a snapshot is to be taken.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -6,12 +6,12 @@
 use std::hint;
 use std::time::Duration;
 
-use super::calls;
-use super::entered::{self, Entered};
-use super::extent::Owner;
+use super::blocked::{self, Entered};
 use super::in_place::{self, NotRead};
-use super::protocol::{ContextRecord, StackRecord};
 use super::snapshot::Draft;
+use super::stack::Owner;
+use super::syscalls;
+use crate::capture::protocol::{ContextRecord, StackRecord};
 use crate::model::{Hold, Reason, StopMode, ThreadState, ThreadStatus, Tid};
 use crate::proc::{self, BlockedCall, RunCount, ThreadDir};
 use crate::sys::arena::Step;
@@ -86,7 +86,7 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
         draft.captured(&planned, Hold::InPlace, ContextRecord::Nothing, None, StackRecord::default(), None);
         return Plan::Done;
     }
-    let cannot_stop = calls::is_deaf(&planned.status);
+    let cannot_stop = syscalls::is_deaf(&planned.status);
     let stop = match experience {
         Experience::None => draft.order.stop,
         Experience::DidNotStop => StopMode::None,
@@ -100,7 +100,7 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
         if number > 0 {
             pause();
         }
-        let call = match entered::blocked_call(draft, &thread, tid) {
+        let call = match blocked::blocked_call(draft, &thread, tid) {
             Ok(call) => call,
             Err(proc::Error::Gone) => {
                 draft.lost(&planned, Reason::ThreadGone);
@@ -116,7 +116,7 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
             }
         };
         let made = call.map(ContextRecord::Blocked);
-        let made = made.and_then(|context| entered::of_blocked(draft, &planned, &thread, &context));
+        let made = made.and_then(|context| blocked::of_blocked(draft, &planned, &thread, &context));
         planned.entered = call.zip(made).map(|(blocked, call)| Entered { blocked, call }).or(planned.entered);
         match choose(stop, &planned.status, call.map(|blocked| BlockedCall { call: made, ..blocked }).as_ref()) {
             // One that runs right now may be about to sleep where it should not be disturbed.
@@ -168,7 +168,7 @@ impl Run {
         let (wait, _) = thread.kernel_wait(draft.kernel_stacks);
         Self {
             count: thread.run_count().ok().flatten(),
-            may_be_stopped: !calls::is_leaving_one_that_feels_a_stop(&wait),
+            may_be_stopped: !syscalls::is_leaving_one_that_feels_a_stop(&wait),
         }
     }
 
@@ -186,12 +186,12 @@ fn choose(stop: StopMode, status: &ThreadStatus, blocked: Option<&BlockedCall>) 
     match (stop, status.state, blocked) {
         (StopMode::None, _, None) => None,
         (StopMode::None, ..) => Some(Way::InPlace),
-        _ if calls::is_deaf(status) => Some(Way::InPlace),
+        _ if syscalls::is_deaf(status) => Some(Way::InPlace),
         (StopMode::All, ..) => Some(Way::Hold),
         (StopMode::OneAtATime, _, None) => None,
         // Stopped by job control: letting go of it would make it run for a moment, into the same stop again.
         (StopMode::OneAtATime, ThreadState::Stopped, _) => Some(Way::InPlace),
-        (StopMode::OneAtATime, _, Some(BlockedCall { call: Some(call), .. })) if !calls::survives_a_stop(call) => {
+        (StopMode::OneAtATime, _, Some(BlockedCall { call: Some(call), .. })) if !syscalls::survives_a_stop(call) => {
             Some(Way::InPlace)
         }
         // It sleeps where a stop goes unnoticed, or in no call at all: in a page fault.

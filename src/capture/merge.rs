@@ -5,8 +5,8 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::client::Death;
 use super::protocol::{ContextRecord, MemoryRecord, Record, Request, RestingRecord, StackRecord, ThreadRecord};
-use super::tracer::Death;
 use super::{Captured, CapturedThread, Context, RestingThread, StackBytes};
 use crate::model::{
     Cause, Hold, KernelWait, MemoryOf, MemoryPiece, Notice, Process, Reason, RuntimeAddress, StopMode, Subject,

@@ -6,7 +6,7 @@
 //! them had stopped. It is counted from there, and the kernel's timer runs from there: it is set again while none has.
 //!
 //! Those that do not sleep come first. Those that were read in place come after them, for a part of the time that the
-//! snapshot has taken, and what is not held by then is said. As in `alone`, this is done by threads whose end lets go of
+//! snapshot has taken, and what is not held by then is said. As in `one_at_a_time`, this is done by threads whose end lets go of
 //! what has not stopped.
 
 use std::thread;
@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::alone::{self, FloatingPoint};
-use super::copy::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use super::fault::{self, Point};
 use super::hold::{Held, Ringing};
-use super::ladder::{self, Now, Planned};
 use super::loss;
+use super::one_at_a_time::{self, FloatingPoint};
+use super::plan::{self, Now, Planned};
+use super::reaper::supervise;
 use super::snapshot::Draft;
-use super::supervise::supervise;
+use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use crate::model::{Reason, Tid};
 use crate::sys::alarm::Alarm;
 use crate::sys::arena::{Piece, Step};
@@ -84,7 +84,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, running: Vec<Planned>, asleep: Vec<
     draft.note_not_held(asleep.len(), 0);
     let until = Instant::now().after(LONGEST);
     let mut waiting = running;
-    let (mut attempt, asking, patience) = (1, Instant::now(), alone::patience());
+    let (mut attempt, asking, patience) = (1, Instant::now(), one_at_a_time::patience());
     while attempt <= ATTEMPTS && !waiting.is_empty() {
         let (mut again, mut asked) = (Vec::new(), 0);
         // One that is on its way out of a call is not asked before it has left it, which takes a round of the scheduler.
@@ -134,15 +134,15 @@ fn settle(slot: Slot, is_last: bool, draft: &mut Draft<'_>) -> Option<Planned> {
     let reason = match (state, copied) {
         (_, Some(Copied { registers: Ok(registers), floating_point, stack, at, held })) => {
             let stack = stack.map(|stack| stack.record(Piece { offset: at as u64, length: stack.length() as u64 }));
-            alone::record_held(&planned, held, &registers, stack, floating_point, draft);
+            one_at_a_time::record_held(&planned, held, &registers, stack, floating_point, draft);
             return None;
         }
         (_, Some(Copied { registers: Err(error), .. })) => loss::registers(error),
         (State::Gone, _) => Reason::ThreadGone,
         (state @ (State::Asked | State::LetGo | State::Sleeps), _) => {
-            if ladder::read_instead(&planned, draft) {
+            if plan::read_instead(&planned, draft) {
                 // Of one that sleeps where a stop would disturb it nothing is missing.
-                if !matches!(ladder::now(&planned, draft), Now::ReadInPlace) {
+                if !matches!(plan::now(&planned, draft), Now::ReadInPlace) {
                     draft.note_not_held(1, 0);
                 }
                 return None;
@@ -158,7 +158,7 @@ fn settle(slot: Slot, is_last: bool, draft: &mut Draft<'_>) -> Option<Planned> {
         }
         (State::NotInterrupted(errno), _) => loss::not_interrupted(errno),
         (State::NotSeized(errno), _) => {
-            if ladder::read_instead(&planned, draft) {
+            if plan::read_instead(&planned, draft) {
                 return None;
             }
             loss::not_seized(draft.process, planned.tid, errno)
@@ -201,7 +201,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
     // Between the look and the request nothing delays this thread: one that was seen running may enter a call meanwhile.
     let urgent = Urgent::enter();
     for slot in &mut *slots {
-        slot.state = match ladder::now(&slot.planned, draft) {
+        slot.state = match plan::now(&slot.planned, draft) {
             Now::Hold => State::Asked,
             Now::ReadInPlace => State::Sleeps,
             Now::Gone => State::Gone,
@@ -276,7 +276,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
         let copied = in_time().then(|| {
             let registers =
                 fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
-            let floating_point = alone::floating_point(tid, draft.order.floating_point);
+            let floating_point = one_at_a_time::floating_point(tid, draft.order.floating_point);
             // Threads that are yet to come are owed their share.
             let end = room.len().saturating_sub(pending.saturating_mul(SHARE)).max(used);
             let stack = registers.as_ref().ok().zip(draft.memory).map(|(registers, memory)| {

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::copy::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use super::fault::{self, Point};
 use super::hold::{self, NotHeld, Ringing};
-use super::ladder::{self, Experience, Plan, Planned};
-use super::protocol::{ContextRecord, StackRecord};
+use super::plan::{self, Experience, Plan, Planned};
+use super::reaper::supervise;
 use super::snapshot::Draft;
-use super::supervise::supervise;
-use super::{by_turns, calls, entered, loss};
+use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
+use super::{blocked, by_turns, loss, syscalls};
+use crate::capture::protocol::{ContextRecord, StackRecord};
 use crate::model::{Hold, Reason, RuntimeAddress, StopMode, Tid};
 use crate::proc::runnable_threads;
 use crate::sys::alarm::Alarm;
@@ -103,7 +103,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
         }
         if let Some(planned) = stuck {
             outcome.pressure += MISS;
-            match ladder::read_instead(&planned, draft) {
+            match plan::read_instead(&planned, draft) {
                 true => outcome.asleep.push(planned),
                 false => outcome.running.push(planned),
             }
@@ -125,7 +125,7 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, outcome: &mut Ou
             true => Experience::DidNotStop,
             false => Experience::None,
         };
-        let planned = match ladder::plan(tid, experience, draft) {
+        let planned = match plan::plan(tid, experience, draft) {
             Plan::Done => continue,
             // Another tracer is not to die over it.
             Plan::ReadInstead(_) if is_suspect => {
@@ -173,7 +173,7 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, outcome: &mut Ou
             }
             Err(Failure::NotSeized(errno)) => {
                 // Whoever may not be traced, or is traced by somebody else, can still be read in place while it sleeps.
-                if !ladder::read_instead(&planned, draft) {
+                if !plan::read_instead(&planned, draft) {
                     let reason = loss::not_seized(draft.process, tid, errno);
                     draft.lost(&planned, reason);
                 }
@@ -299,8 +299,8 @@ pub(super) fn record_held(
         Some(draft.arena.keep(length))
     });
     let context = ContextRecord::Full(registers.words());
-    let call = entered::of_held(draft, planned, &context);
-    if let Some(call) = call.filter(|call| registers.was_interrupted() && !calls::survives_a_stop(call)) {
+    let call = blocked::of_held(draft, planned, &context);
+    if let Some(call) = call.filter(|call| registers.was_interrupted() && !syscalls::survives_a_stop(call)) {
         // It had entered the call just before it stopped, and will now return early.
         draft.notice(planned.tid, Reason::Disturbed(call));
     }

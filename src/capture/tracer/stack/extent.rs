@@ -125,7 +125,7 @@ pub(super) fn oldest(used: &Extent, limit: usize) -> Option<Extent> {
 
 /// Whose stack it is: the kernel made the main thread's, libc every other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Owner {
+pub(in crate::capture) enum Owner {
     MainThread,
     OtherThread,
 }

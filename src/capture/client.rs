@@ -15,9 +15,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::collected::Collected;
+use super::merge::Collected;
 use super::protocol::{self, Outcome, Request};
-use super::serve::TRACER_ARGUMENT;
+use super::tracer::TRACER_ARGUMENT;
 use super::{Captured, Order};
 use crate::model::{Cause, Pid, StopMode, ThreadState};
 use crate::proc::{self, ProcDir};

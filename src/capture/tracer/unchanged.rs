@@ -15,9 +15,9 @@ use std::collections::{HashMap, HashSet};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::protocol::{ContextRecord, Record, RestingRecord, StackRecord};
 use super::snapshot::Draft;
-use super::{entered, memory};
+use super::{blocked, memory};
+use crate::capture::protocol::{ContextRecord, Record, RestingRecord, StackRecord};
 use crate::model::{
     ProcessId, RuntimeAddress, SignalSet, SignalSets, StopMode, SystemCall, ThreadState, ThreadStatus, Tid,
 };
@@ -178,7 +178,7 @@ fn rest(
     let Some(watch) = Watch::new(thread)? else {
         return Ok(None);
     };
-    let is_there = entered::blocked_call(draft, thread, tid)?.is_some_and(|blocked| {
+    let is_there = blocked::blocked_call(draft, thread, tid)?.is_some_and(|blocked| {
         // A stack that has grown since the map was read was copied in part, or not at all.
         let is_copied = draft.map.find(blocked.stack_pointer).is_some() && stack.start <= blocked.stack_pointer.0;
         is_copied && is_in(&blocked, context)

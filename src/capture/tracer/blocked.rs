@@ -12,9 +12,9 @@
 
 use std::collections::HashMap;
 
-use super::ladder::Planned;
-use super::protocol::ContextRecord;
+use super::plan::Planned;
 use super::snapshot::Draft;
+use crate::capture::protocol::ContextRecord;
 use crate::model::{Abi, KernelWait, Reason, RuntimeAddress, SystemCall, ThreadState, Tid};
 use crate::proc::{self, BlockedCall, MemoryMap, ThreadDir};
 use crate::sys::arena::Step;

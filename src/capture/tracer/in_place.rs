@@ -6,13 +6,13 @@
 
 use nix::errno::Errno;
 
-use super::copy::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
-use super::entered;
-use super::ladder::Planned;
+use super::blocked;
 use super::loss;
-use super::protocol::{ContextRecord, StackRecord};
-use super::segments;
+use super::plan::Planned;
 use super::snapshot::Draft;
+use super::stack;
+use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
+use crate::capture::protocol::{ContextRecord, StackRecord};
 use crate::model::{Hold, Reason, StopMode, ThreadState};
 use crate::proc::{BlockedCall, ThreadDir};
 use crate::sys::arena::Step;
@@ -34,16 +34,16 @@ pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>)
         _ => NotRead::Gone,
     };
     let before = thread.run_count().map_err(failed)?;
-    let blocked = entered::blocked_call(draft, thread, planned.tid).map_err(failed)?.ok_or(NotRead::Runs)?;
+    let blocked = blocked::blocked_call(draft, thread, planned.tid).map_err(failed)?.ok_or(NotRead::Runs)?;
     let context = ContextRecord::Blocked(blocked);
-    let call = entered::of_blocked(draft, planned, thread, &context);
+    let call = blocked::of_blocked(draft, planned, thread, &context);
     let copied = copy(planned, &blocked, draft);
     let still = match (before, thread.run_count().map_err(failed)?) {
         (Some(before), Some(after)) => before == after,
         // Without a count there is only this: it is where it was, which a loop would be too.
         _ => true,
     };
-    if !still || entered::blocked_call(draft, thread, planned.tid).map_err(failed)? != Some(blocked) {
+    if !still || blocked::blocked_call(draft, thread, planned.tid).map_err(failed)? != Some(blocked) {
         return Err(NotRead::Runs);
     }
     let stack = match copied.and_then(|copied| copied.record(draft.arena.keep(copied.length())).map_err(Some)) {
@@ -63,7 +63,7 @@ fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Resu
     let memory = draft.memory.ok_or(None)?;
     draft.arena.marks().step(Step::ReadingMemory, planned.tid.0);
     let stack_pointer = blocked.stack_pointer.0;
-    let fs_base = segments::thread_pointer(&draft.map, memory, planned.tid, planned.owner, stack_pointer);
+    let fs_base = stack::thread_pointer(&draft.map, memory, planned.tid, planned.owner, stack_pointer);
     let position = Position::in_place(stack_pointer, fs_base);
     let plan = StackPlan::new(&draft.map, draft.memory, draft.order.is_go, planned.owner, position, STACK_LIMIT);
     let room = draft.arena.room(STACK_ROOM);

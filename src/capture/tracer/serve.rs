@@ -9,10 +9,10 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use super::copy::STACK_ROOM;
-use super::protocol::{self, Outcome, Request};
-use super::resting::Resting;
+use super::stack::STACK_ROOM;
+use super::unchanged::Resting;
 use super::{fault, snapshot};
+use crate::capture::protocol::{self, Outcome, Request};
 use crate::proc::{self, ProcDir};
 use crate::sys::alarm::KillTimer;
 use crate::sys::arena::ArenaWriter;

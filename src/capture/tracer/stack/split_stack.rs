@@ -155,7 +155,7 @@ fn words<const N: usize>(memory: &ProcessMemory, at: u64) -> Option<[u64; N]> {
 
 /// The thread pointer of a thread that is not held and whose stack pointer is not where its own stack is: that of glibc's
 /// descriptor, in which the list of robust locks lies. It begins with its own address, and has it again as its third word.
-pub(super) fn thread_pointer(
+pub(in crate::capture) fn thread_pointer(
     map: &MemoryMap,
     memory: &ProcessMemory,
     tid: Tid,

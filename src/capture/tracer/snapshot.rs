@@ -8,12 +8,13 @@ use std::collections::HashSet;
 use std::mem;
 use std::time::Duration;
 
-use super::entered::Code;
+use super::blocked::Code;
 use super::hold::Polling;
-use super::ladder::{self, Experience, Plan, Planned};
-use super::protocol::{ContextRecord, MemoryRecord, Record, Request, StackRecord, ThreadRecord};
-use super::resting::{self, Looked, Resting, Threads};
-use super::{Order, alone, entered, memory, together};
+use super::plan::{self, Experience, Plan, Planned};
+use super::unchanged::{self, Looked, Resting, Threads};
+use super::{all_stop, blocked, memory, one_at_a_time};
+use crate::capture::Order;
+use crate::capture::protocol::{ContextRecord, MemoryRecord, Record, Request, StackRecord, ThreadRecord};
 use crate::model::{Cause, Hold, MemoryOf, Notice, Reason, RuntimeAddress, StopMode, Subject, SystemCall, Tid};
 use crate::proc::{self, MemoryMap, ProcDir};
 use crate::sys::alarm::KillTimer;
@@ -118,7 +119,7 @@ impl Draft<'_> {
         floating_point: Option<Piece>,
     ) {
         let memory = memory::of_thread(self, planned.tid, &context, system_call);
-        entered::note_renamed(self, planned.tid, system_call);
+        blocked::note_renamed(self, planned.tid, system_call);
         if self.order.after.is_some() {
             let (context, stack) = (context.clone(), stack.clone());
             self.looked.push(Looked { tid: planned.tid, context, system_call, stack });
@@ -226,7 +227,7 @@ pub(super) fn take(
             // The stack of a thread that was born since lies in a mapping that was not there before.
             draft.map = map;
         }
-        let fresh = resting::tell(&mut draft, fresh);
+        let fresh = unchanged::tell(&mut draft, fresh);
         if fresh.is_empty() {
             // None of them had run when it was looked at. Who is born of one that has begun to since is the next snapshot's.
             break;
@@ -238,13 +239,13 @@ pub(super) fn take(
             }
         }
         match together {
-            true => together::capture(&mut draft, fresh),
-            false => alone::capture(&mut draft, fresh),
+            true => all_stop::capture(&mut draft, fresh),
+            false => one_at_a_time::capture(&mut draft, fresh),
         }
     }
     draft.resting.retain(|tid, _| seen.contains(tid));
     if draft.order.stop != StopMode::All {
-        resting::settle(&mut draft, request.number, resting.room());
+        unchanged::settle(&mut draft, request.number, resting.room());
     }
     resting.put(request.process, draft.resting);
     match draft.full {
@@ -300,7 +301,7 @@ pub(super) fn copy_memory(
 pub(super) fn plan_all(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Planned> {
     let mut planned = Vec::with_capacity(tids.len());
     for tid in tids {
-        match ladder::plan(tid, Experience::None, draft) {
+        match plan::plan(tid, Experience::None, draft) {
             Plan::Done | Plan::ReadInstead(_) => {}
             Plan::Hold(thread) | Plan::Runs(thread) => planned.push(thread),
             // It was uninterruptible when it was looked at first, and has woken up since.

@@ -3,9 +3,9 @@
 //! It is copied right after the thread was looked at, when nothing is held any more: what a sleeping thread waits for lasts
 //! longer than that, and no thread is held a microsecond longer for it.
 
-use super::protocol::{ContextRecord, MemoryRecord, Record};
 use super::snapshot::{Draft, copy_memory};
-use super::{Base, Wish};
+use crate::capture::protocol::{ContextRecord, MemoryRecord, Record};
+use crate::capture::{Base, Wish};
 use crate::model::{Abi, MemoryOf, Reason, Register, RuntimeAddress, SystemCall, Tid};
 use crate::sys::arena::Step;
 use crate::sys::ptrace::RawRegisters;

@@ -3,7 +3,7 @@
 //! Threads are seized first, which stops nobody. Those that sleep are asked to stop first and those that run last; once all
 //! have stopped, those that ran are copied and let go first, for they are the ones that lose time, and then those that
 //! slept. Each is waited for by its own id (waiting for any tracee looks at all of them each time, 20 times as slow at
-//! 10,000 threads). As in `alone`, this is done by a thread of its own whose end lets go of those that did not stop in
+//! 10,000 threads). As in `one_at_a_time`, this is done by a thread of its own whose end lets go of those that did not stop in
 //! time; these are then captured one at a time. So are all, when the time is up for which a thread may be held.
 
 use std::mem;
@@ -12,16 +12,16 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::Order;
-use super::alone::{self, FloatingPoint};
-use super::copy::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
+use super::copy_helper::Tasks;
 use super::fault::{self, Point};
 use super::hold::{self, Held, NotHeld, Polling, Ringing};
-use super::ladder::Planned;
 use super::loss;
+use super::one_at_a_time::{self, FloatingPoint};
+use super::plan::Planned;
+use super::reaper::supervise;
 use super::snapshot::{Draft, plan_all};
-use super::supervise::supervise;
-use super::two_hands::Tasks;
+use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
+use crate::capture::Order;
 use crate::model::{Cause, Reason, StopMode, ThreadState, Tid};
 use crate::proc::{MemoryMap, ProcDir};
 use crate::sys::alarm::Alarm;
@@ -115,7 +115,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
         draft.notice_process(Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold });
         late.append(&mut out_of_time);
     }
-    alone::capture(draft, late);
+    one_at_a_time::capture(draft, late);
 }
 
 /// From the first stop to the last release; nothing in here allocates once the first is seized. Returns how much of the
@@ -238,7 +238,7 @@ fn read_registers<'room>(
             used += length;
             tasks.plan(index, plan, piece);
         }
-        slot.floating_point = alone::floating_point(tid, order.floating_point);
+        slot.floating_point = one_at_a_time::floating_point(tid, order.floating_point);
         slot.registers = Some(registers);
     }
     if let Some(tasks) = tasks {
@@ -295,7 +295,7 @@ fn finish(slot: Slot, kept: Piece, draft: &mut Draft<'_>) {
         (_, Some(Ok(registers))) => {
             let stack =
                 copy.map(|copy| copy.record(Piece { offset: kept.offset + at as u64, length: copy.length() as u64 }));
-            alone::record_held(&planned, held_for, &registers, stack, floating_point, draft);
+            one_at_a_time::record_held(&planned, held_for, &registers, stack, floating_point, draft);
             return;
         }
         (_, Some(Err(error))) => loss::registers(error),

@@ -7,11 +7,11 @@ use std::iter;
 use nix::errno::Errno;
 
 use super::extent::{self, Extent, Owner};
-use super::fault::{self, Point};
 use super::goroutine;
-use super::others::{self, OLDEST, Others, RESERVE};
-use super::protocol::StackRecord;
-use super::segments::{Headers, Older, Segment};
+use super::pieces::{self, OLDEST, Others, RESERVE};
+use super::split_stack::{Headers, Older, Segment};
+use crate::capture::protocol::StackRecord;
+use crate::capture::tracer::fault::{self, Point};
 use crate::proc::MemoryMap;
 use crate::sys::arena::Piece;
 use crate::sys::memory::ProcessMemory;
@@ -19,11 +19,11 @@ use crate::sys::ptrace::RawRegisters;
 
 /// What is copied at most of one stack: 100,000 frames of a recursion, and all that a main thread has by default. It takes
 /// some 2.5 ms to copy so much; nearly every stack in use is a thousandth of it.
-pub(super) const STACK_LIMIT: usize = 8 << 20;
+pub(in crate::capture) const STACK_LIMIT: usize = 8 << 20;
 /// The room that a tracer always has, for one stack and what is copied of another, or for those of a few threads. It is
 /// written to when the tracer begins, and below what the arena keeps from one snapshot to the next: writing to fresh pages
 /// just before a stop leaves cold caches for it.
-pub(super) const STACK_ROOM: usize = 12 << 20;
+pub(in crate::capture) const STACK_ROOM: usize = 12 << 20;
 /// So many stacks are followed that were left or interrupted one after the other.
 const MOST_PIECES: usize = 4096;
 /// A longer stack is copied piece by piece, for as long as there is time.
@@ -31,7 +31,7 @@ const PIECE: usize = 1 << 20;
 
 /// Where a thread is, and what tells where its stacks are. Of one that is read in place its stack pointer alone is known.
 #[derive(Clone, Copy)]
-pub(super) struct Position {
+pub(in crate::capture) struct Position {
     stack_pointer: u64,
     fs_base: Option<u64>,
     /// The current `g`, if it is a thread of Go's.
@@ -39,7 +39,7 @@ pub(super) struct Position {
 }
 
 impl Position {
-    pub(super) fn held(registers: &RawRegisters) -> Self {
+    pub(in crate::capture) fn held(registers: &RawRegisters) -> Self {
         Self {
             stack_pointer: registers.stack_pointer(),
             fs_base: Some(registers.fs_base()),
@@ -48,14 +48,14 @@ impl Position {
     }
 
     /// Where the thread pointer is not known, it is on its own stack or nobody knows which that is.
-    pub(super) fn in_place(stack_pointer: u64, fs_base: Option<u64>) -> Self {
+    pub(in crate::capture) fn in_place(stack_pointer: u64, fs_base: Option<u64>) -> Self {
         Self { stack_pointer, fs_base, goroutine: None }
     }
 }
 
 /// What is to be copied of a thread's stacks.
 #[derive(Clone, Copy)]
-pub(super) struct StackPlan {
+pub(in crate::capture) struct StackPlan {
     position: Position,
     used: Extent,
     /// Whether Go may have left another stack for this one.
@@ -68,7 +68,7 @@ pub(super) struct StackPlan {
 }
 
 /// Where in a buffer the pieces of a stack lie.
-pub(super) struct StackCopy {
+pub(in crate::capture) struct StackCopy {
     used: Extent,
     read: Result<usize, Errno>,
     /// How much the other pieces take: of the stacks that a signal interrupted or that were left, one after the other, of the thread's own
@@ -80,7 +80,7 @@ pub(super) struct StackCopy {
 impl StackPlan {
     /// What is in use of the stack, in at most so many bytes. Without `fs_base` nobody knows which is the thread's own. Of a
     /// program of Go's, its memory tells where a goroutine's ends.
-    pub(super) fn new(
+    pub(in crate::capture) fn new(
         map: &MemoryMap,
         memory: Option<&ProcessMemory>,
         is_go: bool,
@@ -106,12 +106,17 @@ impl StackPlan {
     }
 
     /// How large a buffer it takes at most. With a smaller one less is copied.
-    pub(super) fn length(&self, map: &MemoryMap, memory: &ProcessMemory, in_time: impl Fn() -> bool) -> usize {
+    pub(in crate::capture) fn length(
+        &self,
+        map: &MemoryMap,
+        memory: &ProcessMemory,
+        in_time: impl Fn() -> bool,
+    ) -> usize {
         let others = match (self.segment, self.own) {
             (Some(segment), _) => {
                 let headers = Headers::new(memory, in_time);
                 let older = iter::successors(headers.older(&segment), |older| headers.older(&older.segment?));
-                let length = |older: Older| self.extent(map, &older).map_or(0, |extent| extent.length + others::HEADER);
+                let length = |older: Older| self.extent(map, &older).map_or(0, |extent| extent.length + pieces::HEADER);
                 older.map(length).fold(0, usize::saturating_add)
             }
             // How much of its own stack is in use will be known when the other one has been copied.
@@ -119,11 +124,11 @@ impl StackPlan {
             (None, None) if self.used.left_out > 0 || self.used.length > PIECE || self.is_go => OLDEST,
             (None, None) => return self.used.length,
         };
-        self.used.length + others.min(STACK_LIMIT) + others::HEADER + RESERVE
+        self.used.length + others.min(STACK_LIMIT) + pieces::HEADER + RESERVE
     }
 
     /// Copies it to the beginning of a buffer, for as long as there is time.
-    pub(super) fn copy(
+    pub(in crate::capture) fn copy(
         self,
         map: &MemoryMap,
         memory: &ProcessMemory,
@@ -263,12 +268,12 @@ pub(super) fn read(
 
 impl StackCopy {
     /// How much of the buffer it takes.
-    pub(super) fn length(&self) -> usize {
+    pub(in crate::capture) fn length(&self) -> usize {
         self.read.unwrap_or(0) + self.others
     }
 
     /// Where the pieces are, given where the beginning of the buffer is.
-    pub(super) fn record(&self, kept: Piece) -> Result<StackRecord, Errno> {
+    pub(in crate::capture) fn record(&self, kept: Piece) -> Result<StackRecord, Errno> {
         let length = self.read? as u64;
         let bytes = Piece { offset: kept.offset, length };
         let others = Piece { offset: kept.offset + length, length: self.others as u64 };

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, Scope, Thread};
 
-use super::copy::{StackCopy, StackPlan};
+use super::stack::{StackCopy, StackPlan};
 use crate::proc::MemoryMap;
 use crate::sys::clock::Instant;
 use crate::sys::memory::ProcessMemory;
