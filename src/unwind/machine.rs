@@ -28,6 +28,8 @@ pub trait Machine: RegisterName {
     type Signing: Copy + Debug;
     /// How the address in a signed pointer is told from the signature.
     type Pointers: Copy;
+    /// What the instructions of functions have told in one walk.
+    type Followed: Default;
     /// Whose call frame instructions there are besides DWARF's.
     const VENDOR: Vendor;
     /// rt_sigreturn(2), as a signal's handler returns to it.

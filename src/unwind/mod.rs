@@ -3,37 +3,22 @@
 //! Promises: pure (it reads what it is given, never a process or a file); every frame says how it was found and every
 //! walk why it ended; a register that was not captured is unknown. Where a walk needs it, it is looked for on the stack
 //! (`recover`), and a walk that cannot tell what it was ends there. Where no call frame information covers the code, and behind
-//! what was not copied of a stack, callers are guessed (`scan`, `resume`), and marked as that. All general
+//! what was not copied of a stack, callers are guessed (`no_cfi`, `resume`), and marked as that. All general
 //! registers are carried from frame to frame, because a caller's CFA may depend on any of them: signal frames restore every one.
 //! Call frame information is hostile input: evaluation is bounded and cannot panic.
 //!
-//! It knows nothing of symbols. Changes of stacks are followed where Go's table tells of them (`switch`), into what was copied
+//! It knows nothing of symbols. Changes of stacks are followed where Go's table tells of them (`go`), into what was copied
 //! of the other stack.
 
 mod aarch64;
-mod call;
-mod continuation;
-mod edges;
-mod effects;
-mod epilogue;
+mod code;
 mod evaluate;
 mod expression;
-mod frame_pointer;
-mod generated;
-mod instruction;
-mod kept;
+mod frame_buffer;
 mod machine;
-mod pclntab;
-mod pointer;
-mod prologue;
-mod quick;
-mod recover;
-mod resume;
+mod rule_cache;
 mod rules;
-mod scan;
 mod stack_memory;
-mod switch;
-mod uprobe;
 mod x86_64;
 
 use std::collections::{HashMap, HashSet};
@@ -45,11 +30,10 @@ use crate::model::{
     Bias, CodeAddress, FileAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack,
     WalkEnd,
 };
-use effects::Effects;
-use kept::Kept;
+use code::{Budget, Code};
+use frame_buffer::Kept;
 use machine::Machine;
-use quick::{Known, Table};
-use recover::Budget;
+use rule_cache::{Known, Table};
 use rules::{ModuleRules, NoRow, Row};
 pub use stack_memory::StackMemory;
 
@@ -132,7 +116,8 @@ impl<R: Machine> Unwinder<R> {
             left: None,
             beyond_heap: None,
             probed: None,
-            followed: Followed::default(),
+            code: Code::default(),
+            followed: R::Followed::default(),
         };
         walk.run(registers)
     }
@@ -152,48 +137,8 @@ pub struct Walk<'a, R: Machine = Register> {
     beyond_heap: Option<RuntimeAddress>,
     /// An address in the last function whose return address a tracer has replaced.
     probed: Option<RuntimeAddress>,
-    followed: Followed,
-}
-
-/// What the instructions of functions have told in this walk: recursions ask for the same again and again.
-#[derive(Default)]
-struct Followed {
-    /// By the beginning of a function and an address in it.
-    functions: HashMap<(RuntimeAddress, RuntimeAddress), Option<Effects>>,
-    /// By an address in generated code: None if nobody knows whose it is, and what has been done to the stack, if that can be
-    /// told.
-    java: HashMap<RuntimeAddress, Option<Option<Effects>>>,
-    /// By the beginning of a function: whether it may take stack of any size.
-    sizes: HashMap<RuntimeAddress, bool>,
     code: Code,
-}
-
-/// A few bytes at a time of the code that this walk has looked at, by address and length. Recursions look at the same code
-/// again and again.
-#[derive(Default)]
-struct Code(HashMap<(RuntimeAddress, usize), ([u8; CODE], usize)>);
-
-/// As much of code as is kept in one piece, and so many pieces.
-const CODE: usize = 16;
-const MOST_CODE: usize = 4096;
-
-impl Code {
-    /// How much could be read then, if it was.
-    fn find(&self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
-        let (bytes, read) = self.0.get(&(at, buffer.len()))?;
-        buffer.copy_from_slice(bytes.get(..buffer.len())?);
-        Some(*read)
-    }
-
-    fn keep(&mut self, at: RuntimeAddress, buffer: &[u8], read: usize) {
-        let mut bytes = [0; CODE];
-        if let Some(room) = bytes.get_mut(..buffer.len())
-            && self.0.len() < MOST_CODE
-        {
-            room.copy_from_slice(buffer);
-            self.0.insert((at, buffer.len()), (bytes, read));
-        }
-    }
+    followed: R::Followed,
 }
 
 /// The rules in force at an address, with what they refer to.

@@ -69,6 +69,7 @@ impl Machine for Register {
     type ReturnSlot = i16;
     type Signing = Signing;
     type Pointers = AddressBits;
+    type Followed = ();
     const VENDOR: Vendor = Vendor::AArch64;
     /// mov x8, #139; svc #0.
     const SIGNAL_RETURN: &'static [u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];

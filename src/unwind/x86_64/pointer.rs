@@ -6,9 +6,10 @@
 //! bounded; no answer where the pointer was computed, or came in a register. A variable may have changed since.
 
 use super::instruction::{FP, Instruction, Map, Other, SP, instruction};
-use super::recover::{MOST_CODE, take};
-use super::{Caller, Walk};
+use super::recover::MOST_CODE;
 use crate::model::{Register, RuntimeAddress};
+use crate::unwind::code::take;
+use crate::unwind::{Caller, Walk};
 
 /// Where a register's value came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

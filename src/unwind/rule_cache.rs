@@ -6,7 +6,7 @@
 //! signal frames, registers in other registers, memory that was not copied, a caller that cannot be one) is not decided
 //! here: `caller` returns None, and the general way is taken, which tells why a walk ends.
 
-use super::kept::Kept;
+use super::frame_buffer::Kept;
 use super::machine::Machine;
 use super::rules::{Cfa, Row, Rule};
 use super::{SpaceId, StackMemory};

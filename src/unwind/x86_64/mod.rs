@@ -1,20 +1,50 @@
 //! What the unwinder knows of x86-64 (System V psABI): return addresses lie on the stack, right below the CFA.
 
+mod call;
+mod edges;
+mod effects;
+mod epilogue;
+mod frame_pointer;
+mod go;
+mod instruction;
+mod java;
+mod jit;
+mod no_cfi;
+mod pointer;
+mod prologue;
+mod recover;
+mod resume;
+mod uprobe;
+
+use std::collections::HashMap;
 use std::ops::Range;
 
 use gimli::{UnwindTableRow, Vendor};
 
-use super::machine::Machine;
-use super::rules::{Effort, NoRow, Row, Rule};
-use super::{Caller, CodeSpace, StackMemory, Walk, frame_pointer, pclntab};
 use crate::elf::Pclntab;
 use crate::model::{CodeAddress, FileAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::unwind::machine::Machine;
+use crate::unwind::rules::{Effort, NoRow, Row, Rule};
+use crate::unwind::{Caller, CodeSpace, StackMemory, Walk};
+use effects::Effects;
 
 /// The registers that are kept for the caller (psABI 3.2.1).
 pub(super) const KEPT: [Register; 6] =
     [Register::Rbx, Register::Rbp, Register::R12, Register::R13, Register::R14, Register::R15];
 /// Where the return address lies, from the CFA.
 const RETURN_OFFSET: i64 = -8;
+
+/// What the instructions of functions have told in this walk: recursions ask for the same again and again.
+#[derive(Default)]
+pub struct Followed {
+    /// By the beginning of a function and an address in it.
+    functions: HashMap<(RuntimeAddress, RuntimeAddress), Option<Effects>>,
+    /// By an address in generated code: None if nobody knows whose it is, and what has been done to the stack, if that can be
+    /// told.
+    java: HashMap<RuntimeAddress, Option<Option<Effects>>>,
+    /// By the beginning of a function: whether it may take stack of any size.
+    sizes: HashMap<RuntimeAddress, bool>,
+}
 
 impl Machine for Register {
     const PC: Self = Self::Rip;
@@ -25,6 +55,7 @@ impl Machine for Register {
     type ReturnSlot = ();
     type Signing = ();
     type Pointers = ();
+    type Followed = Followed;
     const VENDOR: Vendor = Vendor::Default;
     /// mov $15,%rax; syscall.
     const SIGNAL_RETURN: &'static [u8] = &[0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
@@ -57,7 +88,7 @@ impl Machine for Register {
     }
 
     fn go_row(table: &Pclntab<'_>, address: FileAddress, effort: &mut Effort) -> Option<Result<Row, NoRow>> {
-        pclntab::row(table, address, effort)
+        go::row(table, address, effort)
     }
 
     fn called_through_bad_pointer(

@@ -11,11 +11,13 @@
 //! end in a jump, or go round a loop for longer than is followed have no answer here.
 
 use super::effects::Effects;
+use super::frame_pointer;
 use super::instruction::{FP, Instruction, Map, Operands, Other, SP, instruction};
-use super::recover::{DEEPEST, take};
-use super::scan::ENCODED;
-use super::{Caller, Walk, frame_pointer};
+use super::no_cfi::ENCODED;
+use super::recover::DEEPEST;
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress};
+use crate::unwind::code::take;
+use crate::unwind::{Caller, Walk};
 
 /// Instructions that are followed.
 const MOST: usize = 256;
@@ -73,7 +75,7 @@ impl Walk<'_> {
     fn ending(&mut self, start: RuntimeAddress, registers: &RegisterFile) -> Option<Ending> {
         let sp = registers.get(Register::Rsp)?;
         let mut outer = *registers;
-        outer.forget_all_but(RegisterSet::of(&super::x86_64::KEPT));
+        outer.forget_all_but(RegisterSet::of(&super::KEPT));
         // Distances are counted from the stack pointer as it is now, which takes the place of the return address.
         let frame = registers.get(Register::Rbp).map(|fp| sp.wrapping_sub(fp).cast_signed());
         let mut effects = Effects::before_return(frame);

@@ -5,15 +5,17 @@
 //! address lies. Of its call instructions that one is taken whose call frame information puts its caller's return address
 //! at that very place, and which calls the probed function, if one does. Promises: bounded; a frame so found is marked as
 //! inferred. Where the function was called through a pointer the walk goes on with the next return address that leads to
-//! the outermost frame, as in code without call frame information (`scan`), and where its own return address was replaced,
+//! the outermost frame, as in code without call frame information (`no_cfi`), and where its own return address was replaced,
 //! too, with the trampoline: that function is left out, and a gap says so.
 
 use std::ops::Range;
 
+use super::call;
 use super::instruction::instruction;
-use super::recover::{MOST_CODE, take};
-use super::{Caller, Walk, call, evaluate};
+use super::recover::MOST_CODE;
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::unwind::code::take;
+use crate::unwind::{Caller, Walk, evaluate};
 
 /// Words of the stack that the function's frame may have.
 const MOST_WORDS: usize = 1 << 13;

@@ -1,16 +1,17 @@
 //! Code that the process made at run time, of which no file tells anything.
 //!
-//! What was called directly is walked by its own instructions, as code without call frame information is (`scan`). So is
+//! What was called directly is walked by its own instructions, as code without call frame information is (`no_cfi`). So is
 //! what Java's HotSpot has compiled and its interpreter has called, or what has moved away from where it was called: it
 //! uses the frame pointer for anything, but each function of it has a frame of fixed size, and begins in one of few ways.
 //! Everything else (interpreters, what V8 compiles) keeps frame pointers, but for its first and last instructions (`edges`).
 //! HotSpot's interpreter has what it needs of its caller's stack made part of its own frame, and notes where that began.
 
 use super::effects::{Effects, effects_at};
+use super::frame_pointer;
 use super::instruction::{FP, Instruction, Map, Operands, Other, SP, instruction};
-use super::recover::take;
-use super::{Caller, Walk, frame_pointer};
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::unwind::code::take;
+use crate::unwind::{Caller, Walk};
 
 /// So far before an address the beginning of its function is sought, in pieces.
 const FARTHEST: u64 = 64 << 10;

@@ -13,13 +13,14 @@
 //!
 //! What has no caller is told by what it is: the program's entry, or code that goes straight on to exit(2).
 
+use super::KEPT;
 use super::effects::{Effects, effects_at};
 use super::instruction::instruction;
-use super::machine::Machine;
-use super::recover::{self, DEEPEST};
-use super::x86_64::KEPT;
-use super::{Caller, Rules, Walk, call, frame_pointer, generated};
+use super::recover::DEEPEST;
+use super::{call, frame_pointer, jit};
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress, WalkEnd};
+use crate::unwind::code::{ENTRY, take};
+use crate::unwind::{Caller, Walk};
 
 /// Words of stack that such a frame may have: where a call is sought that is known to have led here, and where one is guessed.
 const MOST_WORDS_BY_CALL: usize = 1 << 13;
@@ -37,8 +38,6 @@ pub(super) const ENCODED: [(Register, u8); KEPT.len()] = [
     (Register::R14, 14),
     (Register::R15, 15),
 ];
-/// The code from a program's entry to the first call in it, and of a function that only calls another one.
-const ENTRY: u64 = 64;
 
 /// Where the call before a return address has led.
 #[derive(Clone, Copy)]
@@ -185,7 +184,7 @@ impl Walk<'_> {
         let mut beginning = [0; call::STUB];
         self.space.module(code).is_none()
             && self.see(function, &mut beginning) == Some(beginning.len())
-            && generated::restore_entry(&mut beginning)
+            && jit::restore_entry(&mut beginning)
     }
 
     /// The caller as the instructions of the function tell that begins here.
@@ -213,10 +212,10 @@ impl Walk<'_> {
         let into = usize::try_from(at.0.checked_sub(function.0)?).ok()?;
         let mut code = [0; LONGEST_FUNCTION as usize + AHEAD];
         let room = code.get_mut(..into + AHEAD)?;
-        recover::take(&mut self.budget.functions)?;
+        take(&mut self.budget.functions)?;
         let length = self.see(function, room)?;
         if self.space.module(function).is_none() {
-            generated::restore_entry(&mut code[..length]);
+            jit::restore_entry(&mut code[..length]);
         }
         effects_at(&code[..length], into)
     }
@@ -260,39 +259,5 @@ impl Walk<'_> {
                 _ => return false,
             };
         }
-    }
-}
-
-impl<R: Machine> Walk<'_, R> {
-    pub(super) fn is_entry(&mut self, at: RuntimeAddress) -> bool {
-        let Some((module, bias)) = self.space.module(at) else {
-            return false;
-        };
-        let entry = self.space.cfi(module).entry;
-        entry.is_some_and(|entry| bias.to_file(at).0.checked_sub(entry.0).is_some_and(|into| into < ENTRY))
-    }
-
-    /// What a return address really is, which nothing was called before: the first instruction of a function that was put
-    /// there by hand, as a signal's trampoline and the end of a coroutine are.
-    pub(super) fn as_put_there(&mut self, code: CodeAddress<RuntimeAddress>) -> CodeAddress<RuntimeAddress> {
-        let CodeAddress::Return(address) = code else {
-            return code;
-        };
-        let begins_here = match self.rules(code.lookup()) {
-            Ok(Rules { row, bias, .. }) => bias.to_runtime(row.function.end) == address && self.is_trampoline(address),
-            Err(_) => {
-                let begins =
-                    self.rules(address).is_ok_and(|rules| rules.bias.to_runtime(rules.row.function.start) == address);
-                begins || self.is_trampoline(address)
-            }
-        };
-        if begins_here { CodeAddress::Pc(address) } else { code }
-    }
-
-    /// Whether a signal's handler returns here, as far as the code tells.
-    pub(super) fn is_trampoline(&mut self, at: RuntimeAddress) -> bool {
-        let mut code = [0; 16];
-        let code = &mut code[..R::SIGNAL_RETURN.len()];
-        self.see(at, code) == Some(code.len()) && code == R::SIGNAL_RETURN
     }
 }

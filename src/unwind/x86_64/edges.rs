@@ -6,11 +6,12 @@
 //! frame. Promises: the return address so found lies after a call. What a function does to its stack between its ends is
 //! not followed here (`effects`, `epilogue`).
 
+use super::KEPT;
 use super::instruction::{FP, Map, Operands, Other, SP, instruction};
-use super::scan::ENCODED;
-use super::x86_64::KEPT;
-use super::{CODE, Caller, Walk};
+use super::no_cfi::ENCODED;
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress};
+use crate::unwind::code::CODE;
+use crate::unwind::{Caller, Walk};
 
 /// As much code as is looked at.
 const LENGTH: usize = 64;

@@ -4,8 +4,8 @@
 //! and assembly often do; nothing proves it, so the frame is marked, and what does not look like a chain is refused. A frame pointer
 //! of zero is no proof of an outermost frame either: code without frame pointers uses rbp for anything.
 
-use super::{Caller, StackMemory};
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::unwind::{Caller, StackMemory};
 
 pub(super) fn caller(registers: &RegisterFile, stack: StackMemory<'_>, at: RuntimeAddress) -> Result<Caller, WalkEnd> {
     let none = WalkEnd::NoUnwindInfo(at);

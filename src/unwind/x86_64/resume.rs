@@ -6,8 +6,9 @@
 //!
 //! The work is bounded by the size of that part, which `capture` chose.
 
-use super::{Caller, Walk, call};
+use super::call;
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::unwind::{Caller, Walk};
 
 /// Walks that are tried. A stack has a return address in every dozen words.
 const MOST_TRIALS: usize = 256;

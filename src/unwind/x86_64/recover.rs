@@ -31,10 +31,10 @@ use std::ops::Range;
 
 use super::call::{self, Stub};
 use super::effects::takes_any_size;
-use super::machine::Machine;
-use super::rules::Effort;
-use super::{Caller, Rules, Walk, evaluate, prologue};
+use super::prologue;
 use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterName, RuntimeAddress, WalkEnd};
+use crate::unwind::code::take;
+use crate::unwind::{Caller, Rules, Walk, evaluate};
 
 /// A trial that has found so many frames has proved itself: a deep recursion need not be walked to its end.
 const LONG_ENOUGH: usize = 256;
@@ -47,43 +47,6 @@ pub(super) const MOST_CODE: u64 = 4096;
 
 /// The longest function that is looked through for stack of any size.
 const LARGEST: u64 = 1 << 16;
-
-/// What may still be spent on recovering registers in one walk.
-pub(super) struct Budget {
-    /// Words of the stack to suppose.
-    pub(super) words: usize,
-    /// Looks at code.
-    looks: usize,
-    /// The same where there is no call frame information.
-    sights: usize,
-    /// Functions to follow the instructions of.
-    pub(super) functions: usize,
-    /// Frames in trials.
-    frames: usize,
-    /// Trials that are being made.
-    pub(super) depth: usize,
-    /// What rules may cost.
-    pub(super) effort: Effort,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self {
-            words: 1 << 13,
-            looks: 1 << 10,
-            sights: 1 << 13,
-            functions: 1 << 10,
-            frames: 1 << 14,
-            depth: 0,
-            effort: Effort::default(),
-        }
-    }
-}
-
-pub(super) fn take(left: &mut usize) -> Option<()> {
-    *left = left.checked_sub(1)?;
-    Some(())
-}
 
 /// What the code before a return address says of the call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -362,37 +325,5 @@ impl Walk<'_> {
     pub(super) fn slot(&mut self, at: RuntimeAddress) -> Option<RuntimeAddress> {
         let mut word = [0; 8];
         (self.look(at, &mut word)? == word.len()).then_some(RuntimeAddress(u64::from_le_bytes(word)))
-    }
-}
-
-impl<R: Machine> Walk<'_, R> {
-    /// The same as `look`, where there is no call frame information.
-    pub(super) fn see(&mut self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
-        self.read_code(at, buffer, |budget| &mut budget.sights)
-    }
-
-    pub(super) fn look(&mut self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
-        self.read_code(at, buffer, |budget| &mut budget.looks)
-    }
-
-    /// Reads a little code, which takes of a budget unless it was read before.
-    fn read_code(
-        &mut self,
-        at: RuntimeAddress,
-        buffer: &mut [u8],
-        left: impl Fn(&mut Budget) -> &mut usize,
-    ) -> Option<usize> {
-        if let Some(read) = self.followed.code.find(at, buffer) {
-            return Some(read);
-        }
-        take(left(&mut self.budget))?;
-        let read = self.space.read(at, buffer).min(buffer.len());
-        self.followed.code.keep(at, buffer, read);
-        Some(read)
-    }
-
-    /// Whether nothing more can be found out about code without call frame information.
-    pub(super) fn is_spent(&self) -> bool {
-        self.budget.sights == 0 || self.budget.functions == 0 || self.budget.looks == 0
     }
 }
