@@ -4,15 +4,16 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::known::{Counts, Known};
+use super::convert::{self, recording, stop_mode, system_call};
+use super::delta::{Counts, Known};
 use super::pb::record::Kind;
-use super::rows::Rows;
 use super::stacks::Stacks;
-use super::{Error, Record, notice, packed, pb, thread};
+use super::tables::Rows;
+use super::{Error, Record, notice, packed, pb};
 use crate::model::{
-    Abi, FileAddress, Frame, GeneratedCode, Hold, KernelWait, ModuleIndex, NamedCode, Pid, Policy, Process, ProcessId,
-    Recording, RuntimeAddress, Scheduling, SignalSet, SignalSets, Snapshot, StartTime, StopMode, SystemCall, Thread,
-    ThreadState, ThreadStatus, Tid, Timestamp,
+    FileAddress, Frame, GeneratedCode, Hold, KernelWait, ModuleIndex, NamedCode, Pid, Policy, Process, ProcessId,
+    RuntimeAddress, Scheduling, SignalSet, SignalSets, Snapshot, StartTime, Thread, ThreadState, ThreadStatus, Tid,
+    Timestamp,
 };
 
 /// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
@@ -212,7 +213,7 @@ impl Decoder {
             hold: match thread.held_ns_plus_one.checked_sub(1) {
                 Some(time) => Hold::Held(Duration::from_nanos(time)),
                 None if thread.in_place => {
-                    thread.unchanged_since.and_then(thread::moment).map_or(Hold::InPlace, Hold::Unchanged)
+                    thread.unchanged_since.and_then(convert::moment).map_or(Hold::InPlace, Hold::Unchanged)
                 }
                 None => Hold::NotCaptured,
             },
@@ -261,7 +262,7 @@ impl Decoder {
                 pending: SignalSet(sets.pending),
                 process_pending: SignalSet(sets.process_pending),
             }),
-            worker: thread::worker(thread.kernel_worker),
+            worker: convert::worker(thread.kernel_worker),
             wait: self.wait(thread)?,
         })
     }
@@ -294,26 +295,4 @@ fn add_counts(threads: &mut [Known], counters: &pb::Counters) -> Result<(), Erro
         });
     }
     Ok(())
-}
-
-pub(super) fn recording(message: pb::Recording) -> Recording {
-    let pb::Recording { version, host, kernel, boot_id, machine, interval_ns } = message;
-    let interval = (interval_ns != 0).then(|| Duration::from_nanos(interval_ns));
-    Recording { version, host, kernel, boot_id, machine, interval }
-}
-
-pub(super) fn stop_mode(number: i32) -> Result<StopMode, Error> {
-    match pb::StopMode::try_from(number) {
-        Ok(pb::StopMode::None) => Ok(StopMode::None),
-        Ok(pb::StopMode::OneAtATime) => Ok(StopMode::OneAtATime),
-        Ok(pb::StopMode::All) => Ok(StopMode::All),
-        Ok(pb::StopMode::Unspecified) | Err(_) => Err(Error::Unknown("the stop mode")),
-    }
-}
-
-pub(super) fn system_call(message: &pb::SystemCall) -> Result<SystemCall, Error> {
-    let arguments =
-        message.arguments.as_slice().try_into().map_err(|_| Error::Unknown("the arguments of a system call"))?;
-    let abi = if message.i386 { Abi::I386 } else { Abi::X86_64 };
-    Ok(SystemCall { abi, number: message.number, arguments })
 }

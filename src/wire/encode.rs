@@ -2,14 +2,12 @@
 
 use prost::Message;
 
+use super::convert::nanoseconds;
+use super::delta::{self, Counts, Remembered};
 use super::fields::{self, Fields};
-use super::known::{self, Counts};
-use super::remembered::Remembered;
 use super::tables::Tables;
 use super::{notice, packed, pb, summary, thread};
-use crate::model::{
-    Abi, GeneratedCode, ProcessId, Recording, Snapshot, StopMode, Summary, SystemCall, Thread, WalkEnd,
-};
+use crate::model::{Abi, GeneratedCode, ProcessId, Recording, Snapshot, Summary, Thread};
 
 /// After so many records at the latest the next is whole: what is damaged costs no more than those up to it, and a search
 /// has no more of them to go through.
@@ -46,7 +44,7 @@ struct Previous {
 
 impl Encoder {
     pub fn recording(&mut self, recording: &Recording) -> Vec<u8> {
-        packed::pack(fields::RECORDING, &self::recording(recording).encode_to_vec(), None)
+        packed::pack(fields::RECORDING, &pb::Recording::from(recording).encode_to_vec(), None)
     }
 
     /// Forgets what earlier records hold: the next snapshot will be whole.
@@ -129,7 +127,7 @@ impl Encoder {
             realtime_ns: snapshot.taken.realtime_ns,
             monotonic_ns: snapshot.taken.monotonic_ns,
             process: Some(process.clone()),
-            stop: stop_mode(snapshot.stop).into(),
+            stop: pb::StopMode::from(snapshot.stop).into(),
             window_ns: nanoseconds(snapshot.window),
             modules: modules.clone(),
             notices: self.notices(snapshot),
@@ -167,7 +165,7 @@ impl Encoder {
             let is_i386 = thread.system_call.is_some_and(|call| call.abi == Abi::I386);
             let has_words = |old: &Remembered| {
                 (thread.status.signals.is_some() || old.known.thread.signals.is_none())
-                    && known::is_i386(&old.known.thread) == is_i386
+                    && delta::is_i386(&old.known.thread) == is_i386
             };
             let can_become = old.as_ref().is_some_and(|old| old.known.can_become(&message) && has_words(old));
             // The numbers of a frame's modules mean what they meant if the modules are the same.
@@ -200,7 +198,7 @@ impl Encoder {
             number: snapshot.number,
             realtime_ns: snapshot.taken.realtime_ns,
             monotonic_ns: snapshot.taken.monotonic_ns,
-            stop: stop_mode(snapshot.stop).into(),
+            stop: pb::StopMode::from(snapshot.stop).into(),
             window_ns: nanoseconds(snapshot.window),
             took_ns: nanoseconds(snapshot.took),
             process: (process != previous.process).then(|| process.clone()),
@@ -254,47 +252,4 @@ fn tell_counts(counts: Counts, counters: &mut pb::Counters) {
     counters.involuntary_switches.push(involuntary_switches);
     counters.last_cpu_plus_one.push(last_cpu_plus_one);
     counters.hold.push(hold);
-}
-
-pub(super) fn recording(recording: &Recording) -> pb::Recording {
-    let Recording { version, host, kernel, boot_id, machine, interval } = recording;
-    pb::Recording {
-        version: version.clone(),
-        host: host.clone(),
-        kernel: kernel.clone(),
-        boot_id: boot_id.clone(),
-        machine: machine.clone(),
-        interval_ns: interval.map_or(0, nanoseconds),
-    }
-}
-
-pub(super) fn stop_mode(stop: StopMode) -> pb::StopMode {
-    match stop {
-        StopMode::None => pb::StopMode::None,
-        StopMode::OneAtATime => pb::StopMode::OneAtATime,
-        StopMode::All => pb::StopMode::All,
-    }
-}
-
-pub(super) fn system_call(call: SystemCall) -> pb::SystemCall {
-    pb::SystemCall { number: call.number, arguments: call.arguments.to_vec(), i386: call.abi == Abi::I386 }
-}
-
-pub(super) fn walk_end(end: WalkEnd) -> (pb::WalkEnd, u64, u32) {
-    match end {
-        WalkEnd::Root => (pb::WalkEnd::Root, 0, 0),
-        WalkEnd::NotCaptured => (pb::WalkEnd::NotCaptured, 0, 0),
-        WalkEnd::MemoryNotCopied(at) => (pb::WalkEnd::MemoryNotCopied, at.0, 0),
-        WalkEnd::UnknownRegister(register) => (pb::WalkEnd::UnknownRegister, 0, register.number().into()),
-        WalkEnd::NoUnwindInfo(at) => (pb::WalkEnd::NoUnwindInfo, at.0, 0),
-        WalkEnd::BadUnwindInfo(at) => (pb::WalkEnd::BadUnwindInfo, at.0, 0),
-        WalkEnd::BadReturnAddress(at) => (pb::WalkEnd::BadReturnAddress, at.0, 0),
-        WalkEnd::NoProgress => (pb::WalkEnd::NoProgress, 0, 0),
-        WalkEnd::TooManyFrames => (pb::WalkEnd::TooManyFrames, 0, 0),
-        WalkEnd::Unknown => (pb::WalkEnd::Unspecified, 0, 0),
-    }
-}
-
-pub(super) fn nanoseconds(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use super::known::Known;
-use super::pb;
+use super::base_thread::Known;
 use crate::model::{KernelWait, Stack, Thread, ThreadState, ThreadStatus};
+use crate::wire::pb;
 
-pub(super) struct Remembered {
-    pub(super) known: Known,
+pub(in crate::wire) struct Remembered {
+    pub(in crate::wire) known: Known,
     stack: Arc<Stack>,
     name: String,
     wait: Arc<KernelWait>,
@@ -18,7 +18,7 @@ pub(super) struct Remembered {
 
 impl Remembered {
     /// The thread that this message tells of.
-    pub(super) fn new(message: pb::Thread, thread: &Thread) -> Self {
+    pub(in crate::wire) fn new(message: pb::Thread, thread: &Thread) -> Self {
         let Thread { status: ThreadStatus { name, wait, .. }, registers, stack, .. } = thread;
         let known = Known { thread: pb::Thread { registers: None, ..message }, registers: registers.into() };
         Self { known, stack: stack.clone(), name: name.clone(), wait: wait.clone() }
@@ -26,7 +26,7 @@ impl Remembered {
 
     /// Whether this is all that a message could tell of the thread as it is now, where the modules are the same. False also where it
     /// takes a message to know.
-    pub(super) fn is_still(&self, thread: &Thread) -> bool {
+    pub(in crate::wire) fn is_still(&self, thread: &Thread) -> bool {
         let Thread { status, hold, system_call, registers, stack, memory, .. } = thread;
         let told = &self.known.thread;
         let is_told = |(piece, told)| pb::Memory::is(told, piece);
@@ -47,7 +47,7 @@ impl Remembered {
 
     /// Whether it waits and has the same stack in both snapshots, and the kernel has not given it a
     /// CPU in between.
-    pub(super) fn has_not_run_until(&self, thread: &Thread) -> bool {
+    pub(in crate::wire) fn has_not_run_until(&self, thread: &Thread) -> bool {
         let told = &self.known.thread;
         let switches =
             told.voluntary_switches_plus_one.checked_sub(1).zip(told.involuntary_switches_plus_one.checked_sub(1));
@@ -61,7 +61,7 @@ impl Remembered {
     }
 
     /// Takes over what is not `known`'s, into the room that is there already.
-    pub(super) fn become_like(&mut self, thread: &Thread) {
+    pub(in crate::wire) fn become_like(&mut self, thread: &Thread) {
         let Thread { status, stack, .. } = thread;
         self.name.clone_from(&status.name);
         self.wait.clone_from(&status.wait);

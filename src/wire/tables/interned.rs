@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::encode::walk_end;
-use super::fields::{self, Fields};
-use super::pb;
-use super::pb::memory::What;
 use super::stack_table::StackTable;
 use crate::model::{
     CodeAddress, FoundBy, Frame, Function, Gap, KernelWait, MemoryOf, MemoryPiece, Module, NamedCode, Place, Stack,
 };
+use crate::wire::convert::walk_end;
+use crate::wire::fields::{self, Fields};
+use crate::wire::pb;
+use crate::wire::pb::memory::What;
 
 /// How many bytes of a stack are stored as one.
 const CHUNK: u64 = 512;
@@ -116,7 +116,7 @@ fn message((module_plus_one, address, is_return_address, found): FrameKey) -> pb
 
 /// The five tables of a whole snapshot and the changes behind it.
 #[derive(Default)]
-pub(super) struct Tables {
+pub(in crate::wire) struct Tables {
     strings: Table<String>,
     modules: Table<Module>,
     frames: FrameTable,
@@ -132,25 +132,25 @@ pub(super) struct Tables {
 
 /// The rows of a kernel's function and of its frames.
 #[derive(Default)]
-pub(super) struct WaitRows {
-    pub(super) channel_plus_one: u32,
-    pub(super) frames: Vec<u32>,
+pub(in crate::wire) struct WaitRows {
+    pub(in crate::wire) channel_plus_one: u32,
+    pub(in crate::wire) frames: Vec<u32>,
 }
 
 impl Tables {
     /// Whether a module has a row.
-    pub(super) fn has(&self, module: &Module) -> bool {
+    pub(in crate::wire) fn has(&self, module: &Module) -> bool {
         self.modules.numbers.contains_key(module)
     }
 
-    pub(super) fn string(&mut self, text: &str) -> u32 {
+    pub(in crate::wire) fn string(&mut self, text: &str) -> u32 {
         if let Some(number) = self.strings.numbers.get(text) {
             return *number;
         }
         self.strings.number(text.to_owned(), || self.fresh.bytes(fields::STRINGS, text.as_bytes()))
     }
 
-    pub(super) fn module(&mut self, module: &Module) -> u32 {
+    pub(in crate::wire) fn module(&mut self, module: &Module) -> u32 {
         if let Some(number) = self.modules.numbers.get(module) {
             return *number;
         }
@@ -169,7 +169,7 @@ impl Tables {
     }
 
     /// The row of a stack. A new one tells only the frames that it does not share with the outermost ones of row `like`.
-    pub(super) fn stack(&mut self, stack: &Stack, modules: &[u32], like: u32) -> u32 {
+    pub(in crate::wire) fn stack(&mut self, stack: &Stack, modules: &[u32], like: u32) -> u32 {
         let Self { frames, stacks, fresh, .. } = self;
         stacks.begin(stack.frames.iter().map(|frame| frames.number(frame, modules, fresh)));
         stacks.number(stack.gap, stack.end, like, |frames, shared| {
@@ -192,7 +192,7 @@ impl Tables {
 
     /// Adds a row of what a file says of an address, unless the last row about it is the same. A
     /// module that is none of its snapshot's has no row.
-    pub(super) fn name(&mut self, code: &NamedCode, modules: &[u32]) {
+    pub(in crate::wire) fn name(&mut self, code: &NamedCode, modules: &[u32]) {
         let NamedCode { module, address, functions } = code;
         let Some(module) = modules.get(module.0 as usize) else {
             return;
@@ -213,7 +213,7 @@ impl Tables {
     }
 
     /// The rows of what a thread waits for, which is mostly what the one before does.
-    pub(super) fn wait(&mut self, wait: &Arc<KernelWait>) -> &WaitRows {
+    pub(in crate::wire) fn wait(&mut self, wait: &Arc<KernelWait>) -> &WaitRows {
         if self.wait.0 != *wait {
             let rows = WaitRows {
                 channel_plus_one: wait.channel.as_ref().map_or(0, |name| self.string(name) + 1),
@@ -226,7 +226,7 @@ impl Tables {
 
     /// A piece of memory. Of a stack most bytes are what they were, or what another thread has at the same place: it is told
     /// by chunks.
-    pub(super) fn memory(&mut self, piece: &MemoryPiece) -> pb::Memory {
+    pub(in crate::wire) fn memory(&mut self, piece: &MemoryPiece) -> pb::Memory {
         let (mut bytes, mut chunks) = (Vec::new(), Vec::new());
         if piece.what == MemoryOf::Stack {
             // Cut at the same addresses whatever the stack pointer is.
@@ -242,7 +242,7 @@ impl Tables {
     }
 
     /// The rows that are new with the current record: the fields of its `Tables`.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    pub(in crate::wire) fn take(&mut self) -> Vec<u8> {
         let mut fresh = mem::take(&mut self.fresh);
         fresh.all_of(&pb::Tables {
             strings_before: self.strings.begin_next(),
@@ -270,7 +270,7 @@ impl From<&MemoryOf> for What {
 
 impl pb::Memory {
     /// Whether this tells of such a piece. Of one that is told by chunks that is not known, and the answer is no.
-    pub(super) fn is(&self, piece: &MemoryPiece) -> bool {
+    pub(in crate::wire) fn is(&self, piece: &MemoryPiece) -> bool {
         self.chunks.is_empty()
             && self.address == piece.address.0
             && *self.bytes == *piece.bytes

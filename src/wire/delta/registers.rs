@@ -6,8 +6,8 @@
 
 use std::mem;
 
-use super::{Error, pb};
 use crate::model::{FloatingPoint, Register, Registers, SpecialRegisters};
+use crate::wire::{Error, pb};
 
 /// Registers that have numbers: 16 general ones and the instruction pointer.
 const GENERAL: usize = Register::ALL.len();
@@ -15,7 +15,7 @@ const GENERAL: usize = Register::ALL.len();
 const SPECIAL: usize = 9;
 
 #[derive(Clone, Default, Debug)]
-pub(super) struct KnownRegisters {
+pub(in crate::wire) struct KnownRegisters {
     /// Those that are known, by their numbers.
     known: u32,
     general: [u64; GENERAL],
@@ -27,7 +27,7 @@ pub(super) struct KnownRegisters {
 
 impl KnownRegisters {
     /// As a message tells them. Errors if it does not tell the values of those that it says are known.
-    pub(super) fn from_message(message: pb::Registers) -> Result<Self, Error> {
+    pub(in crate::wire) fn from_message(message: pb::Registers) -> Result<Self, Error> {
         let pb::Registers { known, values, special, floating_point } = message;
         let mut registers = Self { known, floating_point, ..Self::default() };
         if numbers(known).count() != values.len() {
@@ -43,7 +43,7 @@ impl KnownRegisters {
         Ok(registers)
     }
 
-    pub(super) fn to_model(&self) -> Registers {
+    pub(in crate::wire) fn to_model(&self) -> Registers {
         let mut registers = Registers::default();
         for register in Register::ALL.into_iter().filter(|register| self.known & 1 << *register as u8 != 0) {
             registers.general.set(register, self.general[register as usize]);
@@ -55,7 +55,7 @@ impl KnownRegisters {
     }
 
     /// Whether these are just those.
-    pub(super) fn are(&self, registers: &Registers) -> bool {
+    pub(in crate::wire) fn are(&self, registers: &Registers) -> bool {
         self.known == known(registers)
             && registers.general.iter().all(|(register, value)| self.general[register as usize] == value)
             && self.special_known == registers.special.is_some()
@@ -64,7 +64,7 @@ impl KnownRegisters {
     }
 
     /// Puts what differs into the room that is there. None if nothing does.
-    pub(super) fn tell_difference(&self, new: &Registers, told: &mut Option<pb::RegisterChange>) {
+    pub(in crate::wire) fn tell_difference(&self, new: &Registers, told: &mut Option<pb::RegisterChange>) {
         let change = told.get_or_insert_default();
         change.known = known(new);
         change.changed = 0;
@@ -104,7 +104,7 @@ impl KnownRegisters {
     }
 
     /// Takes what differs over, as much of it as there is; what is long is taken out of the change.
-    pub(super) fn apply(&mut self, change: &mut pb::RegisterChange) {
+    pub(in crate::wire) fn apply(&mut self, change: &mut pb::RegisterChange) {
         for (number, more) in numbers(change.changed).zip(&change.differences) {
             self.general[number] = together(self.general[number], *more);
         }
@@ -124,7 +124,7 @@ impl KnownRegisters {
 
 impl pb::RegisterChange {
     /// Errors if it does not tell how each of those has changed that it says have.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(in crate::wire) fn check(&self) -> Result<(), Error> {
         match numbers(self.changed).count() == self.differences.len()
             && (0..SPECIAL).filter(|number| self.special_changed & 1 << number != 0).count()
                 == self.special_differences.len()
@@ -149,11 +149,11 @@ fn floating_point(registers: &Registers) -> &[u8] {
 }
 
 /// What is to be added to one number to come to the other.
-pub(super) fn apart(from: u64, to: u64) -> i64 {
+pub(in crate::wire) fn apart(from: u64, to: u64) -> i64 {
     to.wrapping_sub(from).cast_signed()
 }
 
-pub(super) fn together(from: u64, more: i64) -> u64 {
+pub(in crate::wire) fn together(from: u64, more: i64) -> u64 {
     from.wrapping_add(more.cast_unsigned())
 }
 

@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use crate::model::{Gap, WalkEnd};
 
 #[derive(Default)]
-pub(super) struct StackTable {
+pub(in crate::wire) struct StackTable {
     /// The frames' row numbers, innermost first, of all stacks one behind another.
     frames: Vec<u32>,
     rows: Vec<StackRow>,
@@ -32,14 +32,14 @@ struct StackRow {
 impl StackTable {
     /// The frames of the stack that is asked for next. They come before all else that `number` needs, because whoever numbers them
     /// tells of new ones in the same place as `tell` does.
-    pub(super) fn begin(&mut self, frames: impl Iterator<Item = u32>) {
+    pub(in crate::wire) fn begin(&mut self, frames: impl Iterator<Item = u32>) {
         self.frames.truncate(self.end());
         self.frames.extend(frames);
     }
 
     /// The number of the stack with the frames that `begin` was called with. `tell` is called with those of a new one, and with how
     /// many of the outermost it shares with row `other`, if there is such a row.
-    pub(super) fn number(
+    pub(in crate::wire) fn number(
         &mut self,
         gap: Option<Gap>,
         end: WalkEnd,
@@ -76,7 +76,7 @@ impl StackTable {
     }
 
     /// How many rows came before this record's, which is complete.
-    pub(super) fn begin_next(&mut self) -> u32 {
+    pub(in crate::wire) fn begin_next(&mut self) -> u32 {
         let rows = self.rows();
         mem::replace(&mut self.before, rows)
     }

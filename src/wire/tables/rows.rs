@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::pb::memory::What;
-use super::{Error, pb};
 use crate::model::{Bias, BuildId, Function, MemoryOf, MemoryPiece, Module, RuntimeAddress};
+use crate::wire::pb::memory::What;
+use crate::wire::{Error, pb};
 
 /// Frames of all stacks in the table together. A stack may be told as a few bytes that refer to another, so a small file
 /// could otherwise ask for any number.
@@ -17,14 +17,14 @@ const MAX_FRAMES: usize = 20_000_000;
 const MAX_TAKEN: usize = 256 << 20;
 
 /// A stack with all of its frames; those in the message are a part of them.
-pub(super) struct StackRow {
-    pub(super) frames: Arc<[u32]>,
-    pub(super) message: pb::Stack,
+pub(in crate::wire) struct StackRow {
+    pub(in crate::wire) frames: Arc<[u32]>,
+    pub(in crate::wire) message: pb::Stack,
 }
 
 /// The five tables since the last whole snapshot.
 #[derive(Default)]
-pub(super) struct Rows {
+pub(in crate::wire) struct Rows {
     strings: Vec<String>,
     modules: Vec<Module>,
     frames: Vec<pb::Frame>,
@@ -39,7 +39,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Adds the rows that a record brings, and tells whether they begin anew. An error if rows before them have been missed.
-    pub(super) fn add(&mut self, tables: pb::Tables) -> Result<bool, Error> {
+    pub(in crate::wire) fn add(&mut self, tables: pb::Tables) -> Result<bool, Error> {
         self.begin();
         let rows_before = [
             tables.strings_before,
@@ -94,25 +94,25 @@ impl Rows {
         Ok(())
     }
 
-    pub(super) fn string(&self, number: u32) -> Result<String, Error> {
+    pub(in crate::wire) fn string(&self, number: u32) -> Result<String, Error> {
         let string = self.strings.get(number as usize).ok_or(Error::Dangling("a string"))?;
         self.take(string.len() + size_of::<String>())?;
         Ok(string.clone())
     }
 
-    pub(super) fn module(&self, number: u32) -> Result<Module, Error> {
+    pub(in crate::wire) fn module(&self, number: u32) -> Result<Module, Error> {
         let module = self.modules.get(number as usize).ok_or(Error::Dangling("a module"))?;
         let image = module.image.as_ref().map_or(0, |image| image.len());
         self.take(module.path.len() + image + size_of::<Module>())?;
         Ok(module.clone())
     }
 
-    pub(super) fn has_names(&self) -> bool {
+    pub(in crate::wire) fn has_names(&self) -> bool {
         !self.names.is_empty()
     }
 
     /// What a file says of an address, by the row of its module.
-    pub(super) fn functions(&self, module: u32, address: u64) -> Option<Result<Arc<[Function]>, Error>> {
+    pub(in crate::wire) fn functions(&self, module: u32, address: u64) -> Option<Result<Arc<[Function]>, Error>> {
         let string = |plus_one: u32| plus_one.checked_sub(1).map(|number| self.string(number)).transpose();
         let function = |function: &pb::NamedFunction| {
             self.take(size_of::<Function>())?;
@@ -124,7 +124,7 @@ impl Rows {
     }
 
     /// What is taken from now on is another record's.
-    pub(super) fn begin(&self) {
+    pub(in crate::wire) fn begin(&self) {
         self.taken.set(0);
     }
 
@@ -134,18 +134,18 @@ impl Rows {
         if taken > MAX_TAKEN { Err(Error::TooMuch) } else { Ok(()) }
     }
 
-    pub(super) fn frame(&self, number: u32) -> Result<&pb::Frame, Error> {
+    pub(in crate::wire) fn frame(&self, number: u32) -> Result<&pb::Frame, Error> {
         self.frames.get(number as usize).ok_or(Error::Dangling("a frame"))
     }
 
     /// How many bytes a piece of memory has.
-    pub(super) fn size(&self, piece: &pb::Memory) -> usize {
+    pub(in crate::wire) fn size(&self, piece: &pb::Memory) -> usize {
         let chunks = piece.chunks.iter().filter_map(|number| self.chunks.get(*number as usize));
         piece.bytes.len() + chunks.map(Vec::len).sum::<usize>()
     }
 
     /// A piece of memory, put together of its chunks if it is told by them.
-    pub(super) fn memory(&self, piece: &pb::Memory) -> Result<MemoryPiece, Error> {
+    pub(in crate::wire) fn memory(&self, piece: &pb::Memory) -> Result<MemoryPiece, Error> {
         let argument = |number: &u32| u8::try_from(*number).map_err(|_| Error::Unknown("an argument of a system call"));
         let what = match piece.what.as_ref().ok_or(Error::Unknown("why memory was copied"))? {
             What::Futex(_) => MemoryOf::Futex,
@@ -161,7 +161,7 @@ impl Rows {
         Ok(MemoryPiece { address: RuntimeAddress(piece.address), bytes: bytes.into(), what })
     }
 
-    pub(super) fn stack(&self, number: u32) -> Result<&StackRow, Error> {
+    pub(in crate::wire) fn stack(&self, number: u32) -> Result<&StackRow, Error> {
         self.stacks.get(number as usize).ok_or(Error::Dangling("a stack"))
     }
 }

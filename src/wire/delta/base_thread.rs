@@ -4,8 +4,8 @@
 //! CPUs and waits for them behind the truth by less than a unit, holds to the nearest unit. Nothing here trusts what it reads: all sums are modulo 2^64.
 
 use super::registers::{KnownRegisters, apart, together};
-use super::{Error, pb};
 use crate::model::Registers;
+use crate::wire::{Error, pb};
 
 /// Units in which counts of nanoseconds are kept, and lengths of holds.
 const COUNT_UNIT: u64 = 50_000;
@@ -13,32 +13,32 @@ const HOLD_UNIT: u64 = 4_000;
 
 /// A thread, as a reader knows it by now.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(in crate::wire) struct Known {
     /// Without its registers.
-    pub(super) thread: pb::Thread,
-    pub(super) registers: KnownRegisters,
+    pub(in crate::wire) thread: pb::Thread,
+    pub(in crate::wire) registers: KnownRegisters,
 }
 
 /// What is counted of one thread: its numbers in the columns of `pb::Counters`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct Counts {
-    pub(super) cpu: u64,
-    pub(super) run_queue_wait: u64,
-    pub(super) voluntary_switches: u64,
-    pub(super) involuntary_switches: u64,
-    pub(super) last_cpu_plus_one: u32,
-    pub(super) hold: u64,
+pub(in crate::wire) struct Counts {
+    pub(in crate::wire) cpu: u64,
+    pub(in crate::wire) run_queue_wait: u64,
+    pub(in crate::wire) voluntary_switches: u64,
+    pub(in crate::wire) involuntary_switches: u64,
+    pub(in crate::wire) last_cpu_plus_one: u32,
+    pub(in crate::wire) hold: u64,
 }
 
 impl Known {
     /// A thread that is told whole.
-    pub(super) fn new(mut thread: pb::Thread) -> Result<Self, Error> {
+    pub(in crate::wire) fn new(mut thread: pb::Thread) -> Result<Self, Error> {
         let registers = thread.registers.take().map(KnownRegisters::from_message).transpose()?.unwrap_or_default();
         Ok(Self { thread, registers })
     }
 
     /// Whether a thread can be told as a change: it is the same one, and the kernel counts the same things of it.
-    pub(super) fn can_become(&self, new: &pb::Thread) -> bool {
+    pub(in crate::wire) fn can_become(&self, new: &pb::Thread) -> bool {
         let counted = |thread: &pb::Thread| {
             [
                 thread.cpu_ns_plus_one > 0,
@@ -60,7 +60,7 @@ impl Known {
     }
 
     /// Takes over what is counted of the thread as it is now, and tells it.
-    pub(super) fn count(&mut self, new: &pb::Thread) -> Counts {
+    pub(in crate::wire) fn count(&mut self, new: &pb::Thread) -> Counts {
         let units = |old: u64, new: u64| new.saturating_sub(old) / COUNT_UNIT;
         let old = &self.thread;
         let counts = Counts {
@@ -80,7 +80,7 @@ impl Known {
     }
 
     /// Takes over what is counted.
-    pub(super) fn add(&mut self, counts: Counts) {
+    pub(in crate::wire) fn add(&mut self, counts: Counts) {
         let thread = &mut self.thread;
         let add = |to: &mut u64, count: u64, unit: u64| *to = to.wrapping_add(count.wrapping_mul(unit));
         add(&mut thread.cpu_ns_plus_one, counts.cpu, COUNT_UNIT);
@@ -95,7 +95,7 @@ impl Known {
     }
 
     /// Puts what differs, but for what is counted, into the room that is there. Returns whether anything does.
-    pub(super) fn tell_difference(
+    pub(in crate::wire) fn tell_difference(
         &self,
         new: &pb::Thread,
         registers: &Registers,
@@ -130,7 +130,7 @@ impl Known {
     }
 
     /// Takes what differs over; lists are taken out of the change.
-    pub(super) fn apply(&mut self, change: &mut pb::ThreadChange) {
+    pub(in crate::wire) fn apply(&mut self, change: &mut pb::ThreadChange) {
         let thread = &mut self.thread;
         let (old_arguments, i386) = (arguments(thread), is_i386(thread));
         thread.name = change.name.unwrap_or(thread.name);
@@ -175,6 +175,6 @@ fn arguments(thread: &pb::Thread) -> [u64; 6] {
 }
 
 /// Whether it is in a call of i386.
-pub(super) fn is_i386(thread: &pb::Thread) -> bool {
+pub(in crate::wire) fn is_i386(thread: &pb::Thread) -> bool {
     thread.system_call.as_ref().is_some_and(|call| call.i386)
 }
