@@ -9,9 +9,10 @@ use anyhow::Context;
 
 use super::configuration::DEFAULT_DUTY;
 use super::output::{self, output};
+use super::progress::{Progress, Voice};
 use crate::model::Pid;
 use crate::process::{Target, Wanted};
-use crate::record::{self, Manner, Output, Plan, Voice};
+use crate::record::{self, Manner, Output, Plan};
 use crate::render::Selection;
 use crate::store::Policy;
 use crate::symbols::Finder;
@@ -72,7 +73,7 @@ pub(super) fn run() -> anyhow::Result<()> {
     };
     let (spoken, complaints) = (Box::new(std::io::stdout()), Box::new(std::io::stderr()));
     let voice = Voice { out: spoken, is_terminal: false, complaints };
-    record::run(plan, voice, &crossbeam_channel::never(), || {})?;
+    record::run(plan, Box::new(Progress::new(voice)), &crossbeam_channel::never(), || {})?;
 
     let finder = Finder::new(Vec::new());
     say("\n$ hangsnap show demo.hangsnap")?;

@@ -13,6 +13,7 @@ mod doctor;
 mod man;
 mod output;
 mod patience;
+mod progress;
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -25,7 +26,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::capture::{self, TRACER_ARGUMENT, Tracer};
 use crate::process::{self, Target};
-use crate::record::{self, Plan, Voice};
+use crate::record::{self, Plan};
 use crate::render::{self, Width};
 use crate::sys::signals::{Termination, survive_file_size_limit};
 use crate::view::{self, Extract, Format};
@@ -33,6 +34,7 @@ use arguments::{Arguments, Command, OVERVIEW};
 use configuration::{Configuration, Job};
 use output::{output, width};
 use patience::Patience;
+use progress::{Progress, Voice};
 
 const NOT_THERE: u8 = 1;
 const LIMITED: u8 = 1;
@@ -265,7 +267,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
                 // Without a service manager there is nobody to tell.
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
             };
-            record::run(plan, voice, &asked, ready)?;
+            record::run(plan, Box::new(Progress::new(voice)), &asked, ready)?;
             complete
         }
     }

@@ -8,8 +8,8 @@ mod assemble;
 mod named;
 mod ordered;
 mod pipeline;
-mod progress;
 mod remembered;
+mod report;
 mod sampler;
 mod space;
 mod watch;
@@ -28,9 +28,11 @@ use crate::sys::memory::ProcessMemory;
 use assemble::Assembler;
 use ordered::Ordered;
 
-pub use progress::Voice;
+pub use pipeline::Skipped;
+pub use report::Report;
 pub use sampler::{Ended, Plan, run};
 pub use space::AddressSpace;
+pub use watch::Event;
 pub use wishes::MemoryWish;
 
 /// Why there is no snapshot, or no more of them.

@@ -7,9 +7,8 @@ use crossbeam_channel::{Receiver, Sender, after, at, bounded, never, select};
 
 use super::assemble::Assembler;
 use super::pipeline::{Job, Pipeline, Skipped};
-use super::progress::{Progress, Voice};
 use super::watch::{Event, Watch};
-use super::{Error, Manner, Ordered, Output, Sample, recording};
+use super::{Error, Manner, Ordered, Output, Report, Sample, recording};
 use crate::capture::{Budget, Tracer};
 use crate::process::Target;
 use crate::store::{Policy, Writer};
@@ -80,7 +79,12 @@ impl Sampled {
 /// an end.
 ///
 /// The first sample of each target is taken before anything is made, so that what cannot be recorded leaves nothing behind.
-pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce()) -> Result<Ended, Error> {
+pub fn run(
+    plan: Plan,
+    mut report: Box<dyn Report>,
+    asked: &Receiver<()>,
+    ready: impl FnOnce(),
+) -> Result<Ended, Error> {
     let Plan { targets, interval, manner, max_duty, count, length, output, policy } = plan;
     keep_no_large_pieces();
     let mut tracer = Tracer::new()?;
@@ -95,7 +99,6 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
         first.push(sample);
         sampled.push(Sampled { target, watch, ordered, budget, alive: true, taken: 1, skipped: Skipped::default() });
     }
-    let mut progress = Progress::new(voice);
     let mut writers: Vec<Writer> = Vec::new();
     let mut told = Ok(());
     for (sampled, sample) in sampled.iter().zip(&first) {
@@ -108,7 +111,7 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
             }
         };
         let threads = sample.captured.threads.len();
-        told = told.and(progress.begin(&sampled.target, threads, interval, manner.stop, writer.path()));
+        told = told.and(report.begin(&sampled.target, threads, interval, manner.stop, writer.path()));
         writers.push(writer);
     }
     // Only now: those that this run has begun are marked, and count among none that ended.
@@ -127,7 +130,7 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
     let (jobs, queue) = bounded(QUEUE);
     // A sender that is dropped when the pipeline ends tells that it has: its end is the message.
     let (alive, pipeline_ended) = bounded::<()>(0);
-    let pipeline = Pipeline { writers, progress, assembler };
+    let pipeline = Pipeline { writers, report, assembler };
     let worker = thread::spawn(move || {
         let _alive = alive;
         pipeline.run(&queue)
@@ -143,12 +146,12 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
         tell_skipped(target, sampled, &jobs);
     }
     drop(jobs);
-    let (mut progress, result) = match worker.join() {
+    let (mut report, result) = match worker.join() {
         Ok(ended) => ended,
         Err(panic) => std::panic::resume_unwind(panic),
     };
     result?;
-    progress.end(ended.describe())?;
+    report.end(ended.describe())?;
     Ok(ended)
 }
 

@@ -7,7 +7,7 @@ use crate::process::Target;
 
 /// Something worth saying of a target.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Event {
+pub enum Event {
     /// It runs another program now, and is still the same process.
     Executed { executable: String, name: String },
     /// It has started these processes, which are not sampled.

@@ -1,10 +1,10 @@
 //! Memory that the user asked for by name: where it lies in one process.
 
 use crate::capture::{Base, Wish};
+use crate::elf::find_symbol;
 use crate::model::{Register, RuntimeAddress, SpecialRegister};
 use crate::proc::MemoryMap;
 use crate::process::{Errands, Loader, Reach, Target};
-use crate::symbols::find_symbol;
 use crate::sys::memory::ProcessMemory;
 
 /// A piece of memory as the user names it.

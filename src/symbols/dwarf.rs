@@ -20,9 +20,8 @@ use gimli::{DebugAranges, DebugInfo, Dwarf, DwarfSections, EndianSlice, LittleEn
 use object::read::elf::ElfFile64;
 use object::{CompressedFileRange, CompressionFormat, LittleEndian, Object, ObjectSection, ReadCache};
 
-use super::demangle::demangle;
 use super::{Function, units};
-use crate::elf::{PositionedFile, Sections, is_plausible};
+use crate::elf::{PositionedFile, Sections, demangle, is_plausible};
 use crate::model::FileAddress;
 
 type Bytes<'a> = EndianSlice<'a, Little>;

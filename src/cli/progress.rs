@@ -1,4 +1,4 @@
-//! What the sampler says while it works: what it will do, a line a sample, what happened, and a summary.
+//! What `hangsnap` prints while it records: what it will do, a line a sample, what happened, and a summary.
 //!
 //! On a terminal the line of the last sample is overwritten by the next; elsewhere every line stays. Where nothing reads those lines any
 //! more, that is said once where complaints go, and the recording goes on: it is what was asked for, and the lines are about it.
@@ -7,19 +7,18 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::pipeline::Skipped;
-use super::watch::Event;
 use crate::model::{Notice, Snapshot, StopMode};
 use crate::process::Target;
+use crate::record::{Event, Report, Skipped};
 use crate::render::{bytes, duration, printable, time};
 use crate::store::{self, Unsynced};
 
 /// Where to talk.
-pub struct Voice {
-    pub out: Box<dyn Write + Send>,
-    pub is_terminal: bool,
+pub(super) struct Voice {
+    pub(super) out: Box<dyn Write + Send>,
+    pub(super) is_terminal: bool,
     /// Where to say that nothing reads `out` any more.
-    pub complaints: Box<dyn Write + Send>,
+    pub(super) complaints: Box<dyn Write + Send>,
 }
 
 impl Voice {
@@ -73,8 +72,28 @@ impl Progress {
         Self { voice, tallies: Vec::new(), line_is_open: false }
     }
 
+    fn say(&mut self, line: &str) -> io::Result<()> {
+        let before = if std::mem::take(&mut self.line_is_open) { "\n" } else { "" };
+        self.put(&format!("{before}{}\n", printable(line)))
+    }
+
+    fn put(&mut self, piece: &str) -> io::Result<()> {
+        if !self.voice.put(piece)? {
+            let paths: Vec<&str> = self.tallies.iter().map(|tally| tally.path.as_str()).collect();
+            let paths = printable(&paths.join(", "));
+            // With that gone, too, nobody is left.
+            let _ = writeln!(
+                self.voice.complaints,
+                "hangsnap: nothing reads standard output any more; recording goes on to {paths}, until it is stopped"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Report for Progress {
     /// Says that a target will be recorded. Targets are numbered in the order of these calls.
-    pub(super) fn begin(
+    fn begin(
         &mut self,
         target: &Target,
         threads: usize,
@@ -96,7 +115,7 @@ impl Progress {
     }
 
     /// Says that a sample was stored.
-    pub(super) fn sample(&mut self, target: usize, snapshot: &Snapshot, stored: u64) -> io::Result<()> {
+    fn sample(&mut self, target: usize, snapshot: &Snapshot, stored: u64) -> io::Result<()> {
         let tally = &mut self.tallies[target];
         let threads = snapshot.threads.len();
         let change = match tally.last_threads {
@@ -145,7 +164,7 @@ impl Progress {
     }
 
     /// Says that samples find no room, once for all of them; they go on being taken, and each is tried.
-    pub(super) fn no_room(&mut self, target: usize, why: &store::Error, missing: u64) -> io::Result<()> {
+    fn no_room(&mut self, target: usize, why: &store::Error, missing: u64) -> io::Result<()> {
         self.tallies[target].missing += 1;
         if missing > 1 {
             return Ok(());
@@ -155,7 +174,7 @@ impl Progress {
     }
 
     /// Says that samples find room again, if so many did not.
-    pub(super) fn room_again(&mut self, target: usize, missing: u64) -> io::Result<()> {
+    fn room_again(&mut self, target: usize, missing: u64) -> io::Result<()> {
         if missing == 0 {
             return Ok(());
         }
@@ -165,7 +184,7 @@ impl Progress {
     }
 
     /// Says that what was stored may not be on the disk.
-    pub(super) fn unsynced(&mut self, target: usize, unsynced: &Unsynced) -> io::Result<()> {
+    fn unsynced(&mut self, target: usize, unsynced: &Unsynced) -> io::Result<()> {
         self.tallies[target].unsynced += unsynced.snapshots;
         let label = self.tallies[target].label.clone();
         self.say(&format!("{label}: {unsynced}; recording goes on"))
@@ -173,7 +192,7 @@ impl Progress {
 
     /// Says that samples were not taken; of those that were late not each time, for where one was, the next may be too, but when there
     /// are twice as many as were told of.
-    pub(super) fn skipped(&mut self, target: usize, skipped: Skipped) -> io::Result<()> {
+    fn skipped(&mut self, target: usize, skipped: Skipped) -> io::Result<()> {
         let Skipped { unstored, late } = skipped;
         let tally = &mut self.tallies[target];
         tally.skipped += unstored + late;
@@ -193,7 +212,7 @@ impl Progress {
         Ok(())
     }
 
-    pub(super) fn event(&mut self, target: usize, event: &Event) -> io::Result<()> {
+    fn event(&mut self, target: usize, event: &Event) -> io::Result<()> {
         let label = self.tallies[target].label.clone();
         self.say(&match event {
             Event::Executed { executable, name } => {
@@ -214,7 +233,7 @@ impl Progress {
     }
 
     /// Says what was recorded.
-    pub(super) fn end(&mut self, why: &str) -> io::Result<()> {
+    fn end(&mut self, why: &str) -> io::Result<()> {
         for tally in std::mem::take(&mut self.tallies) {
             let Tally { label, path, snapshots, bytes: size, losses, skipped, missing, unsynced, longest_hold, .. } =
                 tally;
@@ -232,24 +251,6 @@ impl Progress {
                 if longest_hold.is_zero() { String::new() } else { format!(" longer than {}", duration(longest_hold)) },
                 bytes(size),
             ))?;
-        }
-        Ok(())
-    }
-
-    fn say(&mut self, line: &str) -> io::Result<()> {
-        let before = if std::mem::take(&mut self.line_is_open) { "\n" } else { "" };
-        self.put(&format!("{before}{}\n", printable(line)))
-    }
-
-    fn put(&mut self, piece: &str) -> io::Result<()> {
-        if !self.voice.put(piece)? {
-            let paths: Vec<&str> = self.tallies.iter().map(|tally| tally.path.as_str()).collect();
-            let paths = printable(&paths.join(", "));
-            // With that gone, too, nobody is left.
-            let _ = writeln!(
-                self.voice.complaints,
-                "hangsnap: nothing reads standard output any more; recording goes on to {paths}, until it is stopped"
-            );
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 /// The name a Rust or C++ compiler made from a source name, turned back; any other name as it is. Rust's hashes and C++'s
 /// return types are left out: they name nothing.
-pub(super) fn demangle(name: &str) -> String {
+pub fn demangle(name: &str) -> String {
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return format!("{rust:#}");
     }

@@ -5,8 +5,8 @@ use std::fs::File;
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSymbol, ReadCache, SymbolKind};
 
+use super::PositionedFile;
 use super::demangle::demangle;
-use crate::elf::PositionedFile;
 use crate::model::FileAddress;
 
 /// Where the symbol of this name lies in a file, and how long it is. Its symbol tables are read and nothing else, so that
