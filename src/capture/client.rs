@@ -15,7 +15,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::merge::Collected;
+use super::merge::{Collected, Death};
 use super::protocol::{self, Outcome, Request};
 use super::tracer::TRACER_ARGUMENT;
 use super::{Captured, Order};
@@ -73,17 +73,6 @@ struct Running {
 enum End {
     Done(Outcome),
     Died(Death),
-}
-
-/// How a tracer came to its end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Death {
-    /// It hung in what it was doing, and was killed.
-    Hung,
-    /// The kernel killed it because it held a thread for too long, or somebody else did.
-    Killed,
-    /// A seccomp filter killed it for a system call that it made.
-    Filtered,
 }
 
 impl Tracer {

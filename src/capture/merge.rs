@@ -5,7 +5,6 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client::Death;
 use super::protocol::{ContextRecord, MemoryRecord, Record, Request, RestingRecord, StackRecord, ThreadRecord};
 use super::{Captured, CapturedThread, Context, RestingThread, StackBytes};
 use crate::model::{
@@ -16,6 +15,17 @@ use crate::proc::{self, MemoryMap, ProcDir};
 use crate::sys::arena::{ArenaReader, Piece, Progress, Step};
 use crate::sys::clock::{self, Instant};
 use crate::sys::ptrace::RawRegisters;
+
+/// How a tracer came to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Death {
+    /// It hung in what it was doing, and was killed.
+    Hung,
+    /// The kernel killed it because it held a thread for too long, or somebody else did.
+    Killed,
+    /// A seccomp filter killed it for a system call that it made.
+    Filtered,
+}
 
 /// What has been heard of a snapshot so far, from one tracer or several.
 pub(super) struct Collected {

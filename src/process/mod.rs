@@ -8,6 +8,7 @@
 
 mod groups;
 mod images;
+mod loaded;
 mod modules;
 mod pages;
 mod perf_map;
@@ -16,7 +17,8 @@ mod reach;
 mod registered;
 mod select;
 
-pub use modules::{LoadedModule, Loader, Source};
+pub use loaded::LoadedModule;
+pub use modules::{Loader, Source};
 pub use pages::Pages;
 pub use perf_map::generated_code;
 pub use reach::{Errands, Reach};

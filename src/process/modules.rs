@@ -7,7 +7,6 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +14,9 @@ use std::time::Duration;
 use super::Reach;
 use super::groups::{Group, groups};
 use super::images::{BytesImage, FileImage, MemoryImage};
+use super::loaded::{LoadedModule, headers_of};
 use super::places::{Places, mapped_file};
-use crate::elf::{self, CfiSections, ExportedSymbol, Headers, Image, exported, open_below, open_regular};
+use crate::elf::{CfiSections, ExportedSymbol, Headers, Image, exported, open_below, open_regular};
 use crate::model::{
     Bias, BuildId, FileAddress, Module, ModuleIndex, Notice, ProcessId, Reason, RuntimeAddress, Subject,
 };
@@ -33,15 +33,6 @@ struct Identity {
     device: (i32, i32),
     inode: u64,
     range: Range<RuntimeAddress>,
-}
-
-/// A module with what is needed to read more of it.
-#[derive(Clone)]
-pub struct LoadedModule {
-    pub module: Module,
-    headers: Headers,
-    /// The bias of the copy in memory that has all of the image. A part that is mapped once more has its code alone.
-    whole: Bias,
 }
 
 /// Reads modules and keeps what it read.
@@ -126,13 +117,6 @@ impl Loader {
         self.modules.retain(|identity, _| identity.process != process);
         self.layouts.remove(&process);
         self.by_place.retain(|(owner, ..), _| *owner != process);
-    }
-}
-
-impl LoadedModule {
-    /// Whether these are its own program headers.
-    pub(super) fn has(&self, headers: &Headers) -> bool {
-        self.headers == *headers
     }
 }
 
@@ -318,8 +302,4 @@ fn sections_of(file: &File, headers: &Headers) -> CfiSections {
         return sections;
     }
     CfiSections::from_image(headers, &FileImage { file, headers })
-}
-
-pub(super) fn headers_of(file: &File) -> Result<Headers, elf::Error> {
-    Headers::parse(|offset, buffer| file.read_exact_at(buffer, offset).is_ok())
 }

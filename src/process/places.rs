@@ -13,7 +13,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::images::FileImage;
-use super::modules::{LoadedModule, headers_of};
+use super::loaded::{LoadedModule, headers_of};
 use crate::elf::{self, open_below, open_regular};
 use crate::model::Reason;
 use crate::proc::{Backing, Mapping, MemoryMap};

@@ -11,7 +11,7 @@ use nix::sys::signal::kill;
 
 use super::Errands;
 use super::images::FileImage;
-use super::modules::headers_of;
+use super::loaded::headers_of;
 use crate::model::{Pid, Process, ProcessId, StopMode};
 use crate::proc::{self, ProcDir};
 

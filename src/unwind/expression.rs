@@ -3,12 +3,9 @@
 use gimli::{EvaluationResult, Location, Piece, Value};
 
 use super::StackMemory;
-use super::rules::StoredExpression;
+use super::rules::{MAX_STEPS, StoredExpression};
 use crate::elf::CfiSections;
 use crate::model::{AnyRegister, RegisterFile, RegisterName, RuntimeAddress, WalkEnd};
-
-/// Steps before an expression is taken for one that never ends; real ones have a dozen.
-pub(super) const MAX_STEPS: u32 = 1000;
 
 /// Why an expression has no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -16,7 +16,6 @@ use gimli::{
     UnwindTableRow, Vendor,
 };
 
-use super::expression;
 use super::machine::Machine;
 use crate::elf::{CfiSections, Section};
 use crate::model::{FileAddress, Register};
@@ -30,6 +29,9 @@ const MAX_CACHED_ROWS: usize = 4096;
 const MAX_FUNCTIONS: usize = 1 << 22;
 /// The name of an augmentation; those in use have up to five letters.
 const MAX_AUGMENTATION: usize = 32;
+
+/// Steps before an expression is taken for one that never ends; real ones have a dozen.
+pub(super) const MAX_STEPS: u32 = 1000;
 
 /// What may still be spent on rules in one walk: bytes of call frame information, and steps of expressions.
 pub struct Effort(usize);
@@ -132,7 +134,7 @@ impl<R: Machine> Row<R> {
     pub(super) fn steps(&self) -> usize {
         let of_rules =
             self.rules.as_ref().iter().filter(|rule| matches!(rule, Rule::Expression(_) | Rule::ValExpression(_)));
-        (of_rules.count() + usize::from(matches!(self.cfa, Cfa::Expression(_)))) * expression::MAX_STEPS as usize
+        (of_rules.count() + usize::from(matches!(self.cfa, Cfa::Expression(_)))) * MAX_STEPS as usize
     }
 
     /// Whether it says that nothing called this code.

@@ -13,14 +13,14 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::copy_helper::Tasks;
+use super::draft::{Draft, Planned};
 use super::fault::{self, Point};
-use super::hold::{self, Held, NotHeld, Polling, Ringing};
-use super::loss;
-use super::one_at_a_time::{self, FloatingPoint};
-use super::plan::Planned;
+use super::hold::{self, FloatingPoint, Held, NotHeld, Polling, Ringing};
+use super::plan::plan_all;
 use super::reaper::supervise;
-use super::snapshot::{Draft, plan_all};
+use super::record::record_held;
 use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
+use super::{loss, one_at_a_time};
 use crate::capture::Order;
 use crate::model::{Cause, Reason, StopMode, ThreadState, Tid};
 use crate::proc::{MemoryMap, ProcDir};
@@ -238,7 +238,7 @@ fn read_registers<'room>(
             used += length;
             tasks.plan(index, plan, piece);
         }
-        slot.floating_point = one_at_a_time::floating_point(tid, order.floating_point);
+        slot.floating_point = hold::floating_point(tid, order.floating_point);
         slot.registers = Some(registers);
     }
     if let Some(tasks) = tasks {
@@ -295,7 +295,7 @@ fn finish(slot: Slot, kept: Piece, draft: &mut Draft<'_>) {
         (_, Some(Ok(registers))) => {
             let stack =
                 copy.map(|copy| copy.record(Piece { offset: kept.offset + at as u64, length: copy.length() as u64 }));
-            one_at_a_time::record_held(&planned, held_for, &registers, stack, floating_point, draft);
+            record_held(&planned, held_for, &registers, stack, floating_point, draft);
             return;
         }
         (_, Some(Err(error))) => loss::registers(error),

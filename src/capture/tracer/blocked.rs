@@ -10,26 +10,15 @@
 //! Promises: a number is taken only where the evidence leaves no other; what is not known is a notice. Nothing here runs while a
 //! thread is held.
 
-use std::collections::HashMap;
-
-use super::plan::Planned;
-use super::snapshot::Draft;
+use super::draft::{CODE_LENGTH, Draft, Entered, Planned};
 use crate::capture::protocol::ContextRecord;
 use crate::model::{Abi, KernelWait, Reason, RuntimeAddress, SystemCall, ThreadState, Tid};
 use crate::proc::{self, BlockedCall, MemoryMap, ThreadDir};
 use crate::sys::arena::Step;
 use crate::sys::ptrace::RawRegisters;
 
-/// Bytes of code before an instruction pointer.
-const LENGTH: usize = 16;
 /// Instruction pointers whose code is kept: most threads of a process are in the same few.
 const MOST_KEPT: usize = 4096;
-
-/// The code before the instructions at which threads of this snapshot were found.
-#[derive(Default)]
-pub(super) struct Code {
-    before: HashMap<u64, Option<[u8; LENGTH]>>,
-}
 
 /// Where a thread that is off the CPU entered the kernel, by which convention. None while it is running.
 pub(super) fn blocked_call(
@@ -149,13 +138,6 @@ fn wait(draft: &Draft<'_>, thread: &ThreadDir) -> (KernelWait, bool) {
     (wait, thread.state() == Ok(ThreadState::Sleeping))
 }
 
-/// Where a thread entered the kernel, and in which call.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Entered {
-    pub(super) blocked: BlockedCall,
-    pub(super) call: SystemCall,
-}
-
 fn abi(draft: &mut Draft<'_>, tid: Tid, program_counter: u64) -> Abi {
     match code_before(draft, tid, program_counter) {
         Some([.., 0xcd, 0x80]) => Abi::I386,
@@ -163,20 +145,20 @@ fn abi(draft: &mut Draft<'_>, tid: Tid, program_counter: u64) -> Abi {
     }
 }
 
-fn code_before(draft: &mut Draft<'_>, tid: Tid, program_counter: u64) -> Option<[u8; LENGTH]> {
+fn code_before(draft: &mut Draft<'_>, tid: Tid, program_counter: u64) -> Option<[u8; CODE_LENGTH]> {
     if let Some(code) = draft.code.before.get(&program_counter) {
         return *code;
     }
     let memory = draft.memory?;
     // What lies before the mapping is not code of the same image, if there is anything at all.
     let start = draft.map.find(RuntimeAddress(program_counter.checked_sub(1)?))?.range.start.0;
-    let at = program_counter.saturating_sub(LENGTH as u64).max(start);
-    let mut code = [0; LENGTH];
-    let missing = LENGTH - usize::try_from(program_counter - at).ok()?;
+    let at = program_counter.saturating_sub(CODE_LENGTH as u64).max(start);
+    let mut code = [0; CODE_LENGTH];
+    let missing = CODE_LENGTH - usize::try_from(program_counter - at).ok()?;
     draft.arena.marks().step(Step::ReadingMemory, tid.0);
     let read = memory.read(RuntimeAddress(at), &mut code[missing..]);
     draft.arena.marks().step(Step::ReadingProc, tid.0);
-    let code = (read == Ok(LENGTH - missing)).then_some(code);
+    let code = (read == Ok(CODE_LENGTH - missing)).then_some(code);
     if draft.code.before.len() < MOST_KEPT {
         draft.code.before.insert(program_counter, code);
     }
@@ -184,7 +166,7 @@ fn code_before(draft: &mut Draft<'_>, tid: Tid, program_counter: u64) -> Option<
 }
 
 /// The number that this code, which ends with the instruction that makes a call, puts into the register for it.
-fn number_in(code: &[u8; LENGTH]) -> Option<u32> {
+fn number_in(code: &[u8; CODE_LENGTH]) -> Option<u32> {
     let (before, [0x0f, 0x05] | [0xcd, 0x80]) = code.split_last_chunk::<2>()? else {
         return None;
     };
@@ -324,9 +306,9 @@ mod tests {
         Renamed::possible(&SystemCall::new(219, arguments), &map())
     }
 
-    fn ends_with(end: &[u8]) -> [u8; LENGTH] {
-        let mut code = [0x90; LENGTH];
-        code[LENGTH - end.len()..].copy_from_slice(end);
+    fn ends_with(end: &[u8]) -> [u8; CODE_LENGTH] {
+        let mut code = [0x90; CODE_LENGTH];
+        code[CODE_LENGTH - end.len()..].copy_from_slice(end);
         code
     }
 

@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::draft::{Draft, Planned};
 use super::fault::{self, Point};
-use super::hold::{Held, Ringing};
+use super::hold::{self, FloatingPoint, Held, Ringing};
 use super::loss;
-use super::one_at_a_time::{self, FloatingPoint};
-use super::plan::{self, Now, Planned};
+use super::plan::{self, Now};
 use super::reaper::supervise;
-use super::snapshot::Draft;
+use super::record::record_held;
 use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use crate::model::{Reason, Tid};
 use crate::sys::alarm::Alarm;
@@ -84,7 +84,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, running: Vec<Planned>, asleep: Vec<
     draft.note_not_held(asleep.len(), 0);
     let until = Instant::now().after(LONGEST);
     let mut waiting = running;
-    let (mut attempt, asking, patience) = (1, Instant::now(), one_at_a_time::patience());
+    let (mut attempt, asking, patience) = (1, Instant::now(), hold::patience());
     while attempt <= ATTEMPTS && !waiting.is_empty() {
         let (mut again, mut asked) = (Vec::new(), 0);
         // One that is on its way out of a call is not asked before it has left it, which takes a round of the scheduler.
@@ -134,7 +134,7 @@ fn settle(slot: Slot, is_last: bool, draft: &mut Draft<'_>) -> Option<Planned> {
     let reason = match (state, copied) {
         (_, Some(Copied { registers: Ok(registers), floating_point, stack, at, held })) => {
             let stack = stack.map(|stack| stack.record(Piece { offset: at as u64, length: stack.length() as u64 }));
-            one_at_a_time::record_held(&planned, held, &registers, stack, floating_point, draft);
+            record_held(&planned, held, &registers, stack, floating_point, draft);
             return None;
         }
         (_, Some(Copied { registers: Err(error), .. })) => loss::registers(error),
@@ -276,7 +276,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
         let copied = in_time().then(|| {
             let registers =
                 fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
-            let floating_point = one_at_a_time::floating_point(tid, draft.order.floating_point);
+            let floating_point = hold::floating_point(tid, draft.order.floating_point);
             // Threads that are yet to come are owed their share.
             let end = room.len().saturating_sub(pending.saturating_mul(SHARE)).max(used);
             let stack = registers.as_ref().ok().zip(draft.memory).map(|(registers, memory)| {

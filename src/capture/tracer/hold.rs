@@ -1,15 +1,17 @@
 //! Holding one thread: the guard that lets it go, and the wait that ends at a deadline.
 
 use std::mem;
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::fault::{self, Point};
 use crate::model::Tid;
+use crate::proc::runnable_threads;
 use crate::sys::alarm::Alarm;
 use crate::sys::clock::Instant;
-use crate::sys::ptrace::{self, PendingSignal, Wait};
+use crate::sys::ptrace::{self, FLOATING_POINT_SIZE, PendingSignal, Wait};
 
 /// A thread that has stopped. It runs on when this is dropped.
 pub(super) struct Held {
@@ -132,4 +134,32 @@ impl Drop for Held {
         // Whoever drops it does not care whether it lives.
         let _: Result<(), Errno> = ptrace::release(self.tid, self.signal);
     }
+}
+
+/// For how long at least, and at most, a thread is looked at again that waits for a CPU on its way out of a call, while
+/// nothing is held.
+const SHORTEST_PATIENCE: Duration = Duration::from_millis(60);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
+/// How long one thread may keep a CPU from others that want it, with some room: Linux's base slice is a few milliseconds.
+const SLICE: Duration = Duration::from_millis(4);
+/// The number of turns to wait for: of the thread, and of this one, which needs a CPU to look at it.
+const TURNS: u32 = 8;
+
+/// How long to wait for a thread that only needs a CPU: longer where more threads want one.
+pub(super) fn patience() -> Duration {
+    let runnable = runnable_threads().unwrap_or(0);
+    let cpus = thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1));
+    (SLICE * TURNS * (runnable / cpus)).clamp(SHORTEST_PATIENCE, LONGEST_PATIENCE)
+}
+
+/// Registers as FXSAVE lays them out, and how many bytes of them there are.
+pub(super) type FloatingPoint = ([u8; FLOATING_POINT_SIZE], usize);
+
+/// The x87 and SSE registers of a held thread, where they are wanted. Allocates nothing.
+pub(super) fn floating_point(tid: Tid, wanted: bool) -> Option<FloatingPoint> {
+    wanted.then(|| {
+        let mut buffer = [0; FLOATING_POINT_SIZE];
+        let length = ptrace::floating_point(tid, &mut buffer).unwrap_or(0);
+        (buffer, length)
+    })
 }

@@ -7,9 +7,8 @@
 use nix::errno::Errno;
 
 use super::blocked;
+use super::draft::{Draft, Planned};
 use super::loss;
-use super::plan::Planned;
-use super::snapshot::Draft;
 use super::stack;
 use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use crate::capture::protocol::{ContextRecord, StackRecord};

@@ -3,7 +3,7 @@
 //! It is copied right after the thread was looked at, when nothing is held any more: what a sleeping thread waits for lasts
 //! longer than that, and no thread is held a microsecond longer for it.
 
-use super::snapshot::{Draft, copy_memory};
+use super::draft::Draft;
 use crate::capture::protocol::{ContextRecord, MemoryRecord, Record};
 use crate::capture::{Base, Wish};
 use crate::model::{Abi, MemoryOf, Reason, Register, RuntimeAddress, SystemCall, Tid};
@@ -16,9 +16,8 @@ const AROUND_FUTEX: u64 = 64;
 const MOST_POLLED: u64 = 64;
 const LONGEST_PATH: u64 = 4096;
 const PAGE: u64 = 4096;
-/// What is copied at most of one wish, and of all wishes in one snapshot.
+/// What is copied at most of one wish.
 const LONGEST_WISH: u64 = 1 << 20;
-pub(super) const ALL_WISHES: usize = 64 << 20;
 
 /// What is to be copied with a thread.
 struct Want {
@@ -188,6 +187,19 @@ fn about(call: &SystemCall) -> Vec<Want> {
         _ => Vec::new(),
     };
     wants.into_iter().flatten().filter(|want| want.length > 0).collect()
+}
+
+/// Copies some memory that is not part of a stack, while no thread is held. None when there is none.
+fn copy_memory(draft: &mut Draft<'_>, address: RuntimeAddress, length: usize, what: MemoryOf) -> Option<MemoryRecord> {
+    let memory = draft.memory?;
+    let room = draft.arena.room(length);
+    let wanted = length.min(room.len());
+    let mut read = memory.read(address, &mut room[..wanted]).ok().filter(|read| *read > 0)?;
+    if matches!(what, MemoryOf::Path(_)) {
+        // What follows a path's end is somebody else's.
+        read = room[..read].iter().position(|&byte| byte == 0).unwrap_or(read);
+    }
+    Some(MemoryRecord { address, bytes: draft.arena.keep(read), what })
 }
 
 #[cfg(test)]

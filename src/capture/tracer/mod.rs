@@ -1,6 +1,6 @@
 //! The tracer: the process that looks at the threads of a target.
 //!
-//! `serve` waits for requests; `snapshot` takes one: it lists the threads and reports those that are `unchanged`. `plan` chooses
+//! `serve` waits for requests; `snapshot` takes one, a `draft` that `record` adds threads to: it lists the threads and reports those that are `unchanged`. `plan` chooses
 //! how to look at each of the others: `blocked` finds the system call that a thread is in, and `syscalls` which of these a stop
 //! disturbs. A thread is read `in_place`, or held `one_at_a_time` (`by_turns` where threads wait for a CPU before they stop), or
 //! all threads are held at once (`all_stop`, copied on two CPUs by `copy_helper`). `hold` releases what it holds when it is dropped,
@@ -14,6 +14,7 @@ mod all_stop;
 mod blocked;
 mod by_turns;
 mod copy_helper;
+mod draft;
 mod fault;
 mod hold;
 mod in_place;
@@ -22,6 +23,7 @@ mod memory;
 mod one_at_a_time;
 mod plan;
 mod reaper;
+mod record;
 mod serve;
 mod snapshot;
 mod stack;

@@ -13,46 +13,31 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::draft::{Draft, Planned};
 use super::fault::{self, Point};
-use super::hold::{self, NotHeld, Ringing};
-use super::plan::{self, Experience, Plan, Planned};
+use super::hold::{self, FloatingPoint, NotHeld, Ringing, floating_point, patience};
+use super::plan::{self, Experience, Plan};
 use super::reaper::supervise;
-use super::snapshot::Draft;
+use super::record::record_held;
 use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
-use super::{blocked, by_turns, loss, syscalls};
-use crate::capture::protocol::{ContextRecord, StackRecord};
-use crate::model::{Hold, Reason, RuntimeAddress, StopMode, Tid};
-use crate::proc::runnable_threads;
+use super::{by_turns, loss};
+use crate::model::{Reason, StopMode, Tid};
 use crate::sys::alarm::Alarm;
 use crate::sys::arena::Step;
 use crate::sys::clock::Instant;
-use crate::sys::ptrace::{self, FLOATING_POINT_SIZE, RawRegisters, RegisterError};
+use crate::sys::ptrace::{self, RawRegisters, RegisterError};
 use crate::sys::scheduling::Urgent;
 
 /// How long to wait for one thread to stop. One that sleeps needs some 10 us and one that runs some 30; one that needs
 /// longer waits for a CPU, or does not stop at all: it is held when its turn comes (`by_turns`).
 const STOP_DEADLINE: Duration = Duration::from_micros(400);
 
-/// For how long at least, and at most, a thread is looked at again that waits for a CPU on its way out of a call, and how
-/// often. No thread is held meanwhile.
-const SHORTEST_PATIENCE: Duration = Duration::from_millis(60);
-const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
-/// How long one thread may keep a CPU from others that want it, with some room: Linux's base slice is a few milliseconds.
-const SLICE: Duration = Duration::from_millis(4);
-/// The number of turns to wait for: of the thread, and of this one, which needs a CPU to look at it.
-const TURNS: u32 = 8;
+/// How often such a thread is looked at. No thread is held meanwhile.
 const AGAIN: Duration = Duration::from_micros(200);
 
 /// How much a thread weighs that does not stop in time, beside one that does, and from which weight on no other is waited for.
 const MISS: u32 = 4;
 const PRESSURE: u32 = 3 * MISS;
-
-/// How long to wait for a thread that only needs a CPU: longer where more threads want one.
-pub(super) fn patience() -> Duration {
-    let runnable = runnable_threads().unwrap_or(0);
-    let cpus = thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1));
-    (SLICE * TURNS * (runnable / cpus)).clamp(SHORTEST_PATIENCE, LONGEST_PATIENCE)
-}
 
 /// A thread that is yet to be captured.
 struct Task {
@@ -187,9 +172,6 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, outcome: &mut Ou
     None
 }
 
-/// Registers as FXSAVE lays them out, and how many bytes of them there are.
-pub(super) type FloatingPoint = ([u8; FLOATING_POINT_SIZE], usize);
-
 /// What was copied of a held thread, by way of the room that the arena gave.
 struct Copied {
     registers: RawRegisters,
@@ -277,41 +259,4 @@ fn finish(planned: &Planned, copied: Copied, draft: &mut Draft<'_>) {
         stack.record(kept)
     });
     record_held(planned, held, &registers, stack, floating_point, draft);
-}
-
-/// Records a thread that was held, whichever way, with what was copied of it. Nothing is held any more.
-pub(super) fn record_held(
-    planned: &Planned,
-    held: Duration,
-    registers: &RawRegisters,
-    stack: Option<Result<StackRecord, Errno>>,
-    floating_point: Option<FloatingPoint>,
-    draft: &mut Draft<'_>,
-) {
-    let stack = stack.unwrap_or_else(|| Ok(StackRecord::default())).unwrap_or_else(|errno| {
-        let at = RuntimeAddress(registers.stack_pointer());
-        draft.notice(planned.tid, loss::memory(errno, at, &draft.map));
-        StackRecord::default()
-    });
-    let floating_point = floating_point.and_then(|(bytes, length)| {
-        // Where there is no more room it is not kept.
-        draft.arena.room(length).get_mut(..length)?.copy_from_slice(&bytes[..length]);
-        Some(draft.arena.keep(length))
-    });
-    let context = ContextRecord::Full(registers.words());
-    let call = blocked::of_held(draft, planned, &context);
-    if let Some(call) = call.filter(|call| registers.was_interrupted() && !syscalls::survives_a_stop(call)) {
-        // It had entered the call just before it stopped, and will now return early.
-        draft.notice(planned.tid, Reason::Disturbed(call));
-    }
-    draft.captured(planned, Hold::Held(held), context, call, stack, floating_point);
-}
-
-/// The x87 and SSE registers of a held thread, where they are wanted. Allocates nothing.
-pub(super) fn floating_point(tid: Tid, wanted: bool) -> Option<FloatingPoint> {
-    wanted.then(|| {
-        let mut buffer = [0; FLOATING_POINT_SIZE];
-        let length = ptrace::floating_point(tid, &mut buffer).unwrap_or(0);
-        (buffer, length)
-    })
 }

@@ -6,9 +6,9 @@
 use std::hint;
 use std::time::Duration;
 
-use super::blocked::{self, Entered};
+use super::blocked;
+use super::draft::{Draft, Entered, Planned};
 use super::in_place::{self, NotRead};
-use super::snapshot::Draft;
 use super::stack::Owner;
 use super::syscalls;
 use crate::capture::protocol::{ContextRecord, StackRecord};
@@ -21,16 +21,6 @@ use crate::sys::clock::Instant;
 const LOOKS: usize = 5;
 /// The time between two looks: a thread that only wakes up to go back to sleep has done so.
 const PAUSE: Duration = Duration::from_micros(20);
-
-/// A thread that is to be looked at, with what /proc said of it beforehand. It keeps nothing open: there may be more
-/// threads than hangsnap may have descriptors.
-pub(super) struct Planned {
-    pub(super) tid: Tid,
-    pub(super) status: ThreadStatus,
-    pub(super) owner: Owner,
-    /// In which call it slept when it was looked at before it was to be held.
-    pub(super) entered: Option<Entered>,
-}
 
 /// Where a thread's registers come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -248,6 +238,20 @@ pub(super) fn now(planned: &Planned, draft: &Draft<'_>) -> Now {
         Ok(None) if draft.order.stop != StopMode::All && !Run::look(&thread, draft).may_be_stopped => Now::ReadInPlace,
         _ => Now::Hold,
     }
+}
+
+/// Plans the threads of a snapshot that is to hold them together; those that are not to be held are dealt with at once.
+pub(super) fn plan_all(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Planned> {
+    let mut planned = Vec::with_capacity(tids.len());
+    for tid in tids {
+        match plan(tid, Experience::None, draft) {
+            Plan::Done | Plan::ReadInstead(_) => {}
+            Plan::Hold(thread) | Plan::Runs(thread) => planned.push(thread),
+            // It was uninterruptible when it was looked at first, and has woken up since.
+            Plan::Later(thread, reason) => draft.lost(&thread, reason),
+        }
+    }
+    planned
 }
 
 fn pause() {

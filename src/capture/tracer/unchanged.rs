@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::snapshot::Draft;
+use super::draft::{Draft, Looked};
 use super::{blocked, memory};
 use crate::capture::protocol::{ContextRecord, Record, RestingRecord, StackRecord};
 use crate::model::{
@@ -60,14 +60,6 @@ pub(super) struct Rest {
 /// and handles. To change that need not wake any.
 type OfAll = [SignalSet; 3];
 
-/// A thread that was captured in the current snapshot.
-pub(super) struct Looked {
-    pub(super) tid: Tid,
-    pub(super) context: ContextRecord,
-    pub(super) system_call: Option<SystemCall>,
-    pub(super) stack: StackRecord,
-}
-
 impl Resting {
     /// Allows this process as many descriptors as it may have. Where that is not enough some threads are looked at anew each time.
     pub(super) fn new() -> Self {
@@ -108,14 +100,14 @@ impl Resting {
 }
 
 /// Tells of those threads that still rest, and returns the others.
-pub(super) fn tell(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Tid> {
+pub(super) fn tell(draft: &mut Draft<'_>, sleepers: &mut Threads, tids: Vec<Tid>) -> Vec<Tid> {
     let Some(after) = draft.order.after.filter(|_| draft.order.stop != StopMode::All) else {
         return tids;
     };
     let of_all = signals_of_all(draft);
     let mut rests = |tid: &Tid| {
         let is_same = |rest: &Rest| rest.told_in <= after && rest.of_all == of_all && rest.watch.is_unchanged();
-        draft.resting.remove(tid).filter(is_same).map(|mut rest| {
+        sleepers.remove(tid).filter(is_same).map(|mut rest| {
             draft.arena.marks().step(Step::ReadingProc, tid.0);
             // Not all in the same snapshot.
             let is_due = rest.times.wrapping_add(tid.0.cast_unsigned()) % READ_AGAIN == 0;
@@ -123,14 +115,14 @@ pub(super) fn tell(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Tid> {
             let memory = memory::of_thread(draft, *tid, &rest.context, rest.system_call);
             draft.record(&Record::Resting(Box::new(RestingRecord { tid: *tid, status, memory })));
             rest.times = rest.times.wrapping_add(1);
-            draft.resting.insert(*tid, rest);
+            sleepers.insert(*tid, rest);
         })
     };
     tids.into_iter().filter(|tid| rests(tid).is_none()).collect()
 }
 
 /// Finds out which of the threads that were captured in this snapshot have come to rest, as long as there is room for more.
-pub(super) fn settle(draft: &mut Draft<'_>, number: u64, room: usize) {
+pub(super) fn settle(draft: &mut Draft<'_>, sleepers: &mut Threads, number: u64, room: usize) {
     let looked = std::mem::take(&mut draft.looked);
     let lossy: HashSet<Tid> = std::mem::take(&mut draft.lossy);
     if looked.is_empty() || !draft.has_map_of_code() {
@@ -139,7 +131,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, number: u64, room: usize) {
     }
     let of_all = signals_of_all(draft);
     for Looked { tid, context, system_call, stack } in looked {
-        if draft.resting.len() >= room {
+        if sleepers.len() >= room {
             break;
         }
         draft.arena.marks().step(Step::ReadingProc, tid.0);
@@ -149,7 +141,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, number: u64, room: usize) {
             && let Ok(Some((watch, status))) = rest(draft, tid, &thread, &context, &stack)
         {
             let status = Some(status);
-            draft.resting.insert(tid, Rest { watch, told_in: number, times: 0, status, of_all, context, system_call });
+            sleepers.insert(tid, Rest { watch, told_in: number, times: 0, status, of_all, context, system_call });
         }
     }
 }

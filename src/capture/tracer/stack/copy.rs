@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use super::extent::{self, Extent, Owner};
 use super::goroutine;
 use super::pieces::{self, OLDEST, Others, RESERVE};
+use super::read::{PIECE, read};
 use super::split_stack::{Headers, Older, Segment};
 use crate::capture::protocol::StackRecord;
 use crate::capture::tracer::fault::{self, Point};
@@ -26,8 +27,6 @@ pub(in crate::capture) const STACK_LIMIT: usize = 8 << 20;
 pub(in crate::capture) const STACK_ROOM: usize = 12 << 20;
 /// So many stacks are followed that were left or interrupted one after the other.
 const MOST_PIECES: usize = 4096;
-/// A longer stack is copied piece by piece, for as long as there is time.
-const PIECE: usize = 1 << 20;
 
 /// Where a thread is, and what tells where its stacks are. Of one that is read in place its stack pointer alone is known.
 #[derive(Clone, Copy)]
@@ -234,36 +233,6 @@ impl StackPlan {
         let own = self.own.map(|(oldest, _)| oldest).filter(|oldest| oldest.length <= limit);
         left.and_then(|left| extent::left(map, left, fs_base, limit)).or(own).or_else(|| extent::oldest(used, limit))
     }
-}
-
-/// Reads what is in use, as much of it as there is time for; `used` is shortened to that.
-pub(super) fn read(
-    memory: &ProcessMemory,
-    used: &mut Extent,
-    buffer: &mut [u8],
-    in_time: &impl Fn() -> bool,
-) -> Result<usize, Errno> {
-    let mut copied = 0;
-    while copied < used.length {
-        if copied > 0 && !in_time() {
-            used.shorten(copied);
-            break;
-        }
-        let piece = PIECE.min(used.length - copied);
-        let here = used.start.offset(copied.cast_signed() as i64);
-        match memory.read(here, &mut buffer[copied..copied + piece]) {
-            Ok(length) => {
-                copied += length;
-                // There is no more, or none at all: the process has executed another program.
-                if length < piece {
-                    break;
-                }
-            }
-            Err(errno) if copied == 0 => return Err(errno),
-            Err(_) => break,
-        }
-    }
-    Ok(copied)
 }
 
 impl StackCopy {

@@ -9,6 +9,7 @@ mod copy;
 mod extent;
 mod goroutine;
 mod pieces;
+mod read;
 mod split_stack;
 
 pub(super) use copy::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};

@@ -3,8 +3,8 @@
 //!
 //! Allocates nothing: it is called while the thread is held.
 
-use super::copy::read;
 use super::extent::{self, Extent, UNKNOWN_EXTENT};
+use super::read::read;
 use crate::sys::memory::ProcessMemory;
 
 /// What lies before each piece.
