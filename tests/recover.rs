@@ -18,7 +18,7 @@ use hangsnap::model::{
     Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack,
 };
 use hangsnap::proc::{MemoryMap, ProcDir};
-use hangsnap::process::{Errands, Loader, Pages, Reach, Source};
+use hangsnap::process::{Loader, Pages, ProcessAccess, Source, TimeoutWorker};
 use hangsnap::sys::memory::ProcessMemory;
 use hangsnap::unwind::{CodeSpace, SpaceId, StackMemory, Unwinder};
 
@@ -81,7 +81,7 @@ impl CodeSpace for Space<'_> {
 /// A process that was copied, and what is needed to walk its stacks.
 struct Copied {
     process: ProcDir,
-    reach: Reach,
+    access: ProcessAccess,
     captured: Captured,
     loader: Loader,
 }
@@ -90,19 +90,19 @@ impl Copied {
     fn of(victim: &Victim) -> Self {
         let (process, captured) = held(victim);
         let memory = ProcessMemory::open(process.memory_owner().expect("the victim is alive"));
-        let reach = Reach::new(memory, captured.memory_is_readable, Errands::default());
-        Self { process, reach, captured, loader: Loader::default() }
+        let access = ProcessAccess::new(memory, captured.memory_is_readable, TimeoutWorker::default());
+        Self { process, access, captured, loader: Loader::default() }
     }
 
     /// Calls with each thread, its registers, and what walks its stack.
     fn each(&mut self, mut with: impl FnMut(&CapturedThread, &RegisterFile, &mut Walker<'_>)) {
-        let Self { process, reach, captured, loader } = self;
+        let Self { process, access, captured, loader } = self;
         let id = process.describe().expect("the victim is alive").id;
-        let source = loader.modules(id, process.root(), &captured.map, reach);
+        let source = loader.modules(id, process.root(), &captured.map, access);
         let space = Space {
             source,
             map: &captured.map,
-            code: Pages::new(reach),
+            code: Pages::new(access),
             cfi: HashMap::new(),
             questions: Cell::default(),
             reads: Cell::default(),

@@ -16,9 +16,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::merge::{Collected, Death};
-use super::protocol::{self, Outcome, Request};
+use super::protocol::{self, Assignment, Outcome};
 use super::tracer::TRACER_ARGUMENT;
-use super::{Captured, Order};
+use super::{CaptureRequest, Captured};
 use crate::model::{Cause, Pid, StopMode, ThreadState};
 use crate::proc::{self, ProcDir};
 use crate::sys::arena::{ArenaReader, Progress, Step};
@@ -95,27 +95,27 @@ impl Tracer {
     /// Takes one snapshot.
     ///
     /// Errors only if the process cannot be looked at at all; whatever is lost of a process that can is a notice.
-    pub fn take(&mut self, process: &ProcDir, order: &Order) -> Result<Captured, Error> {
+    pub fn take(&mut self, process: &ProcDir, request: &CaptureRequest) -> Result<Captured, Error> {
         let begun = Instant::now();
         self.asked += 1;
-        let mut request = Request {
+        let mut assignment = Assignment {
             process: process.id()?,
-            order: order.clone(),
+            request: request.clone(),
             number: self.asked,
             done: Vec::new(),
             suspects: Vec::new(),
             read_memory: true,
             read_map: true,
         };
-        let mut collected = Collected::new(self.asked, order.stop);
-        if self.filtered && order.stop != StopMode::None {
-            collected.stop_nothing(&mut request, Cause::Filter);
+        let mut collected = Collected::new(self.asked, request.stop);
+        if self.filtered && request.stop != StopMode::None {
+            collected.stop_nothing(&mut assignment, Cause::Filter);
         }
         let (mut in_vain, mut holding) = (0, 0);
         while in_vain < MOST_IN_VAIN {
             self.arena.clear();
             let before = collected.known();
-            let end = self.ask(&request)?;
+            let end = self.ask(&assignment)?;
             collected.add(&self.arena);
             match end {
                 End::Done(Ok(())) => return Ok(collected.finish(begun, process)?),
@@ -127,41 +127,41 @@ impl Tracer {
                     };
                 }
                 End::Died(death) => {
-                    collected.go_on_without(self.arena.progress(), death, &mut request);
-                    self.filtered |= death == Death::Filtered && request.order.stop == StopMode::None;
+                    collected.go_on_without(self.arena.progress(), death, &mut assignment);
+                    self.filtered |= death == Death::Filtered && assignment.request.stop == StopMode::None;
                     let gained = collected.known().saturating_sub(before);
                     in_vain = if gained > 0 { 0 } else { in_vain + 1 };
                     let all = process.threads().map_or(0, |tids| tids.len());
                     let is_little = gained == 0 || gained < all.saturating_sub(before) / LEAST_PART;
                     holding += u32::from(death == Death::Killed && is_little);
-                    let is_holding = request.order.stop != StopMode::None;
+                    let is_holding = assignment.request.stop != StopMode::None;
                     if is_holding && (holding >= MOST_HOLDING || begun.elapsed() > LONGEST_HOLDING) {
                         // Those that read in place have as many attempts.
                         in_vain = 0;
-                        collected.stop_nothing(&mut request, Cause::TracerKilled);
+                        collected.stop_nothing(&mut assignment, Cause::TracerKilled);
                     }
                 }
             }
-            request.done = collected.done();
+            assignment.done = collected.done();
         }
-        collected.give_up(process, request.done);
+        collected.give_up(process, assignment.done);
         Ok(collected.finish(begun, process)?)
     }
 
     /// Sends a request, and waits until it is answered or has to be given up.
-    fn ask(&mut self, request: &Request) -> Result<End, Error> {
+    fn ask(&mut self, assignment: &Assignment) -> Result<End, Error> {
         let running = match self.running.take() {
             Some(running) => running,
             None => Running::start(&self.program, &self.arena).map_err(Error::Start)?,
         };
-        if protocol::send(&running.socket, request).is_err() {
+        if protocol::send(&running.socket, assignment).is_err() {
             return running.end().map(End::Died);
         }
         loop {
             let answered = running.wait();
             let progress = self.arena.progress();
             let hangs = || progress.since.elapsed() > GIVE_UP || !running.waits_for_a_cpu();
-            if !answered && is_overdue(progress, request.order.max_hold) && hangs() {
+            if !answered && is_overdue(progress, assignment.request.max_hold) && hangs() {
                 return running.end().map(|_| End::Died(Death::Hung));
             }
             if answered {

@@ -5,7 +5,7 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::protocol::{ContextRecord, MemoryRecord, Record, Request, RestingRecord, StackRecord, ThreadRecord};
+use super::protocol::{Assignment, ContextRecord, MemoryRecord, Record, RestingRecord, StackRecord, ThreadRecord};
 use super::{Captured, CapturedThread, Context, RestingThread, StackBytes};
 use crate::model::{
     Cause, Hold, KernelWait, MemoryOf, MemoryPiece, Notice, Process, Reason, RuntimeAddress, StopMode, Subject,
@@ -132,35 +132,37 @@ impl Collected {
     }
 
     /// The tracer is dead: changes the request so that the next one does not die of the same.
-    pub(super) fn go_on_without(&mut self, progress: Progress, death: Death, request: &mut Request) {
+    pub(super) fn go_on_without(&mut self, progress: Progress, death: Death, assignment: &mut Assignment) {
         let tid = Tid(progress.tid);
-        let max_hold = request.order.max_hold;
+        let max_hold = assignment.request.max_hold;
         if let Step::Holding | Step::ReadingHeld = progress.step {
             // Nobody knows how long it really was; it was not longer.
             self.lost_hold = self.lost_hold.max(progress.since.elapsed().min(max_hold));
         }
         match progress.step {
             // What else it calls when it has begun, hangsnap calls too.
-            step if death == Death::Filtered && step != Step::Between && request.order.stop != StopMode::None => {
-                self.stop_nothing(request, Cause::Filter);
+            step if death == Death::Filtered && step != Step::Between && assignment.request.stop != StopMode::None => {
+                self.stop_nothing(assignment, Cause::Filter);
             }
             // It hung there, or died there once before: what it did not survive is left out.
-            Step::ReadingMemory if request.read_memory && (death == Death::Hung || self.died_reading) => {
-                request.read_memory = false;
+            Step::ReadingMemory if assignment.read_memory && (death == Death::Hung || self.died_reading) => {
+                assignment.read_memory = false;
                 self.memory_is_readable = false;
                 self.notice(Subject::Process, Reason::MemoryBlocked);
             }
             Step::ReadingMemory => self.died_reading = true,
-            Step::Holding | Step::ReadingHeld if request.order.stop == StopMode::All => {
-                request.order.stop = StopMode::OneAtATime;
+            Step::Holding | Step::ReadingHeld if assignment.request.stop == StopMode::All => {
+                assignment.request.stop = StopMode::OneAtATime;
                 self.notice(Subject::Process, Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold });
             }
-            Step::ReadingProc if tid.0 == 0 => request.read_map = false,
+            Step::ReadingProc if tid.0 == 0 => assignment.read_map = false,
             // It may have been the tracer's own bad luck: the thread gets a second chance.
-            _ if tid.0 != 0 && !request.suspects.contains(&tid) => request.suspects.push(tid),
+            _ if tid.0 != 0 && !assignment.suspects.contains(&tid) => assignment.suspects.push(tid),
             // The kernel kills it when the time is up, and not before; somebody else may.
-            Step::Holding | Step::ReadingHeld if tid.0 != 0 && progress.since.elapsed() >= request.order.max_hold => {
-                let limit_us = u64::try_from(request.order.max_hold.as_micros()).unwrap_or(u64::MAX);
+            Step::Holding | Step::ReadingHeld
+                if tid.0 != 0 && progress.since.elapsed() >= assignment.request.max_hold =>
+            {
+                let limit_us = u64::try_from(assignment.request.max_hold.as_micros()).unwrap_or(u64::MAX);
                 self.notice(Subject::Thread(tid), Reason::HeldTooLong { limit_us });
                 self.given_up.push(tid);
             }
@@ -173,8 +175,8 @@ impl Collected {
     }
 
     /// Any other thread that is stopped would cost a tracer, too: what is left is read in place.
-    pub(super) fn stop_nothing(&mut self, request: &mut Request, cause: Cause) {
-        request.order.stop = StopMode::None;
+    pub(super) fn stop_nothing(&mut self, assignment: &mut Assignment, cause: Cause) {
+        assignment.request.stop = StopMode::None;
         self.notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause });
     }
 

@@ -33,7 +33,7 @@ pub use tracer::{TRACER_ARGUMENT, serve};
 
 /// How a snapshot is to be taken.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Order {
+pub struct CaptureRequest {
     pub stop: StopMode,
     /// The longest time for which a thread may be held.
     pub max_hold: Duration,
@@ -42,8 +42,8 @@ pub struct Order {
     /// Whether it is a program of Go's, whose threads change stacks.
     pub is_go: bool,
     pub memory: Vec<Wish>,
-    /// Of a recording, the number of the last snapshot of the process that whoever orders has: of threads that have not run since
-    /// only that is told. None where a snapshot stands alone.
+    /// In a recording, the number of the last snapshot of the process that the caller has: threads that have not run since it are
+    /// reported as unchanged. None where a snapshot stands alone.
     pub after: Option<u64>,
 }
 
@@ -126,12 +126,12 @@ pub struct Captured {
     pub process: Process,
     pub window: Duration,
     pub took: Duration,
-    /// How it was taken; less intrusive than what was ordered where a bound was reached.
+    /// How it was taken; less intrusive than was asked for where a bound was reached.
     pub stop: StopMode,
     pub map: MemoryMap,
     /// In the order of their ids.
     pub threads: Vec<CapturedThread>,
-    /// In the order of their ids, too. There are none if `Order::after` was not given.
+    /// In the order of their ids, too. There are none if `CaptureRequest::after` was not given.
     pub resting: Vec<RestingThread>,
     pub memory: Vec<MemoryPiece>,
     /// Whether the process's memory could be read in time.

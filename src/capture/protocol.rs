@@ -1,4 +1,4 @@
-//! What the two processes say to each other: an order through a socket, records through shared memory, an outcome through
+//! What the two processes say to each other: an assignment through a socket, records through shared memory, an outcome through
 //! the socket. Both sides are the same program, so the encoding needs no versions.
 
 use std::borrow::Cow;
@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Order;
+use super::CaptureRequest;
 use crate::model::{
     Hold, MemoryOf, Notice, Process, ProcessId, RuntimeAddress, SystemCall, ThreadStatus, Tid, Timestamp,
 };
@@ -19,9 +19,9 @@ const MAX_MESSAGE: u32 = 64 << 20;
 
 /// What a tracer is asked to do.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Request {
+pub(super) struct Assignment {
     pub(super) process: ProcessId,
-    pub(super) order: Order,
+    pub(super) request: CaptureRequest,
     /// Which request it is of those that its maker makes.
     pub(super) number: u64,
     /// Threads that have been dealt with: by a tracer that had to be killed before it was done.

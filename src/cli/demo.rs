@@ -12,7 +12,7 @@ use super::output::{self, output};
 use super::progress::{Progress, Voice};
 use crate::model::Pid;
 use crate::process::{Target, Wanted};
-use crate::record::{self, Manner, Output, Plan};
+use crate::record::{self, CaptureOptions, Output, Plan};
 use crate::render::Selection;
 use crate::store::Policy;
 use crate::symbols::Finder;
@@ -60,11 +60,11 @@ pub(super) fn run() -> anyhow::Result<()> {
         out.flush()
     };
     say(&format!("$ hangsnap --pid {pid} --every 500ms --count 4 -o demo.hangsnap"))?;
-    let manner = Manner::default();
+    let options = CaptureOptions::default();
     let plan = Plan {
-        targets: vec![Target::open(&Wanted::Pid(Pid(pid)), manner.stop)?],
+        targets: vec![Target::open(&Wanted::Pid(Pid(pid)), options.stop)?],
         interval: Duration::from_millis(500),
-        manner,
+        options,
         max_duty: DEFAULT_DUTY,
         count: Some(4),
         length: None,

@@ -194,11 +194,11 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn sample(configuration: Configuration) -> anyhow::Result<()> {
-    let Configuration { targets, words, manner, job } = configuration;
+    let Configuration { targets, words, options, job } = configuration;
     let mut opened: Vec<Target> = Vec::new();
     let mut left_out = Vec::new();
     for wanted in &targets {
-        let target = match Target::open(wanted, manner.stop) {
+        let target = match Target::open(wanted, options.stop) {
             // That is no reason not to look at the others.
             Err(error @ process::Error::AlreadyTraced { .. }) if targets.len() > 1 => {
                 left_out.push(error);
@@ -229,7 +229,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             let mut tracer = Tracer::new()?;
             let _patience = Patience::about("reading debug information");
             for (number, target) in targets.iter().enumerate() {
-                let snapshot = record::once(target, &manner, &mut tracer)?;
+                let snapshot = record::once(target, &options, &mut tracer)?;
                 view::ensure_selected(&snapshot, &selection)?;
                 if let Some(output) = &keep {
                     record::keep(output, &snapshot)?;
@@ -262,7 +262,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             }
             let is_terminal = io::stdout().is_terminal();
             let voice = Voice { out: Box::new(io::stdout()), is_terminal, complaints: Box::new(io::stderr()) };
-            let plan = Plan { targets, interval, manner, max_duty, count, length, output, policy };
+            let plan = Plan { targets, interval, options, max_duty, count, length, output, policy };
             let ready = || {
                 // Without a service manager there is nobody to tell.
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

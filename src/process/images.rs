@@ -3,18 +3,18 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use super::Reach;
+use super::ProcessAccess;
 use crate::elf::{Headers, Image};
 use crate::model::{Bias, FileAddress};
 
 pub(super) struct MemoryImage<'a> {
-    pub(super) reach: &'a Reach,
+    pub(super) access: &'a ProcessAccess,
     pub(super) bias: Bias,
 }
 
 impl Image for MemoryImage<'_> {
     fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
-        self.reach.read_all(self.bias.to_runtime(address), buffer)
+        self.access.read_all(self.bias.to_runtime(address), buffer)
     }
 }
 

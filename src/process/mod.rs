@@ -6,6 +6,7 @@
 //! code that the process made, `registered` that which it registered for debuggers. None of them holds
 //! a thread.
 
+mod access;
 mod groups;
 mod images;
 mod loaded;
@@ -13,15 +14,14 @@ mod modules;
 mod pages;
 mod perf_map;
 mod places;
-mod reach;
 mod registered;
 mod select;
 
+pub use access::{ProcessAccess, TimeoutWorker};
 pub use loaded::LoadedModule;
 pub use modules::{Loader, Source};
 pub use pages::Pages;
 pub use perf_map::generated_code;
-pub use reach::{Errands, Reach};
 pub use registered::{Registered, Registry};
 pub(crate) use select::explain;
 pub use select::{Error, Target, Wanted};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Reach;
+use super::ProcessAccess;
 use super::groups::{Group, groups};
 use super::images::{BytesImage, FileImage, MemoryImage};
 use super::loaded::{LoadedModule, headers_of};
@@ -51,7 +51,7 @@ pub struct Loader {
 /// One process's modules, and where more of them can be read.
 pub struct Source<'a> {
     loader: &'a mut Loader,
-    reach: &'a Reach,
+    access: &'a ProcessAccess,
     process: ProcessId,
     root: PathBuf,
     map: &'a MemoryMap,
@@ -70,7 +70,7 @@ impl Loader {
         process: ProcessId,
         root: PathBuf,
         map: &'a MemoryMap,
-        reach: &'a Reach,
+        access: &'a ProcessAccess,
     ) -> Source<'a> {
         let mut found = Vec::new();
         let groups = groups(map);
@@ -84,7 +84,7 @@ impl Loader {
                 let whole = wholes.iter().find(|whole| group.is_part_of(whole))?.identity(process)?;
                 group.as_part_of(self.modules.get(&whole)?)
             };
-            if let Some(module) = known.or_else(as_part).or_else(|| group.read(&root, reach)) {
+            if let Some(module) = known.or_else(as_part).or_else(|| group.read(&root, access)) {
                 self.modules.insert(identity.clone(), module.clone());
                 found.push((identity, module));
             }
@@ -98,7 +98,7 @@ impl Loader {
             *owner != process || loaded.iter().any(|now| now.range.start == *start && now.path == *path)
         });
         let layout = self.layout(process, loaded);
-        Source { loader: self, reach, process, root, map, modules, layout, notices: Vec::new() }
+        Source { loader: self, access, process, root, map, modules, layout, notices: Vec::new() }
     }
 
     fn layout(&mut self, process: ProcessId, loaded: Vec<Identity>) -> u64 {
@@ -132,34 +132,34 @@ impl Group<'_> {
         })
     }
 
-    fn read(&self, root: &Path, reach: &Reach) -> Option<LoadedModule> {
+    fn read(&self, root: &Path, access: &ProcessAccess) -> Option<LoadedModule> {
         let (start, range) = (self.first.range.start, self.range());
         if self.first.backing == Backing::Vdso {
-            return read_vdso(range, reach);
+            return read_vdso(range, access);
         }
         let Backing::File { path, .. } = &self.first.backing else {
             return None;
         };
         let in_memory = (self.first.offset == 0)
-            .then(|| Headers::parse(|offset, buffer| reach.read_all(start.offset(offset.cast_signed()), buffer)).ok())
+            .then(|| Headers::parse(|offset, buffer| access.read_all(start.offset(offset.cast_signed()), buffer)).ok())
             .flatten();
         let headers = match in_memory {
             Some(headers) => headers,
             // The page with the headers is not mapped; the file has it.
             None => {
                 let (root, path, mapped) = (root.to_path_buf(), path.clone(), mapped_file(root, self.first));
-                reach.file(move || {
+                access.file(move || {
                     let open_mapped = || open_regular(&mapped?).ok();
                     headers_of(&open_below(&root, &path).ok().or_else(open_mapped)?).ok()
                 })??
             }
         };
         let bias = self.bias(&headers).filter(|bias| self.code.is_some() || self.has_moved_code(&headers, *bias))?;
-        let mut build_id = headers.build_id(&MemoryImage { reach, bias });
-        if !reach.is_readable() {
+        let mut build_id = headers.build_id(&MemoryImage { access, bias });
+        if !access.is_readable() {
             // What runs cannot be asked; the file at its path is most likely the one.
             let (root, path, headers) = (root.to_path_buf(), path.clone(), headers.clone());
-            build_id = reach.file(move || {
+            build_id = access.file(move || {
                 let file = open_below(&root, &path).ok()?;
                 headers.build_id(&FileImage { file: &file, headers: &headers })
             })?;
@@ -195,17 +195,17 @@ impl Group<'_> {
     }
 }
 
-fn read_vdso(range: Range<RuntimeAddress>, reach: &Reach) -> Option<LoadedModule> {
+fn read_vdso(range: Range<RuntimeAddress>, access: &ProcessAccess) -> Option<LoadedModule> {
     let size = range.end.0.checked_sub(range.start.0).filter(|&size| size <= MAX_VDSO)?;
     let mut image = vec![0; usize::try_from(size).ok()?];
-    if !reach.read_all(range.start, &mut image) {
+    if !access.read_all(range.start, &mut image) {
         return None;
     }
     let bytes = BytesImage(&image);
     let headers = Headers::parse(|offset, buffer| bytes.read(FileAddress(offset), buffer)).ok()?;
     let first = headers.address_of_offset(0, true)?;
     let bias = Bias(range.start.0.wrapping_sub(first.0));
-    let build_id = headers.build_id(&MemoryImage { reach, bias });
+    let build_id = headers.build_id(&MemoryImage { access, bias });
     let module = Module { path: "[vdso]".into(), build_id, bias, range, image: Some(image.into()) };
     Some(LoadedModule { module, headers, whole: bias })
 }
@@ -218,7 +218,7 @@ impl Source<'_> {
         look: impl FnOnce(&File) -> T + Send + 'static,
     ) -> Option<T> {
         let places = self.places(loaded);
-        self.reach.file(move || places.open().ok().map(|opened| look(&opened.file)))?
+        self.access.file(move || places.open().ok().map(|opened| look(&opened.file)))?
     }
 
     /// The same for who has something to do with the file that takes a while.
@@ -229,20 +229,20 @@ impl Source<'_> {
         look: impl FnOnce(&File) -> T + Send + 'static,
     ) -> Option<T> {
         let places = self.places(loaded);
-        self.reach.file_within(patience, move || places.open().ok().map(|opened| look(&opened.file)))?
+        self.access.file_within(patience, move || places.open().ok().map(|opened| look(&opened.file)))?
     }
 
     /// Whether the path of a module leads to its file on this host, for those who look later. None
     /// when the file system does not answer.
     pub fn is_in_place(&self, loaded: &LoadedModule) -> Option<bool> {
         let places = self.places(loaded);
-        self.reach.file(move || places.is_in_place())
+        self.access.file(move || places.is_in_place())
     }
 
     /// The functions that a module exports and one of these addresses lies in, by what lies in the
     /// process's memory.
     pub fn exported(&self, loaded: &LoadedModule, wanted: &BTreeSet<FileAddress>) -> Vec<ExportedSymbol> {
-        let image = MemoryImage { reach: self.reach, bias: loaded.whole };
+        let image = MemoryImage { access: self.access, bias: loaded.whole };
         exported(&loaded.headers, &image, loaded.whole, wanted)
     }
 
@@ -270,13 +270,14 @@ impl Source<'_> {
         }
         let from_file = {
             let (places, headers) = (self.places(loaded), loaded.headers.clone());
-            self.reach.file(move || places.open().map(|opened| (sections_of(&opened.file, &headers), opened.elsewhere)))
+            self.access
+                .file(move || places.open().map(|opened| (sections_of(&opened.file, &headers), opened.elsewhere)))
         };
         let no_answer = || Err(Some(Reason::FileUnreadable { why: "its file system does not answer".into() }));
         let (mut sections, reason) = match from_file.unwrap_or_else(no_answer) {
             Ok(found) => found,
             Err(reason) => {
-                let image = MemoryImage { reach: self.reach, bias: loaded.whole };
+                let image = MemoryImage { access: self.access, bias: loaded.whole };
                 (CfiSections::from_image(&loaded.headers, &image), reason)
             }
         };

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::Reach;
+use super::ProcessAccess;
 use crate::model::RuntimeAddress;
 
 const PAGE: usize = 4096;
@@ -16,14 +16,14 @@ const TOGETHER: u64 = 16 << 10;
 const MAX_PAGES: usize = 1024;
 
 pub struct Pages<'a> {
-    reach: &'a Reach,
+    access: &'a ProcessAccess,
     /// By their addresses. One that cannot be read is empty.
     pages: HashMap<u64, Box<[u8]>>,
 }
 
 impl<'a> Pages<'a> {
-    pub fn new(reach: &'a Reach) -> Self {
-        Self { reach, pages: HashMap::new() }
+    pub fn new(access: &'a ProcessAccess) -> Self {
+        Self { access, pages: HashMap::new() }
     }
 
     /// Copies what lies at `address` into the buffer and tells how many bytes there were.
@@ -53,13 +53,13 @@ impl<'a> Pages<'a> {
         if !self.pages.contains_key(&start) {
             self.read_around(start);
         }
-        self.pages.entry(start).or_insert_with(|| read_at(self.reach, start, PAGE))
+        self.pages.entry(start).or_insert_with(|| read_at(self.access, start, PAGE))
     }
 
     /// Reads a page with its neighbours, which are often asked for next; fewer where memory ends among them.
     fn read_around(&mut self, start: u64) {
         let first = start - start % TOGETHER;
-        let together = read_at(self.reach, first, TOGETHER as usize);
+        let together = read_at(self.access, first, TOGETHER as usize);
         for (page, address) in together.chunks_exact(PAGE).zip((first..).step_by(PAGE)) {
             self.pages.entry(address).or_insert_with(|| page.into());
         }
@@ -67,9 +67,9 @@ impl<'a> Pages<'a> {
 }
 
 /// What lies there, as far as it can be read.
-fn read_at(reach: &Reach, start: u64, length: usize) -> Box<[u8]> {
+fn read_at(access: &ProcessAccess, start: u64, length: usize) -> Box<[u8]> {
     let mut bytes = vec![0; length];
-    let length = reach.read(RuntimeAddress(start), &mut bytes).unwrap_or(0);
+    let length = access.read(RuntimeAddress(start), &mut bytes).unwrap_or(0);
     bytes.truncate(length);
     bytes.into()
 }

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::Reach;
+use super::ProcessAccess;
 use crate::elf::{self, open_below};
 use crate::model::{GeneratedCode, Notice, Process, ProcessId, Reason, RuntimeAddress, Subject};
 use crate::proc::{self, ProcDir};
@@ -50,7 +50,7 @@ enum Refused {
 pub fn generated_code(
     process: &Process,
     root: &Path,
-    reach: &Reach,
+    access: &ProcessAccess,
     addresses: BTreeSet<RuntimeAddress>,
 ) -> (Vec<GeneratedCode>, Option<Notice>) {
     if addresses.is_empty() {
@@ -59,7 +59,7 @@ pub fn generated_code(
     let path = format!("/tmp/perf-{}.map", process.inner_pid);
     let found = {
         let (id, root) = (process.id, root.to_path_buf());
-        reach.file(move || match open(id, &root, &path) {
+        access.file(move || match open(id, &root, &path) {
             Ok(file) => Ok(read(&file, &addresses)),
             Err(Refused::File(elf::Error::Io(error))) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             Err(refused) => Err(refused.to_string()),

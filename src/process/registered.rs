@@ -13,7 +13,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use super::images::MemoryImage;
-use super::{Reach, Source};
+use super::{ProcessAccess, Source};
 use crate::elf::{CfiSections, RegisteredObject, read_all, variable};
 use crate::model::{Bias, BuildId, FileAddress, GeneratedCode, ProcessId, RuntimeAddress};
 
@@ -76,7 +76,7 @@ struct Parsed {
 /// The list of one process in one snapshot.
 pub struct Registered<'a> {
     registry: &'a mut Registry,
-    reach: &'a Reach,
+    access: &'a ProcessAccess,
     process: ProcessId,
     is_read: bool,
     is_read_again: bool,
@@ -85,9 +85,9 @@ pub struct Registered<'a> {
 }
 
 impl Registry {
-    pub fn of<'a>(&'a mut self, process: ProcessId, reach: &'a Reach) -> Registered<'a> {
+    pub fn of<'a>(&'a mut self, process: ProcessId, access: &'a ProcessAccess) -> Registered<'a> {
         let compared = HashSet::new();
-        Registered { registry: self, reach, process, is_read: false, is_read_again: false, compared }
+        Registered { registry: self, access, process, is_read: false, is_read_again: false, compared }
     }
 
     /// Forgets what was read of a process that has ended or executed another program.
@@ -247,13 +247,13 @@ impl Registered<'_> {
     }
 
     fn bytes(&self, entry: &Entry) -> Option<Vec<u8>> {
-        let image = MemoryImage { reach: self.reach, bias: Bias(0) };
+        let image = MemoryImage { access: self.access, bias: Bias(0) };
         read_all(&image, FileAddress(entry.object.0), entry.size)
     }
 
     fn descriptor(&self, at: RuntimeAddress) -> Option<Descriptor> {
         let mut bytes = [0; DESCRIPTOR_SIZE];
-        self.reach.read_all(at, &mut bytes).then_some(bytes)
+        self.access.read_all(at, &mut bytes).then_some(bytes)
     }
 
     /// The entries from the first on, the last registered first.
@@ -274,7 +274,7 @@ impl Registered<'_> {
     fn entry(&self, at: RuntimeAddress) -> Option<(Entry, u64)> {
         let mut bytes = [0; ENTRY_SIZE];
         let entry = |bytes| Entry { at, object: RuntimeAddress(word(bytes, 16)), size: word(bytes, 24) };
-        self.reach.read_all(at, &mut bytes).then(|| (entry(&bytes), word(&bytes, 0)))
+        self.access.read_all(at, &mut bytes).then(|| (entry(&bytes), word(&bytes, 0)))
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 
-use super::Errands;
+use super::TimeoutWorker;
 use super::images::FileImage;
 use super::loaded::headers_of;
 use crate::model::{Pid, Process, ProcessId, StopMode};
@@ -182,7 +182,7 @@ impl Target {
             let headers = headers_of(&file).ok()?;
             Some(headers.is_go(&FileImage { file: &file, headers: &headers }))
         };
-        Errands::default().file(look).flatten().unwrap_or(false)
+        TimeoutWorker::default().file(look).flatten().unwrap_or(false)
     }
 
     /// The error for a process whose every thread the kernel refused to hold.

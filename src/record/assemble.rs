@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use super::named::Named;
 use super::remembered::Remembered;
-use super::{AddressSpace, Manner, Sample};
+use super::{AddressSpace, CaptureOptions, Sample};
 use crate::capture::{Captured, CapturedThread, Context, StackBytes};
 use crate::model::{
     FloatingPoint, Frame, GeneratedCode, MemoryOf, MemoryPiece, Module, Notice, Process, Reason, Register, Registers,
     RuntimeAddress, Snapshot, Stack, Subject, Thread, WalkEnd,
 };
 use crate::proc::{Backing, BlockedCall, MemoryMap};
-use crate::process::{Errands, Loader, Reach, Registry, generated_code};
+use crate::process::{Loader, ProcessAccess, Registry, TimeoutWorker, generated_code};
 use crate::unwind::{StackMemory, Unwinder};
 
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.
@@ -24,28 +24,28 @@ pub struct Assembler {
     registry: Registry,
     named: Named,
     unwinder: Unwinder,
-    errands: Errands,
+    worker: TimeoutWorker,
     remembered: Remembered,
 }
 
 impl Assembler {
     /// For the snapshots of a recording.
-    pub(super) fn new(manner: &Manner) -> Self {
+    pub(super) fn new(options: &CaptureOptions) -> Self {
         Self {
-            keep_stacks: manner.keep_stacks,
-            redact: manner.redact,
+            keep_stacks: options.keep_stacks,
+            redact: options.redact,
             loader: Loader::default(),
             registry: Registry::default(),
             named: Named::new(false),
             unwinder: Unwinder::default(),
-            errands: Errands::default(),
+            worker: TimeoutWorker::default(),
             remembered: Remembered::default(),
         }
     }
 
     /// For a single snapshot.
-    pub(super) fn for_one(manner: &Manner) -> Self {
-        Self { named: Named::new(true), ..Self::new(manner) }
+    pub(super) fn for_one(options: &CaptureOptions) -> Self {
+        Self { named: Named::new(true), ..Self::new(options) }
     }
 
     /// The snapshot of what was copied. Nothing of the process is held any more.
@@ -54,9 +54,9 @@ impl Assembler {
         let Captured { taken, process, window, took, stop, map, threads: copies, resting, memory: pieces, .. } =
             captured;
         let mut notices = captured.notices;
-        let reach = Reach::new(memory, captured.memory_is_readable, self.errands.clone());
-        let source = self.loader.modules(process.id, root.clone(), &map, &reach);
-        let mut space = AddressSpace::new(source, &map, &reach, self.registry.of(process.id, &reach));
+        let access = ProcessAccess::new(memory, captured.memory_is_readable, self.worker.clone());
+        let source = self.loader.modules(process.id, root.clone(), &map, &access);
+        let mut space = AddressSpace::new(source, &map, &access, self.registry.of(process.id, &access));
         self.unwinder.forget_unloaded();
         let mut threads = Vec::with_capacity(copies.len());
         for copy in copies {
@@ -79,14 +79,14 @@ impl Assembler {
         for code in &generated {
             unnamed.remove(&code.address);
         }
-        let (others, refused) = generated_code(&process, &root, &reach, unnamed);
+        let (others, refused) = generated_code(&process, &root, &access, unnamed);
         generated.extend(others);
         generated.sort_unstable_by_key(|code| code.address);
         notices.extend(refused);
         let named = self.named.of(&source, process.id, &modules, &threads);
         notices.extend(source.notices);
-        if captured.memory_is_readable && !reach.is_readable() {
-            let reason = if reach.is_gone() { Reason::MemoryGone } else { Reason::MemoryBlocked };
+        if captured.memory_is_readable && !access.is_readable() {
+            let reason = if access.is_gone() { Reason::MemoryGone } else { Reason::MemoryBlocked };
             notices.push(Notice { subject: Subject::Process, reason });
         }
         let mut snapshot = Snapshot {

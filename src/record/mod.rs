@@ -5,8 +5,8 @@
 //! bounded queue, and when that is full a sample is skipped before the target is touched.
 
 mod assemble;
+mod image_guard;
 mod named;
-mod ordered;
 mod pipeline;
 mod remembered;
 mod report;
@@ -19,14 +19,14 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::capture::{self, Captured, Order, Tracer};
+use crate::capture::{self, CaptureRequest, Captured, Tracer};
 use crate::model::{Process, Recording, Snapshot, StopMode};
 use crate::proc::{self, Host};
 use crate::process::{self, Target};
 use crate::store::{self, Segment, file_name};
 use crate::sys::memory::ProcessMemory;
 use assemble::Assembler;
-use ordered::Ordered;
+use image_guard::ImageGuard;
 
 pub use pipeline::Skipped;
 pub use report::Report;
@@ -67,7 +67,7 @@ pub enum Output {
 
 /// How snapshots are to be taken, of whichever process.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Manner {
+pub struct CaptureOptions {
     pub stop: StopMode,
     /// The longest time for which a thread may be held.
     pub max_hold: Duration,
@@ -81,7 +81,7 @@ pub struct Manner {
     pub memory: Vec<(String, MemoryWish)>,
 }
 
-impl Default for Manner {
+impl Default for CaptureOptions {
     fn default() -> Self {
         Self {
             stop: StopMode::OneAtATime,
@@ -94,13 +94,20 @@ impl Default for Manner {
     }
 }
 
-impl Manner {
+impl CaptureOptions {
     /// The order for snapshots of one process.
-    fn order(&self, target: &Target) -> Result<Order, Error> {
+    fn request(&self, target: &Target) -> Result<CaptureRequest, Error> {
         let Self { stop, max_hold, floating_point, memory, .. } = self;
         let memory = wishes::locate(memory, target)?;
         let is_go = target.is_go();
-        Ok(Order { stop: *stop, max_hold: *max_hold, floating_point: *floating_point, is_go, memory, after: None })
+        Ok(CaptureRequest {
+            stop: *stop,
+            max_hold: *max_hold,
+            floating_point: *floating_point,
+            is_go,
+            memory,
+            after: None,
+        })
     }
 }
 
@@ -123,21 +130,31 @@ impl Sample {
     ///
     /// While it executes another program its threads are dying and its main thread's id changes hands: it may seem gone
     /// or out of reach. So what fails is tried again before it is believed.
-    fn take(target: &Target, number: u64, order: &Order, tracer: &mut Tracer) -> Result<Option<Self>, Error> {
+    fn take(
+        target: &Target,
+        number: u64,
+        request: &CaptureRequest,
+        tracer: &mut Tracer,
+    ) -> Result<Option<Self>, Error> {
         let begun = Instant::now();
         loop {
-            match Self::take_at_once(target, number, order, tracer) {
+            match Self::take_at_once(target, number, request, tracer) {
                 Err(_) if begun.elapsed() < EXECUTING => thread::sleep(Duration::from_millis(1)),
                 taken => return taken,
             }
         }
     }
 
-    fn take_at_once(target: &Target, number: u64, order: &Order, tracer: &mut Tracer) -> Result<Option<Self>, Error> {
-        match Self::try_take(target, number, order, tracer) {
+    fn take_at_once(
+        target: &Target,
+        number: u64,
+        request: &CaptureRequest,
+        tracer: &mut Tracer,
+    ) -> Result<Option<Self>, Error> {
+        match Self::try_take(target, number, request, tracer) {
             Ok(sample) => match sample.captured.refused_everywhere() {
                 // Where the bounds on holding allow no thread to be held, some may not be read either; that is no end.
-                Some(_) if order.stop != StopMode::None || target.directory.permits_access().is_err() => {
+                Some(_) if request.stop != StopMode::None || target.directory.permits_access().is_err() => {
                     Err(target.refused().into())
                 }
                 Some(_) => Ok(Some(sample)),
@@ -153,20 +170,25 @@ impl Sample {
         }
     }
 
-    fn try_take(target: &Target, number: u64, order: &Order, tracer: &mut Tracer) -> Result<Self, capture::Error> {
+    fn try_take(
+        target: &Target,
+        number: u64,
+        request: &CaptureRequest,
+        tracer: &mut Tracer,
+    ) -> Result<Self, capture::Error> {
         let memory = ProcessMemory::open(target.directory.memory_owner()?);
         let root = target.directory.root();
-        let captured = tracer.take(&target.directory, order)?;
+        let captured = tracer.take(&target.directory, request)?;
         Ok(Self { number, root, captured, memory, images: 0 })
     }
 }
 
 /// Takes one snapshot of a process.
-pub fn once(target: &Target, manner: &Manner, tracer: &mut Tracer) -> Result<Snapshot, Error> {
-    let mut ordered = Ordered::new(target, manner)?;
-    let sample = ordered.sample(target, manner, |order| Sample::take(target, 1, order, tracer))?;
+pub fn once(target: &Target, options: &CaptureOptions, tracer: &mut Tracer) -> Result<Snapshot, Error> {
+    let mut guard = ImageGuard::new(target, options)?;
+    let sample = guard.sample(target, options, |request| Sample::take(target, 1, request, tracer))?;
     let sample = sample.ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
-    Ok(Assembler::for_one(manner).assemble(sample))
+    Ok(Assembler::for_one(options).assemble(sample))
 }
 
 /// What a recording made here and now says of itself.

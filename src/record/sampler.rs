@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, after, at, bounded, never, select};
 use super::assemble::Assembler;
 use super::pipeline::{Job, Pipeline, Skipped};
 use super::watch::{Event, Watch};
-use super::{Error, Manner, Ordered, Output, Report, Sample, recording};
+use super::{CaptureOptions, Error, ImageGuard, Output, Report, Sample, recording};
 use crate::capture::{Budget, Tracer};
 use crate::process::Target;
 use crate::store::{Policy, Writer};
@@ -21,7 +21,7 @@ const QUEUE: usize = 4;
 pub struct Plan {
     pub targets: Vec<Target>,
     pub interval: Duration,
-    pub manner: Manner,
+    pub options: CaptureOptions,
     /// The share of time for which threads may be held, in millionths.
     pub max_duty: u32,
     /// How many samples to take of each target; None for no end.
@@ -60,7 +60,7 @@ impl Ended {
 struct Sampled {
     target: Target,
     watch: Watch,
-    ordered: Ordered,
+    guard: ImageGuard,
     budget: Budget,
     alive: bool,
     taken: u64,
@@ -85,19 +85,19 @@ pub fn run(
     asked: &Receiver<()>,
     ready: impl FnOnce(),
 ) -> Result<Ended, Error> {
-    let Plan { targets, interval, manner, max_duty, count, length, output, policy } = plan;
+    let Plan { targets, interval, options, max_duty, count, length, output, policy } = plan;
     keep_no_large_pieces();
     let mut tracer = Tracer::new()?;
     let mut sampled = Vec::new();
     let mut first = Vec::new();
     for target in targets {
-        let mut ordered = Ordered::for_changes(&target, &manner)?;
-        let mut budget = Budget::new(max_duty, manner.max_hold);
-        let sample = within_budget(&target, 1, &mut ordered, &manner, &mut budget, &mut tracer)?
+        let mut guard = ImageGuard::for_changes(&target, &options)?;
+        let mut budget = Budget::new(max_duty, options.max_hold);
+        let sample = within_budget(&target, 1, &mut guard, &options, &mut budget, &mut tracer)?
             .ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
         let watch = Watch::new(&target, &sample);
         first.push(sample);
-        sampled.push(Sampled { target, watch, ordered, budget, alive: true, taken: 1, skipped: Skipped::default() });
+        sampled.push(Sampled { target, watch, guard, budget, alive: true, taken: 1, skipped: Skipped::default() });
     }
     let mut writers: Vec<Writer> = Vec::new();
     let mut told = Ok(());
@@ -111,14 +111,14 @@ pub fn run(
             }
         };
         let threads = sample.captured.threads.len();
-        told = told.and(report.begin(&sampled.target, threads, interval, manner.stop, writer.path()));
+        told = told.and(report.begin(&sampled.target, threads, interval, options.stop, writer.path()));
         writers.push(writer);
     }
     // Only now: those that this run has begun are marked, and count among none that ended.
     for (sampled, writer) in sampled.iter().zip(&mut writers) {
         writer.succeed(&output.earlier(&sampled.target.process));
     }
-    let mut assembler = Assembler::new(&manner);
+    let mut assembler = Assembler::new(&options);
     if let Err(error) = told {
         // Nobody listens any more, but what was taken is kept.
         for (writer, sample) in writers.iter_mut().zip(first) {
@@ -140,7 +140,7 @@ pub fn run(
         let _ = jobs.send(Job::Sample { target, sample: Box::new(sample) });
     }
     ready();
-    let limits = Limits { interval, manner, count, length };
+    let limits = Limits { interval, options, count, length };
     let ended = schedule(&mut sampled, &mut tracer, &limits, &jobs, asked, &pipeline_ended);
     for (target, sampled) in sampled.iter_mut().enumerate() {
         tell_skipped(target, sampled, &jobs);
@@ -157,7 +157,7 @@ pub fn run(
 
 struct Limits {
     interval: Duration,
-    manner: Manner,
+    options: CaptureOptions,
     count: Option<u64>,
     length: Option<Duration>,
 }
@@ -205,14 +205,21 @@ fn schedule(
         let wanted = |(_, sampled): &(usize, &mut Sampled)| sampled.is_wanted(limits.count);
         for (target, sampled) in sampled.iter_mut().enumerate().filter(wanted) {
             sampled.skipped.late += late;
-            sample(target, sampled, number, &limits.manner, tracer, jobs);
+            sample(target, sampled, number, &limits.options, tracer, jobs);
         }
     }
 }
 
 /// Takes one sample of one target and hands it over with what has happened since the last. A send fails only if the
 /// pipeline has ended, which the schedule notices.
-fn sample(target: usize, sampled: &mut Sampled, number: u64, manner: &Manner, tracer: &mut Tracer, jobs: &Sender<Job>) {
+fn sample(
+    target: usize,
+    sampled: &mut Sampled,
+    number: u64,
+    options: &CaptureOptions,
+    tracer: &mut Tracer,
+    jobs: &Sender<Job>,
+) {
     if jobs.is_full() {
         sampled.skipped.unstored += 1;
         return;
@@ -220,8 +227,8 @@ fn sample(target: usize, sampled: &mut Sampled, number: u64, manner: &Manner, tr
     tell_skipped(target, sampled, jobs);
     let taken = match sampled.target.is_alive() {
         true => {
-            let Sampled { target, ordered, budget, .. } = sampled;
-            within_budget(target, number, ordered, manner, budget, tracer)
+            let Sampled { target, guard, budget, .. } = sampled;
+            within_budget(target, number, guard, options, budget, tracer)
         }
         false => Ok(None),
     };
@@ -249,13 +256,13 @@ fn sample(target: usize, sampled: &mut Sampled, number: u64, manner: &Manner, tr
 fn within_budget(
     target: &Target,
     number: u64,
-    ordered: &mut Ordered,
-    manner: &Manner,
+    guard: &mut ImageGuard,
+    options: &CaptureOptions,
     budget: &mut Budget,
     tracer: &mut Tracer,
 ) -> Result<Option<Sample>, Error> {
-    ordered.sample(target, manner, |order| {
-        let (allowed, notice) = budget.allow(order);
+    guard.sample(target, options, |request| {
+        let (allowed, notice) = budget.allow(request);
         let mut sample = Sample::take(target, number, &allowed, tracer)?;
         if let Some(sample) = &mut sample {
             budget.spend(&sample.captured);
@@ -278,7 +285,7 @@ mod tests {
 
     #[test]
     fn samples_are_numbered_by_when_they_are_due() {
-        let limits = |interval| Limits { interval, manner: Manner::default(), count: None, length: None };
+        let limits = |interval| Limits { interval, options: CaptureOptions::default(), count: None, length: None };
         let seconds = limits(Duration::from_secs(5));
         for (number, due) in [(1, 0), (2, 5), (721, 3600)] {
             let due = Duration::from_secs(due);

@@ -4,7 +4,7 @@ use crate::capture::{Base, Wish};
 use crate::elf::find_symbol;
 use crate::model::{Register, RuntimeAddress, SpecialRegister};
 use crate::proc::MemoryMap;
-use crate::process::{Errands, Loader, Reach, Target};
+use crate::process::{Loader, ProcessAccess, Target, TimeoutWorker};
 use crate::sys::memory::ProcessMemory;
 
 /// A piece of memory as the user names it.
@@ -58,8 +58,8 @@ pub fn locate(wishes: &[(String, MemoryWish)], target: &Target) -> Result<Vec<Wi
 fn symbol(name: &str, target: &Target, loader: &mut Loader) -> Option<(RuntimeAddress, u64)> {
     let map = MemoryMap::parse(&target.directory.maps().ok()?).ok()?;
     let memory = ProcessMemory::open(target.directory.memory_owner().ok()?);
-    let reach = Reach::new(memory, true, Errands::default());
-    let source = loader.modules(target.process.id, target.directory.root(), &map, &reach);
+    let access = ProcessAccess::new(memory, true, TimeoutWorker::default());
+    let source = loader.modules(target.process.id, target.directory.root(), &map, &access);
     source.modules.iter().find_map(|loaded| {
         let name = name.to_owned();
         let (address, size) = source.with_file(loaded, move |file| find_symbol(file, &name))??;

@@ -21,7 +21,7 @@ use super::reaper::supervise;
 use super::record::record_held;
 use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use super::{loss, one_at_a_time};
-use crate::capture::Order;
+use crate::capture::CaptureRequest;
 use crate::model::{Cause, Reason, StopMode, ThreadState, Tid};
 use crate::proc::{MemoryMap, ProcDir};
 use crate::sys::alarm::Alarm;
@@ -129,19 +129,19 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         let urgent = Urgent::enter();
         seize_all(slots, draft.process);
         marks.step(Step::Holding, 0);
-        draft.kill_timer.arm(draft.order.max_hold);
+        draft.kill_timer.arm(draft.request.max_hold);
         let begun = Instant::now();
         // What is left of the time is for letting go: three microseconds each, and as much again.
         let threads = u32::try_from(slots.len()).unwrap_or(u32::MAX);
-        let reserve = Duration::from_micros(6).saturating_mul(threads).min(draft.order.max_hold / 2);
-        let until = begun.after(draft.order.max_hold - reserve);
+        let reserve = Duration::from_micros(6).saturating_mul(threads).min(draft.request.max_hold / 2);
+        let until = begun.after(draft.request.max_hold - reserve);
         stop_all(slots, until, alarm.as_ref(), &mut draft.polling);
         marks.go_on(Step::ReadingHeld);
         if let Some(tasks) = &tasks {
             tasks.begin(until);
         }
         drop(helper);
-        let used = read_registers(slots, until, &draft.map, draft.order, tasks.as_ref(), room);
+        let used = read_registers(slots, until, &draft.map, draft.request, tasks.as_ref(), room);
         copy_and_let_go(slots, tasks.as_ref());
         if let Some(tasks) = &tasks {
             tasks.end();
@@ -210,7 +210,7 @@ fn read_registers<'room>(
     slots: &mut [Slot],
     until: Instant,
     map: &MemoryMap,
-    order: &Order,
+    request: &CaptureRequest,
     tasks: Option<&Tasks<'room>>,
     mut room: &'room mut [u8],
 ) -> usize {
@@ -230,7 +230,7 @@ fn read_registers<'room>(
             let most = room.len().saturating_sub(index * SHARE_PER_THREAD);
             let (memory, position) = (tasks.memory, Position::held(registers));
             let limit = most.min(STACK_LIMIT);
-            let plan = StackPlan::new(map, Some(memory), order.is_go, slot.planned.owner, position, limit);
+            let plan = StackPlan::new(map, Some(memory), request.is_go, slot.planned.owner, position, limit);
             let length = plan.length(map, memory, || Instant::now() < until).min(most);
             let (piece, rest) = mem::take(&mut room).split_at_mut(length);
             room = rest;
@@ -238,7 +238,7 @@ fn read_registers<'room>(
             used += length;
             tasks.plan(index, plan, piece);
         }
-        slot.floating_point = hold::floating_point(tid, order.floating_point);
+        slot.floating_point = hold::floating_point(tid, request.floating_point);
         slot.registers = Some(registers);
     }
     if let Some(tasks) = tasks {

@@ -151,7 +151,7 @@ fn settle(slot: Slot, is_last: bool, draft: &mut Draft<'_>) -> Option<Planned> {
                 return Some(planned);
             }
             match state {
-                State::LetGo => loss::held_too_long(draft.order.max_hold),
+                State::LetGo => loss::held_too_long(draft.request.max_hold),
                 State::Sleeps => Reason::Unsteady,
                 _ => loss::did_not_stop(PATIENCE),
             }
@@ -197,7 +197,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
     let Some(alarm) = Alarm::new() else {
         return 0;
     };
-    let max_hold = draft.order.max_hold;
+    let max_hold = draft.request.max_hold;
     // Between the look and the request nothing delays this thread: one that was seen running may enter a call meanwhile.
     let urgent = Urgent::enter();
     for slot in &mut *slots {
@@ -276,13 +276,13 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
         let copied = in_time().then(|| {
             let registers =
                 fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
-            let floating_point = hold::floating_point(tid, draft.order.floating_point);
+            let floating_point = hold::floating_point(tid, draft.request.floating_point);
             // Threads that are yet to come are owed their share.
             let end = room.len().saturating_sub(pending.saturating_mul(SHARE)).max(used);
             let stack = registers.as_ref().ok().zip(draft.memory).map(|(registers, memory)| {
                 let position = Position::held(registers);
                 let (map, owner) = (&draft.map, slot.planned.owner);
-                let plan = StackPlan::new(map, draft.memory, draft.order.is_go, owner, position, STACK_LIMIT);
+                let plan = StackPlan::new(map, draft.memory, draft.request.is_go, owner, position, STACK_LIMIT);
                 plan.copy(map, memory, &mut room[used..end], in_time)
             });
             (registers, floating_point, stack)

@@ -8,8 +8,8 @@ use std::mem;
 
 use super::hold::Polling;
 use super::stack::Owner;
-use crate::capture::Order;
-use crate::capture::protocol::{ContextRecord, Record, Request, StackRecord, ThreadRecord};
+use crate::capture::CaptureRequest;
+use crate::capture::protocol::{Assignment, ContextRecord, Record, StackRecord, ThreadRecord};
 use crate::model::{Hold, Notice, Reason, Subject, SystemCall, ThreadStatus, Tid};
 use crate::proc::{self, BlockedCall, MemoryMap, ProcDir};
 use crate::sys::alarm::KillTimer;
@@ -55,7 +55,7 @@ pub(super) struct Code {
 /// A snapshot in the making.
 pub(super) struct Draft<'a> {
     pub(super) process: &'a ProcDir,
-    pub(super) order: &'a Order,
+    pub(super) request: &'a CaptureRequest,
     /// Threads over which a tracer died.
     pub(super) suspects: &'a [Tid],
     /// None when memory is not to be read.
@@ -89,16 +89,16 @@ impl<'a> Draft<'a> {
     /// One that nothing has been recorded in.
     pub(super) fn new(
         process: &'a ProcDir,
-        request: &'a Request,
+        assignment: &'a Assignment,
         memory: &'a ProcessMemory,
         arena: &'a mut ArenaWriter,
         kill_timer: &'a KillTimer,
     ) -> Self {
         Self {
             process,
-            order: &request.order,
-            suspects: &request.suspects,
-            memory: request.read_memory.then_some(memory),
+            request: &assignment.request,
+            suspects: &assignment.suspects,
+            memory: assignment.read_memory.then_some(memory),
             map: MemoryMap::default(),
             mapped_code: None,
             code: Code::default(),
@@ -154,7 +154,7 @@ impl Draft<'_> {
 
     fn mapped_code_now(&self) -> Option<u64> {
         // Only who is to be recorded again may rest.
-        self.order.after?;
+        self.request.after?;
         let owner = self.process.memory_owner().ok()?;
         self.process.thread(owner).ok()?.mapped_code().ok()?
     }

@@ -64,7 +64,7 @@ fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Resu
     let stack_pointer = blocked.stack_pointer.0;
     let fs_base = stack::thread_pointer(&draft.map, memory, planned.tid, planned.owner, stack_pointer);
     let position = Position::in_place(stack_pointer, fs_base);
-    let plan = StackPlan::new(&draft.map, draft.memory, draft.order.is_go, planned.owner, position, STACK_LIMIT);
+    let plan = StackPlan::new(&draft.map, draft.memory, draft.request.is_go, planned.owner, position, STACK_LIMIT);
     let room = draft.arena.room(STACK_ROOM);
     let copied = plan.copy(&draft.map, memory, room, || true);
     draft.arena.marks().step(Step::ReadingProc, planned.tid.0);

@@ -28,7 +28,7 @@ struct Want {
 
 /// What the user asked for that belongs to no thread.
 pub(super) fn of_process(draft: &mut Draft<'_>) {
-    let wishes: Vec<Wish> = draft.order.memory.clone();
+    let wishes: Vec<Wish> = draft.request.memory.clone();
     for wish in wishes {
         let Base::Address(address) = wish.base else {
             continue;
@@ -54,7 +54,7 @@ pub(super) fn of_thread(
         Some(call) => about(&call),
         None => Vec::new(),
     };
-    let wishes: Vec<Wish> = draft.order.memory.clone();
+    let wishes: Vec<Wish> = draft.request.memory.clone();
     if wants.is_empty() && wishes.is_empty() {
         return Vec::new();
     }

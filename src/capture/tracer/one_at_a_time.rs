@@ -70,7 +70,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     while !remaining.is_empty() {
         let mut stuck = None;
         let kill_timer = draft.kill_timer;
-        let stop = draft.order.stop;
+        let stop = draft.request.stop;
         let mut work = || stuck = trace(&mut remaining, draft, &mut outcome);
         let traced = match stop {
             // Nothing will be held, and what holding needs may be forbidden.
@@ -131,13 +131,13 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, outcome: &mut Ou
                 match since.elapsed() < outcome.patience {
                     true => remaining.push_back(Task { tid, is_suspect, postponed: Some(since) }),
                     // It has been running, or waiting for a CPU, all the time.
-                    false if is_suspect && draft.order.stop != StopMode::None => outcome.running.push(planned),
+                    false if is_suspect && draft.request.stop != StopMode::None => outcome.running.push(planned),
                     false => draft.lost(&planned, reason),
                 }
                 continue;
             }
         };
-        let deadline = STOP_DEADLINE.min(draft.order.max_hold / 2);
+        let deadline = STOP_DEADLINE.min(draft.request.max_hold / 2);
         match hold_and_copy(&planned, draft, deadline, alarm.as_ref()) {
             Ok(copied) => {
                 outcome.pressure = outcome.pressure.saturating_sub(1);
@@ -208,7 +208,7 @@ fn hold_and_copy(
         return Err(Failure::Gone);
     }
     draft.arena.marks().step(Step::Holding, tid.0);
-    draft.kill_timer.arm(draft.order.max_hold);
+    draft.kill_timer.arm(draft.request.max_hold);
     let begun = Instant::now();
     fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(tid)).map_err(Failure::NotInterrupted)?;
     let held = match hold::wait(tid, begun, deadline, alarm.as_ref(), &mut draft.polling) {
@@ -224,12 +224,12 @@ fn hold_and_copy(
     };
     let registers = fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
     let copied = registers.map(|registers| {
-        let floating_point = floating_point(tid, draft.order.floating_point);
+        let floating_point = floating_point(tid, draft.request.floating_point);
         draft.arena.marks().go_on(Step::ReadingHeld);
         let room = draft.arena.room(STACK_ROOM);
         let position = Position::held(&registers);
-        let plan = StackPlan::new(&draft.map, draft.memory, draft.order.is_go, planned.owner, position, STACK_LIMIT);
-        let in_time = || begun.elapsed() < draft.order.max_hold / 2;
+        let plan = StackPlan::new(&draft.map, draft.memory, draft.request.is_go, planned.owner, position, STACK_LIMIT);
+        let in_time = || begun.elapsed() < draft.request.max_hold / 2;
         let stack = draft.memory.map(|memory| plan.copy(&draft.map, memory, room, in_time));
         (registers, stack, floating_point)
     });

@@ -78,7 +78,7 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
     }
     let cannot_stop = syscalls::is_deaf(&planned.status);
     let stop = match experience {
-        Experience::None => draft.order.stop,
+        Experience::None => draft.request.stop,
         Experience::DidNotStop => StopMode::None,
     };
     if stop == StopMode::All && !cannot_stop {
@@ -113,7 +113,7 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
             Some(Way::Hold) => return Plan::Hold(planned),
             None => run = run.or_else(|| Some(Run::look(&thread, draft))),
             Some(Way::InPlace) => match in_place::read(&planned, &thread, draft) {
-                Ok(()) if choose(draft.order.stop, &planned.status, call.as_ref()) == Some(Way::Hold) => {
+                Ok(()) if choose(draft.request.stop, &planned.status, call.as_ref()) == Some(Way::Hold) => {
                     return Plan::ReadInstead(planned);
                 }
                 Ok(()) => return Plan::Done,
@@ -125,13 +125,13 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
             },
         }
     }
-    let reason = in_place::loss(&planned, not_read, draft.order.stop);
+    let reason = in_place::loss(&planned, not_read, draft.request.stop);
     match (not_read, stop) {
         (NotRead::Runs, StopMode::OneAtATime) if run.as_ref().is_some_and(|run| run.goes_on(&thread, draft)) => {
             Plan::Hold(planned)
         }
         (NotRead::Runs, StopMode::None)
-            if draft.order.stop != StopMode::None
+            if draft.request.stop != StopMode::None
                 && !cannot_stop
                 && run.as_ref().is_some_and(|run| run.goes_on(&thread, draft)) =>
         {
@@ -233,9 +233,13 @@ pub(super) fn now(planned: &Planned, draft: &Draft<'_>) -> Now {
         return Now::Gone;
     };
     match thread.blocked_call() {
-        Ok(Some(call)) if choose(draft.order.stop, &planned.status, Some(&call)) != Some(Way::Hold) => Now::ReadInPlace,
+        Ok(Some(call)) if choose(draft.request.stop, &planned.status, Some(&call)) != Some(Way::Hold) => {
+            Now::ReadInPlace
+        }
         Err(proc::Error::Gone) => Now::Gone,
-        Ok(None) if draft.order.stop != StopMode::All && !Run::look(&thread, draft).may_be_stopped => Now::ReadInPlace,
+        Ok(None) if draft.request.stop != StopMode::All && !Run::look(&thread, draft).may_be_stopped => {
+            Now::ReadInPlace
+        }
         _ => Now::Hold,
     }
 }

@@ -26,7 +26,7 @@ impl Draft<'_> {
     ) {
         let memory = memory::of_thread(self, planned.tid, &context, system_call);
         blocked::note_renamed(self, planned.tid, system_call);
-        if self.order.after.is_some() {
+        if self.request.after.is_some() {
             let (context, stack) = (context.clone(), stack.clone());
             self.looked.push(Looked { tid: planned.tid, context, system_call, stack });
         }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use super::stack::STACK_ROOM;
 use super::unchanged::Resting;
 use super::{fault, snapshot};
-use crate::capture::protocol::{self, Outcome, Request};
+use crate::capture::protocol::{self, Assignment, Outcome};
 use crate::proc::{self, ProcDir};
 use crate::sys::alarm::KillTimer;
 use crate::sys::arena::ArenaWriter;
@@ -40,9 +40,9 @@ fn try_serve() -> io::Result<()> {
     let kill_timer = KillTimer::new().ok_or_else(io::Error::last_os_error)?;
     arena.room(STACK_ROOM);
     let mut resting = Resting::new();
-    while let Some(request) = protocol::receive(&socket)? {
+    while let Some(assignment) = protocol::receive(&socket)? {
         arena.begin();
-        let outcome = answer(&request, &mut arena, &kill_timer, &mut resting);
+        let outcome = answer(&assignment, &mut arena, &kill_timer, &mut resting);
         match protocol::send(&socket, &outcome) {
             // Whoever asked was killed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
@@ -52,10 +52,10 @@ fn try_serve() -> io::Result<()> {
     Ok(())
 }
 
-fn answer(request: &Request, arena: &mut ArenaWriter, kill_timer: &KillTimer, resting: &mut Resting) -> Outcome {
-    let process = ProcDir::open(request.process.pid)?;
-    match process.id()? == request.process {
-        true => snapshot::take(&process, request, arena, kill_timer, resting),
+fn answer(assignment: &Assignment, arena: &mut ArenaWriter, kill_timer: &KillTimer, resting: &mut Resting) -> Outcome {
+    let process = ProcDir::open(assignment.process.pid)?;
+    match process.id()? == assignment.process {
+        true => snapshot::take(&process, assignment, arena, kill_timer, resting),
         // The pid belongs to another process by now.
         false => Err(proc::Error::Gone),
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::draft::Draft;
 use super::unchanged::{self, Resting};
 use super::{all_stop, memory, one_at_a_time};
-use crate::capture::protocol::{Record, Request};
+use crate::capture::protocol::{Assignment, Record};
 use crate::model::{Cause, Reason, StopMode, Tid};
 use crate::proc::{self, ProcDir};
 use crate::sys::alarm::KillTimer;
@@ -27,19 +27,19 @@ const LEAST_PER_THREAD: Duration = Duration::from_micros(8);
 /// Errors only if the process cannot be looked at at all; whatever is lost of a process that can is a notice.
 pub(super) fn take(
     process: &ProcDir,
-    request: &Request,
+    assignment: &Assignment,
     arena: &mut ArenaWriter,
     kill_timer: &KillTimer,
     resting: &mut Resting,
 ) -> Result<(), proc::Error> {
     let access = ProcessMemory::open(process.memory_owner()?);
     let taken = clock::timestamp();
-    let mut draft = Draft::new(process, request, &access, arena, kill_timer);
-    let mut sleepers = resting.take(request.process);
+    let mut draft = Draft::new(process, assignment, &access, arena, kill_timer);
+    let mut sleepers = resting.take(assignment.process);
     draft.record(&Record::Begun(taken));
     let mut description = process.describe()?;
     draft.record(&Record::Process(description.clone()));
-    if request.read_map {
+    if assignment.read_map {
         draft.arena.marks().step(Step::ReadingProc, 0);
         draft.read_map()?;
     }
@@ -51,7 +51,7 @@ pub(super) fn take(
         draft.record(&Record::Process(description));
         memory::of_process(&mut draft);
     }
-    let mut seen: HashSet<Tid> = request.done.iter().copied().collect();
+    let mut seen: HashSet<Tid> = assignment.done.iter().copied().collect();
     for scan in 0.. {
         draft.arena.marks().step(Step::ReadingProc, 0);
         let fresh: Vec<Tid> = match process.threads() {
@@ -67,7 +67,7 @@ pub(super) fn take(
             draft.notice_process(Reason::ThreadsStillAppearing);
             break;
         }
-        if scan > 0 && request.read_map {
+        if scan > 0 && assignment.read_map {
             // The stack of a thread that was born since lies in a mapping that was not there before. Where the map
             // cannot be read again the one before stands.
             let _ = draft.read_map();
@@ -77,7 +77,7 @@ pub(super) fn take(
             // None of them had run when it was looked at. Who is born of one that has begun to since is the next snapshot's.
             break;
         }
-        let together = draft.order.stop == StopMode::All && may_hold_together(&mut draft, fresh.len());
+        let together = draft.request.stop == StopMode::All && may_hold_together(&mut draft, fresh.len());
         if scan > 0 && together {
             for tid in &fresh {
                 draft.notice(*tid, Reason::StoppedLate);
@@ -89,10 +89,10 @@ pub(super) fn take(
         }
     }
     sleepers.retain(|tid, _| seen.contains(tid));
-    if draft.order.stop != StopMode::All {
-        unchanged::settle(&mut draft, &mut sleepers, request.number, resting.room());
+    if draft.request.stop != StopMode::All {
+        unchanged::settle(&mut draft, &mut sleepers, assignment.number, resting.room());
     }
-    resting.put(request.process, sleepers);
+    resting.put(assignment.process, sleepers);
     match draft.full {
         true => Err(proc::Error::Other("it has more threads than fit into a snapshot".into())),
         false => Ok(()),
@@ -102,7 +102,7 @@ pub(super) fn take(
 /// Whether so many threads can be held together for no longer than may be.
 fn may_hold_together(draft: &mut Draft<'_>, threads: usize) -> bool {
     let needed = LEAST_PER_THREAD.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
-    let enough = needed <= draft.order.max_hold;
+    let enough = needed <= draft.request.max_hold;
     if !enough {
         draft.notice_process(Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold });
     }

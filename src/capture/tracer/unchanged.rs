@@ -101,7 +101,7 @@ impl Resting {
 
 /// Tells of those threads that still rest, and returns the others.
 pub(super) fn tell(draft: &mut Draft<'_>, sleepers: &mut Threads, tids: Vec<Tid>) -> Vec<Tid> {
-    let Some(after) = draft.order.after.filter(|_| draft.order.stop != StopMode::All) else {
+    let Some(after) = draft.request.after.filter(|_| draft.request.stop != StopMode::All) else {
         return tids;
     };
     let of_all = signals_of_all(draft);

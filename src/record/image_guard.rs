@@ -1,4 +1,4 @@
-//! What to ask for of a process for as long as it runs one image of a program, and samples that are of one image only.
+//! Guards samples against `execve`: each is of one image of a program only.
 //!
 //! Promises: a sample that was taken while the process executed another program is taken again. Of a process that executes faster
 //! than it can be looked at, the sample says so, and has nothing that might be of two programs mixed. Where a process has ended by
@@ -7,11 +7,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{EXECUTING, Error, Manner, Sample, wishes};
-use crate::capture::Order;
+use super::{CaptureOptions, EXECUTING, Error, Sample, wishes};
+use crate::capture::CaptureRequest;
 use crate::model::{Notice, Reason, Subject};
 use crate::proc::ImageId;
-use crate::process::{Errands, Reach, Target};
+use crate::process::{ProcessAccess, Target, TimeoutWorker};
 use crate::sys::memory::ProcessMemory;
 
 /// How often a process is looked at for one sample.
@@ -19,13 +19,13 @@ const MOST_LOOKS: usize = 8;
 /// How long a name may be missing of a program that is just being loaded.
 const LOADING: Duration = Duration::from_millis(100);
 
-/// An order, and the image for which it is one: the variables of another lie somewhere else.
-pub(super) struct Ordered {
-    order: Order,
+/// A request, and the image that it is for: the variables of another image lie elsewhere.
+pub(super) struct ImageGuard {
+    request: CaptureRequest,
     image: Option<ImageId>,
     /// Memory of that image, opened when it was new: it has gone when another is executed, wherever that is put.
-    witness: Option<Reach>,
-    errands: Errands,
+    witness: Option<ProcessAccess>,
+    worker: TimeoutWorker,
     /// Images so far.
     images: u64,
     /// Samples since the image was new.
@@ -41,19 +41,19 @@ enum Since {
     Ended,
 }
 
-impl Ordered {
+impl ImageGuard {
     /// What to ask for of a process as it is now. Errors if memory is asked for by a name that it does not have.
-    pub(super) fn new(target: &Target, manner: &Manner) -> Result<Self, Error> {
+    pub(super) fn new(target: &Target, options: &CaptureOptions) -> Result<Self, Error> {
         let begun = Instant::now();
-        let errands = Errands::default();
+        let worker = TimeoutWorker::default();
         loop {
             let image = target.directory.image().ok().flatten();
-            let witness = witness(target, &errands);
-            match manner.order(target) {
+            let witness = witness(target, &worker);
+            match options.request(target) {
                 Err(_) if begun.elapsed() < LOADING => thread::sleep(Duration::from_millis(1)),
-                order => {
-                    let (order, nameless) = (order?, Vec::new());
-                    return Ok(Self { order, image, witness, errands, images: 1, samples: 0, nameless });
+                request => {
+                    let (request, nameless) = (request?, Vec::new());
+                    return Ok(Self { request, image, witness, worker, images: 1, samples: 0, nameless });
                 }
             }
         }
@@ -61,24 +61,24 @@ impl Ordered {
 
     /// The same for a recording, of which the pipeline has the last sample and needs no more than what has changed since, unless the
     /// bytes of all stacks are to be kept.
-    pub(super) fn for_changes(target: &Target, manner: &Manner) -> Result<Self, Error> {
-        let mut ordered = Self::new(target, manner)?;
-        ordered.order.after = (!manner.keep_stacks).then_some(0);
-        Ok(ordered)
+    pub(super) fn for_changes(target: &Target, options: &CaptureOptions) -> Result<Self, Error> {
+        let mut guard = Self::new(target, options)?;
+        guard.request.after = (!options.keep_stacks).then_some(0);
+        Ok(guard)
     }
 
-    /// Takes a sample by `take`, which is to be called with an order, as often as is needed for one that is of one image. The sample
+    /// Takes a sample by `take`, which is called with a request, as often as is needed for one that is of one image. The sample
     /// has to be handed on: the next one may refer to it.
     pub(super) fn sample(
         &mut self,
         target: &Target,
-        manner: &Manner,
-        mut take: impl FnMut(&Order) -> Result<Option<Sample>, Error>,
+        options: &CaptureOptions,
+        mut take: impl FnMut(&CaptureRequest) -> Result<Option<Sample>, Error>,
     ) -> Result<Option<Sample>, Error> {
         let mut mixed = None;
         for _ in 0..MOST_LOOKS {
-            self.renew(target, manner);
-            let Some(mut sample) = take(&self.order)? else {
+            self.renew(target, options);
+            let Some(mut sample) = take(&self.request)? else {
                 break;
             };
             match self.since(target, &sample) {
@@ -107,7 +107,7 @@ impl Ordered {
 
     /// From now on only what has changed since this snapshot is needed; since none, if it is 0.
     fn refer_to(&mut self, number: u64) {
-        self.order.after = self.order.after.map(|_| number);
+        self.request.after = self.request.after.map(|_| number);
     }
 
     fn since(&self, target: &Target, sample: &Sample) -> Since {
@@ -127,11 +127,11 @@ impl Ordered {
     }
 
     fn has_gone(&self) -> bool {
-        self.witness.as_ref().is_some_and(Reach::has_gone)
+        self.witness.as_ref().is_some_and(ProcessAccess::has_gone)
     }
 
-    /// Orders anew if the process has executed another program since.
-    fn renew(&mut self, target: &Target, manner: &Manner) {
+    /// Makes a new request if the process has executed another program.
+    fn renew(&mut self, target: &Target, options: &CaptureOptions) {
         // Where there is none yet, what is looked at now is not of one image.
         let Ok(image @ Some(_)) = target.directory.image() else {
             return;
@@ -140,25 +140,25 @@ impl Ordered {
         if image == self.image && !has_gone {
             // What is loaded by and by may have the name that its program has not.
             if !self.nameless.is_empty() && self.samples.is_power_of_two() {
-                self.locate(target, manner);
+                self.locate(target, options);
             }
             return;
         }
         self.images += u64::from(self.image.is_some());
         self.image = image;
-        self.witness = witness(target, &self.errands);
+        self.witness = witness(target, &self.worker);
         self.samples = 0;
-        self.order.is_go = target.is_go();
-        self.locate(target, manner);
+        self.request.is_go = target.is_go();
+        self.locate(target, options);
     }
 
     /// Finds out where memory lies that was asked for.
-    fn locate(&mut self, target: &Target, manner: &Manner) {
-        self.order.memory.clear();
+    fn locate(&mut self, target: &Target, options: &CaptureOptions) {
+        self.request.memory.clear();
         self.nameless.clear();
-        for wish in &manner.memory {
+        for wish in &options.memory {
             match wishes::locate(std::slice::from_ref(wish), target) {
-                Ok(located) => self.order.memory.extend(located),
+                Ok(located) => self.request.memory.extend(located),
                 Err(_) => {
                     let what = format!("finding --memory {} in the program that it executes now", wish.0);
                     self.nameless.push(of_process(Reason::Refused { what, errno: libc::ENOENT }));
@@ -168,8 +168,8 @@ impl Ordered {
     }
 }
 
-fn witness(target: &Target, errands: &Errands) -> Option<Reach> {
-    Some(Reach::new(ProcessMemory::open(target.directory.memory_owner().ok()?), true, errands.clone()))
+fn witness(target: &Target, worker: &TimeoutWorker) -> Option<ProcessAccess> {
+    Some(ProcessAccess::new(ProcessMemory::open(target.directory.memory_owner().ok()?), true, worker.clone()))
 }
 
 fn of_process(reason: Reason) -> Notice {

@@ -1,4 +1,4 @@
-//! Reaching into a live process after it was let go: its memory, and its files.
+//! Access to a live process after it was released: its memory, and its files.
 //!
 //! Either may hang for as long as it likes: memory while somebody has the memory map locked, a file on a file system whose
 //! server does not answer. So a thread that may hang does it, and whoever asked goes on without an answer after a while.
@@ -21,29 +21,29 @@ const FILE_PATIENCE: Duration = Duration::from_secs(5);
 /// Whether memory is still there is asked while a sample is taken.
 const SIGN_PATIENCE: Duration = Duration::from_millis(200);
 
-type Errand = Box<dyn FnOnce() + Send>;
+type Work = Box<dyn FnOnce() + Send>;
 
-/// The thread that runs errands; when one does not come back another thread takes its place.
+/// A thread that does work which may hang. When it does not come back in time another thread takes its place.
 #[derive(Clone, Default)]
-pub struct Errands {
-    runner: Arc<Mutex<Option<Sender<Errand>>>>,
+pub struct TimeoutWorker {
+    runner: Arc<Mutex<Option<Sender<Work>>>>,
 }
 
-impl Errands {
+impl TimeoutWorker {
     /// What comes of looking at a file. None when it does not come.
     pub fn file<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         self.run(FILE_PATIENCE, look)
     }
 
-    /// What the errand brings; None when it takes too long.
-    fn run<T: Send + 'static>(&self, patience: Duration, errand: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    /// What the work returns; None when it takes too long.
+    fn run<T: Send + 'static>(&self, patience: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (answer, answered) = bounded(1);
-        let errand: Errand = Box::new(move || {
+        let work: Work = Box::new(move || {
             // Fails only when nobody waits any more.
-            let _ = answer.send(errand());
+            let _ = answer.send(work());
         });
         let mut runner = self.runner.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = runner.get_or_insert_with(start).send(errand);
+        let sent = runner.get_or_insert_with(start).send(work);
         let result = sent.ok().and_then(|()| answered.recv_timeout(patience).ok());
         if result.is_none() {
             // It ends by itself when it comes back, for its channel has no sender any more.
@@ -53,30 +53,30 @@ impl Errands {
     }
 }
 
-fn start() -> Sender<Errand> {
-    let (sender, errands): (_, Receiver<Errand>) = bounded(1);
+fn start() -> Sender<Work> {
+    let (sender, queue): (_, Receiver<Work>) = bounded(1);
     thread::spawn(move || {
-        for errand in errands {
-            // An errand that panics brings nothing, which its sender sees.
-            let _ = catch_unwind(AssertUnwindSafe(errand));
+        for work in queue {
+            // Work that panics sends nothing, which the caller sees.
+            let _ = catch_unwind(AssertUnwindSafe(work));
         }
     });
     sender
 }
 
-/// One process, as far as it can be reached.
-pub struct Reach {
+/// Access to one process, as far as there is any.
+pub struct ProcessAccess {
     memory: Arc<ProcessMemory>,
     /// Whether its memory comes, and whether it has gone, as far as is known.
     readable: AtomicBool,
     gone: AtomicBool,
-    errands: Errands,
+    worker: TimeoutWorker,
 }
 
-impl Reach {
+impl ProcessAccess {
     /// `readable` tells whether its memory could be read a moment ago.
-    pub fn new(memory: ProcessMemory, readable: bool, errands: Errands) -> Self {
-        Self { memory: Arc::new(memory), readable: AtomicBool::new(readable), gone: AtomicBool::new(false), errands }
+    pub fn new(memory: ProcessMemory, readable: bool, worker: TimeoutWorker) -> Self {
+        Self { memory: Arc::new(memory), readable: AtomicBool::new(readable), gone: AtomicBool::new(false), worker }
     }
 
     /// Copies what lies at `address` into the buffer and tells how many bytes there were. ETIMEDOUT says that memory does
@@ -93,7 +93,7 @@ impl Reach {
             return Err(Errno::ESRCH);
         }
         let (memory, length) = (self.memory.clone(), buffer.len());
-        let read = self.errands.run(patience, move || {
+        let read = self.worker.run(patience, move || {
             let mut bytes = vec![0; length];
             memory.read(address, &mut bytes).map(|read| {
                 bytes.truncate(read);
@@ -139,7 +139,7 @@ impl Reach {
 
     /// What comes of looking at a file. None when it does not come.
     pub fn file<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        self.errands.file(look)
+        self.worker.file(look)
     }
 
     /// The same for work that may take longer than a file does to come.
@@ -148,7 +148,7 @@ impl Reach {
         patience: Duration,
         look: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        self.errands.run(patience, look)
+        self.worker.run(patience, look)
     }
 }
 
@@ -157,19 +157,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_errand_that_does_not_come_back_is_not_waited_for_and_the_next_one_is_run() {
-        let errands = Errands::default();
+    fn work_that_does_not_come_back_is_not_waited_for_and_the_next_is_done() {
+        let worker = TimeoutWorker::default();
         let (never, waits) = bounded::<()>(0);
-        let stuck = errands.run(Duration::from_millis(20), move || waits.recv().is_ok());
+        let stuck = worker.run(Duration::from_millis(20), move || waits.recv().is_ok());
         assert_eq!(stuck, None);
-        assert_eq!(errands.run(Duration::from_secs(10), || 42), Some(42));
+        assert_eq!(worker.run(Duration::from_secs(10), || 42), Some(42));
         drop(never);
     }
 
     #[test]
-    fn an_errand_that_panics_brings_nothing() {
-        let errands = Errands::default();
-        assert_eq!(errands.run(Duration::from_secs(10), || -> u32 { panic!("on purpose") }), None);
-        assert_eq!(errands.run(Duration::from_secs(10), || 42), Some(42));
+    fn work_that_panics_returns_nothing() {
+        let worker = TimeoutWorker::default();
+        assert_eq!(worker.run(Duration::from_secs(10), || -> u32 { panic!("on purpose") }), None);
+        assert_eq!(worker.run(Duration::from_secs(10), || 42), Some(42));
     }
 }
