@@ -136,7 +136,7 @@ impl Walker<'_> {
 }
 
 fn memory_of(thread: &CapturedThread) -> StackMemory<'_> {
-    StackMemory::new(RuntimeAddress(thread.stack.start), &thread.stack.bytes).with_others(&thread.stack.others)
+    StackMemory::new(RuntimeAddress(thread.stack.start), &thread.stack.bytes).with_pieces(&thread.stack.pieces)
 }
 
 /// What is left of registers when a thread is not stopped.

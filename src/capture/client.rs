@@ -21,7 +21,7 @@ use super::tracer::TRACER_ARGUMENT;
 use super::{CaptureRequest, Captured};
 use crate::model::{Cause, Pid, StopMode, ThreadState};
 use crate::proc::{self, ProcDir};
-use crate::sys::arena::{ArenaReader, Progress, Step};
+use crate::sys::arena::{ArenaReader, Step, TracerProgress};
 use crate::sys::clock::Instant;
 
 /// How many tracers in a row may be lost without one more thread captured.
@@ -177,7 +177,7 @@ impl Tracer {
     }
 }
 
-fn is_overdue(progress: Progress, max_hold: Duration) -> bool {
+fn is_overdue(progress: TracerProgress, max_hold: Duration) -> bool {
     let limit = match progress.step {
         Step::ReadingMemory => MEMORY_LIMIT,
         Step::Holding | Step::ReadingHeld => max_hold + AFTER_HOLD,

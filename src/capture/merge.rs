@@ -5,14 +5,14 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::protocol::{Assignment, ContextRecord, MemoryRecord, Record, RestingRecord, StackRecord, ThreadRecord};
-use super::{Captured, CapturedThread, Context, RestingThread, StackBytes};
+use super::protocol::{Assignment, ContextRecord, MemoryRecord, Record, StackRecord, ThreadRecord, UnchangedRecord};
+use super::{Captured, CapturedThread, Context, StackBytes, UnchangedThread};
 use crate::model::{
     Cause, Hold, KernelWait, MemoryOf, MemoryPiece, Notice, Process, Reason, RuntimeAddress, StopMode, Subject,
     ThreadStatus, Tid, Timestamp,
 };
 use crate::proc::{self, MemoryMap, ProcDir};
-use crate::sys::arena::{ArenaReader, Piece, Progress, Step};
+use crate::sys::arena::{ArenaReader, Piece, Step, TracerProgress};
 use crate::sys::clock::{self, Instant};
 use crate::sys::ptrace::RawRegisters;
 
@@ -35,7 +35,7 @@ pub(super) struct Collected {
     process: Option<Process>,
     map: MemoryMap,
     pub(super) threads: BTreeMap<Tid, CapturedThread>,
-    resting: BTreeMap<Tid, RestingThread>,
+    unchanged: BTreeMap<Tid, UnchangedThread>,
     memory: Vec<MemoryPiece>,
     memory_is_readable: bool,
     notices: Vec<Notice>,
@@ -59,7 +59,7 @@ impl Collected {
             process: None,
             map: MemoryMap::default(),
             threads: BTreeMap::new(),
-            resting: BTreeMap::new(),
+            unchanged: BTreeMap::new(),
             memory: Vec::new(),
             memory_is_readable: true,
             notices: Vec::new(),
@@ -86,11 +86,11 @@ impl Collected {
                     self.share(&mut thread.status);
                     self.threads.insert(thread.tid, thread);
                 }
-                Ok(Record::Resting(record)) => {
-                    let RestingRecord { tid, mut status, memory } = *record;
+                Ok(Record::Unchanged(record)) => {
+                    let UnchangedRecord { tid, mut status, memory } = *record;
                     status.iter_mut().for_each(|status| self.share(status));
                     let memory = memory.into_iter().filter_map(|record| piece(record, arena)).collect();
-                    self.resting.insert(tid, RestingThread { tid, status, memory });
+                    self.unchanged.insert(tid, UnchangedThread { tid, status, memory });
                 }
                 Ok(Record::Memory(record)) => {
                     // A tracer that took the place of another has copied it again.
@@ -114,7 +114,7 @@ impl Collected {
 
     /// How many threads have been captured, or are known to be as they were.
     pub(super) fn known(&self) -> usize {
-        self.threads.len() + self.resting.len()
+        self.threads.len() + self.unchanged.len()
     }
 
     pub(super) fn done(&self) -> Vec<Tid> {
@@ -124,7 +124,7 @@ impl Collected {
         });
         self.threads
             .keys()
-            .chain(self.resting.keys())
+            .chain(self.unchanged.keys())
             .copied()
             .chain(gone)
             .chain(self.given_up.iter().copied())
@@ -132,7 +132,7 @@ impl Collected {
     }
 
     /// The tracer is dead: changes the request so that the next one does not die of the same.
-    pub(super) fn go_on_without(&mut self, progress: Progress, death: Death, assignment: &mut Assignment) {
+    pub(super) fn go_on_without(&mut self, progress: TracerProgress, death: Death, assignment: &mut Assignment) {
         let tid = Tid(progress.tid);
         let max_hold = assignment.request.max_hold;
         if let Step::Holding | Step::ReadingHeld = progress.step {
@@ -236,7 +236,7 @@ impl Collected {
             stop: degraded.unwrap_or(self.stop),
             map: self.map,
             threads: self.threads.into_values().collect(),
-            resting: self.resting.into_values().collect(),
+            unchanged: self.unchanged.into_values().collect(),
             memory: self.memory,
             memory_is_readable: self.memory_is_readable,
             lost_hold: self.lost_hold,
@@ -247,7 +247,7 @@ impl Collected {
 
 fn captured(record: ThreadRecord<'_>, arena: &ArenaReader) -> CapturedThread {
     let ThreadRecord { tid, status, hold, context, stack, memory, floating_point, system_call } = record;
-    let StackRecord { start, bytes, left_out, others } = stack;
+    let StackRecord { start, bytes, left_out, pieces } = stack;
     let bytes_of = |piece: Piece| arena.bytes(piece).unwrap_or_default();
     CapturedThread {
         tid,
@@ -258,7 +258,7 @@ fn captured(record: ThreadRecord<'_>, arena: &ArenaReader) -> CapturedThread {
             ContextRecord::Blocked(blocked) => Context::Blocked(blocked),
             ContextRecord::Nothing => Context::Nothing,
         },
-        stack: StackBytes { start, bytes: bytes_of(bytes), left_out, others: pieces(&bytes_of(others)) },
+        stack: StackBytes { start, bytes: bytes_of(bytes), left_out, pieces: split_pieces(&bytes_of(pieces)) },
         memory: memory.into_iter().filter_map(|record| piece(record, arena)).collect(),
         floating_point: floating_point.map(bytes_of),
         system_call,
@@ -266,7 +266,7 @@ fn captured(record: ThreadRecord<'_>, arena: &ArenaReader) -> CapturedThread {
 }
 
 /// The pieces of a stack, each of which has its address and its length before it.
-fn pieces(mut bytes: &[u8]) -> Box<[MemoryPiece]> {
+fn split_pieces(mut bytes: &[u8]) -> Box<[MemoryPiece]> {
     iter::from_fn(|| {
         let (address, rest) = bytes.split_first_chunk()?;
         let (length, rest) = rest.split_first_chunk()?;

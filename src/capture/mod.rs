@@ -74,7 +74,7 @@ pub struct StackBytes {
     pub left_out: u64,
     /// Other pieces: of the stacks that were left or interrupted, one after the other, for the above, of the thread's own, or the
     /// oldest part of the same, if something was left out. One without bytes is where what was left out before the last begins.
-    pub others: Box<[MemoryPiece]>,
+    pub pieces: Box<[MemoryPiece]>,
 }
 
 /// What is known of a thread's registers.
@@ -109,8 +109,8 @@ impl CapturedThread {
     }
 }
 
-/// A thread that has not run since the snapshot before: whatever that says of it is true still.
-pub struct RestingThread {
+/// A thread that has not run since the snapshot before: whatever that says of it is still true.
+pub struct UnchangedThread {
     pub tid: Tid,
     /// What /proc says of it; None where that was not read again.
     pub status: Option<ThreadStatus>,
@@ -132,7 +132,7 @@ pub struct Captured {
     /// In the order of their ids.
     pub threads: Vec<CapturedThread>,
     /// In the order of their ids, too. There are none if `CaptureRequest::after` was not given.
-    pub resting: Vec<RestingThread>,
+    pub unchanged: Vec<UnchangedThread>,
     pub memory: Vec<MemoryPiece>,
     /// Whether the process's memory could be read in time.
     pub memory_is_readable: bool,
@@ -155,14 +155,14 @@ impl Captured {
 
     /// Whether anything could be had of any thread but its entry in /proc.
     pub fn is_anything_captured(&self) -> bool {
-        !self.resting.is_empty() || self.threads.iter().any(CapturedThread::is_captured)
+        !self.unchanged.is_empty() || self.threads.iter().any(CapturedThread::is_captured)
     }
 
     /// Takes out what would be untrue where some of it was copied of one program and some of another.
     pub fn leave_out_stacks(&mut self) {
         self.lost_hold = self.longest_hold();
         self.map = MemoryMap::default();
-        self.resting.clear();
+        self.unchanged.clear();
         self.memory.clear();
         for thread in &mut self.threads {
             let CapturedThread { hold, context, stack, memory, floating_point, system_call, .. } = thread;

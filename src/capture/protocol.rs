@@ -41,7 +41,7 @@ pub(super) enum Record<'a> {
     /// The text of the memory map.
     Map(Piece),
     Thread(Box<ThreadRecord<'a>>),
-    Resting(Box<RestingRecord>),
+    Unchanged(Box<UnchangedRecord>),
     /// Memory for no thread in particular.
     Memory(MemoryRecord),
     Notice(Notice),
@@ -61,7 +61,7 @@ pub(super) struct ThreadRecord<'a> {
 
 /// A thread that has not run since an earlier snapshot.
 #[derive(Serialize, Deserialize)]
-pub(super) struct RestingRecord {
+pub(super) struct UnchangedRecord {
     pub(super) tid: Tid,
     /// What /proc says of it, where that was read again.
     pub(super) status: Option<ThreadStatus>,
@@ -81,7 +81,7 @@ pub(super) struct StackRecord {
     pub(super) bytes: Piece,
     pub(super) left_out: u64,
     /// Other pieces, one after the other, each behind its address and its length.
-    pub(super) others: Piece,
+    pub(super) pieces: Piece,
 }
 
 #[derive(Serialize, Deserialize)]

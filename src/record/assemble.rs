@@ -51,7 +51,7 @@ impl Assembler {
     /// The snapshot of what was copied. Nothing of the process is held any more.
     pub(super) fn assemble(&mut self, sample: Sample) -> Snapshot {
         let Sample { number, root, captured, memory, .. } = sample;
-        let Captured { taken, process, window, took, stop, map, threads: copies, resting, memory: pieces, .. } =
+        let Captured { taken, process, window, took, stop, map, threads: copies, unchanged, memory: pieces, .. } =
             captured;
         let mut notices = captured.notices;
         let access = ProcessAccess::new(memory, captured.memory_is_readable, self.worker.clone());
@@ -68,8 +68,8 @@ impl Assembler {
         let (source, mut registered) = space.into_parts();
         let mut modules: Vec<Module> = source.modules.iter().map(|loaded| loaded.module.clone()).collect();
         let last = self.remembered.take(process.id);
-        if !resting.is_empty() {
-            threads.extend(last.threads(resting, &mut modules, &mut notices));
+        if !unchanged.is_empty() {
+            threads.extend(last.threads(unchanged, &mut modules, &mut notices));
             threads.sort_unstable_by_key(|thread| thread.tid);
         }
         let frames = threads.iter().flat_map(|thread| &thread.stack.frames);
@@ -152,7 +152,7 @@ fn thread(
     };
     registers.floating = copy.floating_point.map(FloatingPoint);
     let stack = StackMemory::new(RuntimeAddress(copy.stack.start), &copy.stack.bytes)
-        .with_others(&copy.stack.others)
+        .with_pieces(&copy.stack.pieces)
         .without(copy.stack.left_out);
     let walked = match copy.status.worker {
         // It has no user stack: nothing of it is missing.
@@ -170,10 +170,10 @@ fn thread(
 
 /// The parts of a thread's stack that were copied.
 fn stack_memory(copy: &CapturedThread) -> Vec<MemoryPiece> {
-    let StackBytes { start, bytes, others, .. } = &copy.stack;
+    let StackBytes { start, bytes, pieces, .. } = &copy.stack;
     let newest = MemoryPiece { address: RuntimeAddress(*start), bytes: bytes[..].into(), what: MemoryOf::Stack };
     let copied = |piece: &MemoryPiece| !piece.bytes.is_empty();
-    iter::once(newest).chain(others.iter().cloned()).filter(copied).collect()
+    iter::once(newest).chain(pieces.iter().cloned()).filter(copied).collect()
 }
 
 /// The registers that are known of a thread read in place: where it entered the kernel, and the arguments it brought.

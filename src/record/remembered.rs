@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::capture::RestingThread;
+use crate::capture::UnchangedThread;
 use crate::model::{
     Frame, Hold, MemoryPiece, Module, ModuleIndex, Moment, Notice, Place, ProcessId, Reason, Snapshot, Subject, Thread,
     ThreadStatus,
@@ -48,14 +48,14 @@ impl Last {
     /// lies in.
     pub(super) fn threads(
         self,
-        resting: Vec<RestingThread>,
+        unchanged: Vec<UnchangedThread>,
         modules: &mut Vec<Module>,
         notices: &mut Vec<Notice>,
     ) -> Vec<Thread> {
         let same_modules = self.modules == *modules;
         let mut before = self.threads.into_iter().peekable();
-        let mut threads = Vec::with_capacity(resting.len());
-        for RestingThread { tid, status, memory } in resting {
+        let mut threads = Vec::with_capacity(unchanged.len());
+        for UnchangedThread { tid, status, memory } in unchanged {
             while before.next_if(|thread| thread.tid < tid).is_some() {}
             let Some((thread, moment)) = before.next_if(|thread| thread.tid == tid).zip(self.moment) else {
                 // Whoever takes samples asks only for what differs from those that were handed on.

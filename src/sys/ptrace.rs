@@ -116,7 +116,7 @@ fn look_at(kind: libc::idtype_t, id: libc::id_t, blocking: libc::c_int) -> Optio
 ///
 /// It looks before it collects: waitid tells of a tracee's stop whether or not it was asked for stops (waitid(2) does not
 /// say so; kernel/exit.c, wait_task_stopped), and collecting one loses the signal that comes with it.
-pub fn bury(tid: Tid) {
+pub fn reap_if_exited(tid: Tid) {
     // For a tracee that has ended this collects it on the way.
     let _: Wait = poll(tid);
 }
@@ -360,6 +360,6 @@ mod tests {
     /// Looking for tracees that have ended collected the stop of one that had not, and its signal was lost.
     #[test]
     fn looking_for_the_dead_does_not_take_a_signal_from_the_living() {
-        assert_eq!(end_of_a_child(bury), Some(libc::SIGUSR1));
+        assert_eq!(end_of_a_child(reap_if_exited), Some(libc::SIGUSR1));
     }
 }

@@ -210,7 +210,7 @@ fn walk(unwinder: &mut Unwinder, space: &mut Space<'_>, code: &[u64], random: &m
         others.push(MemoryPiece { address, bytes: bytes[from..].into(), what: MemoryOf::Stack });
     }
     if !others.is_empty() {
-        stack = stack.with_others(&others).without(random.number());
+        stack = stack.with_pieces(&others).without(random.number());
     }
     let found = unwinder.walk(&registers, stack, space);
     walked.frames += found.frames.len() as u64;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::copy_helper::Tasks;
+use super::copy_helper::CopyQueue;
 use super::draft::{Draft, Planned};
 use super::fault::{self, Point};
 use super::hold::{self, FloatingPoint, Held, NotHeld, Polling, Ringing};
@@ -44,7 +44,7 @@ const SHARE_PER_THREAD: usize = 16 << 10;
 struct Slot {
     planned: Planned,
     interrupted: Instant,
-    progress: Progress,
+    stage: Stage,
     registers: Option<Result<RawRegisters, RegisterError>>,
     floating_point: Option<FloatingPoint>,
     /// Where in the room the copy of its stack begins.
@@ -55,7 +55,7 @@ struct Slot {
     held_for: Duration,
 }
 
-enum Progress {
+enum Stage {
     NotSeized(Errno),
     NotInterrupted(Errno),
     Seized,
@@ -74,7 +74,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
         .map(|planned| Slot {
             planned,
             interrupted: now,
-            progress: Progress::Seized,
+            stage: Stage::Seized,
             registers: None,
             floating_point: None,
             at: 0,
@@ -95,13 +95,13 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
         }
         return;
     }
-    draft.arena.marks().step(Step::Between, 0);
+    draft.arena.progress_page().step(Step::Between, 0);
     let kept = draft.arena.keep(used);
     let (all, mut late, mut out_of_time) = (slots.len(), Vec::new(), Vec::new());
     for slot in slots {
-        match slot.progress {
-            Progress::NotHeld(NotHeld::DidNotStop) => late.push(slot.planned.tid),
-            Progress::OutOfTime => out_of_time.push(slot.planned.tid),
+        match slot.stage {
+            Stage::NotHeld(NotHeld::DidNotStop) => late.push(slot.planned.tid),
+            Stage::OutOfTime => out_of_time.push(slot.planned.tid),
             _ => finish(slot, kept, draft),
         }
     }
@@ -121,14 +121,14 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
 /// From the first stop to the last release; nothing in here allocates once the first is seized. Returns how much of the
 /// room is in use.
 fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
-    let (room, marks) = draft.arena.room_and_marks(size);
-    let tasks = draft.memory.map(|memory| Tasks::new(slots.len(), memory, &draft.map));
+    let (room, page) = draft.arena.room_and_page(size);
+    let queue = draft.memory.map(|memory| CopyQueue::new(slots.len(), memory, &draft.map));
     let used = thread::scope(|scope| {
-        let helper = tasks.as_ref().and_then(|tasks| tasks.helper(scope));
+        let helper = queue.as_ref().and_then(|queue| queue.helper(scope));
         let alarm = Alarm::new();
         let urgent = Urgent::enter();
         seize_all(slots, draft.process);
-        marks.step(Step::Holding, 0);
+        page.step(Step::Holding, 0);
         draft.kill_timer.arm(draft.request.max_hold);
         let begun = Instant::now();
         // What is left of the time is for letting go: three microseconds each, and as much again.
@@ -136,17 +136,17 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         let reserve = Duration::from_micros(6).saturating_mul(threads).min(draft.request.max_hold / 2);
         let until = begun.after(draft.request.max_hold - reserve);
         stop_all(slots, until, alarm.as_ref(), &mut draft.polling);
-        marks.go_on(Step::ReadingHeld);
-        if let Some(tasks) = &tasks {
-            tasks.begin(until);
+        page.go_on(Step::ReadingHeld);
+        if let Some(queue) = &queue {
+            queue.begin(until);
         }
         drop(helper);
-        let used = read_registers(slots, until, &draft.map, draft.request, tasks.as_ref(), room);
-        copy_and_let_go(slots, tasks.as_ref());
-        if let Some(tasks) = &tasks {
-            tasks.end();
+        let used = read_registers(slots, until, &draft.map, draft.request, queue.as_ref(), room);
+        copy_and_let_go(slots, queue.as_ref());
+        if let Some(queue) = &queue {
+            queue.end();
         }
-        marks.held(begun);
+        page.held(begun);
         if slots.iter().all(Slot::is_free) {
             // The helper may yet wait for its turn, or for memory, which harms nobody now.
             draft.kill_timer.disarm();
@@ -155,7 +155,7 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         urgent.into_iter().for_each(Urgent::for_good);
         used
     });
-    for (slot, copy) in slots.iter_mut().zip(tasks.into_iter().flat_map(Tasks::copies)) {
+    for (slot, copy) in slots.iter_mut().zip(queue.into_iter().flat_map(CopyQueue::copies)) {
         slot.copy = copy;
     }
     used
@@ -163,11 +163,11 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
 
 fn seize_all(slots: &mut [Slot], process: &ProcDir) {
     for slot in slots {
-        slot.progress = match fault::at(Point::Seize).and_then(|()| ptrace::seize(slot.planned.tid)) {
-            Err(errno) => Progress::NotSeized(errno),
-            Ok(()) if process.has_thread(slot.planned.tid) => Progress::Seized,
+        slot.stage = match fault::at(Point::Seize).and_then(|()| ptrace::seize(slot.planned.tid)) {
+            Err(errno) => Stage::NotSeized(errno),
+            Ok(()) if process.has_thread(slot.planned.tid) => Stage::Seized,
             // The id belongs to a stranger by now, who is let go of when this thread ends.
-            Ok(()) => Progress::NotHeld(NotHeld::Gone),
+            Ok(()) => Stage::NotHeld(NotHeld::Gone),
         };
     }
 }
@@ -177,24 +177,24 @@ fn stop_all(slots: &mut [Slot], until: Instant, alarm: Option<&Alarm>, polling: 
     let (running, sleeping) = slots.split_at_mut(running(slots));
     let ringing = alarm.map(|alarm| Ringing::every(alarm, RING));
     for kind in [sleeping, running] {
-        for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::Seized)) {
+        for slot in kind.iter_mut().filter(|slot| matches!(slot.stage, Stage::Seized)) {
             slot.interrupted = Instant::now();
             if let Err(errno) = fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(slot.planned.tid)) {
-                slot.progress = Progress::NotInterrupted(errno);
+                slot.stage = Stage::NotInterrupted(errno);
             }
         }
         let mut in_vain = 0;
-        for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::Seized)) {
+        for slot in kind.iter_mut().filter(|slot| matches!(slot.stage, Stage::Seized)) {
             let patience = if in_vain < VAIN_WAITS { STOP_DEADLINE } else { Duration::ZERO };
-            slot.progress = slot.wait(patience.min(until.since(Instant::now())), ringing.as_ref(), polling);
-            match slot.progress {
-                Progress::Held(_) => in_vain = 0,
+            slot.stage = slot.wait(patience.min(until.since(Instant::now())), ringing.as_ref(), polling);
+            match slot.stage {
+                Stage::Held(_) => in_vain = 0,
                 _ => in_vain += 1,
             }
         }
         // Those that were not waited for to the end have had time since.
-        for slot in kind.iter_mut().filter(|slot| matches!(slot.progress, Progress::NotHeld(NotHeld::DidNotStop))) {
-            slot.progress = slot.wait(Duration::ZERO, None, polling);
+        for slot in kind.iter_mut().filter(|slot| matches!(slot.stage, Stage::NotHeld(NotHeld::DidNotStop))) {
+            slot.stage = slot.wait(Duration::ZERO, None, polling);
         }
     }
 }
@@ -211,24 +211,24 @@ fn read_registers<'room>(
     until: Instant,
     map: &MemoryMap,
     request: &CaptureRequest,
-    tasks: Option<&Tasks<'room>>,
+    queue: Option<&CopyQueue<'room>>,
     mut room: &'room mut [u8],
 ) -> usize {
     let mut used = 0;
     for (index, slot) in slots.iter_mut().enumerate().rev() {
-        if let Some(tasks) = tasks {
-            tasks.planned_from(index + 1);
+        if let Some(queue) = queue {
+            queue.planned_from(index + 1);
         }
-        if !matches!(slot.progress, Progress::Held(_)) || Instant::now() >= until {
+        if !matches!(slot.stage, Stage::Held(_)) || Instant::now() >= until {
             continue;
         }
         let tid = slot.planned.tid;
         let registers =
             fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
-        if let (Ok(registers), Some(tasks)) = (&registers, tasks) {
+        if let (Ok(registers), Some(queue)) = (&registers, queue) {
             // Threads that are yet to come are owed their share.
             let most = room.len().saturating_sub(index * SHARE_PER_THREAD);
-            let (memory, position) = (tasks.memory, Position::held(registers));
+            let (memory, position) = (queue.memory, Position::held(registers));
             let limit = most.min(STACK_LIMIT);
             let plan = StackPlan::new(map, Some(memory), request.is_go, slot.planned.owner, position, limit);
             let length = plan.length(map, memory, || Instant::now() < until).min(most);
@@ -236,13 +236,13 @@ fn read_registers<'room>(
             room = rest;
             slot.at = used;
             used += length;
-            tasks.plan(index, plan, piece);
+            queue.plan(index, plan, piece);
         }
         slot.floating_point = hold::floating_point(tid, request.floating_point);
         slot.registers = Some(registers);
     }
-    if let Some(tasks) = tasks {
-        tasks.planned_from(0);
+    if let Some(queue) = queue {
+        queue.planned_from(0);
     }
     used
 }
@@ -251,47 +251,47 @@ fn read_registers<'room>(
 ///
 /// Nobody is let go of before the last of its kind has been copied: one that wakes up takes a share of the machine, and of the
 /// lock of its memory, from the copying of those that are still held.
-fn copy_and_let_go(slots: &mut [Slot], tasks: Option<&Tasks<'_>>) {
+fn copy_and_let_go(slots: &mut [Slot], queue: Option<&CopyQueue<'_>>) {
     let running = running(slots);
     for kind in [0..running, running..slots.len()] {
         for index in kind.clone() {
-            slots[index].in_time = tasks.is_none_or(|tasks| tasks.copy(index));
+            slots[index].in_time = queue.is_none_or(|queue| queue.copy(index));
         }
         slots[kind].iter_mut().for_each(Slot::let_go);
     }
 }
 
 impl Slot {
-    fn wait(&self, deadline: Duration, alarm: Option<&Ringing<'_>>, polling: &mut Polling) -> Progress {
+    fn wait(&self, deadline: Duration, alarm: Option<&Ringing<'_>>, polling: &mut Polling) -> Stage {
         match hold::wait(self.planned.tid, Instant::now(), deadline, alarm, polling) {
-            Ok(held) => Progress::Held(held),
-            Err(not_held) => Progress::NotHeld(not_held),
+            Ok(held) => Stage::Held(held),
+            Err(not_held) => Stage::NotHeld(not_held),
         }
     }
 
     /// Whether it is certain that the thread runs on.
     fn is_free(&self) -> bool {
-        matches!(self.progress, Progress::LetGo | Progress::OutOfTime | Progress::NotSeized(_))
+        matches!(self.stage, Stage::LetGo | Stage::OutOfTime | Stage::NotSeized(_))
     }
 
     /// Lets the thread run on, if it is held. One that was killed meanwhile is collected when this thread ends.
     fn let_go(&mut self) {
-        let then = if self.registers.is_some() && self.in_time { Progress::LetGo } else { Progress::OutOfTime };
-        match mem::replace(&mut self.progress, then) {
-            Progress::Held(held) => {
+        let then = if self.registers.is_some() && self.in_time { Stage::LetGo } else { Stage::OutOfTime };
+        match mem::replace(&mut self.stage, then) {
+            Stage::Held(held) => {
                 let _: Result<(), Errno> = held.release();
                 self.held_for = self.interrupted.elapsed();
             }
-            other => self.progress = other,
+            other => self.stage = other,
         }
     }
 }
 
 fn finish(slot: Slot, kept: Piece, draft: &mut Draft<'_>) {
-    let Slot { planned, progress, registers, floating_point, at, copy, held_for, .. } = slot;
-    let lost = match (progress, registers) {
-        (Progress::NotSeized(errno), _) => loss::not_seized(draft.process, planned.tid, errno),
-        (Progress::NotInterrupted(errno), _) => loss::not_interrupted(errno),
+    let Slot { planned, stage, registers, floating_point, at, copy, held_for, .. } = slot;
+    let lost = match (stage, registers) {
+        (Stage::NotSeized(errno), _) => loss::not_seized(draft.process, planned.tid, errno),
+        (Stage::NotInterrupted(errno), _) => loss::not_interrupted(errno),
         (_, Some(Ok(registers))) => {
             let stack =
                 copy.map(|copy| copy.record(Piece { offset: kept.offset + at as u64, length: copy.length() as u64 }));

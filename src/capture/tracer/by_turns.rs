@@ -181,7 +181,7 @@ fn one_round(draft: &mut Draft<'_>, threads: Vec<Planned>, until: Instant) -> Ve
     if supervise(&tids, draft.kill_timer, || used = hold_each(&mut slots, draft, size, until)).is_err() {
         return slots;
     }
-    draft.arena.marks().step(Step::Between, 0);
+    draft.arena.progress_page().step(Step::Between, 0);
     let kept = draft.arena.keep(used);
     for slot in &mut slots {
         if let Some(copied) = &mut slot.copied {
@@ -207,7 +207,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
             Now::Gone => State::Gone,
         };
     }
-    draft.arena.marks().step(Step::Holding, 0);
+    draft.arena.progress_page().step(Step::Holding, 0);
     // A signal may stop a thread as soon as it is seized.
     draft.kill_timer.arm(max_hold);
     let began = Instant::now();
@@ -221,7 +221,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
             };
         }
     }
-    let (room, marks) = draft.arena.room_and_marks(size);
+    let (room, page) = draft.arena.room_and_page(size);
     let mut free_at = began;
     let mut pending = 0_usize;
     for slot in &mut *slots {
@@ -245,7 +245,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
                 break;
             }
             draft.kill_timer.arm(max_hold.saturating_sub(free_at.elapsed()));
-            marks.step(Step::Holding, 0);
+            page.step(Step::Holding, 0);
             seen = ptrace::sleep_until_any_stopped();
         }
         let (tid, signal) = match seen {
@@ -270,7 +270,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
             slot.state = State::Gone;
             continue;
         };
-        marks.go_on(Step::ReadingHeld);
+        page.go_on(Step::ReadingHeld);
         let held = Held::found(tid, signal);
         let in_time = || free_at.elapsed() < max_hold / 2;
         let copied = in_time().then(|| {
@@ -300,7 +300,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
         }
     }
     drop(ringing);
-    marks.held(began);
+    page.held(began);
     if pending == 0 {
         draft.kill_timer.disarm();
     }

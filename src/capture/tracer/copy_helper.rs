@@ -26,14 +26,14 @@ const NEVER: u64 = 1;
 
 /// A stack to copy, where to, and what has been copied.
 #[derive(Default)]
-struct Task<'room> {
+struct CopyTask<'room> {
     planned: Option<(StackPlan, &'room mut [u8])>,
     copy: Option<StackCopy>,
 }
 
 /// One task for each thread, in the order in which the threads are let go.
-pub(super) struct Tasks<'room> {
-    tasks: Vec<Mutex<Task<'room>>>,
+pub(super) struct CopyQueue<'room> {
+    tasks: Vec<Mutex<CopyTask<'room>>>,
     pub(super) memory: &'room ProcessMemory,
     map: &'room MemoryMap,
     /// Until when copying may go on, in nanoseconds of the clock. Zero before everybody has stopped.
@@ -42,7 +42,7 @@ pub(super) struct Tasks<'room> {
     planned_from: AtomicUsize,
 }
 
-impl<'room> Tasks<'room> {
+impl<'room> CopyQueue<'room> {
     pub(super) fn new(count: usize, memory: &'room ProcessMemory, map: &'room MemoryMap) -> Self {
         Self {
             tasks: (0..count).map(|_| Mutex::default()).collect(),
@@ -55,13 +55,13 @@ impl<'room> Tasks<'room> {
 
     /// Starts the helper, which sleeps until what this returns is dropped. None if there is none; then the work is done
     /// without.
-    pub(super) fn helper<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> Option<Helper<'scope>> {
+    pub(super) fn helper<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> Option<CopyHelper<'scope>> {
         let cpus = thread::available_parallelism().map_or(1, usize::from);
         if cpus == 1 || self.tasks.len() < WORTH_HELP {
             return None;
         }
         let thread = thread::Builder::new().spawn_scoped(scope, || self.help()).ok()?;
-        Some(Helper { thread: thread.thread().clone(), until: &self.until })
+        Some(CopyHelper { thread: thread.thread().clone(), until: &self.until })
     }
 
     fn help(&self) {
@@ -125,7 +125,7 @@ impl<'room> Tasks<'room> {
         self.until.store(NEVER, Ordering::Release);
     }
 
-    fn run(&self, task: &mut Task<'room>) {
+    fn run(&self, task: &mut CopyTask<'room>) {
         if let Some((plan, room)) = &mut task.planned {
             task.copy = Some(plan.copy(self.map, self.memory, room, || self.in_time()));
         }
@@ -138,12 +138,12 @@ impl<'room> Tasks<'room> {
 }
 
 /// Wakes the helper up when it is dropped, whatever happens until then.
-pub(super) struct Helper<'a> {
+pub(super) struct CopyHelper<'a> {
     thread: Thread,
     until: &'a AtomicU64,
 }
 
-impl Drop for Helper<'_> {
+impl Drop for CopyHelper<'_> {
     fn drop(&mut self) {
         // Where copying has not begun, it never will.
         self.until.fetch_max(NEVER, Ordering::Release);

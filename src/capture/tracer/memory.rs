@@ -58,7 +58,7 @@ pub(super) fn of_thread(
     if wants.is_empty() && wishes.is_empty() {
         return Vec::new();
     }
-    draft.arena.marks().step(Step::ReadingMemory, tid.0);
+    draft.arena.progress_page().step(Step::ReadingMemory, tid.0);
     let mut copied: Vec<MemoryRecord> = wants
         .into_iter()
         .filter_map(|want| copy_memory(draft, RuntimeAddress(want.address), bounded(want.length), want.what))
@@ -73,7 +73,7 @@ pub(super) fn of_thread(
             Err(reason) => draft.notice(tid, reason),
         }
     }
-    draft.arena.marks().step(Step::ReadingProc, tid.0);
+    draft.arena.progress_page().step(Step::ReadingProc, tid.0);
     copied
 }
 

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use super::draft::{Draft, Planned};
 use super::fault::{self, Point};
 use super::hold::{self, FloatingPoint, NotHeld, Ringing, floating_point, patience};
-use super::plan::{self, Experience, Plan};
+use super::plan::{self, Plan, StopHistory};
 use super::reaper::supervise;
 use super::record::record_held;
 use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
@@ -106,11 +106,11 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, outcome: &mut Ou
         if postponed.is_some() {
             thread::sleep(AGAIN);
         }
-        let experience = match is_suspect || outcome.pressure >= PRESSURE {
-            true => Experience::DidNotStop,
-            false => Experience::None,
+        let history = match is_suspect || outcome.pressure >= PRESSURE {
+            true => StopHistory::DidNotStop,
+            false => StopHistory::None,
         };
-        let planned = match plan::plan(tid, experience, draft) {
+        let planned = match plan::plan(tid, history, draft) {
             Plan::Done => continue,
             // Another tracer is not to die over it.
             Plan::ReadInstead(_) if is_suspect => {
@@ -207,7 +207,7 @@ fn hold_and_copy(
         // The id belongs to a stranger by now, who is let go of when this thread ends.
         return Err(Failure::Gone);
     }
-    draft.arena.marks().step(Step::Holding, tid.0);
+    draft.arena.progress_page().step(Step::Holding, tid.0);
     draft.kill_timer.arm(draft.request.max_hold);
     let begun = Instant::now();
     fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(tid)).map_err(Failure::NotInterrupted)?;
@@ -225,7 +225,7 @@ fn hold_and_copy(
     let registers = fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
     let copied = registers.map(|registers| {
         let floating_point = floating_point(tid, draft.request.floating_point);
-        draft.arena.marks().go_on(Step::ReadingHeld);
+        draft.arena.progress_page().go_on(Step::ReadingHeld);
         let room = draft.arena.room(STACK_ROOM);
         let position = Position::held(&registers);
         let plan = StackPlan::new(&draft.map, draft.memory, draft.request.is_go, planned.owner, position, STACK_LIMIT);
@@ -243,8 +243,8 @@ fn hold_and_copy(
         }
         Err(_) => urgent.into_iter().for_each(Urgent::for_good),
     }
-    draft.arena.marks().held(begun);
-    draft.arena.marks().step(Step::Between, tid.0);
+    draft.arena.progress_page().held(begun);
+    draft.arena.progress_page().step(Step::Between, tid.0);
     match copied {
         Ok((registers, stack, floating_point)) => Ok(Copied { registers, stack, floating_point, held, released }),
         Err(error) => Err(Failure::Registers(error)),

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_micros(20);
 
 /// Where a thread's registers come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Way {
+enum Method {
     /// It is stopped, and ptrace tells them.
     Hold,
     /// It sleeps, and /proc tells those with which it entered the kernel.
@@ -33,7 +33,7 @@ enum Way {
 
 /// What is known of how a thread takes being held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Experience {
+pub(super) enum StopHistory {
     None,
     /// It was asked to stop and did not in time: it is read in place as soon as it sleeps again.
     DidNotStop,
@@ -54,9 +54,9 @@ pub(super) enum Plan {
 }
 
 /// Reads what /proc says of a thread, and the thread itself if it is one to be read in place.
-pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> Plan {
-    draft.arena.marks().step(Step::ReadingProc, tid.0);
-    let (thread, mut planned) = match look(tid, draft) {
+pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Plan {
+    draft.arena.progress_page().step(Step::ReadingProc, tid.0);
+    let (thread, mut planned) = match read_status(tid, draft) {
         Ok(found) => found,
         Err(proc::Error::Gone) => {
             draft.notice(tid, Reason::ThreadGone);
@@ -76,10 +76,10 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
         draft.captured(&planned, Hold::InPlace, ContextRecord::Nothing, None, StackRecord::default(), None);
         return Plan::Done;
     }
-    let cannot_stop = syscalls::is_deaf(&planned.status);
-    let stop = match experience {
-        Experience::None => draft.request.stop,
-        Experience::DidNotStop => StopMode::None,
+    let cannot_stop = syscalls::cannot_be_stopped(&planned.status);
+    let stop = match history {
+        StopHistory::None => draft.request.stop,
+        StopHistory::DidNotStop => StopMode::None,
     };
     if stop == StopMode::All && !cannot_stop {
         return Plan::Hold(planned);
@@ -110,10 +110,10 @@ pub(super) fn plan(tid: Tid, experience: Experience, draft: &mut Draft<'_>) -> P
         planned.entered = call.zip(made).map(|(blocked, call)| Entered { blocked, call }).or(planned.entered);
         match choose(stop, &planned.status, call.map(|blocked| BlockedCall { call: made, ..blocked }).as_ref()) {
             // One that runs right now may be about to sleep where it should not be disturbed.
-            Some(Way::Hold) => return Plan::Hold(planned),
-            None => run = run.or_else(|| Some(Run::look(&thread, draft))),
-            Some(Way::InPlace) => match in_place::read(&planned, &thread, draft) {
-                Ok(()) if choose(draft.request.stop, &planned.status, call.as_ref()) == Some(Way::Hold) => {
+            Some(Method::Hold) => return Plan::Hold(planned),
+            None => run = run.or_else(|| Some(Run::observe(&thread, draft))),
+            Some(Method::InPlace) => match in_place::read(&planned, &thread, draft) {
+                Ok(()) if choose(draft.request.stop, &planned.status, call.as_ref()) == Some(Method::Hold) => {
                     return Plan::ReadInstead(planned);
                 }
                 Ok(()) => return Plan::Done,
@@ -154,42 +154,44 @@ struct Run {
 }
 
 impl Run {
-    fn look(thread: &ThreadDir, draft: &Draft<'_>) -> Self {
+    fn observe(thread: &ThreadDir, draft: &Draft<'_>) -> Self {
         let (wait, _) = thread.kernel_wait(draft.kernel_stacks);
         Self {
             count: thread.run_count().ok().flatten(),
-            may_be_stopped: !syscalls::is_leaving_one_that_feels_a_stop(&wait),
+            may_be_stopped: !syscalls::may_be_returning_from_interruptible_call(&wait),
         }
     }
 
     /// Whether the thread has been running since, without a pause, and may be stopped. One that has just been given a CPU may
     /// be about to sleep again.
     fn goes_on(&self, thread: &ThreadDir, draft: &Draft<'_>) -> bool {
-        let now = Self::look(thread, draft);
+        let now = Self::observe(thread, draft);
         let runs = matches!(thread.blocked_call(), Ok(None));
         runs && self.may_be_stopped && now.may_be_stopped && self.count == now.count
     }
 }
 
 /// The way to look at a thread in this state, which sleeps in this call; None for one that runs where it is too early to say.
-fn choose(stop: StopMode, status: &ThreadStatus, blocked: Option<&BlockedCall>) -> Option<Way> {
+fn choose(stop: StopMode, status: &ThreadStatus, blocked: Option<&BlockedCall>) -> Option<Method> {
     match (stop, status.state, blocked) {
         (StopMode::None, _, None) => None,
-        (StopMode::None, ..) => Some(Way::InPlace),
-        _ if syscalls::is_deaf(status) => Some(Way::InPlace),
-        (StopMode::All, ..) => Some(Way::Hold),
+        (StopMode::None, ..) => Some(Method::InPlace),
+        _ if syscalls::cannot_be_stopped(status) => Some(Method::InPlace),
+        (StopMode::All, ..) => Some(Method::Hold),
         (StopMode::OneAtATime, _, None) => None,
         // Stopped by job control: letting go of it would make it run for a moment, into the same stop again.
-        (StopMode::OneAtATime, ThreadState::Stopped, _) => Some(Way::InPlace),
-        (StopMode::OneAtATime, _, Some(BlockedCall { call: Some(call), .. })) if !syscalls::survives_a_stop(call) => {
-            Some(Way::InPlace)
+        (StopMode::OneAtATime, ThreadState::Stopped, _) => Some(Method::InPlace),
+        (StopMode::OneAtATime, _, Some(BlockedCall { call: Some(call), .. }))
+            if !syscalls::restarts_after_stop(call) =>
+        {
+            Some(Method::InPlace)
         }
         // It sleeps where a stop goes unnoticed, or in no call at all: in a page fault.
-        (StopMode::OneAtATime, ..) => Some(Way::Hold),
+        (StopMode::OneAtATime, ..) => Some(Method::Hold),
     }
 }
 
-fn look(tid: Tid, draft: &mut Draft<'_>) -> Result<(ThreadDir, Planned), proc::Error> {
+fn read_status(tid: Tid, draft: &mut Draft<'_>) -> Result<(ThreadDir, Planned), proc::Error> {
     let thread = draft.process.thread(tid)?;
     let mut status = thread.status()?;
     let (wait, permitted) = thread.kernel_wait(draft.kernel_stacks);
@@ -233,11 +235,11 @@ pub(super) fn now(planned: &Planned, draft: &Draft<'_>) -> Now {
         return Now::Gone;
     };
     match thread.blocked_call() {
-        Ok(Some(call)) if choose(draft.request.stop, &planned.status, Some(&call)) != Some(Way::Hold) => {
+        Ok(Some(call)) if choose(draft.request.stop, &planned.status, Some(&call)) != Some(Method::Hold) => {
             Now::ReadInPlace
         }
         Err(proc::Error::Gone) => Now::Gone,
-        Ok(None) if draft.request.stop != StopMode::All && !Run::look(&thread, draft).may_be_stopped => {
+        Ok(None) if draft.request.stop != StopMode::All && !Run::observe(&thread, draft).may_be_stopped => {
             Now::ReadInPlace
         }
         _ => Now::Hold,
@@ -248,7 +250,7 @@ pub(super) fn now(planned: &Planned, draft: &Draft<'_>) -> Now {
 pub(super) fn plan_all(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Planned> {
     let mut planned = Vec::with_capacity(tids.len());
     for tid in tids {
-        match plan(tid, Experience::None, draft) {
+        match plan(tid, StopHistory::None, draft) {
             Plan::Done | Plan::ReadInstead(_) => {}
             Plan::Hold(thread) | Plan::Runs(thread) => planned.push(thread),
             // It was uninterruptible when it was looked at first, and has woken up since.
@@ -293,11 +295,14 @@ mod tests {
         let epoll = blocked(libc::SYS_epoll_wait);
         assert_eq!(
             choose(StopMode::OneAtATime, &status(ThreadState::Sleeping, None), Some(&epoll)),
-            Some(Way::InPlace)
+            Some(Method::InPlace)
         );
         let futex = blocked(libc::SYS_futex);
-        assert_eq!(choose(StopMode::OneAtATime, &status(ThreadState::Sleeping, None), Some(&futex)), Some(Way::Hold));
-        assert_eq!(choose(StopMode::None, &status(ThreadState::Sleeping, None), Some(&futex)), Some(Way::InPlace));
+        assert_eq!(
+            choose(StopMode::OneAtATime, &status(ThreadState::Sleeping, None), Some(&futex)),
+            Some(Method::Hold)
+        );
+        assert_eq!(choose(StopMode::None, &status(ThreadState::Sleeping, None), Some(&futex)), Some(Method::InPlace));
     }
 
     #[test]
@@ -305,10 +310,10 @@ mod tests {
         for stop in [StopMode::None, StopMode::OneAtATime, StopMode::All] {
             let futex = blocked(libc::SYS_futex);
             let deaf = status(ThreadState::Uninterruptible, None);
-            assert_eq!(choose(stop, &deaf, Some(&futex)), Some(Way::InPlace));
+            assert_eq!(choose(stop, &deaf, Some(&futex)), Some(Method::InPlace));
             // It shows as sleeping, and stops only once its page has come.
             let faulting = status(ThreadState::Sleeping, Some("handle_userfault"));
-            assert_eq!(choose(stop, &faulting, Some(&futex)), Some(Way::InPlace));
+            assert_eq!(choose(stop, &faulting, Some(&futex)), Some(Method::InPlace));
         }
     }
 
@@ -317,6 +322,6 @@ mod tests {
         let running = status(ThreadState::Running, None);
         assert_eq!(choose(StopMode::OneAtATime, &running, None), None);
         assert_eq!(choose(StopMode::None, &running, None), None);
-        assert_eq!(choose(StopMode::All, &running, None), Some(Way::Hold));
+        assert_eq!(choose(StopMode::All, &running, None), Some(Method::Hold));
     }
 }

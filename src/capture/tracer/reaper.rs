@@ -54,7 +54,7 @@ pub(super) fn supervise(tids: &[Tid], kill_timer: &KillTimer, work: impl FnOnce(
             thread::park_timeout(pause);
             if !has_ended() {
                 match batches.next() {
-                    Some(batch) => batch.iter().copied().for_each(ptrace::bury),
+                    Some(batch) => batch.iter().copied().for_each(ptrace::reap_if_exited),
                     None => batches = tids.chunks(BATCH),
                 }
                 pause = if batches.len() > 0 { PAUSE } else { PATIENCE };

@@ -64,7 +64,7 @@ pub(super) fn record_held(
     });
     let context = ContextRecord::Full(registers.words());
     let call = blocked::of_held(draft, planned, &context);
-    if let Some(call) = call.filter(|call| registers.was_interrupted() && !syscalls::survives_a_stop(call)) {
+    if let Some(call) = call.filter(|call| registers.was_interrupted() && !syscalls::restarts_after_stop(call)) {
         // It had entered the call just before it stopped, and will now return early.
         draft.notice(planned.tid, Reason::Disturbed(call));
     }

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use super::stack::STACK_ROOM;
-use super::unchanged::Resting;
+use super::unchanged::Sleepers;
 use super::{fault, snapshot};
 use crate::capture::protocol::{self, Assignment, Outcome};
 use crate::proc::{self, ProcDir};
@@ -39,10 +39,10 @@ fn try_serve() -> io::Result<()> {
     let mut arena = ArenaWriter::open(io::stdout().as_fd().try_clone_to_owned()?)?;
     let kill_timer = KillTimer::new().ok_or_else(io::Error::last_os_error)?;
     arena.room(STACK_ROOM);
-    let mut resting = Resting::new();
+    let mut sleepers = Sleepers::new();
     while let Some(assignment) = protocol::receive(&socket)? {
         arena.begin();
-        let outcome = answer(&assignment, &mut arena, &kill_timer, &mut resting);
+        let outcome = answer(&assignment, &mut arena, &kill_timer, &mut sleepers);
         match protocol::send(&socket, &outcome) {
             // Whoever asked was killed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
@@ -52,10 +52,15 @@ fn try_serve() -> io::Result<()> {
     Ok(())
 }
 
-fn answer(assignment: &Assignment, arena: &mut ArenaWriter, kill_timer: &KillTimer, resting: &mut Resting) -> Outcome {
+fn answer(
+    assignment: &Assignment,
+    arena: &mut ArenaWriter,
+    kill_timer: &KillTimer,
+    sleepers: &mut Sleepers,
+) -> Outcome {
     let process = ProcDir::open(assignment.process.pid)?;
     match process.id()? == assignment.process {
-        true => snapshot::take(&process, assignment, arena, kill_timer, resting),
+        true => snapshot::take(&process, assignment, arena, kill_timer, sleepers),
         // The pid belongs to another process by now.
         false => Err(proc::Error::Gone),
     }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::draft::Draft;
-use super::unchanged::{self, Resting};
+use super::unchanged::{self, Sleepers};
 use super::{all_stop, memory, one_at_a_time};
 use crate::capture::protocol::{Assignment, Record};
 use crate::model::{Cause, Reason, StopMode, Tid};
@@ -30,30 +30,30 @@ pub(super) fn take(
     assignment: &Assignment,
     arena: &mut ArenaWriter,
     kill_timer: &KillTimer,
-    resting: &mut Resting,
+    sleepers: &mut Sleepers,
 ) -> Result<(), proc::Error> {
     let access = ProcessMemory::open(process.memory_owner()?);
     let taken = clock::timestamp();
     let mut draft = Draft::new(process, assignment, &access, arena, kill_timer);
-    let mut sleepers = resting.take(assignment.process);
+    let mut watched = sleepers.take(assignment.process);
     draft.record(&Record::Begun(taken));
     let mut description = process.describe()?;
     draft.record(&Record::Process(description.clone()));
     if assignment.read_map {
-        draft.arena.marks().step(Step::ReadingProc, 0);
+        draft.arena.progress_page().step(Step::ReadingProc, 0);
         draft.read_map()?;
     }
     if draft.memory.is_some() {
         // The first read of its memory is made while no thread is held: if it hangs, this process is killed, and the next
         // one does without.
-        draft.arena.marks().step(Step::ReadingMemory, 0);
+        draft.arena.progress_page().step(Step::ReadingMemory, 0);
         description.command = process.command()?;
         draft.record(&Record::Process(description));
         memory::of_process(&mut draft);
     }
     let mut seen: HashSet<Tid> = assignment.done.iter().copied().collect();
     for scan in 0.. {
-        draft.arena.marks().step(Step::ReadingProc, 0);
+        draft.arena.progress_page().step(Step::ReadingProc, 0);
         let fresh: Vec<Tid> = match process.threads() {
             Ok(tids) => tids.into_iter().filter(|tid| seen.insert(*tid)).collect(),
             // It ended while it was being looked at; what was copied before is still true.
@@ -72,7 +72,7 @@ pub(super) fn take(
             // cannot be read again the one before stands.
             let _ = draft.read_map();
         }
-        let fresh = unchanged::tell(&mut draft, &mut sleepers, fresh);
+        let fresh = unchanged::emit_unchanged(&mut draft, &mut watched, fresh);
         if fresh.is_empty() {
             // None of them had run when it was looked at. Who is born of one that has begun to since is the next snapshot's.
             break;
@@ -88,11 +88,11 @@ pub(super) fn take(
             false => one_at_a_time::capture(&mut draft, fresh),
         }
     }
-    sleepers.retain(|tid, _| seen.contains(tid));
+    watched.retain(|tid, _| seen.contains(tid));
     if draft.request.stop != StopMode::All {
-        unchanged::settle(&mut draft, &mut sleepers, assignment.number, resting.room());
+        unchanged::watch_sleepers(&mut draft, &mut watched, assignment.number, sleepers.room());
     }
-    resting.put(assignment.process, sleepers);
+    sleepers.put(assignment.process, watched);
     match draft.full {
         true => Err(proc::Error::Other("it has more threads than fit into a snapshot".into())),
         false => Ok(()),

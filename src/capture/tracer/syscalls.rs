@@ -1,4 +1,4 @@
-//! Which system calls feel a stop.
+//! Which system calls a stop disturbs.
 //!
 //! A stop takes a sleeping thread out of its system call. Some calls are then begun again by the kernel as if nothing had
 //! happened; some return EINTR, or with less than they would have transferred, or write to the caller's memory; and a file
@@ -8,13 +8,13 @@
 use crate::model::{Abi, KernelWait, SystemCall, ThreadState, ThreadStatus};
 
 /// Functions of the kernel in which a thread shows as sleeping interruptibly and yet does not stop when it is asked to: it
-/// turns deaf, or spins, until what it waits for has come (Linux 6.18: fs/fuse/dev.c, fs/userfaultfd.c).
-const DEAF: [&str; 2] = ["request_wait_answer", "handle_userfault"];
+/// ignores the request, or spins, until what it waits for has come (Linux 6.18: fs/fuse/dev.c, fs/userfaultfd.c).
+const UNSTOPPABLE: [&str; 2] = ["request_wait_answer", "handle_userfault"];
 
 /// Whether the kernel's stack of a thread that runs, and waits for a CPU, is one of a call that a stop would disturb.
-pub(super) fn is_leaving_one_that_feels_a_stop(wait: &KernelWait) -> bool {
+pub(super) fn may_be_returning_from_interruptible_call(wait: &KernelWait) -> bool {
     const CALL: &str = "do_syscall_64";
-    const SURVIVING: [&str; 13] = [
+    const RESTARTING: [&str; 13] = [
         "flock",
         "futex",
         "futex_wait",
@@ -31,21 +31,21 @@ pub(super) fn is_leaving_one_that_feels_a_stop(wait: &KernelWait) -> bool {
     ];
     let mut frames = wait.stack.iter().flatten();
     let is_in_a_call = frames.clone().any(|frame| frame.starts_with(CALL));
-    let survives = frames.any(|frame| {
+    let restarts = frames.any(|frame| {
         let name = frame.strip_prefix("__x64_sys_").and_then(|rest| rest.split('+').next());
-        name.is_some_and(|name| SURVIVING.contains(&name))
+        name.is_some_and(|name| RESTARTING.contains(&name))
     });
-    is_in_a_call && !survives
+    is_in_a_call && !restarts
 }
 
 /// Whether a thread does not stop where it sleeps, so that it must not be asked to.
-pub(super) fn is_deaf(status: &ThreadStatus) -> bool {
+pub(super) fn cannot_be_stopped(status: &ThreadStatus) -> bool {
     let sleeps_in = |name: &&str| status.wait.channel.as_deref() == Some(*name);
-    status.state == ThreadState::Uninterruptible || DEAF.iter().any(sleeps_in)
+    status.state == ThreadState::Uninterruptible || UNSTOPPABLE.iter().any(sleeps_in)
 }
 
 /// Whether a thread that sleeps in this call may be stopped without anybody noticing.
-pub(super) fn survives_a_stop(call: &SystemCall) -> bool {
+pub(super) fn restarts_after_stop(call: &SystemCall) -> bool {
     let argument = |number: usize| call.arguments[number];
     if call.abi != Abi::X86_64 {
         return false;
@@ -91,26 +91,27 @@ mod tests {
             channel: None,
             stack: Some(frames.iter().map(|frame| (*frame).to_owned()).collect()),
         };
-        let leaving = |frame: &str| is_leaving_one_that_feels_a_stop(&wait(&[frame, "do_syscall_64+0x71/0x280"]));
+        let leaving =
+            |frame: &str| may_be_returning_from_interruptible_call(&wait(&[frame, "do_syscall_64+0x71/0x280"]));
         assert!(leaving("__x64_sys_epoll_wait+0x112/0x210"));
         assert!(!leaving("__x64_sys_futex+0x112/0x210"));
-        assert!(!is_leaving_one_that_feels_a_stop(&wait(&["asm_sysvec_apic_timer_interrupt+0x1a/0x20"])));
-        assert!(!is_leaving_one_that_feels_a_stop(&KernelWait::default()));
+        assert!(!may_be_returning_from_interruptible_call(&wait(&["asm_sysvec_apic_timer_interrupt+0x1a/0x20"])));
+        assert!(!may_be_returning_from_interruptible_call(&KernelWait::default()));
     }
 
     #[test]
     fn a_sleep_that_tells_what_remains_feels_a_stop() {
-        assert!(survives_a_stop(&call(libc::SYS_nanosleep, [0x1000, 0, 0, 0, 0, 0])));
-        assert!(!survives_a_stop(&call(libc::SYS_nanosleep, [0x1000, 0x1000, 0, 0, 0, 0])));
-        assert!(!survives_a_stop(&call(libc::SYS_clock_nanosleep, [0, 0, 0x1000, 0x1000, 0, 0])));
+        assert!(restarts_after_stop(&call(libc::SYS_nanosleep, [0x1000, 0, 0, 0, 0, 0])));
+        assert!(!restarts_after_stop(&call(libc::SYS_nanosleep, [0x1000, 0x1000, 0, 0, 0, 0])));
+        assert!(!restarts_after_stop(&call(libc::SYS_clock_nanosleep, [0, 0, 0x1000, 0x1000, 0, 0])));
         // Nor does one that was interrupted before and goes by another number now.
-        assert!(!survives_a_stop(&call(libc::SYS_restart_syscall, [0; 6])));
+        assert!(!restarts_after_stop(&call(libc::SYS_restart_syscall, [0; 6])));
     }
 
     #[test]
     fn waiting_for_a_lock_does_not_and_other_requests_of_fcntl_might() {
-        assert!(survives_a_stop(&call(libc::SYS_fcntl, [3, 7, 0x1000, 0, 0, 0])));
-        assert!(!survives_a_stop(&call(libc::SYS_fcntl, [3, 1024, 0, 0, 0, 0])));
-        assert!(!survives_a_stop(&call(libc::SYS_epoll_wait, [3, 0x1000, 8, u64::MAX, 0, 0])));
+        assert!(restarts_after_stop(&call(libc::SYS_fcntl, [3, 7, 0x1000, 0, 0, 0])));
+        assert!(!restarts_after_stop(&call(libc::SYS_fcntl, [3, 1024, 0, 0, 0, 0])));
+        assert!(!restarts_after_stop(&call(libc::SYS_epoll_wait, [3, 0x1000, 8, u64::MAX, 0, 0])));
     }
 }

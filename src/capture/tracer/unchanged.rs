@@ -1,14 +1,14 @@
-//! Threads that rest: they have not run since they were looked at, so nothing of what was found out then is looked at again.
+//! Threads that are unchanged: they have not run since an earlier snapshot, so nothing of what it says is looked at again.
 //!
 //! Of a process that is recorded most threads sleep most of the time. One that was looked at is looked at once more when the
 //! snapshot is done: if it sleeps in the same call, with the same arguments, the same stack pointer and the same bytes on its stack,
-//! and no code was mapped or has gone since the map was read, it has come to rest there. As long as the kernel has not given it a CPU since (`Watch`), a later snapshot says that and no
+//! and no code was mapped or has gone since the map was read, it is asleep there. As long as the kernel has not given it a CPU since (`Watch`), a later snapshot says that and no
 //! more: it is neither held nor copied. Only the memory around what it waits on, which others may have changed, is copied
 //! again. What others write into its stack meanwhile is not seen.
 //!
-//! Promises: what rests is known by the count of its time slices and never by where it seems to be; of a thread about which
-//! something was lost nothing is taken for granted; and whoever ordered has the snapshot that is referred to. Between being let go
-//! and coming to rest a thread may have returned and called again, to leave every byte of its stack as it was: then callee-saved
+//! Promises: that a thread is unchanged is known by the count of its time slices and never by where it seems to be; of a thread about which
+//! something was lost nothing is taken for granted; and the caller has the snapshot that is referred to. Between being released
+//! and being found asleep a thread may have returned and called again, to leave every byte of its stack as it was: then callee-saved
 //! registers are those of the first call.
 
 use std::collections::{HashMap, HashSet};
@@ -17,7 +17,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::draft::{Draft, Looked};
 use super::{blocked, memory};
-use crate::capture::protocol::{ContextRecord, Record, RestingRecord, StackRecord};
+use crate::capture::protocol::{ContextRecord, Record, StackRecord, UnchangedRecord};
 use crate::model::{
     ProcessId, RuntimeAddress, SignalSet, SignalSets, StopMode, SystemCall, ThreadState, ThreadStatus, Tid,
 };
@@ -29,27 +29,28 @@ use crate::sys::ptrace::RawRegisters;
 const MOST_WATCHED: u64 = 4096;
 /// Descriptors that are needed for everything else.
 const OTHER_DESCRIPTORS: u64 = 64;
-/// How many snapshots later /proc is read again of a thread that rests: others may have sent it real-time signals that it blocks.
+/// How many snapshots later /proc is read again of an unchanged thread: others may have sent it real-time signals that it blocks.
 const READ_AGAIN: u32 = 64;
 
-/// The threads that rest, of each process that is recorded. They are lost with the tracer; then all are looked at anew.
-pub(super) struct Resting {
-    processes: HashMap<ProcessId, Threads>,
+/// The threads that are watched while they sleep, of each process that is recorded. They are lost with the tracer; then all
+/// threads are looked at again.
+pub(super) struct Sleepers {
+    processes: HashMap<ProcessId, Watched>,
     /// How many there may be.
     most: usize,
 }
 
 /// Those of one process.
-pub(super) type Threads = HashMap<Tid, Rest>;
+pub(super) type Watched = HashMap<Tid, Sleeper>;
 
-/// A thread that rests.
-pub(super) struct Rest {
+/// A thread that is watched while it sleeps.
+pub(super) struct Sleeper {
     watch: Watch,
-    /// The snapshot that tells all of it.
-    told_in: u64,
-    /// In how many it has rested since.
+    /// The snapshot that has all of it.
+    stored_in: u64,
+    /// In how many it has been unchanged since.
     times: u32,
-    /// What /proc said of it when it had come to rest: being let go has left its traces. None once that is told.
+    /// What /proc said of it when it was found asleep: being released has left its traces. None once that is recorded.
     status: Option<ThreadStatus>,
     of_all: Option<OfAll>,
     context: ContextRecord,
@@ -60,8 +61,8 @@ pub(super) struct Rest {
 /// and handles. To change that need not wake any.
 type OfAll = [SignalSet; 3];
 
-impl Resting {
-    /// Allows this process as many descriptors as it may have. Where that is not enough some threads are looked at anew each time.
+impl Sleepers {
+    /// Allows this process as many descriptors as it may have. Where that is not enough some threads are looked at again each time.
     pub(super) fn new() -> Self {
         let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, hard)| {
             let raised = hard.min(OTHER_DESCRIPTORS + 2 * MOST_WATCHED).max(soft);
@@ -72,12 +73,12 @@ impl Resting {
     }
 
     /// Takes out those of a process that a snapshot is to be taken of. They are lost unless they are put back.
-    pub(super) fn take(&mut self, process: ProcessId) -> Threads {
+    pub(super) fn take(&mut self, process: ProcessId) -> Watched {
         if let Some(threads) = self.processes.remove(&process) {
             return threads;
         }
         self.forget_ended();
-        Threads::default()
+        Watched::default()
     }
 
     fn forget_ended(&mut self) {
@@ -91,7 +92,7 @@ impl Resting {
         self.most.saturating_sub(self.processes.values().map(HashMap::len).sum())
     }
 
-    pub(super) fn put(&mut self, process: ProcessId, threads: Threads) {
+    pub(super) fn put(&mut self, process: ProcessId, threads: Watched) {
         self.processes.insert(process, threads);
         if self.room() == 0 {
             self.forget_ended();
@@ -99,30 +100,31 @@ impl Resting {
     }
 }
 
-/// Tells of those threads that still rest, and returns the others.
-pub(super) fn tell(draft: &mut Draft<'_>, sleepers: &mut Threads, tids: Vec<Tid>) -> Vec<Tid> {
+/// Records those threads that are unchanged, and returns the others.
+pub(super) fn emit_unchanged(draft: &mut Draft<'_>, watched: &mut Watched, tids: Vec<Tid>) -> Vec<Tid> {
     let Some(after) = draft.request.after.filter(|_| draft.request.stop != StopMode::All) else {
         return tids;
     };
     let of_all = signals_of_all(draft);
-    let mut rests = |tid: &Tid| {
-        let is_same = |rest: &Rest| rest.told_in <= after && rest.of_all == of_all && rest.watch.is_unchanged();
-        sleepers.remove(tid).filter(is_same).map(|mut rest| {
-            draft.arena.marks().step(Step::ReadingProc, tid.0);
+    let mut is_unchanged = |tid: &Tid| {
+        let is_same =
+            |sleeper: &Sleeper| sleeper.stored_in <= after && sleeper.of_all == of_all && sleeper.watch.is_unchanged();
+        watched.remove(tid).filter(is_same).map(|mut sleeper| {
+            draft.arena.progress_page().step(Step::ReadingProc, tid.0);
             // Not all in the same snapshot.
-            let is_due = rest.times.wrapping_add(tid.0.cast_unsigned()) % READ_AGAIN == 0;
-            let status = rest.status.take().or_else(|| is_due.then(|| status(draft, *tid)).flatten());
-            let memory = memory::of_thread(draft, *tid, &rest.context, rest.system_call);
-            draft.record(&Record::Resting(Box::new(RestingRecord { tid: *tid, status, memory })));
-            rest.times = rest.times.wrapping_add(1);
-            sleepers.insert(*tid, rest);
+            let is_due = sleeper.times.wrapping_add(tid.0.cast_unsigned()) % READ_AGAIN == 0;
+            let status = sleeper.status.take().or_else(|| is_due.then(|| status(draft, *tid)).flatten());
+            let memory = memory::of_thread(draft, *tid, &sleeper.context, sleeper.system_call);
+            draft.record(&Record::Unchanged(Box::new(UnchangedRecord { tid: *tid, status, memory })));
+            sleeper.times = sleeper.times.wrapping_add(1);
+            watched.insert(*tid, sleeper);
         })
     };
-    tids.into_iter().filter(|tid| rests(tid).is_none()).collect()
+    tids.into_iter().filter(|tid| is_unchanged(tid).is_none()).collect()
 }
 
-/// Finds out which of the threads that were captured in this snapshot have come to rest, as long as there is room for more.
-pub(super) fn settle(draft: &mut Draft<'_>, sleepers: &mut Threads, number: u64, room: usize) {
+/// Watches those threads captured in this snapshot that are asleep where they were, as long as there is room for more.
+pub(super) fn watch_sleepers(draft: &mut Draft<'_>, watched: &mut Watched, number: u64, room: usize) {
     let looked = std::mem::take(&mut draft.looked);
     let lossy: HashSet<Tid> = std::mem::take(&mut draft.lossy);
     if looked.is_empty() || !draft.has_map_of_code() {
@@ -131,17 +133,17 @@ pub(super) fn settle(draft: &mut Draft<'_>, sleepers: &mut Threads, number: u64,
     }
     let of_all = signals_of_all(draft);
     for Looked { tid, context, system_call, stack } in looked {
-        if sleepers.len() >= room {
+        if watched.len() >= room {
             break;
         }
-        draft.arena.marks().step(Step::ReadingProc, tid.0);
+        draft.arena.progress_page().step(Step::ReadingProc, tid.0);
         // What goes wrong here is no loss: the thread is looked at again the next time.
         if !lossy.contains(&tid)
             && let Ok(thread) = draft.process.thread(tid)
-            && let Ok(Some((watch, status))) = rest(draft, tid, &thread, &context, &stack)
+            && let Ok(Some((watch, status))) = watch_if_asleep(draft, tid, &thread, &context, &stack)
         {
             let status = Some(status);
-            sleepers.insert(tid, Rest { watch, told_in: number, times: 0, status, of_all, context, system_call });
+            watched.insert(tid, Sleeper { watch, stored_in: number, times: 0, status, of_all, context, system_call });
         }
     }
 }
@@ -160,7 +162,7 @@ fn signals_of_all(draft: &Draft<'_>) -> Option<OfAll> {
 }
 
 /// Watches a thread that is where it was when it was captured, and tells what /proc says of it. None if it is not there.
-fn rest(
+fn watch_if_asleep(
     draft: &mut Draft<'_>,
     tid: Tid,
     thread: &ThreadDir,
@@ -178,8 +180,8 @@ fn rest(
     let is_same = is_there && has_same_stack(draft, tid, stack);
     // What it waits for in the kernel may have been looked at before it was where it is. And whoever else traces a thread that it
     // has stopped can change its registers, which takes no CPU.
-    let rests = |status: &ThreadStatus| is_same && status.state != ThreadState::Traced && watch.is_unchanged();
-    let status = status(draft, tid).filter(rests);
+    let is_unchanged = |status: &ThreadStatus| is_same && status.state != ThreadState::Traced && watch.is_unchanged();
+    let status = status(draft, tid).filter(is_unchanged);
     Ok(status.map(|status| (watch, status)))
 }
 
@@ -203,14 +205,14 @@ fn is_in(blocked: &BlockedCall, context: &ContextRecord) -> bool {
 
 /// Whether the bytes of the stack are those that were copied, which must be all there were to copy.
 fn has_same_stack(draft: &mut Draft<'_>, tid: Tid, stack: &StackRecord) -> bool {
-    let is_whole = stack.left_out == 0 && stack.others.length == 0;
+    let is_whole = stack.left_out == 0 && stack.pieces.length == 0;
     let Some(memory) = draft.memory.filter(|_| is_whole) else {
         return false;
     };
-    draft.arena.marks().step(Step::ReadingMemory, tid.0);
+    draft.arena.progress_page().step(Step::ReadingMemory, tid.0);
     let same = draft.arena.kept_beside_room(stack.bytes).is_some_and(|(kept, room)| {
         !kept.is_empty() && memory.read(RuntimeAddress(stack.start), room) == Ok(kept.len()) && kept == room
     });
-    draft.arena.marks().step(Step::ReadingProc, tid.0);
+    draft.arena.progress_page().step(Step::ReadingProc, tid.0);
     same
 }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::extent::{self, Extent, Owner};
 use super::goroutine;
-use super::pieces::{self, OLDEST, Others, RESERVE};
+use super::pieces::{self, OLDEST, Pieces, RESERVE};
 use super::read::{PIECE, read};
 use super::split_stack::{Headers, Older, Segment};
 use crate::capture::protocol::StackRecord;
@@ -72,7 +72,7 @@ pub(in crate::capture) struct StackCopy {
     read: Result<usize, Errno>,
     /// How much the other pieces take: of the stacks that a signal interrupted or that were left, one after the other, of the thread's own
     /// one, or the oldest part of the first.
-    others: usize,
+    pieces: usize,
     left_out: u64,
 }
 
@@ -111,7 +111,7 @@ impl StackPlan {
         memory: &ProcessMemory,
         in_time: impl Fn() -> bool,
     ) -> usize {
-        let others = match (self.segment, self.own) {
+        let pieces = match (self.segment, self.own) {
             (Some(segment), _) => {
                 let headers = Headers::new(memory, in_time);
                 let older = iter::successors(headers.older(&segment), |older| headers.older(&older.segment?));
@@ -123,7 +123,7 @@ impl StackPlan {
             (None, None) if self.used.left_out > 0 || self.used.length > PIECE || self.is_go => OLDEST,
             (None, None) => return self.used.length,
         };
-        self.used.length + others.min(STACK_LIMIT) + pieces::HEADER + RESERVE
+        self.used.length + pieces.min(STACK_LIMIT) + pieces::HEADER + RESERVE
     }
 
     /// Copies it to the beginning of a buffer, for as long as there is time.
@@ -138,15 +138,15 @@ impl StackPlan {
         used.shorten(buffer.len());
         let copied = fault::at(Point::Memory).and_then(|()| read(memory, &mut used, buffer, &in_time));
         let (first, rest) = buffer.split_at_mut(copied.unwrap_or(0));
-        let mut others = Others::new(memory, rest);
-        if !self.follow(map, memory, first, &mut others, &in_time)
-            && let Some(other) = self.other(map, memory, first, &used, others.room(), &in_time)
+        let mut pieces = Pieces::new(memory, rest);
+        if !self.follow(map, memory, first, &mut pieces, &in_time)
+            && let Some(other) = self.other(map, memory, first, &used, pieces.room(), &in_time)
         {
             // Without it the walk ends where the stacks were switched or the piece does, and says so.
-            others.put(other, &in_time);
+            pieces.put(other, &in_time);
         }
-        let (others, left_out) = others.finish();
-        StackCopy { used, read: copied, others, left_out: used.left_out.saturating_add(left_out) }
+        let (pieces, left_out) = pieces.finish();
+        StackCopy { used, read: copied, pieces, left_out: used.left_out.saturating_add(left_out) }
     }
 
     /// Copies what is in use of the stacks that were left for the one that the thread is on, or that a signal has interrupted, one
@@ -156,7 +156,7 @@ impl StackPlan {
         map: &MemoryMap,
         memory: &ProcessMemory,
         first: &[u8],
-        others: &mut Others<'_>,
+        pieces: &mut Pieces<'_>,
         in_time: &impl Fn() -> bool,
     ) -> bool {
         let headers = Headers::new(memory, in_time);
@@ -165,15 +165,15 @@ impl StackPlan {
             let older = match here.segment {
                 Some(segment) => headers.older(&segment),
                 None => {
-                    let copied = if number == 0 { first } else { others.last() };
+                    let copied = if number == 0 { first } else { pieces.last() };
                     self.interrupted(map, &headers, here.from, copied)
                 }
             };
             let Some((older, extent)) = older.and_then(|older| Some((older, self.extent(map, &older)?))) else {
-                others.add_oldest();
+                pieces.add_oldest();
                 return number > 0;
             };
-            others.add_next(extent, in_time);
+            pieces.add_next(extent, in_time);
             here = older;
         }
         true
@@ -238,14 +238,14 @@ impl StackPlan {
 impl StackCopy {
     /// How much of the buffer it takes.
     pub(in crate::capture) fn length(&self) -> usize {
-        self.read.unwrap_or(0) + self.others
+        self.read.unwrap_or(0) + self.pieces
     }
 
     /// Where the pieces are, given where the beginning of the buffer is.
     pub(in crate::capture) fn record(&self, kept: Piece) -> Result<StackRecord, Errno> {
         let length = self.read? as u64;
         let bytes = Piece { offset: kept.offset, length };
-        let others = Piece { offset: kept.offset + length, length: self.others as u64 };
-        Ok(StackRecord { start: self.used.start.0, bytes, left_out: self.left_out, others })
+        let pieces = Piece { offset: kept.offset + length, length: self.pieces as u64 };
+        Ok(StackRecord { start: self.used.start.0, bytes, left_out: self.left_out, pieces })
     }
 }

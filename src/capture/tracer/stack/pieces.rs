@@ -15,7 +15,7 @@ pub(super) const OLDEST: usize = UNKNOWN_EXTENT as usize;
 pub(super) const RESERVE: usize = OLDEST + 2 * HEADER;
 
 /// A buffer, and what was copied to it.
-pub(super) struct Others<'a> {
+pub(super) struct Pieces<'a> {
     memory: &'a ProcessMemory,
     buffer: &'a mut [u8],
     taken: usize,
@@ -26,7 +26,7 @@ pub(super) struct Others<'a> {
     oldest: Option<Extent>,
 }
 
-impl<'a> Others<'a> {
+impl<'a> Pieces<'a> {
     pub(super) fn new(memory: &'a ProcessMemory, buffer: &'a mut [u8]) -> Self {
         Self { memory, buffer, taken: 0, last: 0, left_out: 0, oldest: None }
     }
@@ -108,13 +108,13 @@ mod tests {
         let memory = ProcessMemory::open(Tid(nix::unistd::gettid().as_raw()));
         let stacks: Vec<Vec<u8>> = (1..=5).map(|number| vec![number; 100 << 10]).collect();
         let mut buffer = vec![0; (250 << 10) + RESERVE];
-        let mut others = Others::new(&memory, &mut buffer);
+        let mut pieces = Pieces::new(&memory, &mut buffer);
         for stack in &stacks {
             let start = RuntimeAddress(stack.as_ptr().addr() as u64);
-            others.add_next(Extent { start, length: stack.len(), left_out: 0 }, &|| true);
+            pieces.add_next(Extent { start, length: stack.len(), left_out: 0 }, &|| true);
         }
-        others.add_oldest();
-        let (taken, left_out) = others.finish();
+        pieces.add_oldest();
+        let (taken, left_out) = pieces.finish();
         let pieces = copied(&buffer[..taken]);
         let third = (250 << 10) - 2 * (100 << 10) - 3 * HEADER;
         let lengths: Vec<usize> = pieces.iter().map(|(_, bytes)| bytes.len()).collect();

@@ -168,7 +168,7 @@ pub(in crate::capture) fn thread_pointer(
     if owner == Owner::MainThread && here.backing == Backing::MainStack {
         return None;
     }
-    let pointer = robust::list(tid)?.checked_sub(ROBUST_LIST)?;
+    let pointer = robust::robust_list_head(tid)?.checked_sub(ROBUST_LIST)?;
     // A segment of the main thread's may lie right below its descriptor.
     let is_own =
         owner == Owner::OtherThread && stack_pointer < pointer && here.range.contains(&RuntimeAddress(pointer));

@@ -163,7 +163,7 @@ fn the_main_thread_has_its_own_stack_nowhere_but_where_the_kernel_made_it() {
     let memory = ProcessMemory::open(tid);
     let text = fs::read("/proc/self/maps").expect("this process has a map");
     let map = MemoryMap::parse(&text).expect("well-formed");
-    let descriptor = robust::list(tid).expect("glibc has registered it") - 0x2e0;
+    let descriptor = robust::robust_list_head(tid).expect("glibc has registered it") - 0x2e0;
     let own = map.iter().find(|mapping| mapping.backing == Backing::MainStack).expect("a stack");
     let pointer = |stack_pointer| thread_pointer(&map, &memory, tid, Owner::MainThread, stack_pointer);
     assert_eq!(pointer(descriptor - 64), Some(descriptor));
