@@ -27,8 +27,13 @@ pub trait RegisterName: Copy + Ord + Debug + Into<AnyRegister> + TryFrom<AnyRegi
     /// The DWARF number.
     fn number(self) -> u8;
     fn bit(self) -> Self::Bits;
-    /// Whether the ABI obliges a function to leave the register as it found it.
-    fn is_callee_saved(self) -> bool;
+    /// The registers that the ABI obliges a function to leave as it found them, but the stack pointer.
+    const CALLEE_SAVED: &'static [Self];
+
+    #[inline]
+    fn is_callee_saved(self) -> bool {
+        Self::CALLEE_SAVED.contains(&self)
+    }
 
     #[inline]
     fn index(self) -> usize {

@@ -84,6 +84,9 @@ impl RegisterName for Register {
     type Bits = u32;
     type Each<T: Copy + Debug> = [T; Self::ALL.len()];
 
+    /// psABI 3.2.1.
+    const CALLEE_SAVED: &'static [Self] = &[Self::Rbx, Self::Rbp, Self::R12, Self::R13, Self::R14, Self::R15];
+
     fn all() -> &'static [Self] {
         &Self::ALL
     }
@@ -100,12 +103,6 @@ impl RegisterName for Register {
     #[inline]
     fn bit(self) -> u32 {
         1 << self as u8
-    }
-
-    /// psABI 3.2.1.
-    fn is_callee_saved(self) -> bool {
-        use Register::*;
-        matches!(self, Rbx | Rbp | R12 | R13 | R14 | R15)
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::iter;
 use std::sync::Arc;
 
+use super::last_snapshots::LastSnapshots;
 use super::named::Named;
-use super::remembered::Remembered;
 use super::{AddressSpace, CaptureOptions, Sample};
 use crate::capture::{Captured, CapturedThread, Context, StackBytes};
 use crate::model::{
@@ -25,7 +25,7 @@ pub struct Assembler {
     named: Named,
     unwinder: Unwinder,
     worker: TimeoutWorker,
-    remembered: Remembered,
+    last_snapshots: LastSnapshots,
 }
 
 impl Assembler {
@@ -39,7 +39,7 @@ impl Assembler {
             named: Named::new(false),
             unwinder: Unwinder::default(),
             worker: TimeoutWorker::default(),
-            remembered: Remembered::default(),
+            last_snapshots: LastSnapshots::default(),
         }
     }
 
@@ -67,7 +67,7 @@ impl Assembler {
         }
         let (source, mut registered) = space.into_parts();
         let mut modules: Vec<Module> = source.modules.iter().map(|loaded| loaded.module.clone()).collect();
-        let last = self.remembered.take(process.id);
+        let last = self.last_snapshots.take(process.id);
         if !unchanged.is_empty() {
             threads.extend(last.threads(unchanged, &mut modules, &mut notices));
             threads.sort_unstable_by_key(|thread| thread.tid);
@@ -111,12 +111,12 @@ impl Assembler {
 
     /// Keeps of a snapshot that was just assembled what the next of the same process may refer to.
     pub(super) fn remember(&mut self, snapshot: Snapshot) {
-        self.remembered.keep(snapshot);
+        self.last_snapshots.keep(snapshot);
     }
 
     /// Forgets the modules and threads of a process that has ended.
     pub(super) fn forget(&mut self, process: &Process) {
-        self.remembered.forget(process.id);
+        self.last_snapshots.forget(process.id);
         self.forget_modules(process);
     }
 

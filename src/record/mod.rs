@@ -6,9 +6,9 @@
 
 mod assemble;
 mod image_guard;
+mod last_snapshots;
 mod named;
 mod pipeline;
-mod remembered;
 mod report;
 mod sampler;
 mod space;

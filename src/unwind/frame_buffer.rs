@@ -9,7 +9,7 @@ const NEWEST: usize = 2048;
 const OLDEST: usize = 512;
 
 /// Frames, innermost first.
-pub(super) struct Kept {
+pub(super) struct FrameBuffer {
     frames: Vec<Frame>,
     /// How many are kept for good; of those behind them, the oldest are.
     newest: usize,
@@ -17,15 +17,15 @@ pub(super) struct Kept {
     left_out: u64,
     bytes: u64,
     /// Whether there are others there, nobody knows how many.
-    lacks_more: bool,
+    has_gap: bool,
 }
 
-impl Kept {
+impl FrameBuffer {
     #[inline]
     pub(super) fn new(first: Frame) -> Self {
         let mut frames = Vec::with_capacity(USUAL);
         frames.push(first);
-        Self { frames, newest: NEWEST, left_out: 0, bytes: 0, lacks_more: false }
+        Self { frames, newest: NEWEST, left_out: 0, bytes: 0, has_gap: false }
     }
 
     #[inline]
@@ -58,16 +58,16 @@ impl Kept {
     }
 
     /// Frames between the last but one and the last are missing, which lie somewhere else.
-    pub(super) fn lack_before_last(&mut self) {
+    pub(super) fn gap_before_last(&mut self) {
         let last = self.frames.pop();
         self.skip(0);
-        self.lacks_more = true;
+        self.has_gap = true;
         self.frames.extend(last);
     }
 
     pub(super) fn into_stack(self, end: WalkEnd) -> Stack {
-        let Self { frames, newest, left_out, bytes, lacks_more } = self;
-        let gap = (left_out > 0 || bytes > 0 || lacks_more).then_some(Gap { after: newest, frames: left_out, bytes });
+        let Self { frames, newest, left_out, bytes, has_gap } = self;
+        let gap = (left_out > 0 || bytes > 0 || has_gap).then_some(Gap { after: newest, frames: left_out, bytes });
         Stack { frames, gap, end }
     }
 }
@@ -82,9 +82,9 @@ mod tests {
     }
 
     fn walked(count: u64) -> Stack {
-        let mut kept = Kept::new(frame(0));
-        (1..count).for_each(|number| kept.push(frame(number)));
-        kept.into_stack(WalkEnd::Root)
+        let mut buffer = FrameBuffer::new(frame(0));
+        (1..count).for_each(|number| buffer.push(frame(number)));
+        buffer.into_stack(WalkEnd::Root)
     }
 
     #[test]
@@ -106,31 +106,31 @@ mod tests {
 
     #[test]
     fn bytes_that_are_missing_early_make_the_gap_there() {
-        let mut kept = Kept::new(frame(0));
-        (1..10).for_each(|number| kept.push(frame(number)));
-        kept.skip(1 << 20);
-        (20..30).for_each(|number| kept.push(frame(number)));
-        let stack = kept.into_stack(WalkEnd::Root);
+        let mut buffer = FrameBuffer::new(frame(0));
+        (1..10).for_each(|number| buffer.push(frame(number)));
+        buffer.skip(1 << 20);
+        (20..30).for_each(|number| buffer.push(frame(number)));
+        let stack = buffer.into_stack(WalkEnd::Root);
         assert_eq!((stack.frames.len(), stack.gap), (20, Some(Gap { after: 10, frames: 0, bytes: 1 << 20 })));
     }
 
     #[test]
     fn frames_that_lie_elsewhere_make_a_gap_before_the_last() {
-        let mut kept = Kept::new(frame(0));
-        (1..10).for_each(|number| kept.push(frame(number)));
-        kept.lack_before_last();
-        (10..12).for_each(|number| kept.push(frame(number)));
-        let stack = kept.into_stack(WalkEnd::Root);
+        let mut buffer = FrameBuffer::new(frame(0));
+        (1..10).for_each(|number| buffer.push(frame(number)));
+        buffer.gap_before_last();
+        (10..12).for_each(|number| buffer.push(frame(number)));
+        let stack = buffer.into_stack(WalkEnd::Root);
         assert_eq!((stack.frames.len(), stack.gap), (12, Some(Gap { after: 9, frames: 0, bytes: 0 })));
     }
 
     #[test]
     fn bytes_that_are_missing_late_take_what_lies_between_with_them() {
-        let mut kept = Kept::new(frame(0));
-        (1..5000).for_each(|number| kept.push(frame(number)));
-        kept.skip(8);
-        (6000..6003).for_each(|number| kept.push(frame(number)));
-        let stack = kept.into_stack(WalkEnd::Root);
+        let mut buffer = FrameBuffer::new(frame(0));
+        (1..5000).for_each(|number| buffer.push(frame(number)));
+        buffer.skip(8);
+        (6000..6003).for_each(|number| buffer.push(frame(number)));
+        let stack = buffer.into_stack(WalkEnd::Root);
         assert_eq!(stack.gap, Some(Gap { after: 2048, frames: 5000 - 2048, bytes: 8 }));
         assert_eq!(stack.frames[2048..], (6000..6003).map(frame).collect::<Vec<_>>());
     }

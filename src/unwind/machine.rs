@@ -18,9 +18,7 @@ pub trait Machine: RegisterName {
     const SP: Self;
     /// The register in which a call leaves its return address; None where it leaves it on the stack.
     const LINK: Option<Self>;
-    /// The registers that are kept for the caller, but the stack pointer.
-    const KEPT: &'static [Self];
-    /// Where each of those lies, from the CFA.
+    /// Where each callee-saved register lies, from the CFA.
     type Slots: Copy + Default + AsRef<[i16]> + AsMut<[i16]>;
     /// Where the return address lies, from the CFA, if that is not always the same place.
     type ReturnSlot: Copy;

@@ -31,9 +31,9 @@ use crate::model::{
     WalkEnd,
 };
 use code::{Budget, Code};
-use frame_buffer::Kept;
+use frame_buffer::FrameBuffer;
 use machine::Machine;
-use rule_cache::{Known, Table};
+use rule_cache::{CachedRule, Table};
 use rules::{ModuleRules, NoRow, Row};
 pub use stack_memory::StackMemory;
 
@@ -155,17 +155,17 @@ impl<R: Machine> Walk<'_, R> {
         };
         let mut registers = *registers;
         let mut code = CodeAddress::Pc(RuntimeAddress(pc));
-        let mut known = self.known(code.lookup());
-        let mut frames = Kept::new(match &known {
-            Some(known) => known.frame(code, FoundBy::Context),
+        let mut cached = self.cached_rule(code.lookup());
+        let mut frames = FrameBuffer::new(match &cached {
+            Some(cached) => cached.frame(code, FoundBy::Context),
             None => frame(code, FoundBy::Context, self.space),
         });
         let mut general = 0;
         let mut resumed = false;
         let mut put_there = false;
         let end = loop {
-            let at_end = self.end_without_cfi(code, known.is_some(), &registers);
-            if let Some(from) = known.filter(|_| at_end.is_none()) {
+            let at_end = self.end_without_cfi(code, cached.is_some(), &registers);
+            if let Some(from) = cached.filter(|_| at_end.is_none()) {
                 let table = &self.unwinder.table;
                 let here =
                     table.walk((self.id, self.pointers), &from, &mut code, &mut registers, &self.stack, &mut frames);
@@ -173,13 +173,13 @@ impl<R: Machine> Walk<'_, R> {
                     break WalkEnd::Root;
                 }
                 if let Some(caller) = here.caller(&registers, &self.stack, self.pointers)
-                    && let Some(outer) = self.known(caller.code().lookup())
+                    && let Some(outer) = self.cached_rule(caller.code().lookup())
                     && frames.count() < MAX_FRAMES
                 {
                     code = caller.code();
                     caller.restore(&mut registers, &self.stack);
                     frames.push(outer.frame(code, FoundBy::Cfi));
-                    known = Some(outer);
+                    cached = Some(outer);
                     continue;
                 }
             }
@@ -207,13 +207,13 @@ impl<R: Machine> Walk<'_, R> {
                         *trampoline = Frame::new(CodeAddress::Pc(trampoline.place()), trampoline.found());
                     }
                     if mem::take(&mut self.beyond_heap) == Some(code.exact()) {
-                        frames.lack_before_last();
+                        frames.gap_before_last();
                     }
                     put_there = caller.found != FoundBy::SignalFrame && matches!(caller.code, CodeAddress::Pc(_));
                     registers = caller.registers;
                     code = caller.code;
                     frames.push(frame(code, caller.found, self.space));
-                    known = self.known(code.lookup());
+                    cached = self.cached_rule(code.lookup());
                 }
                 // Nothing called it, and nothing was put on the stack for it to return to.
                 Err(WalkEnd::BadReturnAddress(_)) if put_there => break WalkEnd::Root,
@@ -251,17 +251,17 @@ impl<R: Machine> Walk<'_, R> {
     }
 
     /// What the table has of an address, or has from now on. None if no module has code there.
-    fn known(&mut self, at: RuntimeAddress) -> Option<Known<R>> {
-        if let Some(known) = self.unwinder.table.find(self.id, at) {
-            return Some(*known);
+    fn cached_rule(&mut self, at: RuntimeAddress) -> Option<CachedRule<R>> {
+        if let Some(cached) = self.unwinder.table.find(self.id, at) {
+            return Some(*cached);
         }
         let (module, bias) = self.space.module(at).filter(|_| self.space.is_executable(at))?;
-        let known = match self.rules(at) {
-            Ok(rules) => Known::new(module, bias, &rules.row),
+        let cached = match self.rules(at) {
+            Ok(rules) => CachedRule::new(module, bias, &rules.row),
             Err(_) => return None,
         };
-        self.unwinder.table.insert(self.id, at, known);
-        Some(known)
+        self.unwinder.table.insert(self.id, at, cached);
+        Some(cached)
     }
 
     /// The caller of a frame, if need be by recovering a register.
@@ -271,7 +271,7 @@ impl<R: Machine> Walk<'_, R> {
                 Ok(register) => R::recovered_caller(self, code, registers, register),
                 Err(_) => Err(WalkEnd::UnknownRegister(unknown)),
             },
-            known => known,
+            cached => cached,
         }?;
         if let CodeAddress::Return(address) = caller.code
             && self.space.is_uprobe(address)

@@ -6,7 +6,7 @@
 //! signal frames, registers in other registers, memory that was not copied, a caller that cannot be one) is not decided
 //! here: `caller` returns None, and the general way is taken, which tells why a walk ends.
 
-use super::frame_buffer::Kept;
+use super::frame_buffer::FrameBuffer;
 use super::machine::Machine;
 use super::rules::{Cfa, Row, Rule};
 use super::{SpaceId, StackMemory};
@@ -17,7 +17,7 @@ const PLACES: usize = 1 << 13;
 
 /// What is known of one address of code.
 #[derive(Clone, Copy)]
-pub(super) struct Known<R: Machine> {
+pub(super) struct CachedRule<R: Machine> {
     module: ModuleIndex,
     bias: Bias,
     way: Way<R>,
@@ -37,9 +37,9 @@ enum Way<R: Machine> {
 struct Step<R: Machine> {
     base: R,
     offset: i32,
-    /// Those of `KEPT` that are not unknown in the caller.
-    kept: RegisterSet<R>,
-    /// One bit for each of `KEPT` that lies on the stack, and where, from the CFA.
+    /// Those of `CALLEE_SAVED` that are not unknown in the caller.
+    callee_saved: RegisterSet<R>,
+    /// One bit for each of `CALLEE_SAVED` that lies on the stack, and where, from the CFA.
     saved: u16,
     slots: R::Slots,
     return_slot: R::ReturnSlot,
@@ -58,17 +58,17 @@ impl<R: Machine> Step<R> {
         let mut step = Self {
             base,
             offset: i32::try_from(offset).ok()?,
-            kept: RegisterSet::of(R::KEPT),
+            callee_saved: RegisterSet::of(R::CALLEE_SAVED),
             saved: 0,
             slots: R::Slots::default(),
             return_slot: R::return_slot(row)?,
             signing: row.signing,
         };
         for &register in R::all().iter().filter(|register| **register != row.return_address) {
-            let kept = R::KEPT.iter().position(|kept| *kept == register);
-            match (row.rule(register), kept) {
+            let callee_saved = R::CALLEE_SAVED.iter().position(|callee_saved| *callee_saved == register);
+            match (row.rule(register), callee_saved) {
                 (Rule::Unspecified, _) | (Rule::Same, Some(_)) | (Rule::Undefined, None) => {}
-                (Rule::Undefined, Some(_)) => step.kept = step.kept.without(register),
+                (Rule::Undefined, Some(_)) => step.callee_saved = step.callee_saved.without(register),
                 (Rule::Offset(offset), Some(index)) => {
                     step.saved |= 1 << index;
                     step.slots.as_mut()[index] = i16::try_from(offset).ok()?;
@@ -80,7 +80,7 @@ impl<R: Machine> Step<R> {
     }
 }
 
-impl<R: Machine> Known<R> {
+impl<R: Machine> CachedRule<R> {
     /// What the rules of an address come to, which lies in executable memory.
     pub(super) fn new(module: ModuleIndex, bias: Bias, row: &Row<R>) -> Self {
         let way = match row.is_root() {
@@ -135,14 +135,14 @@ impl<R: Machine> UsualCaller<'_, R> {
     /// Makes the frame's registers its caller's.
     #[inline]
     pub(super) fn restore(self, registers: &mut RegisterFile<R>, stack: &StackMemory<'_>) {
-        registers.forget_all_but(self.step.kept);
+        registers.forget_all_but(self.step.callee_saved);
         let mut saved = u32::from(self.step.saved);
         while saved != 0 {
             let index = saved.trailing_zeros() as usize;
             saved &= saved - 1;
             match stack.word(self.cfa.wrapping_add_signed(self.step.slots.as_ref()[index].into())) {
-                Some(value) => registers.set(R::KEPT[index], value),
-                None => registers.forget(R::KEPT[index]),
+                Some(value) => registers.set(R::CALLEE_SAVED[index], value),
+                None => registers.forget(R::CALLEE_SAVED[index]),
             }
         }
         registers.set(R::SP, self.cfa);
@@ -159,7 +159,7 @@ pub(super) struct Table<R: Machine> {
 struct Entry<R: Machine> {
     space: SpaceId,
     at: RuntimeAddress,
-    known: Known<R>,
+    cached: CachedRule<R>,
 }
 
 impl<R: Machine> Default for Table<R> {
@@ -171,9 +171,9 @@ impl<R: Machine> Default for Table<R> {
 impl<R: Machine> Table<R> {
     /// What is known of an address.
     #[inline]
-    pub(super) fn find(&self, space: SpaceId, at: RuntimeAddress) -> Option<&Known<R>> {
+    pub(super) fn find(&self, space: SpaceId, at: RuntimeAddress) -> Option<&CachedRule<R>> {
         let entry = self.places[place(space, at)].as_ref()?;
-        (entry.at == at && entry.space == space).then_some(&entry.known)
+        (entry.at == at && entry.space == space).then_some(&entry.cached)
     }
 
     /// Walks on from a frame of which everything is known, for as long as the table has all that is needed: usually to the
@@ -182,12 +182,12 @@ impl<R: Machine> Table<R> {
     pub(super) fn walk(
         &self,
         (space, pointers): (SpaceId, R::Pointers),
-        from: &Known<R>,
+        from: &CachedRule<R>,
         code: &mut CodeAddress<RuntimeAddress>,
         registers: &mut RegisterFile<R>,
         stack: &StackMemory<'_>,
-        frames: &mut Kept,
-    ) -> Known<R> {
+        frames: &mut FrameBuffer,
+    ) -> CachedRule<R> {
         let mut here = from;
         // Each frame lies further up the stack than the last: it ends.
         while let Some(caller) = here.caller(registers, stack, pointers) {
@@ -202,8 +202,8 @@ impl<R: Machine> Table<R> {
         *here
     }
 
-    pub(super) fn insert(&mut self, space: SpaceId, at: RuntimeAddress, known: Known<R>) {
-        self.places[place(space, at)] = Some(Entry { space, at, known });
+    pub(super) fn insert(&mut self, space: SpaceId, at: RuntimeAddress, cached: CachedRule<R>) {
+        self.places[place(space, at)] = Some(Entry { space, at, cached });
     }
 }
 

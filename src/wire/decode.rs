@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::convert::{self, recording, stop_mode, system_call};
-use super::delta::{Counts, Known};
+use super::delta::{BaseThread, Counts};
 use super::pb::record::Kind;
 use super::stacks::Stacks;
 use super::tables::Rows;
@@ -42,7 +42,7 @@ struct Previous {
     number: u64,
     process: pb::Process,
     modules: Vec<u32>,
-    threads: Vec<Known>,
+    threads: Vec<BaseThread>,
 }
 
 /// What a record tells of its own snapshot alone.
@@ -103,7 +103,7 @@ impl Decoder {
             number: message.number,
             process: message.process.ok_or(Error::Unknown("the process"))?,
             modules: message.modules,
-            threads: message.threads.into_iter().map(Known::new).collect::<Result<_, _>>()?,
+            threads: message.threads.into_iter().map(BaseThread::new).collect::<Result<_, _>>()?,
         };
         in_order(&previous.threads)?;
         Ok((own, previous))
@@ -120,18 +120,18 @@ impl Decoder {
             previous.modules = message.modules;
         }
         let told: HashSet<i32> = message.gone.into_iter().chain(message.threads.iter().map(|new| new.tid)).collect();
-        previous.threads.retain(|known| !told.contains(&known.thread.tid));
+        previous.threads.retain(|base| !told.contains(&base.thread.tid));
         add_counts(&mut previous.threads, &message.counters.unwrap_or_default())?;
         if !message.threads.is_empty() {
-            let new: Vec<Known> = message.threads.into_iter().map(Known::new).collect::<Result<_, _>>()?;
+            let new: Vec<BaseThread> = message.threads.into_iter().map(BaseThread::new).collect::<Result<_, _>>()?;
             previous.threads.extend(new);
-            previous.threads.sort_by_key(|known| known.thread.tid);
+            previous.threads.sort_by_key(|base| base.thread.tid);
         }
         in_order(&previous.threads)?;
         for mut change in message.changed {
-            let known = previous.threads.get_mut(change.place as usize).ok_or(Error::Dangling("a thread"))?;
+            let base = previous.threads.get_mut(change.place as usize).ok_or(Error::Dangling("a thread"))?;
             change.registers.as_ref().map_or(Ok(()), pb::RegisterChange::check)?;
-            known.apply(&mut change);
+            base.apply(&mut change);
         }
         let own = Own {
             taken: Timestamp { realtime_ns: message.realtime_ns, monotonic_ns: message.monotonic_ns },
@@ -150,13 +150,13 @@ impl Decoder {
         self.wait = None;
         let Previous { number, process, modules, threads } = previous;
         let frames =
-            threads.iter().map(|known| self.rows.stack(known.thread.stack).map_or(0, |stack| stack.frames.len()));
-        let memory = own.memory.iter().chain(threads.iter().flat_map(|known| &known.thread.memory));
+            threads.iter().map(|base| self.rows.stack(base.thread.stack).map_or(0, |stack| stack.frames.len()));
+        let memory = own.memory.iter().chain(threads.iter().flat_map(|base| &base.thread.memory));
         if frames.sum::<usize>() > MAX_FRAMES || memory.map(|piece| self.rows.size(piece)).sum::<usize>() > MAX_MEMORY {
             return Err(Error::TooMuch);
         }
         self.stacks.begin(modules);
-        let threads: Vec<Thread> = threads.iter().map(|known| self.thread(known)).collect::<Result<_, _>>()?;
+        let threads: Vec<Thread> = threads.iter().map(|base| self.thread(base)).collect::<Result<_, _>>()?;
         let named = self.named(modules, &threads)?;
         Ok(Snapshot {
             number: *number,
@@ -206,7 +206,7 @@ impl Decoder {
         Ok(GeneratedCode { address: RuntimeAddress(code.address), range, name: self.rows.string(code.name)? })
     }
 
-    fn thread(&mut self, Known { thread, registers }: &Known) -> Result<Thread, Error> {
+    fn thread(&mut self, BaseThread { thread, registers }: &BaseThread) -> Result<Thread, Error> {
         Ok(Thread {
             tid: Tid(thread.tid),
             status: self.status(thread)?,
@@ -269,7 +269,7 @@ impl Decoder {
 }
 
 /// Threads are in the order of their ids, each there once.
-fn in_order(threads: &[Known]) -> Result<(), Error> {
+fn in_order(threads: &[BaseThread]) -> Result<(), Error> {
     match threads.is_sorted_by(|one, next| one.thread.tid < next.thread.tid) {
         true => Ok(()),
         false => Err(Error::Unknown("the order of its threads")),
@@ -277,15 +277,15 @@ fn in_order(threads: &[Known]) -> Result<(), Error> {
 }
 
 /// Adds what is counted to the threads that were there before; there is one number of each kind for each of them.
-fn add_counts(threads: &mut [Known], counters: &pb::Counters) -> Result<(), Error> {
+fn add_counts(threads: &mut [BaseThread], counters: &pb::Counters) -> Result<(), Error> {
     let pb::Counters { cpu, run_queue_wait, voluntary_switches, involuntary_switches, last_cpu_plus_one, hold } =
         counters;
     let columns = [cpu.len(), run_queue_wait.len(), voluntary_switches.len(), involuntary_switches.len(), hold.len()];
     if columns.iter().any(|length| *length != threads.len()) || last_cpu_plus_one.len() != threads.len() {
         return Err(Error::Dangling("threads that it counts something of"));
     }
-    for (place, known) in threads.iter_mut().enumerate() {
-        known.add(Counts {
+    for (place, base) in threads.iter_mut().enumerate() {
+        base.add(Counts {
             cpu: cpu[place],
             run_queue_wait: run_queue_wait[place],
             voluntary_switches: voluntary_switches[place],

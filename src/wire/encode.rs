@@ -3,7 +3,7 @@
 use prost::Message;
 
 use super::convert::nanoseconds;
-use super::delta::{self, Counts, Remembered};
+use super::delta::{self, Counts, StoredThread};
 use super::fields::{self, Fields};
 use super::tables::Tables;
 use super::{notice, packed, pb, summary, thread};
@@ -39,7 +39,7 @@ struct Previous {
     modules: Vec<u32>,
     /// In the order of their ids.
     #[expect(clippy::vec_box, reason = "each is a kilobyte, and is moved into the next sample's list by itself")]
-    threads: Vec<Box<Remembered>>,
+    threads: Vec<Box<StoredThread>>,
 }
 
 impl Encoder {
@@ -96,8 +96,8 @@ impl Encoder {
         }
         let mut before = previous.threads.iter().peekable();
         let has_not_run = |thread: &&Thread| {
-            while before.next_if(|old| old.known.thread.tid < thread.tid.0).is_some() {}
-            let old = before.next_if(|old| old.known.thread.tid == thread.tid.0);
+            while before.next_if(|old| old.base.thread.tid < thread.tid.0).is_some() {}
+            let old = before.next_if(|old| old.base.thread.tid == thread.tid.0);
             match thread.hold.unchanged_since() {
                 Some(since) => since.number <= previous.number,
                 None => old.is_some_and(|old| old.has_not_run_until(thread)),
@@ -112,15 +112,15 @@ impl Encoder {
         self.names(snapshot, &modules);
         let process = self.process(snapshot);
         let mut fields = Fields::default();
-        let mut threads = Vec::<Box<Remembered>>::with_capacity(snapshot.threads.len());
+        let mut threads = Vec::<Box<StoredThread>>::with_capacity(snapshot.threads.len());
         for thread in &snapshot.threads {
             let mut message = pb::Thread::default();
             thread::count(thread, &mut message);
-            let like = threads.last().map_or(0, |other| other.known.thread.stack);
+            let like = threads.last().map_or(0, |other| other.base.thread.stack);
             thread::tell(thread, &modules, like, &mut self.tables, &mut message);
             message.registers = Some((&thread.registers).into());
             fields.message(fields::THREADS, &message);
-            threads.push(Box::new(Remembered::new(message, thread)));
+            threads.push(Box::new(StoredThread::new(message, thread)));
         }
         let rest = pb::Snapshot {
             number: snapshot.number,
@@ -151,36 +151,36 @@ impl Encoder {
         let mut fields = Fields::default();
         let mut gone = Vec::new();
         let mut counters = pb::Counters::default();
-        let mut threads: Vec<Box<Remembered>> = Vec::with_capacity(snapshot.threads.len());
+        let mut threads: Vec<Box<StoredThread>> = Vec::with_capacity(snapshot.threads.len());
         let mut before = previous.threads.into_iter().peekable();
         // Most of what is worked out of a thread serves only to find out what has changed, in the room that is there.
         let (mut message, mut difference) = <(pb::Thread, pb::ThreadChange)>::default();
         for (thread, place) in snapshot.threads.iter().zip(0..) {
-            while let Some(old) = before.next_if(|old| old.known.thread.tid < thread.tid.0) {
-                gone.push(old.known.thread.tid);
+            while let Some(old) = before.next_if(|old| old.base.thread.tid < thread.tid.0) {
+                gone.push(old.base.thread.tid);
             }
-            let old = before.next_if(|old| old.known.thread.tid == thread.tid.0);
+            let old = before.next_if(|old| old.base.thread.tid == thread.tid.0);
             thread::count(thread, &mut message);
             // That nothing is known of signals any more, or that its call is of the other convention, has no words in a change.
             let is_i386 = thread.system_call.is_some_and(|call| call.abi == Abi::I386);
-            let has_words = |old: &Remembered| {
-                (thread.status.signals.is_some() || old.known.thread.signals.is_none())
-                    && delta::is_i386(&old.known.thread) == is_i386
+            let has_words = |old: &StoredThread| {
+                (thread.status.signals.is_some() || old.base.thread.signals.is_none())
+                    && delta::is_i386(&old.base.thread) == is_i386
             };
-            let can_become = old.as_ref().is_some_and(|old| old.known.can_become(&message) && has_words(old));
+            let can_become = old.as_ref().is_some_and(|old| old.base.can_become(&message) && has_words(old));
             // The numbers of a frame's modules mean what they meant if the modules are the same.
             let is_still = can_become && same_modules && old.as_ref().is_some_and(|old| old.is_still(thread));
             if !is_still {
-                let like = old.as_ref().or(threads.last()).map_or(0, |other| other.known.thread.stack);
+                let like = old.as_ref().or(threads.last()).map_or(0, |other| other.base.thread.stack);
                 thread::tell(thread, &modules, like, &mut self.tables, &mut message);
             }
             threads.push(match old {
                 Some(mut old) if can_become => {
-                    tell_counts(old.known.count(&message), &mut counters);
+                    tell_counts(old.base.count(&message), &mut counters);
                     if !is_still {
-                        if old.known.tell_difference(&message, &thread.registers, place, &mut difference) {
+                        if old.base.tell_difference(&message, &thread.registers, place, &mut difference) {
                             fields.message(fields::CHANGED_THREADS, &difference);
-                            old.known.apply(&mut difference);
+                            old.base.apply(&mut difference);
                         }
                         old.become_like(thread);
                     }
@@ -189,11 +189,11 @@ impl Encoder {
                 _ => {
                     message.registers = Some((&thread.registers).into());
                     fields.message(fields::NEW_THREADS, &message);
-                    Box::new(Remembered::new(std::mem::take(&mut message), thread))
+                    Box::new(StoredThread::new(std::mem::take(&mut message), thread))
                 }
             });
         }
-        gone.extend(before.map(|old| old.known.thread.tid));
+        gone.extend(before.map(|old| old.base.thread.tid));
         let rest = pb::Change {
             number: snapshot.number,
             realtime_ns: snapshot.taken.realtime_ns,

@@ -26,11 +26,12 @@ use super::machine::Machine;
 use super::rules::{Cfa, Effort, NoRow, Row, Rule};
 use super::{Caller, CodeSpace, StackMemory, Walk, evaluate};
 use crate::elf::{CfiSections, Pclntab};
-use crate::model::Aarch64Register::{self as Register, X19, X20, X21, X22, X23, X24, X25, X26, X27, X28, X29};
-use crate::model::{CodeAddress, FileAddress, FoundBy, RegisterFile, RegisterSet, RuntimeAddress, WalkEnd};
+use crate::model::{
+    Aarch64Register as Register, CodeAddress, FileAddress, FoundBy, RegisterFile, RegisterName, RegisterSet,
+    RuntimeAddress, WalkEnd,
+};
 use code::Call;
 
-const KEPT: [Register; 11] = [X19, X20, X21, X22, X23, X24, X25, X26, X27, X28, X29];
 /// Where the kernel's frame for a signal (`struct rt_sigframe`) has the registers: behind 128 bytes of siginfo, 176 of a
 /// ucontext, and the fault's address.
 const SAVED_REGISTERS: i64 = 128 + 176 + 8;
@@ -64,8 +65,7 @@ impl Machine for Register {
     const PC: Self = Self::Pc;
     const SP: Self = Self::Sp;
     const LINK: Option<Self> = Some(Self::LR);
-    const KEPT: &'static [Self] = &KEPT;
-    type Slots = [i16; KEPT.len()];
+    type Slots = [i16; Self::CALLEE_SAVED.len()];
     type ReturnSlot = i16;
     type Signing = Signing;
     type Pointers = AddressBits;
@@ -195,7 +195,7 @@ impl Machine for Register {
 /// The caller of a function that has changed nothing yet.
 fn still_in_link_register(registers: &RegisterFile<Register>, target: u64) -> Caller<Register> {
     let mut outer = *registers;
-    let untouched = [&KEPT[..], &[Register::Sp]].concat();
+    let untouched = [Register::CALLEE_SAVED, &[Register::Sp]].concat();
     outer.forget_all_but(RegisterSet::of(&untouched));
     outer.set(Register::Pc, target);
     Caller { registers: outer, found: FoundBy::Guess, code: CodeAddress::Return(RuntimeAddress(target)) }

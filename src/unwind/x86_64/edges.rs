@@ -6,10 +6,9 @@
 //! frame. Promises: the return address so found lies after a call. What a function does to its stack between its ends is
 //! not followed here (`effects`, `epilogue`).
 
-use super::KEPT;
+use super::CALLEE_SAVED;
 use super::instruction::{FP, Map, Operands, Other, SP, instruction};
-use super::no_cfi::ENCODED;
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterName, RegisterSet, RuntimeAddress};
 use crate::unwind::code::CODE;
 use crate::unwind::{Caller, Walk};
 
@@ -62,9 +61,9 @@ impl Walk<'_> {
             return None;
         }
         let mut outer = *registers;
-        outer.forget_all_but(RegisterSet::of(&KEPT));
+        outer.forget_all_but(RegisterSet::of(Register::CALLEE_SAVED));
         for (encoded, offset) in &edge.popped {
-            if let Some((register, _)) = ENCODED.into_iter().find(|(_, known)| known == encoded) {
+            if let Some((register, _)) = CALLEE_SAVED.into_iter().find(|(_, known)| known == encoded) {
                 outer.set(register, self.stack.word(sp.checked_add(*offset)?)?);
             }
         }

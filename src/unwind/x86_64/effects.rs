@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 
+use super::CALLEE_SAVED;
 use super::instruction::{FP, Instruction, Map, Operands, Other, SP, instruction};
 
 /// Instructions that are looked at, all passes together.
@@ -16,9 +17,6 @@ const MOST_STEPS: usize = 1 << 12;
 const MOST_PASSES: usize = 4;
 /// Jumps whose targets are remembered.
 const MOST_TARGETS: usize = 256;
-
-/// The registers that are kept for the caller, as they are encoded: rbx, rbp, r12 to r15.
-const KEPT: [u8; 6] = [3, 5, 12, 13, 14, 15];
 
 /// What a function has done to its stack when it comes to an instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -30,8 +28,13 @@ pub(super) struct Effects {
     /// Bytes from the stack pointer up to where the frame pointer points, where both are known to belong together. A
     /// realigned frame has it, though its depth is unknown.
     pub(super) above: Option<i64>,
-    /// How far below the return address each of `KEPT` lies, if it was put there.
-    saved: [Option<i64>; 6],
+    /// How far below the return address each of `CALLEE_SAVED` lies, if it was put there.
+    saved: [Option<i64>; CALLEE_SAVED.len()],
+}
+
+/// Where in `CALLEE_SAVED` a register is that instructions number so.
+fn place(encoded: u8) -> Option<usize> {
+    CALLEE_SAVED.iter().position(|(_, number)| *number == encoded)
 }
 
 impl Effects {
@@ -42,7 +45,7 @@ impl Effects {
 
     /// How far below the return address a register lies.
     pub(super) fn saved(&self, encoded: u8) -> Option<i64> {
-        KEPT.iter().position(|kept| *kept == encoded).and_then(|index| self.saved[index])
+        place(encoded).and_then(|index| self.saved[index])
     }
 }
 
@@ -243,7 +246,7 @@ impl Effects {
 
     /// A register that is kept for the caller was put so far below the return address, if that is known.
     fn with_saved(mut self, register: u8, below: Option<i64>) -> Self {
-        if let Some(index) = KEPT.iter().position(|kept| *kept == register)
+        if let Some(index) = place(register)
             && self.saved[index].is_none()
         {
             self.saved[index] = below;
@@ -260,7 +263,7 @@ impl Effects {
 
     /// It has its caller's value again.
     fn with_restored(mut self, register: u8) -> Self {
-        if let Some(index) = KEPT.iter().position(|kept| *kept == register) {
+        if let Some(index) = place(register) {
             self.saved[index] = None;
         }
         self.without(register)

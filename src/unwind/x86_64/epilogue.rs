@@ -10,12 +10,12 @@
 //! Promises: bounded, whatever the bytes are; the return address so found lies after a call. Functions that change stacks,
 //! end in a jump, or go round a loop for longer than is followed have no answer here.
 
+use super::CALLEE_SAVED;
 use super::effects::Effects;
 use super::frame_pointer;
 use super::instruction::{FP, Instruction, Map, Operands, Other, SP, instruction};
-use super::no_cfi::ENCODED;
 use super::recover::DEEPEST;
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterName, RegisterSet, RuntimeAddress};
 use crate::unwind::code::take;
 use crate::unwind::{Caller, Walk};
 
@@ -75,7 +75,7 @@ impl Walk<'_> {
     fn ending(&mut self, start: RuntimeAddress, registers: &RegisterFile) -> Option<Ending> {
         let sp = registers.get(Register::Rsp)?;
         let mut outer = *registers;
-        outer.forget_all_but(RegisterSet::of(&super::KEPT));
+        outer.forget_all_but(RegisterSet::of(Register::CALLEE_SAVED));
         // Distances are counted from the stack pointer as it is now, which takes the place of the return address.
         let frame = registers.get(Register::Rbp).map(|fp| sp.wrapping_sub(fp).cast_signed());
         let mut effects = Effects::before_return(frame);
@@ -180,5 +180,5 @@ fn restored(found: &Instruction, effects: &Effects) -> Option<(Register, i64)> {
         }
         _ => return None,
     };
-    ENCODED.into_iter().find(|(_, known)| *known == encoded).map(|(register, _)| (register, from))
+    CALLEE_SAVED.into_iter().find(|(_, known)| *known == encoded).map(|(register, _)| (register, from))
 }

@@ -4,6 +4,31 @@
 //! operands, constants. It does not know what instructions do. What it cannot read it says it cannot; bytes that are no
 //! code may be read as some all the same.
 
+use crate::model::Register;
+
+/// How instructions number a general register. The instruction pointer has no number there.
+pub(super) const fn encoding(register: Register) -> u8 {
+    match register {
+        Register::Rax => 0,
+        Register::Rcx => 1,
+        Register::Rdx => 2,
+        Register::Rbx => 3,
+        Register::Rsp => SP,
+        Register::Rbp => FP,
+        Register::Rsi => 6,
+        Register::Rdi => 7,
+        Register::R8 => 8,
+        Register::R9 => 9,
+        Register::R10 => 10,
+        Register::R11 => 11,
+        Register::R12 => 12,
+        Register::R13 => 13,
+        Register::R14 => 14,
+        Register::R15 => 15,
+        Register::Rip => u8::MAX,
+    }
+}
+
 /// A register's number as it is encoded, where the stack and frame pointers are.
 pub(super) const SP: u8 = 4;
 pub(super) const FP: u8 = 5;

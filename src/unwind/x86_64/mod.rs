@@ -22,15 +22,24 @@ use std::ops::Range;
 use gimli::{UnwindTableRow, Vendor};
 
 use crate::elf::Pclntab;
-use crate::model::{CodeAddress, FileAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FileAddress, FoundBy, Register, RegisterFile, RegisterName, RuntimeAddress, WalkEnd};
 use crate::unwind::machine::Machine;
 use crate::unwind::rules::{Effort, NoRow, Row, Rule};
 use crate::unwind::{Caller, CodeSpace, StackMemory, Walk};
 use effects::Effects;
+use instruction::encoding;
 
-/// The registers that are kept for the caller (psABI 3.2.1).
-pub(super) const KEPT: [Register; 6] =
-    [Register::Rbx, Register::Rbp, Register::R12, Register::R13, Register::R14, Register::R15];
+/// The callee-saved registers, and how instructions number them.
+const CALLEE_SAVED: [(Register, u8); Register::CALLEE_SAVED.len()] = {
+    let mut numbered = [(Register::Rbx, 0); Register::CALLEE_SAVED.len()];
+    let mut index = 0;
+    while index < numbered.len() {
+        let register = Register::CALLEE_SAVED[index];
+        numbered[index] = (register, encoding(register));
+        index += 1;
+    }
+    numbered
+};
 /// Where the return address lies, from the CFA.
 const RETURN_OFFSET: i64 = -8;
 
@@ -50,8 +59,7 @@ impl Machine for Register {
     const PC: Self = Self::Rip;
     const SP: Self = Self::Rsp;
     const LINK: Option<Self> = None;
-    const KEPT: &'static [Self] = &KEPT;
-    type Slots = [i16; KEPT.len()];
+    type Slots = [i16; Self::CALLEE_SAVED.len()];
     type ReturnSlot = ();
     type Signing = ();
     type Pointers = ();

@@ -13,12 +13,12 @@
 //!
 //! What has no caller is told by what it is: the program's entry, or code that goes straight on to exit(2).
 
-use super::KEPT;
+use super::CALLEE_SAVED;
 use super::effects::{Effects, effects_at};
 use super::instruction::instruction;
 use super::recover::DEEPEST;
 use super::{call, frame_pointer, jit};
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterName, RegisterSet, RuntimeAddress, WalkEnd};
 use crate::unwind::code::{ENTRY, take};
 use crate::unwind::{Caller, Walk};
 
@@ -29,15 +29,6 @@ const MOST_WORDS: usize = 512;
 const LONGEST_FUNCTION: u64 = 4096;
 /// So much is looked at of it behind the place in question: what jumps back to that comes later.
 const AHEAD: usize = 512;
-/// The registers that are kept for the caller, and how they are encoded.
-pub(super) const ENCODED: [(Register, u8); KEPT.len()] = [
-    (Register::Rbx, 3),
-    (Register::Rbp, 5),
-    (Register::R12, 12),
-    (Register::R13, 13),
-    (Register::R14, 14),
-    (Register::R15, 15),
-];
 
 /// Where the call before a return address has led.
 #[derive(Clone, Copy)]
@@ -88,7 +79,7 @@ impl Walk<'_> {
             }
             // Such code seldom touches what it would have to keep for its caller.
             let mut untouched = *registers;
-            untouched.forget_all_but(RegisterSet::of(&KEPT));
+            untouched.forget_all_but(RegisterSet::of(Register::CALLEE_SAVED));
             let untouched = caller(untouched);
             if self.way_to_the_root(&untouched).is_some() {
                 return Ok(untouched);
@@ -226,8 +217,8 @@ impl Walk<'_> {
         let place = by(Register::Rsp, effects.depth).or_else(|| by(Register::Rbp, effects.frame))?;
         let target = self.stack.word(place)?;
         let mut outer = *registers;
-        outer.forget_all_but(RegisterSet::of(&KEPT));
-        for (register, encoded) in ENCODED {
+        outer.forget_all_but(RegisterSet::of(Register::CALLEE_SAVED));
+        for (register, encoded) in CALLEE_SAVED {
             match effects.saved(encoded).map(|below| self.stack.word(place.wrapping_add_signed(-below))) {
                 Some(Some(value)) => outer.set(register, value),
                 Some(None) => outer.forget(register),

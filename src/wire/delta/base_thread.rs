@@ -3,7 +3,7 @@
 //! Promises: what `tell_difference` says, `apply` undoes exactly; what is counted comes back as `count` left it: times on
 //! CPUs and waits for them behind the truth by less than a unit, holds to the nearest unit. Nothing here trusts what it reads: all sums are modulo 2^64.
 
-use super::registers::{KnownRegisters, apart, together};
+use super::registers::{BaseRegisters, apart, together};
 use crate::model::Registers;
 use crate::wire::{Error, pb};
 
@@ -13,10 +13,10 @@ const HOLD_UNIT: u64 = 4_000;
 
 /// A thread, as a reader knows it by now.
 #[derive(Clone, Debug)]
-pub(in crate::wire) struct Known {
+pub(in crate::wire) struct BaseThread {
     /// Without its registers.
     pub(in crate::wire) thread: pb::Thread,
-    pub(in crate::wire) registers: KnownRegisters,
+    pub(in crate::wire) registers: BaseRegisters,
 }
 
 /// What is counted of one thread: its numbers in the columns of `pb::Counters`.
@@ -30,10 +30,10 @@ pub(in crate::wire) struct Counts {
     pub(in crate::wire) hold: u64,
 }
 
-impl Known {
+impl BaseThread {
     /// A thread that is told whole.
     pub(in crate::wire) fn new(mut thread: pb::Thread) -> Result<Self, Error> {
-        let registers = thread.registers.take().map(KnownRegisters::from_message).transpose()?.unwrap_or_default();
+        let registers = thread.registers.take().map(BaseRegisters::from_message).transpose()?.unwrap_or_default();
         Ok(Self { thread, registers })
     }
 

@@ -15,7 +15,7 @@ const GENERAL: usize = Register::ALL.len();
 const SPECIAL: usize = 9;
 
 #[derive(Clone, Default, Debug)]
-pub(in crate::wire) struct KnownRegisters {
+pub(in crate::wire) struct BaseRegisters {
     /// Those that are known, by their numbers.
     known: u32,
     general: [u64; GENERAL],
@@ -25,7 +25,7 @@ pub(in crate::wire) struct KnownRegisters {
     floating_point: Vec<u8>,
 }
 
-impl KnownRegisters {
+impl BaseRegisters {
     /// As a message tells them. Errors if it does not tell the values of those that it says are known.
     pub(in crate::wire) fn from_message(message: pb::Registers) -> Result<Self, Error> {
         let pb::Registers { known, values, special, floating_point } = message;
@@ -157,7 +157,7 @@ pub(in crate::wire) fn together(from: u64, more: i64) -> u64 {
     from.wrapping_add(more.cast_unsigned())
 }
 
-impl From<&Registers> for KnownRegisters {
+impl From<&Registers> for BaseRegisters {
     fn from(registers: &Registers) -> Self {
         let mut general = [0; GENERAL];
         for (register, value) in registers.general.iter() {

@@ -14,7 +14,7 @@ use crate::model::{
 
 /// The last snapshots, by process.
 #[derive(Default)]
-pub(super) struct Remembered(HashMap<ProcessId, Last>);
+pub(super) struct LastSnapshots(HashMap<ProcessId, Last>);
 
 /// What later snapshots refer to of one.
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub(super) struct Last {
     threads: Vec<Thread>,
 }
 
-impl Remembered {
+impl LastSnapshots {
     /// Keeps what the next snapshot of the process may refer to.
     pub(super) fn keep(&mut self, snapshot: Snapshot) {
         let moment = snapshot.moment();
