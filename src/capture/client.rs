@@ -16,12 +16,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::merge::{Collected, Death};
-use super::protocol::{self, Assignment, Outcome};
+use super::protocol::{self, Answer, Assignment};
 use super::tracer::TRACER_ARGUMENT;
 use super::{CaptureRequest, Captured};
 use crate::model::{Cause, Pid, StopMode, ThreadState};
 use crate::proc::{self, ProcDir};
-use crate::sys::arena::{ArenaReader, Step, TracerProgress};
+use crate::sys::arena::{ArenaReader, TracerProgress, TracerStep};
 use crate::sys::clock::Instant;
 
 /// How many tracers in a row may be lost without one more thread captured.
@@ -71,7 +71,7 @@ struct Running {
 
 /// How a request ended.
 enum End {
-    Done(Outcome),
+    Done(Answer),
     Died(Death),
 }
 
@@ -179,9 +179,9 @@ impl Tracer {
 
 fn is_overdue(progress: TracerProgress, max_hold: Duration) -> bool {
     let limit = match progress.step {
-        Step::ReadingMemory => MEMORY_LIMIT,
-        Step::Holding | Step::ReadingHeld => max_hold + AFTER_HOLD,
-        Step::Between | Step::ReadingProc => PROC_LIMIT,
+        TracerStep::ReadingMemory => MEMORY_LIMIT,
+        TracerStep::Holding | TracerStep::ReadingHeld => max_hold + AFTER_HOLD,
+        TracerStep::Between | TracerStep::ReadingProc => PROC_LIMIT,
     };
     progress.since.elapsed() > limit
 }

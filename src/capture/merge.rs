@@ -5,14 +5,16 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::protocol::{Assignment, ContextRecord, MemoryRecord, Record, StackRecord, ThreadRecord, UnchangedRecord};
+use super::protocol::{
+    Assignment, ContextRecord, MemoryRecord, StackRecord, ThreadRecord, TracerRecord, UnchangedRecord,
+};
 use super::{Captured, CapturedThread, Context, StackBytes, UnchangedThread};
 use crate::model::{
     Cause, Hold, KernelWait, MemoryOf, MemoryPiece, Notice, Process, Reason, RuntimeAddress, StopMode, Subject,
     ThreadStatus, Tid, Timestamp,
 };
 use crate::proc::{self, MemoryMap, ProcDir};
-use crate::sys::arena::{ArenaReader, Piece, Step, TracerProgress};
+use crate::sys::arena::{ArenaReader, Piece, TracerProgress, TracerStep};
 use crate::sys::clock::{self, Instant};
 use crate::sys::ptrace::RawRegisters;
 
@@ -75,36 +77,36 @@ impl Collected {
     pub(super) fn add(&mut self, arena: &ArenaReader) {
         for record in arena.log() {
             match postcard::from_bytes(&record) {
-                Ok(Record::Begun(taken)) => self.taken = self.taken.or(Some(taken)),
-                Ok(Record::Process(process)) => self.process = Some(process),
-                Ok(Record::Map(text)) => {
+                Ok(TracerRecord::Begun(taken)) => self.taken = self.taken.or(Some(taken)),
+                Ok(TracerRecord::Process(process)) => self.process = Some(process),
+                Ok(TracerRecord::Map(text)) => {
                     // A map that could not be parsed would have ended the snapshot in the tracer.
                     self.map = MemoryMap::parse(&arena.bytes(text).unwrap_or_default()).unwrap_or_default();
                 }
-                Ok(Record::Thread(thread)) => {
+                Ok(TracerRecord::Thread(thread)) => {
                     let mut thread = captured(*thread, arena);
                     self.share(&mut thread.status);
                     self.threads.insert(thread.tid, thread);
                 }
-                Ok(Record::Unchanged(record)) => {
+                Ok(TracerRecord::Unchanged(record)) => {
                     let UnchangedRecord { tid, mut status, memory } = *record;
                     status.iter_mut().for_each(|status| self.share(status));
                     let memory = memory.into_iter().filter_map(|record| piece(record, arena)).collect();
                     self.unchanged.insert(tid, UnchangedThread { tid, status, memory });
                 }
-                Ok(Record::Memory(record)) => {
+                Ok(TracerRecord::Memory(record)) => {
                     // A tracer that took the place of another has copied it again.
                     self.memory.extend(piece(record, arena).filter(|piece| !self.memory.contains(piece)));
                 }
-                Ok(Record::Notice(Notice { subject, reason: Reason::NotHeldInTime { threads } })) => {
+                Ok(TracerRecord::Notice(Notice { subject, reason: Reason::NotHeldInTime { threads } })) => {
                     // The last word on it: some were held after all.
                     self.notices.retain(|notice| !matches!(notice.reason, Reason::NotHeldInTime { .. }));
                     if threads > 0 {
                         self.notice(subject, Reason::NotHeldInTime { threads });
                     }
                 }
-                Ok(Record::Notice(notice)) if !self.notices.contains(&notice) => self.notices.push(notice),
-                Ok(Record::Notice(_)) => {}
+                Ok(TracerRecord::Notice(notice)) if !self.notices.contains(&notice) => self.notices.push(notice),
+                Ok(TracerRecord::Notice(_)) => {}
                 // A tracer of this very program logs nothing else.
                 Err(_) => {}
             }
@@ -135,31 +137,34 @@ impl Collected {
     pub(super) fn go_on_without(&mut self, progress: TracerProgress, death: Death, assignment: &mut Assignment) {
         let tid = Tid(progress.tid);
         let max_hold = assignment.request.max_hold;
-        if let Step::Holding | Step::ReadingHeld = progress.step {
+        if let TracerStep::Holding | TracerStep::ReadingHeld = progress.step {
             // Nobody knows how long it really was; it was not longer.
             self.lost_hold = self.lost_hold.max(progress.since.elapsed().min(max_hold));
         }
         match progress.step {
             // What else it calls when it has begun, hangsnap calls too.
-            step if death == Death::Filtered && step != Step::Between && assignment.request.stop != StopMode::None => {
+            step if death == Death::Filtered
+                && step != TracerStep::Between
+                && assignment.request.stop != StopMode::None =>
+            {
                 self.stop_nothing(assignment, Cause::Filter);
             }
             // It hung there, or died there once before: what it did not survive is left out.
-            Step::ReadingMemory if assignment.read_memory && (death == Death::Hung || self.died_reading) => {
+            TracerStep::ReadingMemory if assignment.read_memory && (death == Death::Hung || self.died_reading) => {
                 assignment.read_memory = false;
                 self.memory_is_readable = false;
                 self.notice(Subject::Process, Reason::MemoryBlocked);
             }
-            Step::ReadingMemory => self.died_reading = true,
-            Step::Holding | Step::ReadingHeld if assignment.request.stop == StopMode::All => {
+            TracerStep::ReadingMemory => self.died_reading = true,
+            TracerStep::Holding | TracerStep::ReadingHeld if assignment.request.stop == StopMode::All => {
                 assignment.request.stop = StopMode::OneAtATime;
                 self.notice(Subject::Process, Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold });
             }
-            Step::ReadingProc if tid.0 == 0 => assignment.read_map = false,
+            TracerStep::ReadingProc if tid.0 == 0 => assignment.read_map = false,
             // It may have been the tracer's own bad luck: the thread gets a second chance.
             _ if tid.0 != 0 && !assignment.suspects.contains(&tid) => assignment.suspects.push(tid),
             // The kernel kills it when the time is up, and not before; somebody else may.
-            Step::Holding | Step::ReadingHeld
+            TracerStep::Holding | TracerStep::ReadingHeld
                 if tid.0 != 0 && progress.since.elapsed() >= assignment.request.max_hold =>
             {
                 let limit_us = u64::try_from(assignment.request.max_hold.as_micros()).unwrap_or(u64::MAX);

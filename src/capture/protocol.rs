@@ -35,7 +35,7 @@ pub(super) struct Assignment {
 
 /// What a tracer has found out or copied.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Record<'a> {
+pub(super) enum TracerRecord<'a> {
     Begun(Timestamp),
     Process(Process),
     /// The text of the memory map.
@@ -92,7 +92,7 @@ pub(super) struct MemoryRecord {
 }
 
 /// How a request ended: an error says that the process cannot be looked at at all.
-pub(super) type Outcome = Result<(), proc::Error>;
+pub(super) type Answer = Result<(), proc::Error>;
 
 /// Sends a message: its length, then itself.
 pub(super) fn send(mut to: impl Write, message: &impl Serialize) -> io::Result<()> {

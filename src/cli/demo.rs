@@ -12,7 +12,7 @@ use super::output::{self, output};
 use super::progress::{Progress, Voice};
 use crate::model::Pid;
 use crate::process::{Target, Wanted};
-use crate::record::{self, CaptureOptions, Output, Plan};
+use crate::record::{self, CaptureOptions, Output, RecordingPlan};
 use crate::render::Selection;
 use crate::store::Policy;
 use crate::symbols::Finder;
@@ -61,7 +61,7 @@ pub(super) fn run() -> anyhow::Result<()> {
     };
     say(&format!("$ hangsnap --pid {pid} --every 500ms --count 4 -o demo.hangsnap"))?;
     let options = CaptureOptions::default();
-    let plan = Plan {
+    let plan = RecordingPlan {
         targets: vec![Target::open(&Wanted::Pid(Pid(pid)), options.stop)?],
         interval: Duration::from_millis(500),
         options,

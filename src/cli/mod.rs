@@ -26,7 +26,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::capture::{self, TRACER_ARGUMENT, Tracer};
 use crate::process::{self, Target};
-use crate::record::{self, Plan};
+use crate::record::{self, RecordingPlan};
 use crate::render::{self, Width};
 use crate::sys::signals::{Termination, survive_file_size_limit};
 use crate::view::{self, Extract, Format};
@@ -262,7 +262,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             }
             let is_terminal = io::stdout().is_terminal();
             let voice = Voice { out: Box::new(io::stdout()), is_terminal, complaints: Box::new(io::stderr()) };
-            let plan = Plan { targets, interval, options, max_duty, count, length, output, policy };
+            let plan = RecordingPlan { targets, interval, options, max_duty, count, length, output, policy };
             let ready = || {
                 // Without a service manager there is nobody to tell.
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

@@ -11,7 +11,7 @@ use crate::process::{Error, Target, Wanted, explain};
 use crate::sys::trial::{self, Outcome};
 
 /// How long what a process is may take to come: its program's file may be on a file system that does not answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Looks at this host, and at one process if there is one to look at. An error says that there is no such process.
 pub fn examine(wanted: Option<&Wanted>) -> Result<Facts, Error> {
@@ -100,7 +100,7 @@ fn refusal(wanted: &Wanted) -> Option<Option<String>> {
         // Fails only if nobody waits any longer.
         let _ = sender.send(refused);
     });
-    answer.recv_timeout(PATIENCE).ok()
+    answer.recv_timeout(DESCRIBE_TIMEOUT).ok()
 }
 
 /// Whether the kernel would let hangsnap trace the process.

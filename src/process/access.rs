@@ -16,10 +16,10 @@ use crate::model::RuntimeAddress;
 use crate::sys::memory::ProcessMemory;
 
 /// Memory comes in microseconds or does not come, but whoever reads it may have to wait for a CPU; a file may have to come from a slow disk.
-const MEMORY_PATIENCE: Duration = Duration::from_secs(1);
-const FILE_PATIENCE: Duration = Duration::from_secs(5);
+const MEMORY_TIMEOUT: Duration = Duration::from_secs(1);
+const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whether memory is still there is asked while a sample is taken.
-const SIGN_PATIENCE: Duration = Duration::from_millis(200);
+const GONE_TIMEOUT: Duration = Duration::from_millis(200);
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -32,11 +32,11 @@ pub struct TimeoutWorker {
 impl TimeoutWorker {
     /// What comes of looking at a file. None when it does not come.
     pub fn file<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        self.run(FILE_PATIENCE, look)
+        self.run(FILE_TIMEOUT, look)
     }
 
     /// What the work returns; None when it takes too long.
-    fn run<T: Send + 'static>(&self, patience: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    fn run<T: Send + 'static>(&self, timeout: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (answer, answered) = bounded(1);
         let work: Work = Box::new(move || {
             // Fails only when nobody waits any more.
@@ -44,7 +44,7 @@ impl TimeoutWorker {
         });
         let mut runner = self.runner.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = runner.get_or_insert_with(start).send(work);
-        let result = sent.ok().and_then(|()| answered.recv_timeout(patience).ok());
+        let result = sent.ok().and_then(|()| answered.recv_timeout(timeout).ok());
         if result.is_none() {
             // It ends by itself when it comes back, for its channel has no sender any more.
             *runner = None;
@@ -82,10 +82,10 @@ impl ProcessAccess {
     /// Copies what lies at `address` into the buffer and tells how many bytes there were. ETIMEDOUT says that memory does
     /// not come, ESRCH that the process has none any more.
     pub fn read(&self, address: RuntimeAddress, buffer: &mut [u8]) -> Result<usize, Errno> {
-        self.read_within(MEMORY_PATIENCE, address, buffer)
+        self.read_within(MEMORY_TIMEOUT, address, buffer)
     }
 
-    fn read_within(&self, patience: Duration, address: RuntimeAddress, buffer: &mut [u8]) -> Result<usize, Errno> {
+    fn read_within(&self, timeout: Duration, address: RuntimeAddress, buffer: &mut [u8]) -> Result<usize, Errno> {
         if !self.readable.load(Ordering::Relaxed) {
             return Err(Errno::ETIMEDOUT);
         }
@@ -93,7 +93,7 @@ impl ProcessAccess {
             return Err(Errno::ESRCH);
         }
         let (memory, length) = (self.memory.clone(), buffer.len());
-        let read = self.worker.run(patience, move || {
+        let read = self.worker.run(timeout, move || {
             let mut bytes = vec![0; length];
             memory.read(address, &mut bytes).map(|read| {
                 bytes.truncate(read);
@@ -123,7 +123,7 @@ impl ProcessAccess {
     /// The same, by asking now. That there is no answer is no sign; then it is not asked again.
     pub fn has_gone(&self) -> bool {
         // There is hardly ever anything at address 0, and what there is does not matter.
-        let _ = self.read_within(SIGN_PATIENCE, RuntimeAddress(0), &mut [0]);
+        let _ = self.read_within(GONE_TIMEOUT, RuntimeAddress(0), &mut [0]);
         self.is_gone()
     }
 
@@ -145,10 +145,10 @@ impl ProcessAccess {
     /// The same for work that may take longer than a file does to come.
     pub(super) fn file_within<T: Send + 'static>(
         &self,
-        patience: Duration,
+        timeout: Duration,
         look: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        self.worker.run(patience, look)
+        self.worker.run(timeout, look)
     }
 }
 

@@ -224,12 +224,12 @@ impl Source<'_> {
     /// The same for who has something to do with the file that takes a while.
     pub fn with_file_within<T: Send + 'static>(
         &self,
-        patience: Duration,
+        timeout: Duration,
         loaded: &LoadedModule,
         look: impl FnOnce(&File) -> T + Send + 'static,
     ) -> Option<T> {
         let places = self.places(loaded);
-        self.access.file_within(patience, move || places.open().ok().map(|opened| look(&opened.file)))?
+        self.access.file_within(timeout, move || places.open().ok().map(|opened| look(&opened.file)))?
     }
 
     /// Whether the path of a module leads to its file on this host, for those who look later. None

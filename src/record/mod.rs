@@ -30,7 +30,7 @@ use image_guard::ImageGuard;
 
 pub use pipeline::Skipped;
 pub use report::Report;
-pub use sampler::{Ended, Plan, run};
+pub use sampler::{Ended, RecordingPlan, run};
 pub use space::AddressSpace;
 pub use watch::Event;
 pub use wishes::MemoryWish;

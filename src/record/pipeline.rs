@@ -9,7 +9,7 @@ use crate::model::Process;
 use crate::store::{Stored, Writer};
 
 /// What the scheduling thread hands over, about the target of this number.
-pub(super) enum Job {
+pub(super) enum PipelineJob {
     Sample { target: usize, sample: Box<Sample> },
     Skipped { target: usize, skipped: Skipped },
     Event { target: usize, event: Event },
@@ -33,7 +33,7 @@ pub(super) struct Pipeline {
 
 impl Pipeline {
     /// Works off the queue until it is closed.
-    pub(super) fn run(mut self, jobs: &Receiver<Job>) -> (Box<dyn Report>, Result<(), Error>) {
+    pub(super) fn run(mut self, jobs: &Receiver<PipelineJob>) -> (Box<dyn Report>, Result<(), Error>) {
         let mut last: Vec<Option<Process>> = vec![None; self.writers.len()];
         let mut worked = Ok(());
         for job in jobs {
@@ -48,9 +48,9 @@ impl Pipeline {
         (self.report, worked)
     }
 
-    fn work(&mut self, job: Job, last: &mut [Option<Process>]) -> Result<(), Error> {
+    fn work(&mut self, job: PipelineJob, last: &mut [Option<Process>]) -> Result<(), Error> {
         match job {
-            Job::Sample { target, sample } => {
+            PipelineJob::Sample { target, sample } => {
                 let snapshot = self.assembler.assemble(*sample);
                 let stored = self.writers[target].append(&snapshot);
                 for unsynced in self.writers[target].unsynced() {
@@ -66,8 +66,8 @@ impl Pipeline {
                 last[target] = Some(snapshot.process.clone());
                 self.assembler.remember(snapshot);
             }
-            Job::Skipped { target, skipped } => self.report.skipped(target, skipped)?,
-            Job::Event { target, event } => {
+            PipelineJob::Skipped { target, skipped } => self.report.skipped(target, skipped)?,
+            PipelineJob::Event { target, event } => {
                 // Modules of a program that is no longer running would never be asked for again.
                 match (&event, &last[target]) {
                     (Event::Executed { .. }, Some(process)) => self.assembler.forget_modules(process),

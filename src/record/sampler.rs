@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, after, at, bounded, never, select};
 
 use super::assemble::Assembler;
-use super::pipeline::{Job, Pipeline, Skipped};
-use super::watch::{Event, Watch};
+use super::pipeline::{Pipeline, PipelineJob, Skipped};
+use super::watch::{Event, TargetWatch};
 use super::{CaptureOptions, Error, ImageGuard, Output, Report, Sample, recording};
 use crate::capture::{Budget, Tracer};
 use crate::process::Target;
@@ -18,7 +18,7 @@ use crate::sys::heap::keep_no_large_pieces;
 const QUEUE: usize = 4;
 
 /// What to record.
-pub struct Plan {
+pub struct RecordingPlan {
     pub targets: Vec<Target>,
     pub interval: Duration,
     pub options: CaptureOptions,
@@ -59,7 +59,7 @@ impl Ended {
 /// A target with what the next sample of it needs.
 struct Sampled {
     target: Target,
-    watch: Watch,
+    watch: TargetWatch,
     guard: ImageGuard,
     budget: Budget,
     alive: bool,
@@ -80,12 +80,12 @@ impl Sampled {
 ///
 /// The first sample of each target is taken before anything is made, so that what cannot be recorded leaves nothing behind.
 pub fn run(
-    plan: Plan,
+    plan: RecordingPlan,
     mut report: Box<dyn Report>,
     asked: &Receiver<()>,
     ready: impl FnOnce(),
 ) -> Result<Ended, Error> {
-    let Plan { targets, interval, options, max_duty, count, length, output, policy } = plan;
+    let RecordingPlan { targets, interval, options, max_duty, count, length, output, policy } = plan;
     keep_no_large_pieces();
     let mut tracer = Tracer::new()?;
     let mut sampled = Vec::new();
@@ -95,7 +95,7 @@ pub fn run(
         let mut budget = Budget::new(max_duty, options.max_hold);
         let sample = within_budget(&target, 1, &mut guard, &options, &mut budget, &mut tracer)?
             .ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
-        let watch = Watch::new(&target, &sample);
+        let watch = TargetWatch::new(&target, &sample);
         first.push(sample);
         sampled.push(Sampled { target, watch, guard, budget, alive: true, taken: 1, skipped: Skipped::default() });
     }
@@ -137,7 +137,7 @@ pub fn run(
     });
     for (target, sample) in first.into_iter().enumerate() {
         // Fails only if the pipeline has ended, which is noticed below.
-        let _ = jobs.send(Job::Sample { target, sample: Box::new(sample) });
+        let _ = jobs.send(PipelineJob::Sample { target, sample: Box::new(sample) });
     }
     ready();
     let limits = Limits { interval, options, count, length };
@@ -180,7 +180,7 @@ fn schedule(
     sampled: &mut [Sampled],
     tracer: &mut Tracer,
     limits: &Limits,
-    jobs: &Sender<Job>,
+    jobs: &Sender<PipelineJob>,
     asked: &Receiver<()>,
     pipeline_ended: &Receiver<()>,
 ) -> Ended {
@@ -218,7 +218,7 @@ fn sample(
     number: u64,
     options: &CaptureOptions,
     tracer: &mut Tracer,
-    jobs: &Sender<Job>,
+    jobs: &Sender<PipelineJob>,
 ) {
     if jobs.is_full() {
         sampled.skipped.unstored += 1;
@@ -235,19 +235,19 @@ fn sample(
     match taken {
         Ok(Some(sample)) => {
             for event in sampled.watch.look(&sampled.target, &sample) {
-                let _ = jobs.send(Job::Event { target, event });
+                let _ = jobs.send(PipelineJob::Event { target, event });
             }
             sampled.taken += 1;
-            let _ = jobs.send(Job::Sample { target, sample: Box::new(sample) });
+            let _ = jobs.send(PipelineJob::Sample { target, sample: Box::new(sample) });
         }
         Ok(None) => {
             sampled.alive = false;
-            let _ = jobs.send(Job::Event { target, event: sampled.watch.ended() });
+            let _ = jobs.send(PipelineJob::Event { target, event: sampled.watch.ended() });
         }
         Err(error) => {
             // A program that changes its user can put itself out of reach.
             sampled.alive = false;
-            let _ = jobs.send(Job::Event { target, event: Event::Lost { why: error.to_string() } });
+            let _ = jobs.send(PipelineJob::Event { target, event: Event::Lost { why: error.to_string() } });
         }
     }
 }
@@ -272,10 +272,10 @@ fn within_budget(
     })
 }
 
-fn tell_skipped(target: usize, sampled: &mut Sampled, jobs: &Sender<Job>) {
+fn tell_skipped(target: usize, sampled: &mut Sampled, jobs: &Sender<PipelineJob>) {
     let skipped = std::mem::take(&mut sampled.skipped);
     if skipped != Skipped::default() {
-        let _ = jobs.send(Job::Skipped { target, skipped });
+        let _ = jobs.send(PipelineJob::Skipped { target, skipped });
     }
 }
 

@@ -34,7 +34,7 @@ const WORTH_GIVING: usize = 1 << 20;
 /// What the tracer is doing, as the one who watches it needs to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
-pub enum Step {
+pub enum TracerStep {
     /// Nothing that could block for long.
     Between,
     /// Reading the memory map or other text of /proc, which older kernels do under the map's lock.
@@ -47,7 +47,7 @@ pub enum Step {
     ReadingHeld,
 }
 
-impl Step {
+impl TracerStep {
     fn from_number(number: u32) -> Self {
         match number {
             1 => Self::ReadingProc,
@@ -62,7 +62,7 @@ impl Step {
 /// What the tracer was doing when it was looked at: with which thread (0: none), and since when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TracerProgress {
-    pub step: Step,
+    pub step: TracerStep,
     pub tid: i32,
     pub since: Instant,
 }
@@ -156,7 +156,7 @@ impl ArenaReader {
         header.since_ns.store(Instant::now().nanoseconds(), Ordering::Relaxed);
         header.first_freeze_ns.store(0, Ordering::Relaxed);
         header.last_release_ns.store(0, Ordering::Relaxed);
-        header.step.store(Step::Between as u32, Ordering::Release);
+        header.step.store(TracerStep::Between as u32, Ordering::Release);
     }
 
     /// Has no more of the bytes in its own page tables, if they were many: their contents are the writer's matter, and to
@@ -177,7 +177,7 @@ impl ArenaReader {
     pub fn progress(&self) -> TracerProgress {
         let header = self.shared.header();
         TracerProgress {
-            step: Step::from_number(header.step.load(Ordering::Acquire)),
+            step: TracerStep::from_number(header.step.load(Ordering::Acquire)),
             tid: header.tid.load(Ordering::Relaxed).cast_signed(),
             since: Instant::from_nanoseconds(header.since_ns.load(Ordering::Relaxed)),
         }
@@ -343,7 +343,7 @@ pub struct ProgressPage<'a>(&'a Header);
 
 impl ProgressPage<'_> {
     /// Says what is being done from now on.
-    pub fn step(&self, step: Step, tid: i32) {
+    pub fn step(&self, step: TracerStep, tid: i32) {
         let Self(header) = self;
         header.since_ns.store(Instant::now().nanoseconds(), Ordering::Relaxed);
         header.tid.store(tid.cast_unsigned(), Ordering::Relaxed);
@@ -351,7 +351,7 @@ impl ProgressPage<'_> {
     }
 
     /// The next step of the same: with the same thread, and since when that was begun.
-    pub fn go_on(&self, step: Step) {
+    pub fn go_on(&self, step: TracerStep) {
         self.0.step.store(step as u32, Ordering::Release);
     }
 
@@ -390,10 +390,10 @@ mod tests {
         writer.room(10)[..5].copy_from_slice(b"stack");
         let piece = writer.keep(5);
         assert!(writer.log(b"one") && writer.log(b"") && writer.log(b"three"));
-        writer.progress_page().step(Step::Holding, 42);
+        writer.progress_page().step(TracerStep::Holding, 42);
         assert!(reader.log().eq([b"one".to_vec(), b"".to_vec(), b"three".to_vec()]));
         assert_eq!(reader.bytes(piece).as_deref(), Some(&b"stack"[..]));
-        assert_eq!((reader.progress().step, reader.progress().tid), (Step::Holding, 42));
+        assert_eq!((reader.progress().step, reader.progress().tid), (TracerStep::Holding, 42));
         assert_eq!(reader.bytes(Piece { offset: u64::MAX, length: 2 }), None);
         assert_eq!(reader.bytes(Piece { offset: 0, length: u64::MAX }), None);
         reader.clear();

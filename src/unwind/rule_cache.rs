@@ -25,7 +25,7 @@ pub(super) struct CachedRule<R: Machine> {
 
 #[derive(Clone, Copy)]
 enum Way<R: Machine> {
-    Usual(Step<R>),
+    Usual(CallerStep<R>),
     /// Nothing called this.
     Root,
     /// It has to be looked at in the general way each time.
@@ -34,7 +34,7 @@ enum Way<R: Machine> {
 
 /// How to get from a frame to its caller.
 #[derive(Clone, Copy)]
-struct Step<R: Machine> {
+struct CallerStep<R: Machine> {
     base: R,
     offset: i32,
     /// Those of `CALLEE_SAVED` that are not unknown in the caller.
@@ -46,7 +46,7 @@ struct Step<R: Machine> {
     signing: R::Signing,
 }
 
-impl<R: Machine> Step<R> {
+impl<R: Machine> CallerStep<R> {
     /// What a row comes to, if it is of the usual kind.
     fn fold(row: &Row<R>) -> Option<Self> {
         let Cfa::Offset(base, offset) = row.cfa else {
@@ -85,7 +85,7 @@ impl<R: Machine> CachedRule<R> {
     pub(super) fn new(module: ModuleIndex, bias: Bias, row: &Row<R>) -> Self {
         let way = match row.is_root() {
             true => Way::Root,
-            false => Step::fold(row).map_or(Way::General, Way::Usual),
+            false => CallerStep::fold(row).map_or(Way::General, Way::Usual),
         };
         Self { module, bias, way }
     }
@@ -121,7 +121,7 @@ impl<R: Machine> CachedRule<R> {
 
 /// A caller that was found, before anything is changed.
 pub(super) struct UsualCaller<'a, R: Machine> {
-    step: &'a Step<R>,
+    step: &'a CallerStep<R>,
     cfa: u64,
     target: u64,
 }

@@ -20,7 +20,7 @@ use super::machine::Machine;
 use crate::elf::{CfiSections, Section};
 use crate::model::{FileAddress, Register};
 
-type Bytes<'a> = EndianSlice<'a, LittleEndian>;
+type DwarfBytes<'a> = EndianSlice<'a, LittleEndian>;
 
 /// Rows kept for one module; each is some 500 bytes. A process blocks in few places.
 const MAX_CACHED_ROWS: usize = 4096;
@@ -67,7 +67,7 @@ pub struct StoredExpression {
 
 impl StoredExpression {
     /// The expression's bytes.
-    pub(super) fn bytes<'a>(&self, sections: &'a CfiSections) -> Option<gimli::Expression<Bytes<'a>>> {
+    pub(super) fn bytes<'a>(&self, sections: &'a CfiSections) -> Option<gimli::Expression<DwarfBytes<'a>>> {
         match self.section {
             SectionKind::EhFrame => self.place.get(&eh_frame(sections.eh_frame.as_ref()?, Vendor::Default)).ok(),
             SectionKind::DebugFrame => self.place.get(&debug_frame(sections.debug_frame()?, Vendor::Default)).ok(),
@@ -272,10 +272,10 @@ impl<R: Machine> ModuleRules<R> {
         effort: &mut Effort,
     ) -> Result<Row<R>, NoRow>
     where
-        S: UnwindSection<Bytes<'a>>,
+        S: UnwindSection<DwarfBytes<'a>>,
         S::Offset: UnwindOffset<usize>,
     {
-        let fde: FrameDescriptionEntry<Bytes<'a>> = section
+        let fde: FrameDescriptionEntry<DwarfBytes<'a>> = section
             .fde_from_offset(&self.bases, S::Offset::from(offset), common_entry(bytes))
             .map_err(|_| NoRow::Bad)?;
         if !fde.contains(address.0) {
@@ -290,7 +290,7 @@ impl<R: Machine> ModuleRules<R> {
 
 fn stored<R: Machine>(
     row: &UnwindTableRow<usize>,
-    fde: &FrameDescriptionEntry<Bytes<'_>>,
+    fde: &FrameDescriptionEntry<DwarfBytes<'_>>,
     section: SectionKind,
 ) -> Option<Row<R>> {
     let expression =
@@ -325,9 +325,9 @@ fn stored<R: Machine>(
 /// Reads the common entry that functions refer to: anew for each of them, so it must not be long where it need not be.
 fn common_entry<'a, S>(
     bytes: &[u8],
-) -> impl FnMut(&S, &BaseAddresses, S::Offset) -> gimli::Result<CommonInformationEntry<Bytes<'a>>>
+) -> impl FnMut(&S, &BaseAddresses, S::Offset) -> gimli::Result<CommonInformationEntry<DwarfBytes<'a>>>
 where
-    S: UnwindSection<Bytes<'a>>,
+    S: UnwindSection<DwarfBytes<'a>>,
     S::Offset: UnwindOffset<usize>,
 {
     |section: &S, bases, offset| {
@@ -345,7 +345,7 @@ where
 
 fn index<'a, S>(section: &S, bytes: &[u8], bases: &BaseAddresses) -> Index
 where
-    S: UnwindSection<Bytes<'a>>,
+    S: UnwindSection<DwarfBytes<'a>>,
     S::Offset: UnwindOffset<usize>,
 {
     let mut entries = section.entries(bases);
@@ -369,14 +369,14 @@ fn lookup(index: &Index, address: FileAddress) -> Option<usize> {
     index[..after].last().filter(|(range, _)| range.contains(&address.0)).map(|(_, offset)| *offset)
 }
 
-fn eh_frame(section: &Section, vendor: Vendor) -> EhFrame<Bytes<'_>> {
+fn eh_frame(section: &Section, vendor: Vendor) -> EhFrame<DwarfBytes<'_>> {
     let mut parsed = EhFrame::new(&section.data, LittleEndian);
     parsed.set_address_size(8);
     parsed.set_vendor(vendor);
     parsed
 }
 
-fn debug_frame(section: &Section, vendor: Vendor) -> DebugFrame<Bytes<'_>> {
+fn debug_frame(section: &Section, vendor: Vendor) -> DebugFrame<DwarfBytes<'_>> {
     let mut parsed = DebugFrame::new(&section.data, LittleEndian);
     parsed.set_address_size(8);
     parsed.set_vendor(vendor);

@@ -29,7 +29,7 @@ const MAX_MEMORY: usize = 640 << 20;
 pub struct Decoder {
     rows: Rows,
     stacks: Stacks,
-    previous: Option<Previous>,
+    previous: Option<LastRead>,
     /// What the last thread of the current record waits for, with the rows that tell it.
     wait: Option<(WaitRows, Arc<KernelWait>)>,
 }
@@ -38,7 +38,7 @@ pub struct Decoder {
 type WaitRows = (u32, Option<Vec<u32>>);
 
 /// The snapshot that was read last, as far as the next may refer to it.
-struct Previous {
+struct LastRead {
     number: u64,
     process: pb::Process,
     modules: Vec<u32>,
@@ -87,7 +87,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn whole(&mut self, message: pb::Snapshot) -> Result<(Own, Previous), Error> {
+    fn whole(&mut self, message: pb::Snapshot) -> Result<(Own, LastRead), Error> {
         self.previous = None;
         self.add(message.tables)?;
         let own = Own {
@@ -99,7 +99,7 @@ impl Decoder {
             memory: message.memory,
             generated: message.generated,
         };
-        let previous = Previous {
+        let previous = LastRead {
             number: message.number,
             process: message.process.ok_or(Error::Unknown("the process"))?,
             modules: message.modules,
@@ -110,7 +110,7 @@ impl Decoder {
     }
 
     /// Works out a snapshot from the one before. What fails leaves nothing that a later one could be worked out from.
-    fn change(&mut self, message: pb::Change) -> Result<(Own, Previous), Error> {
+    fn change(&mut self, message: pb::Change) -> Result<(Own, LastRead), Error> {
         let previous = self.previous.take().filter(|previous| previous.number == message.after);
         let mut previous = previous.ok_or(Error::Dangling("the snapshot before"))?;
         self.add(message.tables)?;
@@ -145,10 +145,10 @@ impl Decoder {
         Ok((own, previous))
     }
 
-    fn build(&mut self, own: Own, previous: &Previous) -> Result<Snapshot, Error> {
+    fn build(&mut self, own: Own, previous: &LastRead) -> Result<Snapshot, Error> {
         self.rows.begin();
         self.wait = None;
-        let Previous { number, process, modules, threads } = previous;
+        let LastRead { number, process, modules, threads } = previous;
         let frames =
             threads.iter().map(|base| self.rows.stack(base.thread.stack).map_or(0, |stack| stack.frames.len()));
         let memory = own.memory.iter().chain(threads.iter().flat_map(|base| &base.thread.memory));

@@ -27,11 +27,11 @@ pub struct Encoded {
 #[derive(Default)]
 pub struct Encoder {
     tables: Tables,
-    previous: Option<Previous>,
+    previous: Option<LastWritten>,
 }
 
 /// The snapshot before, as a reader knows it.
-struct Previous {
+struct LastWritten {
     number: u64,
     /// Records since the last whole one.
     since_whole: u32,
@@ -138,12 +138,12 @@ impl Encoder {
         };
         fields.all_of(&rest);
         fields.bytes(fields::TABLES, &self.tables.take());
-        self.previous = Some(Previous { number: snapshot.number, since_whole: 0, process, modules, threads });
+        self.previous = Some(LastWritten { number: snapshot.number, since_whole: 0, process, modules, threads });
         fields
     }
 
     /// The fields of a `Change`.
-    fn change(&mut self, snapshot: &Snapshot, previous: Previous) -> Fields {
+    fn change(&mut self, snapshot: &Snapshot, previous: LastWritten) -> Fields {
         let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.tables.module(module)).collect();
         let same_modules = modules == previous.modules;
         self.names(snapshot, &modules);
@@ -214,7 +214,7 @@ impl Encoder {
         fields.all_of(&rest);
         fields.bytes(fields::TABLES, &self.tables.take());
         let since_whole = previous.since_whole + 1;
-        self.previous = Some(Previous { number: snapshot.number, since_whole, process, modules, threads });
+        self.previous = Some(LastWritten { number: snapshot.number, since_whole, process, modules, threads });
         fields
     }
 

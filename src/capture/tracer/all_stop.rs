@@ -25,7 +25,7 @@ use crate::capture::CaptureRequest;
 use crate::model::{Cause, Reason, StopMode, ThreadState, Tid};
 use crate::proc::{MemoryMap, ProcDir};
 use crate::sys::alarm::Alarm;
-use crate::sys::arena::{Piece, Step};
+use crate::sys::arena::{Piece, TracerStep};
 use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, RawRegisters, RegisterError};
 use crate::sys::scheduling::Urgent;
@@ -95,7 +95,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
         }
         return;
     }
-    draft.arena.progress_page().step(Step::Between, 0);
+    draft.arena.progress_page().step(TracerStep::Between, 0);
     let kept = draft.arena.keep(used);
     let (all, mut late, mut out_of_time) = (slots.len(), Vec::new(), Vec::new());
     for slot in slots {
@@ -128,7 +128,7 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         let alarm = Alarm::new();
         let urgent = Urgent::enter();
         seize_all(slots, draft.process);
-        page.step(Step::Holding, 0);
+        page.step(TracerStep::Holding, 0);
         draft.kill_timer.arm(draft.request.max_hold);
         let begun = Instant::now();
         // What is left of the time is for letting go: three microseconds each, and as much again.
@@ -136,7 +136,7 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         let reserve = Duration::from_micros(6).saturating_mul(threads).min(draft.request.max_hold / 2);
         let until = begun.after(draft.request.max_hold - reserve);
         stop_all(slots, until, alarm.as_ref(), &mut draft.polling);
-        page.go_on(Step::ReadingHeld);
+        page.go_on(TracerStep::ReadingHeld);
         if let Some(queue) = &queue {
             queue.begin(until);
         }

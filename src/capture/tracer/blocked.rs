@@ -14,7 +14,7 @@ use super::draft::{CODE_LENGTH, Draft, Entered, Planned};
 use crate::capture::protocol::ContextRecord;
 use crate::model::{Abi, KernelWait, Reason, RuntimeAddress, SystemCall, ThreadState, Tid};
 use crate::proc::{self, BlockedCall, MemoryMap, ThreadDir};
-use crate::sys::arena::Step;
+use crate::sys::arena::TracerStep;
 use crate::sys::ptrace::RawRegisters;
 
 /// Instruction pointers whose code is kept: most threads of a process are in the same few.
@@ -155,9 +155,9 @@ fn code_before(draft: &mut Draft<'_>, tid: Tid, program_counter: u64) -> Option<
     let at = program_counter.saturating_sub(CODE_LENGTH as u64).max(start);
     let mut code = [0; CODE_LENGTH];
     let missing = CODE_LENGTH - usize::try_from(program_counter - at).ok()?;
-    draft.arena.progress_page().step(Step::ReadingMemory, tid.0);
+    draft.arena.progress_page().step(TracerStep::ReadingMemory, tid.0);
     let read = memory.read(RuntimeAddress(at), &mut code[missing..]);
-    draft.arena.progress_page().step(Step::ReadingProc, tid.0);
+    draft.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
     let code = (read == Ok(CODE_LENGTH - missing)).then_some(code);
     if draft.code.before.len() < MOST_KEPT {
         draft.code.before.insert(program_counter, code);

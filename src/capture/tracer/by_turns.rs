@@ -24,7 +24,7 @@ use super::record::record_held;
 use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use crate::model::{Reason, Tid};
 use crate::sys::alarm::Alarm;
-use crate::sys::arena::{Piece, Step};
+use crate::sys::arena::{Piece, TracerStep};
 use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, RawRegisters, RegisterError, Wait};
 use crate::sys::scheduling::Urgent;
@@ -34,7 +34,7 @@ use crate::sys::scheduling::Urgent;
 const RUNNING: usize = 256;
 const ASLEEP: usize = 32;
 /// For how long none of them may stop before the rest are given up: thirty programs for each CPU take some 100 ms for a round.
-const PATIENCE: Duration = Duration::from_millis(250);
+const TURN_TIMEOUT: Duration = Duration::from_millis(250);
 /// For how long all of them are waited for.
 const LONGEST: Duration = Duration::from_secs(5);
 /// The time between two looks at threads that are on their way out of a call.
@@ -84,11 +84,11 @@ pub(super) fn capture(draft: &mut Draft<'_>, running: Vec<Planned>, asleep: Vec<
     draft.note_not_held(asleep.len(), 0);
     let until = Instant::now().after(LONGEST);
     let mut waiting = running;
-    let (mut attempt, asking, patience) = (1, Instant::now(), hold::patience());
+    let (mut attempt, asking, cpu_timeout) = (1, Instant::now(), hold::cpu_timeout());
     while attempt <= ATTEMPTS && !waiting.is_empty() {
         let (mut again, mut asked) = (Vec::new(), 0);
         // One that is on its way out of a call is not asked before it has left it, which takes a round of the scheduler.
-        let may_leave = asking.elapsed() < patience;
+        let may_leave = asking.elapsed() < cpu_timeout;
         while !waiting.is_empty() {
             let rest = waiting.split_off(RUNNING.min(waiting.len()));
             for slot in one_round(draft, waiting, until) {
@@ -153,7 +153,7 @@ fn settle(slot: Slot, is_last: bool, draft: &mut Draft<'_>) -> Option<Planned> {
             match state {
                 State::LetGo => loss::held_too_long(draft.request.max_hold),
                 State::Sleeps => Reason::Unsteady,
-                _ => loss::did_not_stop(PATIENCE),
+                _ => loss::did_not_stop(TURN_TIMEOUT),
             }
         }
         (State::NotInterrupted(errno), _) => loss::not_interrupted(errno),
@@ -181,7 +181,7 @@ fn one_round(draft: &mut Draft<'_>, threads: Vec<Planned>, until: Instant) -> Ve
     if supervise(&tids, draft.kill_timer, || used = hold_each(&mut slots, draft, size, until)).is_err() {
         return slots;
     }
-    draft.arena.progress_page().step(Step::Between, 0);
+    draft.arena.progress_page().step(TracerStep::Between, 0);
     let kept = draft.arena.keep(used);
     for slot in &mut slots {
         if let Some(copied) = &mut slot.copied {
@@ -207,7 +207,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
             Now::Gone => State::Gone,
         };
     }
-    draft.arena.progress_page().step(Step::Holding, 0);
+    draft.arena.progress_page().step(TracerStep::Holding, 0);
     // A signal may stop a thread as soon as it is seized.
     draft.kill_timer.arm(max_hold);
     let began = Instant::now();
@@ -241,11 +241,11 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
         if let Some((_, Wait::NotYet)) = seen {
             // None had stopped then: the time for which one may be held begins there at the earliest.
             free_at = looked_at;
-            if free_at >= until || free_at.since(arrived_at) >= PATIENCE {
+            if free_at >= until || free_at.since(arrived_at) >= TURN_TIMEOUT {
                 break;
             }
             draft.kill_timer.arm(max_hold.saturating_sub(free_at.elapsed()));
-            page.step(Step::Holding, 0);
+            page.step(TracerStep::Holding, 0);
             seen = ptrace::sleep_until_any_stopped();
         }
         let (tid, signal) = match seen {
@@ -270,7 +270,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
             slot.state = State::Gone;
             continue;
         };
-        page.go_on(Step::ReadingHeld);
+        page.go_on(TracerStep::ReadingHeld);
         let held = Held::found(tid, signal);
         let in_time = || free_at.elapsed() < max_hold / 2;
         let copied = in_time().then(|| {

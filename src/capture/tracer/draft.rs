@@ -9,7 +9,7 @@ use std::mem;
 use super::hold::Polling;
 use super::stack::Owner;
 use crate::capture::CaptureRequest;
-use crate::capture::protocol::{Assignment, ContextRecord, Record, StackRecord, ThreadRecord};
+use crate::capture::protocol::{Assignment, ContextRecord, StackRecord, ThreadRecord, TracerRecord};
 use crate::model::{Hold, Notice, Reason, Subject, SystemCall, ThreadStatus, Tid};
 use crate::proc::{self, BlockedCall, MemoryMap, ProcDir};
 use crate::sys::alarm::KillTimer;
@@ -118,7 +118,7 @@ impl<'a> Draft<'a> {
 }
 
 impl Draft<'_> {
-    pub(super) fn record(&mut self, record: &Record<'_>) {
+    pub(super) fn record(&mut self, record: &TracerRecord<'_>) {
         // Everything that is recorded can be encoded; there is no map without a length and no error of our own in it.
         let mut encoded = postcard::to_extend(record, mem::take(&mut self.encoded)).unwrap_or_default();
         self.full |= !self.arena.log(&encoded);
@@ -128,11 +128,11 @@ impl Draft<'_> {
 
     pub(super) fn notice(&mut self, tid: Tid, reason: Reason) {
         self.lossy.insert(tid);
-        self.record(&Record::Notice(Notice { subject: Subject::Thread(tid), reason }));
+        self.record(&TracerRecord::Notice(Notice { subject: Subject::Thread(tid), reason }));
     }
 
     pub(super) fn notice_process(&mut self, reason: Reason) {
-        self.record(&Record::Notice(Notice { subject: Subject::Process, reason }));
+        self.record(&TracerRecord::Notice(Notice { subject: Subject::Process, reason }));
     }
 
     /// That calls may not be read is the same for all threads, and said once.
@@ -171,7 +171,7 @@ impl Draft<'_> {
         if gone {
             return;
         }
-        self.record(&Record::Thread(Box::new(ThreadRecord {
+        self.record(&TracerRecord::Thread(Box::new(ThreadRecord {
             tid: planned.tid,
             status: Cow::Borrowed(&planned.status),
             hold: Hold::NotCaptured,
@@ -194,7 +194,7 @@ impl Draft<'_> {
         let length = text.len().min(room.len());
         room[..length].copy_from_slice(&text[..length]);
         let piece = self.arena.keep(length);
-        self.record(&Record::Map(piece));
+        self.record(&TracerRecord::Map(piece));
         self.map = map;
         Ok(())
     }

@@ -138,18 +138,18 @@ impl Drop for Held {
 
 /// For how long at least, and at most, a thread is looked at again that waits for a CPU on its way out of a call, while
 /// nothing is held.
-const SHORTEST_PATIENCE: Duration = Duration::from_millis(60);
-const LONGEST_PATIENCE: Duration = Duration::from_secs(5);
+const SHORTEST_WAIT: Duration = Duration::from_millis(60);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How long one thread may keep a CPU from others that want it, with some room: Linux's base slice is a few milliseconds.
 const SLICE: Duration = Duration::from_millis(4);
 /// The number of turns to wait for: of the thread, and of this one, which needs a CPU to look at it.
 const TURNS: u32 = 8;
 
 /// How long to wait for a thread that only needs a CPU: longer where more threads want one.
-pub(super) fn patience() -> Duration {
+pub(super) fn cpu_timeout() -> Duration {
     let runnable = runnable_threads().unwrap_or(0);
     let cpus = thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1));
-    (SLICE * TURNS * (runnable / cpus)).clamp(SHORTEST_PATIENCE, LONGEST_PATIENCE)
+    (SLICE * TURNS * (runnable / cpus)).clamp(SHORTEST_WAIT, LONGEST_WAIT)
 }
 
 /// Registers as FXSAVE lays them out, and how many bytes of them there are.

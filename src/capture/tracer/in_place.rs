@@ -14,7 +14,7 @@ use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use crate::capture::protocol::{ContextRecord, StackRecord};
 use crate::model::{Hold, Reason, StopMode, ThreadState};
 use crate::proc::{BlockedCall, ThreadDir};
-use crate::sys::arena::Step;
+use crate::sys::arena::TracerStep;
 
 /// Why a thread could not be read in place at this moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,14 +60,14 @@ pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>)
 /// Copies the stack to the beginning of the arena's room. An error of None says that memory is not to be read at all.
 fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Result<StackCopy, Option<Errno>> {
     let memory = draft.memory.ok_or(None)?;
-    draft.arena.progress_page().step(Step::ReadingMemory, planned.tid.0);
+    draft.arena.progress_page().step(TracerStep::ReadingMemory, planned.tid.0);
     let stack_pointer = blocked.stack_pointer.0;
     let fs_base = stack::thread_pointer(&draft.map, memory, planned.tid, planned.owner, stack_pointer);
     let position = Position::in_place(stack_pointer, fs_base);
     let plan = StackPlan::new(&draft.map, draft.memory, draft.request.is_go, planned.owner, position, STACK_LIMIT);
     let room = draft.arena.room(STACK_ROOM);
     let copied = plan.copy(&draft.map, memory, room, || true);
-    draft.arena.progress_page().step(Step::ReadingProc, planned.tid.0);
+    draft.arena.progress_page().step(TracerStep::ReadingProc, planned.tid.0);
     Ok(copied)
 }
 

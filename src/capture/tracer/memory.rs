@@ -4,10 +4,10 @@
 //! longer than that, and no thread is held a microsecond longer for it.
 
 use super::draft::Draft;
-use crate::capture::protocol::{ContextRecord, MemoryRecord, Record};
+use crate::capture::protocol::{ContextRecord, MemoryRecord, TracerRecord};
 use crate::capture::{Base, Wish};
 use crate::model::{Abi, MemoryOf, Reason, Register, RuntimeAddress, SystemCall, Tid};
-use crate::sys::arena::Step;
+use crate::sys::arena::TracerStep;
 use crate::sys::ptrace::RawRegisters;
 
 /// Bytes before and behind a futex word: pthread_mutex_t keeps its owner in them, and so do others.
@@ -34,7 +34,7 @@ pub(super) fn of_process(draft: &mut Draft<'_>) {
             continue;
         };
         match asked(draft, address, &wish) {
-            Ok(copied) => draft.record(&Record::Memory(copied)),
+            Ok(copied) => draft.record(&TracerRecord::Memory(copied)),
             Err(reason) => draft.notice_process(reason),
         }
     }
@@ -58,7 +58,7 @@ pub(super) fn of_thread(
     if wants.is_empty() && wishes.is_empty() {
         return Vec::new();
     }
-    draft.arena.progress_page().step(Step::ReadingMemory, tid.0);
+    draft.arena.progress_page().step(TracerStep::ReadingMemory, tid.0);
     let mut copied: Vec<MemoryRecord> = wants
         .into_iter()
         .filter_map(|want| copy_memory(draft, RuntimeAddress(want.address), bounded(want.length), want.what))
@@ -73,7 +73,7 @@ pub(super) fn of_thread(
             Err(reason) => draft.notice(tid, reason),
         }
     }
-    draft.arena.progress_page().step(Step::ReadingProc, tid.0);
+    draft.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
     copied
 }
 

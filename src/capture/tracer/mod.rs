@@ -8,7 +8,7 @@
 //! `fault` lets a test interrupt any of this.
 //!
 //! Promises: it can be killed at any instruction, and the kernel then releases all that it holds. It does not unwind, and knows no
-//! modules. A new way to look at a thread is one more `Way` in `plan` and one more file beside `in_place`.
+//! modules. A new way to look at a thread is one more `Method` in `plan` and one more file beside `in_place`.
 
 mod all_stop;
 mod blocked;

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 
 use super::draft::{Draft, Planned};
 use super::fault::{self, Point};
-use super::hold::{self, FloatingPoint, NotHeld, Ringing, floating_point, patience};
+use super::hold::{self, FloatingPoint, NotHeld, Ringing, cpu_timeout, floating_point};
 use super::plan::{self, Plan, StopHistory};
 use super::reaper::supervise;
 use super::record::record_held;
@@ -23,7 +23,7 @@ use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use super::{by_turns, loss};
 use crate::model::{Reason, StopMode, Tid};
 use crate::sys::alarm::Alarm;
-use crate::sys::arena::Step;
+use crate::sys::arena::TracerStep;
 use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, RawRegisters, RegisterError};
 use crate::sys::scheduling::Urgent;
@@ -50,14 +50,14 @@ struct Task {
 
 /// What has become of the threads, as far as they are not done.
 #[derive(Default)]
-struct Outcome {
+struct Unfinished {
     /// They did not stop in time, or would not have, and do not sleep.
     running: Vec<Planned>,
     /// The same, but they were read in place.
     asleep: Vec<Planned>,
     pressure: u32,
     /// How long to look again at one that is on its way out of a call.
-    patience: Duration,
+    cpu_timeout: Duration,
 }
 
 /// Captures each of these threads by itself.
@@ -66,12 +66,12 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     let suspects: HashSet<Tid> = draft.suspects.iter().copied().collect();
     let mut remaining: VecDeque<Task> =
         tids.into_iter().map(|tid| Task { tid, is_suspect: suspects.contains(&tid), postponed: None }).collect();
-    let mut outcome = Outcome { patience: patience(), ..Outcome::default() };
+    let mut unfinished = Unfinished { cpu_timeout: cpu_timeout(), ..Unfinished::default() };
     while !remaining.is_empty() {
         let mut stuck = None;
         let kill_timer = draft.kill_timer;
         let stop = draft.request.stop;
-        let mut work = || stuck = trace(&mut remaining, draft, &mut outcome);
+        let mut work = || stuck = trace(&mut remaining, draft, &mut unfinished);
         let traced = match stop {
             // Nothing will be held, and what holding needs may be forbidden.
             StopMode::None => {
@@ -87,26 +87,26 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
             }
         }
         if let Some(planned) = stuck {
-            outcome.pressure += MISS;
+            unfinished.pressure += MISS;
             match plan::read_instead(&planned, draft) {
-                true => outcome.asleep.push(planned),
-                false => outcome.running.push(planned),
+                true => unfinished.asleep.push(planned),
+                false => unfinished.running.push(planned),
             }
         }
     }
-    by_turns::capture(draft, outcome.running, outcome.asleep, begun);
+    by_turns::capture(draft, unfinished.running, unfinished.asleep, begun);
 }
 
 /// Captures threads until there are none left, or one of them could not be let go in order: it did not stop, and is
 /// returned, or ended while we were its tracer. The end of this thread lets go of it, and the next thread is not seized with
 /// it in our hands.
-fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, outcome: &mut Outcome) -> Option<Planned> {
+fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, unfinished: &mut Unfinished) -> Option<Planned> {
     let alarm = Alarm::new();
     while let Some(Task { tid, is_suspect, postponed }) = remaining.pop_front() {
         if postponed.is_some() {
             thread::sleep(AGAIN);
         }
-        let history = match is_suspect || outcome.pressure >= PRESSURE {
+        let history = match is_suspect || unfinished.pressure >= PRESSURE {
             true => StopHistory::DidNotStop,
             false => StopHistory::None,
         };
@@ -118,20 +118,20 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, outcome: &mut Ou
                 continue;
             }
             Plan::ReadInstead(planned) => {
-                outcome.asleep.push(planned);
+                unfinished.asleep.push(planned);
                 continue;
             }
             Plan::Runs(planned) => {
-                outcome.running.push(planned);
+                unfinished.running.push(planned);
                 continue;
             }
             Plan::Hold(planned) => planned,
             Plan::Later(planned, reason) => {
                 let since = postponed.unwrap_or_else(Instant::now);
-                match since.elapsed() < outcome.patience {
+                match since.elapsed() < unfinished.cpu_timeout {
                     true => remaining.push_back(Task { tid, is_suspect, postponed: Some(since) }),
                     // It has been running, or waiting for a CPU, all the time.
-                    false if is_suspect && draft.request.stop != StopMode::None => outcome.running.push(planned),
+                    false if is_suspect && draft.request.stop != StopMode::None => unfinished.running.push(planned),
                     false => draft.lost(&planned, reason),
                 }
                 continue;
@@ -140,7 +140,7 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, outcome: &mut Ou
         let deadline = STOP_DEADLINE.min(draft.request.max_hold / 2);
         match hold_and_copy(&planned, draft, deadline, alarm.as_ref()) {
             Ok(copied) => {
-                outcome.pressure = outcome.pressure.saturating_sub(1);
+                unfinished.pressure = unfinished.pressure.saturating_sub(1);
                 let released = copied.released;
                 finish(&planned, copied, draft);
                 if released.is_err() {
@@ -207,7 +207,7 @@ fn hold_and_copy(
         // The id belongs to a stranger by now, who is let go of when this thread ends.
         return Err(Failure::Gone);
     }
-    draft.arena.progress_page().step(Step::Holding, tid.0);
+    draft.arena.progress_page().step(TracerStep::Holding, tid.0);
     draft.kill_timer.arm(draft.request.max_hold);
     let begun = Instant::now();
     fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(tid)).map_err(Failure::NotInterrupted)?;
@@ -225,7 +225,7 @@ fn hold_and_copy(
     let registers = fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
     let copied = registers.map(|registers| {
         let floating_point = floating_point(tid, draft.request.floating_point);
-        draft.arena.progress_page().go_on(Step::ReadingHeld);
+        draft.arena.progress_page().go_on(TracerStep::ReadingHeld);
         let room = draft.arena.room(STACK_ROOM);
         let position = Position::held(&registers);
         let plan = StackPlan::new(&draft.map, draft.memory, draft.request.is_go, planned.owner, position, STACK_LIMIT);
@@ -244,7 +244,7 @@ fn hold_and_copy(
         Err(_) => urgent.into_iter().for_each(Urgent::for_good),
     }
     draft.arena.progress_page().held(begun);
-    draft.arena.progress_page().step(Step::Between, tid.0);
+    draft.arena.progress_page().step(TracerStep::Between, tid.0);
     match copied {
         Ok((registers, stack, floating_point)) => Ok(Copied { registers, stack, floating_point, held, released }),
         Err(error) => Err(Failure::Registers(error)),

@@ -1,4 +1,4 @@
-//! The ladder: for each thread the least intrusive way that yields what is asked for.
+//! The plan: for each thread the least intrusive method that yields what is asked for.
 //!
 //! A thread that sleeps where a stop would disturb it, or cannot arrive, is read in place. Everything else is held, alone and
 //! for some microseconds. `--stop none` reads everything in place, and `--stop all` holds whatever can be held.
@@ -14,7 +14,7 @@ use super::syscalls;
 use crate::capture::protocol::{ContextRecord, StackRecord};
 use crate::model::{Hold, Reason, StopMode, ThreadState, ThreadStatus, Tid};
 use crate::proc::{self, BlockedCall, RunCount, ThreadDir};
-use crate::sys::arena::Step;
+use crate::sys::arena::TracerStep;
 use crate::sys::clock::Instant;
 
 /// How often a thread is looked at before it is taken for one that runs, or that cannot be read in place.
@@ -55,7 +55,7 @@ pub(super) enum Plan {
 
 /// Reads what /proc says of a thread, and the thread itself if it is one to be read in place.
 pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Plan {
-    draft.arena.progress_page().step(Step::ReadingProc, tid.0);
+    draft.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
     let (thread, mut planned) = match read_status(tid, draft) {
         Ok(found) => found,
         Err(proc::Error::Gone) => {
@@ -309,8 +309,8 @@ mod tests {
     fn uninterruptible_sleep_is_never_stopped() {
         for stop in [StopMode::None, StopMode::OneAtATime, StopMode::All] {
             let futex = blocked(libc::SYS_futex);
-            let deaf = status(ThreadState::Uninterruptible, None);
-            assert_eq!(choose(stop, &deaf, Some(&futex)), Some(Method::InPlace));
+            let unstoppable = status(ThreadState::Uninterruptible, None);
+            assert_eq!(choose(stop, &unstoppable, Some(&futex)), Some(Method::InPlace));
             // It shows as sleeping, and stops only once its page has come.
             let faulting = status(ThreadState::Sleeping, Some("handle_userfault"));
             assert_eq!(choose(stop, &faulting, Some(&futex)), Some(Method::InPlace));

@@ -21,7 +21,7 @@ use crate::sys::scheduling::Urgent;
 use crate::sys::signals;
 
 /// How long the tracing may take before dead tracees are looked for, and how often after that.
-const PATIENCE: Duration = Duration::from_millis(20);
+const REAP_INTERVAL: Duration = Duration::from_millis(20);
 /// How many are looked at in a row, and the pause after that. This thread keeps its class meanwhile: were it to wait for a CPU
 /// when the tracing one ends, the time would run out that this process is given.
 const BATCH: usize = 64;
@@ -49,7 +49,7 @@ pub(super) fn supervise(tids: &[Tid], kill_timer: &KillTimer, work: impl FnOnce(
         // When this thread is woken up the other one is still on its way out, and nobody wakes this one again.
         let has_ended = || done.load(Ordering::Acquire) || tracer.is_finished();
         let mut batches = tids.chunks(BATCH);
-        let mut pause = PATIENCE;
+        let mut pause = REAP_INTERVAL;
         while !has_ended() {
             thread::park_timeout(pause);
             if !has_ended() {
@@ -57,7 +57,7 @@ pub(super) fn supervise(tids: &[Tid], kill_timer: &KillTimer, work: impl FnOnce(
                     Some(batch) => batch.iter().copied().for_each(ptrace::reap_if_exited),
                     None => batches = tids.chunks(BATCH),
                 }
-                pause = if batches.len() > 0 { PAUSE } else { PATIENCE };
+                pause = if batches.len() > 0 { PAUSE } else { REAP_INTERVAL };
                 let tid = tid.load(Ordering::Acquire);
                 if tid != 0 && !signals::is_thread_alive(tid) && !has_ended() {
                     // A seccomp filter has killed it without a word, and alone.

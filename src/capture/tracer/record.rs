@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::draft::{Draft, Looked, Planned};
 use super::hold::FloatingPoint;
 use super::{blocked, loss, memory, syscalls};
-use crate::capture::protocol::{ContextRecord, Record, StackRecord, ThreadRecord};
+use crate::capture::protocol::{ContextRecord, StackRecord, ThreadRecord, TracerRecord};
 use crate::model::{Hold, Reason, RuntimeAddress, SystemCall};
 use crate::sys::arena::Piece;
 use crate::sys::ptrace::RawRegisters;
@@ -30,7 +30,7 @@ impl Draft<'_> {
             let (context, stack) = (context.clone(), stack.clone());
             self.looked.push(Looked { tid: planned.tid, context, system_call, stack });
         }
-        self.record(&Record::Thread(Box::new(ThreadRecord {
+        self.record(&TracerRecord::Thread(Box::new(ThreadRecord {
             tid: planned.tid,
             status: Cow::Borrowed(&planned.status),
             hold,

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use super::stack::STACK_ROOM;
 use super::unchanged::Sleepers;
 use super::{fault, snapshot};
-use crate::capture::protocol::{self, Assignment, Outcome};
+use crate::capture::protocol::{self, Answer, Assignment};
 use crate::proc::{self, ProcDir};
 use crate::sys::alarm::KillTimer;
 use crate::sys::arena::ArenaWriter;
@@ -52,12 +52,7 @@ fn try_serve() -> io::Result<()> {
     Ok(())
 }
 
-fn answer(
-    assignment: &Assignment,
-    arena: &mut ArenaWriter,
-    kill_timer: &KillTimer,
-    sleepers: &mut Sleepers,
-) -> Outcome {
+fn answer(assignment: &Assignment, arena: &mut ArenaWriter, kill_timer: &KillTimer, sleepers: &mut Sleepers) -> Answer {
     let process = ProcDir::open(assignment.process.pid)?;
     match process.id()? == assignment.process {
         true => snapshot::take(&process, assignment, arena, kill_timer, sleepers),

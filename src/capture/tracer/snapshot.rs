@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::draft::Draft;
 use super::unchanged::{self, Sleepers};
 use super::{all_stop, memory, one_at_a_time};
-use crate::capture::protocol::{Assignment, Record};
+use crate::capture::protocol::{Assignment, TracerRecord};
 use crate::model::{Cause, Reason, StopMode, Tid};
 use crate::proc::{self, ProcDir};
 use crate::sys::alarm::KillTimer;
-use crate::sys::arena::{ArenaWriter, Step};
+use crate::sys::arena::{ArenaWriter, TracerStep};
 use crate::sys::clock;
 use crate::sys::memory::ProcessMemory;
 
@@ -36,24 +36,24 @@ pub(super) fn take(
     let taken = clock::timestamp();
     let mut draft = Draft::new(process, assignment, &access, arena, kill_timer);
     let mut watched = sleepers.take(assignment.process);
-    draft.record(&Record::Begun(taken));
+    draft.record(&TracerRecord::Begun(taken));
     let mut description = process.describe()?;
-    draft.record(&Record::Process(description.clone()));
+    draft.record(&TracerRecord::Process(description.clone()));
     if assignment.read_map {
-        draft.arena.progress_page().step(Step::ReadingProc, 0);
+        draft.arena.progress_page().step(TracerStep::ReadingProc, 0);
         draft.read_map()?;
     }
     if draft.memory.is_some() {
         // The first read of its memory is made while no thread is held: if it hangs, this process is killed, and the next
         // one does without.
-        draft.arena.progress_page().step(Step::ReadingMemory, 0);
+        draft.arena.progress_page().step(TracerStep::ReadingMemory, 0);
         description.command = process.command()?;
-        draft.record(&Record::Process(description));
+        draft.record(&TracerRecord::Process(description));
         memory::of_process(&mut draft);
     }
     let mut seen: HashSet<Tid> = assignment.done.iter().copied().collect();
     for scan in 0.. {
-        draft.arena.progress_page().step(Step::ReadingProc, 0);
+        draft.arena.progress_page().step(TracerStep::ReadingProc, 0);
         let fresh: Vec<Tid> = match process.threads() {
             Ok(tids) => tids.into_iter().filter(|tid| seen.insert(*tid)).collect(),
             // It ended while it was being looked at; what was copied before is still true.

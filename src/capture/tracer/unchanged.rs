@@ -17,12 +17,12 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::draft::{Draft, Looked};
 use super::{blocked, memory};
-use crate::capture::protocol::{ContextRecord, Record, StackRecord, UnchangedRecord};
+use crate::capture::protocol::{ContextRecord, StackRecord, TracerRecord, UnchangedRecord};
 use crate::model::{
     ProcessId, RuntimeAddress, SignalSet, SignalSets, StopMode, SystemCall, ThreadState, ThreadStatus, Tid,
 };
 use crate::proc::{self, BlockedCall, ProcDir, ThreadDir, Watch};
-use crate::sys::arena::Step;
+use crate::sys::arena::TracerStep;
 use crate::sys::ptrace::RawRegisters;
 
 /// Threads of all processes together that are watched at most: each costs two descriptors, and two pages of the kernel's memory.
@@ -110,12 +110,12 @@ pub(super) fn emit_unchanged(draft: &mut Draft<'_>, watched: &mut Watched, tids:
         let is_same =
             |sleeper: &Sleeper| sleeper.stored_in <= after && sleeper.of_all == of_all && sleeper.watch.is_unchanged();
         watched.remove(tid).filter(is_same).map(|mut sleeper| {
-            draft.arena.progress_page().step(Step::ReadingProc, tid.0);
+            draft.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
             // Not all in the same snapshot.
             let is_due = sleeper.times.wrapping_add(tid.0.cast_unsigned()) % READ_AGAIN == 0;
             let status = sleeper.status.take().or_else(|| is_due.then(|| status(draft, *tid)).flatten());
             let memory = memory::of_thread(draft, *tid, &sleeper.context, sleeper.system_call);
-            draft.record(&Record::Unchanged(Box::new(UnchangedRecord { tid: *tid, status, memory })));
+            draft.record(&TracerRecord::Unchanged(Box::new(UnchangedRecord { tid: *tid, status, memory })));
             sleeper.times = sleeper.times.wrapping_add(1);
             watched.insert(*tid, sleeper);
         })
@@ -136,7 +136,7 @@ pub(super) fn watch_sleepers(draft: &mut Draft<'_>, watched: &mut Watched, numbe
         if watched.len() >= room {
             break;
         }
-        draft.arena.progress_page().step(Step::ReadingProc, tid.0);
+        draft.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
         // What goes wrong here is no loss: the thread is looked at again the next time.
         if !lossy.contains(&tid)
             && let Ok(thread) = draft.process.thread(tid)
@@ -209,10 +209,10 @@ fn has_same_stack(draft: &mut Draft<'_>, tid: Tid, stack: &StackRecord) -> bool 
     let Some(memory) = draft.memory.filter(|_| is_whole) else {
         return false;
     };
-    draft.arena.progress_page().step(Step::ReadingMemory, tid.0);
+    draft.arena.progress_page().step(TracerStep::ReadingMemory, tid.0);
     let same = draft.arena.kept_beside_room(stack.bytes).is_some_and(|(kept, room)| {
         !kept.is_empty() && memory.read(RuntimeAddress(stack.start), room) == Ok(kept.len()) && kept == room
     });
-    draft.arena.progress_page().step(Step::ReadingProc, tid.0);
+    draft.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
     same
 }

@@ -10,7 +10,7 @@
 pub(super) const LONGEST: usize = 96;
 
 /// What an instruction of a prologue does.
-enum Step {
+enum PrologueStep {
     SetsFramePointer,
     /// Pushes a register that is kept for the caller.
     Saves,
@@ -28,12 +28,12 @@ pub(super) fn reserved(code: &[u8]) -> Option<u64> {
     let mut ends_reserving = false;
     while let Some((length, step)) = decode(rest) {
         match (step, &mut saved) {
-            (Step::SetsFramePointer, None) => saved = Some(0_u64),
-            (Step::Saves, Some(saved)) if reserved == 0 => *saved += 8,
-            (Step::Reserves(bytes), Some(_)) if !ends_reserving => reserved += u64::from(bytes),
+            (PrologueStep::SetsFramePointer, None) => saved = Some(0_u64),
+            (PrologueStep::Saves, Some(saved)) if reserved == 0 => *saved += 8,
+            (PrologueStep::Reserves(bytes), Some(_)) if !ends_reserving => reserved += u64::from(bytes),
             // What is taken later may be given back before the end.
-            (Step::Nothing, Some(_)) => ends_reserving = reserved > 0,
-            (Step::Saves | Step::Nothing, None) | (Step::Probes, _) => {}
+            (PrologueStep::Nothing, Some(_)) => ends_reserving = reserved > 0,
+            (PrologueStep::Saves | PrologueStep::Nothing, None) | (PrologueStep::Probes, _) => {}
             _ => break,
         }
         // The last instruction that is looked at may be cut off.
@@ -47,30 +47,30 @@ pub(super) fn reserved(code: &[u8]) -> Option<u64> {
 }
 
 /// The first instruction, if it is one that compilers put into prologues.
-fn decode(code: &[u8]) -> Option<(usize, Step)> {
+fn decode(code: &[u8]) -> Option<(usize, PrologueStep)> {
     Some(match *code {
         // endbr64
-        [0xf3, 0x0f, 0x1e, 0xfa, ..] => (4, Step::Nothing),
+        [0xf3, 0x0f, 0x1e, 0xfa, ..] => (4, PrologueStep::Nothing),
         // mov %rsp,%rbp
-        [0x48, 0x89, 0xe5, ..] => (3, Step::SetsFramePointer),
+        [0x48, 0x89, 0xe5, ..] => (3, PrologueStep::SetsFramePointer),
         // push %rbx, push %rbp; push %r12 to %r15, and %r10, by which realigned frames find their arguments
-        [0x53 | 0x55, ..] => (1, Step::Saves),
-        [0x41, 0x52 | 0x54..=0x57, ..] => (2, Step::Saves),
+        [0x53 | 0x55, ..] => (1, PrologueStep::Saves),
+        [0x41, 0x52 | 0x54..=0x57, ..] => (2, PrologueStep::Saves),
         // sub $N,%rsp, for which add $-128,%rsp is shorter than sub $128,%rsp
-        [0x48, 0x83, 0xec, size @ 0..=0x7f, ..] => (4, Step::Reserves(size.into())),
-        [0x48, 0x81, 0xec, a, b, c, d @ 0..=0x7f, ..] => (7, Step::Reserves(u32::from_le_bytes([a, b, c, d]))),
-        [0x48, 0x83, 0xc4, 0x80, ..] => (4, Step::Reserves(128)),
+        [0x48, 0x83, 0xec, size @ 0..=0x7f, ..] => (4, PrologueStep::Reserves(size.into())),
+        [0x48, 0x81, 0xec, a, b, c, d @ 0..=0x7f, ..] => (7, PrologueStep::Reserves(u32::from_le_bytes([a, b, c, d]))),
+        [0x48, 0x83, 0xc4, 0x80, ..] => (4, PrologueStep::Reserves(128)),
         // orq $0,(%rsp) touches each page of a large frame; for a very large one there is a loop, which begins with
         // lea -N(%rsp),%r11 and goes on with sub, or, cmp %r11,%rsp and jne
-        [0x48, 0x83, 0x0c, 0x24, 0, ..] => (5, Step::Probes),
+        [0x48, 0x83, 0x0c, 0x24, 0, ..] => (5, PrologueStep::Probes),
         [0x4c, 0x8d, 0x9c, 0x24, a, b, c, d @ 0x80..=0xff, ref around @ ..] if around.starts_with(&PROBES) => {
-            (8 + PROBES.len(), Step::Reserves(i32::from_le_bytes([a, b, c, d]).unsigned_abs()))
+            (8 + PROBES.len(), PrologueStep::Reserves(i32::from_le_bytes([a, b, c, d]).unsigned_abs()))
         }
         // A realigned frame: lea 8(%rsp),%r10; and $-N,%rsp; push -8(%r10)
-        [0x4c, 0x8d, 0x54, 0x24, 8, ..] => (5, Step::Nothing),
-        [0x48, 0x83, 0xe4, 0x80..=0xff, ..] => (4, Step::Nothing),
-        [0x41, 0xff, 0x72, 0xf8, ..] => (4, Step::Nothing),
-        _ => (unrelated(code)?, Step::Nothing),
+        [0x4c, 0x8d, 0x54, 0x24, 8, ..] => (5, PrologueStep::Nothing),
+        [0x48, 0x83, 0xe4, 0x80..=0xff, ..] => (4, PrologueStep::Nothing),
+        [0x41, 0xff, 0x72, 0xf8, ..] => (4, PrologueStep::Nothing),
+        _ => (unrelated(code)?, PrologueStep::Nothing),
     })
 }
 
