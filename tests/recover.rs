@@ -15,7 +15,7 @@ use std::time::Duration;
 use hangsnap::capture::{Captured, CapturedThread};
 use hangsnap::elf::CfiSections;
 use hangsnap::model::{
-    Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack,
+    Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, RegisterFile, RuntimeAddress, Stack, X86_64Register,
 };
 use hangsnap::proc::{MemoryMap, ProcDir};
 use hangsnap::process::{Loader, Pages, ProcessAccess, Source, TimeoutWorker};
@@ -26,15 +26,15 @@ use crate::support::held::{held, registers};
 use crate::support::{PATIENCE, Victim, compile, hangsnap, succeed, thread_time, until};
 
 /// What the kernel tells of a thread that is blocked in a system call: see proc_pid_syscall(5).
-const TOLD: [Register; 8] = [
-    Register::Rip,
-    Register::Rsp,
-    Register::Rdi,
-    Register::Rsi,
-    Register::Rdx,
-    Register::R10,
-    Register::R8,
-    Register::R9,
+const TOLD: [X86_64Register; 8] = [
+    X86_64Register::Rip,
+    X86_64Register::Rsp,
+    X86_64Register::Rdi,
+    X86_64Register::Rsi,
+    X86_64Register::Rdx,
+    X86_64Register::R10,
+    X86_64Register::R8,
+    X86_64Register::R9,
 ];
 
 /// A live process as the unwinder asks about it.

@@ -21,8 +21,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Hold, MemoryPiece, Notice, Process, Reason, Register, RuntimeAddress, SpecialRegister, StopMode, Subject,
-    SystemCall, ThreadStatus, Tid, Timestamp,
+    Hold, MemoryPiece, Notice, Process, Reason, RuntimeAddress, SpecialRegister, StopMode, Subject, SystemCall,
+    ThreadStatus, Tid, Timestamp, X86_64Register,
 };
 use crate::proc::{BlockedCall, MemoryMap};
 use crate::sys::ptrace::RawRegisters;
@@ -61,7 +61,7 @@ pub struct Wish {
 pub enum Base {
     Address(RuntimeAddress),
     /// Where this register of each thread points to.
-    Register(Register),
+    Register(X86_64Register),
     Special(SpecialRegister),
 }
 

@@ -10,7 +10,7 @@ use super::arguments::{
     DiffArguments, FileArguments, RangeArguments, RegisterSet, SampleArguments, ShowArguments, Stop, SyncPolicy,
 };
 use super::{format, is_directory};
-use crate::model::{Register, RuntimeAddress, SpecialRegister, StopMode};
+use crate::model::{RuntimeAddress, SpecialRegister, StopMode, X86_64Register};
 use crate::process::Wanted;
 use crate::record::{CaptureOptions, MemoryWish, Output};
 use crate::render::Selection;
@@ -276,7 +276,7 @@ fn memory_wish(text: &str) -> anyhow::Result<MemoryWish> {
         },
         None => (text, None),
     };
-    let general = Register::ALL.into_iter().find(|register| register.name() == name);
+    let general = X86_64Register::ALL.into_iter().find(|register| register.name() == name);
     let special = SpecialRegister::ALL.into_iter().find(|register| register.name() == name);
     match (number(name), general, special, length) {
         _ if name.is_empty() => Err(wrong()),

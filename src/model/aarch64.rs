@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 
-use super::RegisterName;
+use super::Register;
 
 /// A register that CFI can name. The discriminant is its DWARF number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -100,7 +100,7 @@ impl Aarch64Register {
     }
 }
 
-impl RegisterName for Aarch64Register {
+impl Register for Aarch64Register {
     type Bits = u64;
     type Each<T: Copy + Debug> = [T; Self::ALL.len()];
 

@@ -9,8 +9,8 @@ use super::named::Named;
 use super::{AddressSpace, CaptureOptions, Sample};
 use crate::capture::{Captured, CapturedThread, Context, StackBytes};
 use crate::model::{
-    FloatingPoint, Frame, GeneratedCode, MemoryOf, MemoryPiece, Module, Notice, Process, Reason, Register, Registers,
-    RuntimeAddress, Snapshot, Stack, Subject, Thread, WalkEnd,
+    FloatingPoint, Frame, GeneratedCode, MemoryOf, MemoryPiece, Module, Notice, Process, Reason, Registers,
+    RuntimeAddress, Snapshot, Stack, Subject, Thread, WalkEnd, X86_64Register,
 };
 use crate::proc::{Backing, BlockedCall, MemoryMap};
 use crate::process::{Loader, ProcessAccess, Registry, TimeoutWorker, generated_code};
@@ -179,8 +179,8 @@ fn stack_memory(copy: &CapturedThread) -> Vec<MemoryPiece> {
 /// The registers that are known of a thread read in place: where it entered the kernel, and the arguments it brought.
 fn registers_at(blocked: &BlockedCall) -> Registers {
     let mut registers = Registers::default();
-    registers.general.set(Register::Rsp, blocked.stack_pointer.0);
-    registers.general.set(Register::Rip, blocked.program_counter.0);
+    registers.general.set(X86_64Register::Rsp, blocked.stack_pointer.0);
+    registers.general.set(X86_64Register::Rip, blocked.program_counter.0);
     if let Some(call) = &blocked.call {
         for (register, value) in call.abi.argument_registers().into_iter().zip(call.arguments) {
             registers.general.set(register, value);

@@ -2,7 +2,7 @@
 
 use crate::capture::{Base, Wish};
 use crate::elf::find_symbol;
-use crate::model::{Register, RuntimeAddress, SpecialRegister};
+use crate::model::{RuntimeAddress, SpecialRegister, X86_64Register};
 use crate::proc::MemoryMap;
 use crate::process::{Loader, ProcessAccess, Target, TimeoutWorker};
 use crate::sys::memory::ProcessMemory;
@@ -11,7 +11,7 @@ use crate::sys::memory::ProcessMemory;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MemoryWish {
     Address(RuntimeAddress, u64),
-    Register(Register, u64),
+    Register(X86_64Register, u64),
     Special(SpecialRegister, u64),
     /// A variable, and how much of it: all, unless a length is given.
     Symbol(String, Option<u64>),

@@ -10,7 +10,7 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
 
-use crate::model::{Abi, Register, RegisterFile, Registers, SpecialRegister, SpecialRegisters, Tid};
+use crate::model::{Abi, RegisterFile, Registers, SpecialRegister, SpecialRegisters, Tid, X86_64Register};
 
 /// A signal's number that was on its way to a thread when it stopped; 0 when there was none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -307,7 +307,7 @@ impl RawRegisters {
     pub fn interpret(&self) -> Registers {
         let r = &self.0;
         let mut general = RegisterFile::default();
-        for (register, value) in Register::ALL.into_iter().zip([
+        for (register, value) in X86_64Register::ALL.into_iter().zip([
             r.rax, r.rdx, r.rcx, r.rbx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14,
             r.r15, r.rip,
         ]) {

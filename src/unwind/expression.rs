@@ -5,7 +5,7 @@ use gimli::{EvaluationResult, Location, Piece, Value};
 use super::StackMemory;
 use super::rules::{MAX_STEPS, StoredExpression};
 use crate::elf::CfiSections;
-use crate::model::{AnyRegister, RegisterFile, RegisterName, RuntimeAddress, WalkEnd};
+use crate::model::{AnyRegister, Register, RegisterFile, RuntimeAddress, WalkEnd};
 
 /// Why an expression has no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +26,7 @@ impl Failure {
 }
 
 /// Evaluates an expression; the rules of registers begin with the CFA on the stack (DWARF 5, 6.4.2.2).
-pub(super) fn evaluate<R: RegisterName>(
+pub(super) fn evaluate<R: Register>(
     expression: &StoredExpression,
     sections: &CfiSections,
     registers: &RegisterFile<R>,

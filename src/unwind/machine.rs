@@ -11,9 +11,9 @@ use gimli::{UnwindTableRow, Vendor};
 use super::rules::{Effort, NoRow, Row};
 use super::{Caller, CodeSpace, StackMemory, Walk};
 use crate::elf::Pclntab;
-use crate::model::{CodeAddress, FileAddress, RegisterFile, RegisterName, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FileAddress, Register, RegisterFile, RuntimeAddress, WalkEnd};
 
-pub trait Machine: RegisterName {
+pub trait Machine: Register {
     const PC: Self;
     const SP: Self;
     /// The register in which a call leaves its return address; None where it leaves it on the stack.

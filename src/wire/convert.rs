@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::{Error, pb};
 use crate::model::{
-    Abi, KernelWorker, Moment, Recording, Register, RegisterName, RuntimeAddress, SignalSets, StopMode, SystemCall,
-    WalkEnd,
+    Abi, KernelWorker, Moment, Recording, Register, RuntimeAddress, SignalSets, StopMode, SystemCall, WalkEnd,
+    X86_64Register,
 };
 
 impl From<&Recording> for pb::Recording {
@@ -130,7 +130,7 @@ pub(super) fn walk_end_of(stack: &pb::Stack) -> Result<WalkEnd, Error> {
         Ok(pb::WalkEnd::UnknownRegister) => WalkEnd::UnknownRegister(
             u16::try_from(stack.end_register)
                 .ok()
-                .and_then(Register::from_dwarf)
+                .and_then(X86_64Register::from_dwarf)
                 .ok_or(Error::Unknown("the register that ended a walk"))?
                 .into(),
         ),

@@ -6,7 +6,7 @@
 use super::draft::Draft;
 use crate::capture::protocol::{ContextRecord, MemoryRecord, TracerRecord};
 use crate::capture::{Base, Wish};
-use crate::model::{Abi, MemoryOf, Reason, Register, RuntimeAddress, SystemCall, Tid};
+use crate::model::{Abi, MemoryOf, Reason, RuntimeAddress, SystemCall, Tid, X86_64Register};
 use crate::sys::arena::TracerStep;
 use crate::sys::ptrace::RawRegisters;
 
@@ -119,8 +119,8 @@ fn register(context: &ContextRecord, base: Base) -> Option<u64> {
         (ContextRecord::Full(words), Base::Special(register)) => {
             RawRegisters::from_words(*words).interpret().special.map(|special| special.get(register))
         }
-        (ContextRecord::Blocked(blocked), Base::Register(Register::Rsp)) => Some(blocked.stack_pointer.0),
-        (ContextRecord::Blocked(blocked), Base::Register(Register::Rip)) => Some(blocked.program_counter.0),
+        (ContextRecord::Blocked(blocked), Base::Register(X86_64Register::Rsp)) => Some(blocked.stack_pointer.0),
+        (ContextRecord::Blocked(blocked), Base::Register(X86_64Register::Rip)) => Some(blocked.program_counter.0),
         (ContextRecord::Blocked(blocked), Base::Register(register)) => {
             let call = blocked.call?;
             let number = call.abi.argument_registers().iter().position(|argument| *argument == register)?;

@@ -8,7 +8,7 @@
 
 use super::CALLEE_SAVED;
 use super::instruction::{FP, Map, Operands, Other, SP, instruction};
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterName, RegisterSet, RuntimeAddress};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress, X86_64Register};
 use crate::unwind::code::CODE;
 use crate::unwind::{Caller, Walk};
 
@@ -54,21 +54,21 @@ impl Walk<'_> {
     }
 
     fn caller_of_edge(&mut self, edge: &Edge, registers: &RegisterFile) -> Option<Caller> {
-        let sp = registers.get(Register::Rsp)?;
+        let sp = registers.get(X86_64Register::Rsp)?;
         let place = sp.checked_add(edge.depth)?;
         let target = RuntimeAddress(self.stack.word(place)?);
         if !self.is_behind_a_call(target) {
             return None;
         }
         let mut outer = *registers;
-        outer.forget_all_but(RegisterSet::of(Register::CALLEE_SAVED));
+        outer.forget_all_but(RegisterSet::of(X86_64Register::CALLEE_SAVED));
         for (encoded, offset) in &edge.popped {
             if let Some((register, _)) = CALLEE_SAVED.into_iter().find(|(_, known)| known == encoded) {
                 outer.set(register, self.stack.word(sp.checked_add(*offset)?)?);
             }
         }
-        outer.set(Register::Rsp, place.checked_add(8)?);
-        outer.set(Register::Rip, target.0);
+        outer.set(X86_64Register::Rsp, place.checked_add(8)?);
+        outer.set(X86_64Register::Rip, target.0);
         Some(Caller { registers: outer, found: FoundBy::Inferred, code: CodeAddress::Return(target) })
     }
 }

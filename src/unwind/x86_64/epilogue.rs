@@ -15,7 +15,7 @@ use super::effects::Effects;
 use super::frame_pointer;
 use super::instruction::{FP, Instruction, Map, Operands, Other, SP, instruction};
 use super::recover::DEEPEST;
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterName, RegisterSet, RuntimeAddress};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress, X86_64Register};
 use crate::unwind::code::take;
 use crate::unwind::{Caller, Walk};
 
@@ -57,11 +57,11 @@ impl Walk<'_> {
         if self.budget.depth == DEEPEST {
             return None;
         }
-        let sp = registers.get(Register::Rsp)?.checked_next_multiple_of(8)?;
+        let sp = registers.get(X86_64Register::Rsp)?.checked_next_multiple_of(8)?;
         for value in self.stack.from(sp)?.step_by(8).take(MOST_WORDS) {
             take(&mut self.budget.words)?;
             let mut supposed = *registers;
-            supposed.set(Register::Rbp, value);
+            supposed.set(X86_64Register::Rbp, value);
             let Ok(caller) = frame_pointer::caller(&supposed, self.stack, at) else {
                 continue;
             };
@@ -73,11 +73,11 @@ impl Walk<'_> {
     }
 
     fn ending(&mut self, start: RuntimeAddress, registers: &RegisterFile) -> Option<Ending> {
-        let sp = registers.get(Register::Rsp)?;
+        let sp = registers.get(X86_64Register::Rsp)?;
         let mut outer = *registers;
-        outer.forget_all_but(RegisterSet::of(Register::CALLEE_SAVED));
+        outer.forget_all_but(RegisterSet::of(X86_64Register::CALLEE_SAVED));
         // Distances are counted from the stack pointer as it is now, which takes the place of the return address.
-        let frame = registers.get(Register::Rbp).map(|fp| sp.wrapping_sub(fp).cast_signed());
+        let frame = registers.get(X86_64Register::Rbp).map(|fp| sp.wrapping_sub(fp).cast_signed());
         let mut effects = Effects::before_return(frame);
         let mut has_grown = false;
         let mut at = start;
@@ -89,7 +89,7 @@ impl Walk<'_> {
                 // All that this takes it gives back: it is another function, after a call that does not return.
                 End::Returns if has_grown && depth == 0 => return None,
                 End::Returns => {
-                    outer.forget(Register::Rsp);
+                    outer.forget(X86_64Register::Rsp);
                     return Some(Ending::Returns(sp.wrapping_add_signed(depth.wrapping_neg()), outer));
                 }
                 End::TakesFramePointer if effects.frame.is_none() => return Some(Ending::NeedsFramePointer),
@@ -116,8 +116,8 @@ impl Walk<'_> {
 }
 
 fn returned(target: RuntimeAddress, place: u64, mut outer: RegisterFile, found: FoundBy) -> Caller {
-    outer.set(Register::Rsp, place.wrapping_add(8));
-    outer.set(Register::Rip, target.0);
+    outer.set(X86_64Register::Rsp, place.wrapping_add(8));
+    outer.set(X86_64Register::Rip, target.0);
     Caller { registers: outer, found, code: CodeAddress::Return(target) }
 }
 
@@ -168,7 +168,7 @@ fn ends(found: &Instruction) -> End {
 }
 
 /// The register that has its caller's value after this instruction, and where that lies.
-fn restored(found: &Instruction, effects: &Effects) -> Option<(Register, i64)> {
+fn restored(found: &Instruction, effects: &Effects) -> Option<(X86_64Register, i64)> {
     let (encoded, from) = match (found.map, found.opcode, found.operands) {
         (Map::One, 0x58..=0x5f, _) => (found.register_in_opcode(), effects.depth?),
         (Map::One, 0xc9, _) => (FP, effects.frame?),

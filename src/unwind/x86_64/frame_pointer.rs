@@ -4,13 +4,13 @@
 //! and assembly often do; nothing proves it, so the frame is marked, and what does not look like a chain is refused. A frame pointer
 //! of zero is no proof of an outermost frame either: code without frame pointers uses rbp for anything.
 
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FoundBy, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register};
 use crate::unwind::{Caller, StackMemory};
 
 pub(super) fn caller(registers: &RegisterFile, stack: StackMemory<'_>, at: RuntimeAddress) -> Result<Caller, WalkEnd> {
     let none = WalkEnd::NoUnwindInfo(at);
-    let sp = registers.get(Register::Rsp).ok_or(WalkEnd::UnknownRegister(Register::Rsp.into()))?;
-    let fp = registers.get(Register::Rbp).ok_or(none)?;
+    let sp = registers.get(X86_64Register::Rsp).ok_or(WalkEnd::UnknownRegister(X86_64Register::Rsp.into()))?;
+    let fp = registers.get(X86_64Register::Rbp).ok_or(none)?;
     if fp < sp || fp % 8 != 0 {
         return Err(none);
     }
@@ -18,8 +18,8 @@ pub(super) fn caller(registers: &RegisterFile, stack: StackMemory<'_>, at: Runti
         return Err(none);
     };
     let mut outer = RegisterFile::default();
-    outer.set(Register::Rbp, outer_fp);
-    outer.set(Register::Rsp, fp.wrapping_add(16));
-    outer.set(Register::Rip, target);
+    outer.set(X86_64Register::Rbp, outer_fp);
+    outer.set(X86_64Register::Rsp, fp.wrapping_add(16));
+    outer.set(X86_64Register::Rip, target);
     Ok(Caller { registers: outer, found: FoundBy::FramePointer, code: CodeAddress::Return(RuntimeAddress(target)) })
 }

@@ -16,7 +16,7 @@
 
 use super::call;
 use crate::elf::{GoFunction, Pclntab};
-use crate::model::{CodeAddress, FileAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FileAddress, FoundBy, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register};
 use crate::unwind::machine::Machine;
 use crate::unwind::rules::{Cfa, Effort, NoRow, Row, Rule};
 use crate::unwind::{Caller, Rules, Walk};
@@ -44,7 +44,7 @@ pub(super) fn row(table: &Pclntab<'_>, address: FileAddress, effort: &mut Effort
     if let Some(next) = table.function(address.offset(1))
         && is_one_of(&next, &TRAMPOLINES)
     {
-        return Some(Ok(Register::signal_return(next.range.clone())));
+        return Some(Ok(X86_64Register::signal_return(next.range.clone())));
     }
     let function = table.function(address)?;
     if is_one_of(&function, &OUTERMOST) || function.is_outermost() && !is_one_of(&function, &[HANDLER]) {
@@ -81,13 +81,13 @@ fn is_one_of(function: &GoFunction<'_>, names: &[&str]) -> bool {
 }
 
 fn plain(function: &GoFunction<'_>, depth: i64, return_address: Rule, frame_pointer: Rule) -> Row {
-    let mut rules = [Rule::Undefined; Register::ALL.len()];
-    rules[Register::Rsp as usize] = Rule::Unspecified;
-    rules[Register::Rbp as usize] = frame_pointer;
-    rules[Register::Rip as usize] = return_address;
-    let cfa = Cfa::Offset(Register::Rsp, depth.saturating_add(8));
+    let mut rules = [Rule::Undefined; X86_64Register::ALL.len()];
+    rules[X86_64Register::Rsp as usize] = Rule::Unspecified;
+    rules[X86_64Register::Rbp as usize] = frame_pointer;
+    rules[X86_64Register::Rip as usize] = return_address;
+    let cfa = Cfa::Offset(X86_64Register::Rsp, depth.saturating_add(8));
     let function = function.range.clone();
-    Row { cfa, rules, return_address: Register::Rip, signing: (), signal_frame: false, function }
+    Row { cfa, rules, return_address: X86_64Register::Rip, signing: (), signal_frame: false, function }
 }
 
 impl Walk<'_> {
@@ -101,15 +101,15 @@ impl Walk<'_> {
         let none = WalkEnd::NoUnwindInfo(at);
         let (_, bias) = self.space.module(at).ok_or(none)?;
         let function = bias.to_runtime(function);
-        let here = registers.get(Register::Rsp);
+        let here = registers.get(X86_64Register::Rsp);
         // asmcgocall has not changed stacks where the caller was on the thread's own already.
         let places = [self.left, self.stack.other(), here];
         let found = places.into_iter().flatten().find_map(|place| self.call_near(place, function));
         let (place, target) = found.ok_or(none)?;
         self.left = here;
         let mut outer = RegisterFile::default();
-        outer.set(Register::Rsp, place.wrapping_add(8));
-        outer.set(Register::Rip, target.0);
+        outer.set(X86_64Register::Rsp, place.wrapping_add(8));
+        outer.set(X86_64Register::Rip, target.0);
         Ok(Caller { registers: outer, found: FoundBy::Inferred, code: CodeAddress::Return(target) })
     }
 
@@ -120,9 +120,10 @@ impl Walk<'_> {
         at: RuntimeAddress,
         rules: &Rules,
         registers: &RegisterFile,
-        register: Register,
+        register: X86_64Register,
     ) -> Option<Caller> {
-        let place = self.stack.left_for(registers.get(Register::Rsp)?).filter(|_| register == Register::Rbp)?;
+        let place =
+            self.stack.left_for(registers.get(X86_64Register::Rsp)?).filter(|_| register == X86_64Register::Rbp)?;
         let behind_call = RuntimeAddress(self.stack.word(place.checked_add(8)?)?);
         let called = call::direct(behind_call, &self.code_before(behind_call)?)?;
         let begin = self.function(rules).start;

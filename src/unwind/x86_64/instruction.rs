@@ -4,28 +4,28 @@
 //! operands, constants. It does not know what instructions do. What it cannot read it says it cannot; bytes that are no
 //! code may be read as some all the same.
 
-use crate::model::Register;
+use crate::model::X86_64Register;
 
 /// How instructions number a general register. The instruction pointer has no number there.
-pub(super) const fn encoding(register: Register) -> u8 {
+pub(super) const fn encoding(register: X86_64Register) -> u8 {
     match register {
-        Register::Rax => 0,
-        Register::Rcx => 1,
-        Register::Rdx => 2,
-        Register::Rbx => 3,
-        Register::Rsp => SP,
-        Register::Rbp => FP,
-        Register::Rsi => 6,
-        Register::Rdi => 7,
-        Register::R8 => 8,
-        Register::R9 => 9,
-        Register::R10 => 10,
-        Register::R11 => 11,
-        Register::R12 => 12,
-        Register::R13 => 13,
-        Register::R14 => 14,
-        Register::R15 => 15,
-        Register::Rip => u8::MAX,
+        X86_64Register::Rax => 0,
+        X86_64Register::Rcx => 1,
+        X86_64Register::Rdx => 2,
+        X86_64Register::Rbx => 3,
+        X86_64Register::Rsp => SP,
+        X86_64Register::Rbp => FP,
+        X86_64Register::Rsi => 6,
+        X86_64Register::Rdi => 7,
+        X86_64Register::R8 => 8,
+        X86_64Register::R9 => 9,
+        X86_64Register::R10 => 10,
+        X86_64Register::R11 => 11,
+        X86_64Register::R12 => 12,
+        X86_64Register::R13 => 13,
+        X86_64Register::R14 => 14,
+        X86_64Register::R15 => 15,
+        X86_64Register::Rip => u8::MAX,
     }
 }
 

@@ -8,7 +8,7 @@
 //! Promises: at such a barrier the walk goes on with the carrier's frames, marked as guesses; that those in between are in the heap
 //! is noted as a gap. Frames in the heap are not walked.
 
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress};
+use crate::model::{CodeAddress, FoundBy, RegisterFile, RuntimeAddress, X86_64Register};
 use crate::unwind::{Caller, Walk};
 
 /// What the barrier begins with: mov N(%r15),%rsp; push %rax; sub $0x10,%rsp.
@@ -32,7 +32,7 @@ impl Walk<'_> {
         }
         // Whatever the caller is found by, there are others before it.
         self.beyond_heap = Some(barrier);
-        let sp = registers.get(Register::Rsp)?.checked_next_multiple_of(8)?;
+        let sp = registers.get(X86_64Register::Rsp)?.checked_next_multiple_of(8)?;
         // Nothing else of what is kept points to code. (The interpreter has its callees return where no call is.)
         let (fp, target) = (LEAST..=MOST).find_map(|words| {
             let fp = sp.checked_add(8 * words)?;
@@ -41,9 +41,9 @@ impl Walk<'_> {
             is_made.then_some((fp, target))
         })?;
         let mut outer = RegisterFile::default();
-        outer.set(Register::Rbp, self.stack.word(fp)?);
-        outer.set(Register::Rsp, fp.checked_add(16)?);
-        outer.set(Register::Rip, target.0);
+        outer.set(X86_64Register::Rbp, self.stack.word(fp)?);
+        outer.set(X86_64Register::Rsp, fp.checked_add(16)?);
+        outer.set(X86_64Register::Rip, target.0);
         Some(Caller { registers: outer, found: FoundBy::Guess, code: CodeAddress::Return(target) })
     }
 }

@@ -9,7 +9,7 @@
 use super::effects::{Effects, effects_at};
 use super::frame_pointer;
 use super::instruction::{FP, Instruction, Map, Operands, Other, SP, instruction};
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FoundBy, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register};
 use crate::unwind::code::take;
 use crate::unwind::{Caller, Walk};
 
@@ -59,7 +59,7 @@ impl Walk<'_> {
     /// The caller of a frame that a frame pointer told, with the stack pointer that the interpreter has noted for it, if
     /// that is what it needs.
     fn with_callers_stack(&mut self, caller: Caller) -> Caller {
-        let Some(own) = caller.registers.get(Register::Rsp) else {
+        let Some(own) = caller.registers.get(X86_64Register::Rsp) else {
             return caller;
         };
         // Below the frame pointer, which lies below the return address.
@@ -71,7 +71,7 @@ impl Walk<'_> {
             return caller;
         };
         let mut other = caller;
-        other.registers.set(Register::Rsp, noted);
+        other.registers.set(X86_64Register::Rsp, noted);
         let [by_noted, by_own] = [&other, &caller].map(|caller| self.caller_by_call(at, &caller.registers).is_some());
         let is_noted = by_noted || !by_own && self.java(at).is_some();
         if is_noted { other } else { caller }

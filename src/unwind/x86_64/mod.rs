@@ -22,7 +22,9 @@ use std::ops::Range;
 use gimli::{UnwindTableRow, Vendor};
 
 use crate::elf::Pclntab;
-use crate::model::{CodeAddress, FileAddress, FoundBy, Register, RegisterFile, RegisterName, RuntimeAddress, WalkEnd};
+use crate::model::{
+    CodeAddress, FileAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register,
+};
 use crate::unwind::machine::Machine;
 use crate::unwind::rules::{Effort, NoRow, Row, Rule};
 use crate::unwind::{Caller, CodeSpace, StackMemory, Walk};
@@ -30,11 +32,11 @@ use effects::Effects;
 use instruction::encoding;
 
 /// The callee-saved registers, and how instructions number them.
-const CALLEE_SAVED: [(Register, u8); Register::CALLEE_SAVED.len()] = {
-    let mut numbered = [(Register::Rbx, 0); Register::CALLEE_SAVED.len()];
+const CALLEE_SAVED: [(X86_64Register, u8); X86_64Register::CALLEE_SAVED.len()] = {
+    let mut numbered = [(X86_64Register::Rbx, 0); X86_64Register::CALLEE_SAVED.len()];
     let mut index = 0;
     while index < numbered.len() {
-        let register = Register::CALLEE_SAVED[index];
+        let register = X86_64Register::CALLEE_SAVED[index];
         numbered[index] = (register, encoding(register));
         index += 1;
     }
@@ -55,7 +57,7 @@ pub struct Followed {
     sizes: HashMap<RuntimeAddress, bool>,
 }
 
-impl Machine for Register {
+impl Machine for X86_64Register {
     const PC: Self = Self::Rip;
     const SP: Self = Self::Rsp;
     const LINK: Option<Self> = None;
@@ -89,8 +91,8 @@ impl Machine for Register {
 
     /// `struct ucontext` of asm/ucontext.h: 40 bytes, and then the registers.
     fn signal_return(function: Range<FileAddress>) -> Row {
-        use Register::{R8, R9, R10, R11, R12, R13, R14, R15, Rax, Rbp, Rbx, Rcx, Rdi, Rdx, Rip, Rsi, Rsp};
-        const SAVED: [Register; 17] =
+        use X86_64Register::{R8, R9, R10, R11, R12, R13, R14, R15, Rax, Rbp, Rbx, Rcx, Rdi, Rdx, Rip, Rsi, Rsp};
+        const SAVED: [X86_64Register; 17] =
             [R8, R9, R10, R11, R12, R13, R14, R15, Rdi, Rsi, Rbp, Rbx, Rdx, Rax, Rcx, Rsp, Rip];
         Row::of_signal_frame((Rsp, 40), &SAVED, function, ())
     }

@@ -18,7 +18,9 @@ use super::effects::{Effects, effects_at};
 use super::instruction::instruction;
 use super::recover::DEEPEST;
 use super::{call, frame_pointer, jit};
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterName, RegisterSet, RuntimeAddress, WalkEnd};
+use crate::model::{
+    CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress, WalkEnd, X86_64Register,
+};
 use crate::unwind::code::{ENTRY, take};
 use crate::unwind::{Caller, Walk};
 
@@ -54,7 +56,7 @@ impl Walk<'_> {
         if self.budget.depth == DEEPEST {
             return Err(none);
         }
-        let sp = registers.get(Register::Rsp).ok_or(none)?;
+        let sp = registers.get(X86_64Register::Rsp).ok_or(none)?;
         let words = self.stack.from(sp.checked_next_multiple_of(8).ok_or(none)?).ok_or(none)?;
         if let Some(caller) = self.caller_by_call(at, registers) {
             return Ok(caller);
@@ -68,8 +70,8 @@ impl Walk<'_> {
                 continue;
             }
             let caller = |mut outer: RegisterFile| {
-                outer.set(Register::Rsp, address.wrapping_add(8));
-                outer.set(Register::Rip, target.0);
+                outer.set(X86_64Register::Rsp, address.wrapping_add(8));
+                outer.set(X86_64Register::Rip, target.0);
                 Caller { registers: outer, found: FoundBy::Guess, code: CodeAddress::Return(target) }
             };
             if let Some(framed) = self.caller_in_frame(address, at, registers)
@@ -79,7 +81,7 @@ impl Walk<'_> {
             }
             // Such code seldom touches what it would have to keep for its caller.
             let mut untouched = *registers;
-            untouched.forget_all_but(RegisterSet::of(Register::CALLEE_SAVED));
+            untouched.forget_all_but(RegisterSet::of(X86_64Register::CALLEE_SAVED));
             let untouched = caller(untouched);
             if self.way_to_the_root(&untouched).is_some() {
                 return Ok(untouched);
@@ -95,21 +97,21 @@ impl Walk<'_> {
     /// The caller by the frame pointer, if that has this return address: such code (V8's, of which a part lies in its file)
     /// may keep frame pointers, and then its caller's is not untouched.
     fn caller_in_frame(&self, address: u64, at: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
-        let fp = registers.get(Register::Rbp)?;
+        let fp = registers.get(X86_64Register::Rbp)?;
         (fp.checked_add(8) == Some(address)).then(|| frame_pointer::caller(registers, self.stack, at).ok())?
     }
 
     /// The caller, if a direct call has led here and the function that it called has done nothing to its stack that cannot be
     /// followed.
     pub(super) fn caller_by_call(&mut self, at: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
-        let sp = registers.get(Register::Rsp)?.checked_next_multiple_of(8)?;
+        let sp = registers.get(X86_64Register::Rsp)?.checked_next_multiple_of(8)?;
         self.stack.from(sp)?.step_by(8).take(MOST_WORDS_BY_CALL).find_map(|address| {
             let (target, link) = self.link_to(address, at)?;
             let Link::To(function) = link else {
                 return None;
             };
             let caller = self.caller_by_effects(function, at, registers)?;
-            let is_here = caller.registers.get(Register::Rsp) == address.checked_add(8);
+            let is_here = caller.registers.get(X86_64Register::Rsp) == address.checked_add(8);
             (is_here && caller.code.exact() == target).then_some(caller)
         })
     }
@@ -118,7 +120,7 @@ impl Walk<'_> {
     fn returns_elsewhere(&mut self, function: RuntimeAddress, at: RuntimeAddress, registers: &RegisterFile) -> bool {
         let effects = self.followed.functions.get(&(function, at)).copied().flatten();
         let depth = effects.and_then(|effects| effects.depth);
-        let place = registers.get(Register::Rsp).zip(depth).map(|(sp, depth)| sp.wrapping_add_signed(depth));
+        let place = registers.get(X86_64Register::Rsp).zip(depth).map(|(sp, depth)| sp.wrapping_add_signed(depth));
         place.is_some_and(|place| self.link_to(place, at).is_some())
     }
 
@@ -214,10 +216,10 @@ impl Walk<'_> {
     /// The caller of a frame that has done this to its stack.
     pub(super) fn caller_after(&self, effects: &Effects, registers: &RegisterFile) -> Option<Caller> {
         let by = |register, distance: Option<i64>| Some(registers.get(register)?.wrapping_add_signed(distance?));
-        let place = by(Register::Rsp, effects.depth).or_else(|| by(Register::Rbp, effects.frame))?;
+        let place = by(X86_64Register::Rsp, effects.depth).or_else(|| by(X86_64Register::Rbp, effects.frame))?;
         let target = self.stack.word(place)?;
         let mut outer = *registers;
-        outer.forget_all_but(RegisterSet::of(Register::CALLEE_SAVED));
+        outer.forget_all_but(RegisterSet::of(X86_64Register::CALLEE_SAVED));
         for (register, encoded) in CALLEE_SAVED {
             match effects.saved(encoded).map(|below| self.stack.word(place.wrapping_add_signed(-below))) {
                 Some(Some(value)) => outer.set(register, value),
@@ -225,8 +227,8 @@ impl Walk<'_> {
                 None => {}
             }
         }
-        outer.set(Register::Rsp, place.wrapping_add(8));
-        outer.set(Register::Rip, target);
+        outer.set(X86_64Register::Rsp, place.wrapping_add(8));
+        outer.set(X86_64Register::Rip, target);
         let code = CodeAddress::Return(RuntimeAddress(target));
         Some(Caller { registers: outer, found: FoundBy::Inferred, code })
     }

@@ -7,7 +7,7 @@
 
 use super::instruction::{FP, Instruction, Map, Other, SP, instruction};
 use super::recover::MOST_CODE;
-use crate::model::{Register, RuntimeAddress};
+use crate::model::{RuntimeAddress, X86_64Register};
 use crate::unwind::code::take;
 use crate::unwind::{Caller, Walk};
 
@@ -63,8 +63,8 @@ impl Walk<'_> {
         match source {
             Source::Slot(at) => Some(self.slot(RuntimeAddress(at))?.0),
             Source::Address(address) => Some(address),
-            Source::Stack(distance) => on_stack(Register::Rsp, distance),
-            Source::Frame(distance) => on_stack(Register::Rbp, distance),
+            Source::Stack(distance) => on_stack(X86_64Register::Rsp, distance),
+            Source::Frame(distance) => on_stack(X86_64Register::Rbp, distance),
         }
     }
 }

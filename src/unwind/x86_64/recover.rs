@@ -32,7 +32,7 @@ use std::ops::Range;
 use super::call::{self, Stub};
 use super::effects::takes_any_size;
 use super::prologue;
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterName, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register};
 use crate::unwind::code::take;
 use crate::unwind::{Caller, Rules, Walk, evaluate};
 
@@ -60,7 +60,7 @@ enum Link {
 impl Caller {
     /// Whether a way passes this very frame.
     fn is_on(&self, passed: &[u64]) -> bool {
-        self.registers.get(Register::Rsp).is_some_and(|sp| passed.contains(&sp))
+        self.registers.get(X86_64Register::Rsp).is_some_and(|sp| passed.contains(&sp))
     }
 }
 
@@ -70,7 +70,7 @@ impl Walk<'_> {
         &mut self,
         code: CodeAddress<RuntimeAddress>,
         registers: &RegisterFile,
-        register: Register,
+        register: X86_64Register,
     ) -> Result<Caller, WalkEnd> {
         let unknown = WalkEnd::UnknownRegister(register.into());
         if !register.is_callee_saved() {
@@ -100,11 +100,11 @@ impl Walk<'_> {
     fn frame_pointer_by_effects(
         &mut self,
         registers: &RegisterFile,
-        register: Register,
+        register: X86_64Register,
         function: &Range<RuntimeAddress>,
         at: RuntimeAddress,
     ) -> Option<u64> {
-        let sp = registers.get(Register::Rsp).filter(|_| register == Register::Rbp)?;
+        let sp = registers.get(X86_64Register::Rsp).filter(|_| register == X86_64Register::Rbp)?;
         let above = self.effects(function.start, at)?.above?;
         (!self.takes_any_size(function)).then(|| sp.wrapping_add_signed(above))
     }
@@ -128,7 +128,7 @@ impl Walk<'_> {
         at: RuntimeAddress,
         rules: &Rules,
         registers: &RegisterFile,
-        register: Register,
+        register: X86_64Register,
     ) -> Option<Caller> {
         let function = self.function(rules);
         let (first, words) = self.words(registers, register, &function)?;
@@ -179,13 +179,13 @@ impl Walk<'_> {
     fn words(
         &mut self,
         registers: &RegisterFile,
-        register: Register,
+        register: X86_64Register,
         function: &Range<RuntimeAddress>,
     ) -> Option<(Option<u64>, impl Iterator<Item = u64> + use<>)> {
-        let sp = registers.get(Register::Rsp)?.checked_next_multiple_of(8)?;
+        let sp = registers.get(X86_64Register::Rsp)?.checked_next_multiple_of(8)?;
         let Range { start, end } = self.stack.from(sp)?;
         let mut likeliest = None;
-        if register == Register::Rbp {
+        if register == X86_64Register::Rbp {
             let mut prologue = [0; prologue::LONGEST];
             let length = self.look(function.start, &mut prologue)?;
             let reserved = prologue::reserved(&prologue[..length]);
@@ -230,7 +230,7 @@ impl Walk<'_> {
                 Ok(outer) => caller = outer,
                 Err(end) => break end == WalkEnd::Root,
             }
-            passed.extend(caller.registers.get(Register::Rsp));
+            passed.extend(caller.registers.get(X86_64Register::Rsp));
         };
         self.budget.depth -= 1;
         self.left = left;

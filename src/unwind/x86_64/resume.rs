@@ -7,7 +7,7 @@
 //! The work is bounded by the size of that part, which `capture` chose.
 
 use super::call;
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FoundBy, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register};
 use crate::unwind::{Caller, Walk};
 
 /// Walks that are tried. A stack has a return address in every dozen words.
@@ -32,12 +32,12 @@ impl Walk<'_> {
                 break;
             }
             let mut registers = RegisterFile::default();
-            registers.set(Register::Rsp, at.checked_add(8)?);
-            registers.set(Register::Rip, target.0);
+            registers.set(X86_64Register::Rsp, at.checked_add(8)?);
+            registers.set(X86_64Register::Rip, target.0);
             // A function that keeps a frame pointer has saved its caller's right below its return address.
             let frame_pointer = self.stack.word(at.wrapping_sub(8)).filter(|value| oldest.contains(value));
             if let Some(frame_pointer) = frame_pointer {
-                registers.set(Register::Rbp, frame_pointer);
+                registers.set(X86_64Register::Rbp, frame_pointer);
             }
             let caller = Caller { registers, found: FoundBy::Guess, code: CodeAddress::Return(target) };
             if self.leads_to_the_root(caller) {

@@ -13,7 +13,7 @@ use std::ops::Range;
 use super::call;
 use super::instruction::instruction;
 use super::recover::MOST_CODE;
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FoundBy, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register};
 use crate::unwind::code::take;
 use crate::unwind::{Caller, Walk, evaluate};
 
@@ -28,7 +28,7 @@ impl Walk<'_> {
         registers: &RegisterFile,
     ) -> Result<Caller, WalkEnd> {
         let none = WalkEnd::NoUnwindInfo(at);
-        let sp = registers.get(Register::Rsp).and_then(|sp| sp.checked_next_multiple_of(8)).ok_or(none)?;
+        let sp = registers.get(X86_64Register::Rsp).and_then(|sp| sp.checked_next_multiple_of(8)).ok_or(none)?;
         let words = self.stack.from(sp).ok_or(none)?;
         for place in words.step_by(8).take(MOST_WORDS) {
             if let Some(word) = self.stack.word(place).map(RuntimeAddress)
@@ -37,13 +37,13 @@ impl Walk<'_> {
                 // The function's own return address was replaced, too: nothing says which function it is.
                 self.lacks_function(at);
                 let mut registers = RegisterFile::default();
-                registers.set(Register::Rsp, place.wrapping_add(8));
-                registers.set(Register::Rip, word.0);
+                registers.set(X86_64Register::Rsp, place.wrapping_add(8));
+                registers.set(X86_64Register::Rip, word.0);
                 return Ok(Caller { registers, found: FoundBy::Guess, code: CodeAddress::Return(word) });
             }
             if let Some(site) = self.site_called_from(place, registers) {
                 let mut registers = *registers;
-                registers.set(Register::Rip, site.0);
+                registers.set(X86_64Register::Rip, site.0);
                 return Ok(Caller { registers, found: FoundBy::Inferred, code: CodeAddress::Return(site) });
             }
         }
@@ -112,14 +112,14 @@ impl Walk<'_> {
             return false;
         };
         let mut supposed = *registers;
-        if registers.get(Register::Rbp).is_none() {
+        if registers.get(X86_64Register::Rbp).is_none() {
             // Below the return address, if the function keeps a frame pointer.
-            supposed.set(Register::Rbp, place.wrapping_sub(8));
+            supposed.set(X86_64Register::Rbp, place.wrapping_sub(8));
         }
         if self.budget.effort.spend(rules.row.steps()).is_none() {
             return false;
         }
         let outer = evaluate::caller(&rules.row, &rules.sections, &supposed, self.stack, (), site.offset(-1));
-        outer.is_ok_and(|outer| outer.registers.get(Register::Rsp) == place.checked_add(8))
+        outer.is_ok_and(|outer| outer.registers.get(X86_64Register::Rsp) == place.checked_add(8))
     }
 }

@@ -6,11 +6,11 @@
 
 use std::mem;
 
-use crate::model::{FloatingPoint, Register, Registers, SpecialRegisters};
+use crate::model::{FloatingPoint, Registers, SpecialRegisters, X86_64Register};
 use crate::wire::{Error, pb};
 
 /// Registers that have numbers: 16 general ones and the instruction pointer.
-const GENERAL: usize = Register::ALL.len();
+const GENERAL: usize = X86_64Register::ALL.len();
 /// eflags and those that follow it.
 const SPECIAL: usize = 9;
 
@@ -45,7 +45,7 @@ impl BaseRegisters {
 
     pub(in crate::wire) fn to_model(&self) -> Registers {
         let mut registers = Registers::default();
-        for register in Register::ALL.into_iter().filter(|register| self.known & 1 << *register as u8 != 0) {
+        for register in X86_64Register::ALL.into_iter().filter(|register| self.known & 1 << *register as u8 != 0) {
             registers.general.set(register, self.general[register as usize]);
         }
         registers.special = self.special_known.then_some(SpecialRegisters(self.special));
