@@ -18,7 +18,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hangsnap::capture::{CaptureRequest, Captured, CapturedThread, Context, Tracer};
-use hangsnap::model::{Pid, ProcessId, RegisterFile, RuntimeAddress, StopMode};
+use hangsnap::model::{Pid, ProcessId, RegisterFile, RuntimeAddress, StopMode, X86_64Register};
 use hangsnap::proc::ProcDir;
 use hangsnap::process::{Loader, ProcessAccess, Registry, TimeoutWorker};
 use hangsnap::record::AddressSpace;
@@ -73,7 +73,7 @@ impl Copied {
     }
 
     /// The threads that were held, with their registers.
-    fn held(&self) -> Vec<(&CapturedThread, RegisterFile)> {
+    fn held(&self) -> Vec<(&CapturedThread, RegisterFile<X86_64Register>)> {
         let registers = |thread: &CapturedThread| match &thread.context {
             Context::Full(raw) => Some(raw.interpret().general),
             _ => None,
@@ -87,8 +87,12 @@ impl Copied {
     }
 }
 
-fn walk_all(held: &[(&CapturedThread, RegisterFile)], unwinder: &mut Unwinder, space: &mut AddressSpace<'_>) -> usize {
-    let walk = |(thread, registers): &(&CapturedThread, RegisterFile)| {
+fn walk_all(
+    held: &[(&CapturedThread, RegisterFile<X86_64Register>)],
+    unwinder: &mut Unwinder<X86_64Register>,
+    space: &mut AddressSpace<'_>,
+) -> usize {
+    let walk = |(thread, registers): &(&CapturedThread, RegisterFile<X86_64Register>)| {
         let stack = StackMemory::new(RuntimeAddress(thread.stack.start), &thread.stack.bytes);
         unwinder.walk(registers, stack, space).frames.len()
     };

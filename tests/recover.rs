@@ -95,7 +95,7 @@ impl Copied {
     }
 
     /// Calls with each thread, its registers, and what walks its stack.
-    fn each(&mut self, mut with: impl FnMut(&CapturedThread, &RegisterFile, &mut Walker<'_>)) {
+    fn each(&mut self, mut with: impl FnMut(&CapturedThread, &RegisterFile<X86_64Register>, &mut Walker<'_>)) {
         let Self { process, access, captured, loader } = self;
         let id = process.describe().expect("the victim is alive").id;
         let source = loader.modules(id, process.root(), &captured.map, access);
@@ -115,12 +115,12 @@ impl Copied {
 }
 
 struct Walker<'a> {
-    unwinder: Unwinder,
+    unwinder: Unwinder<X86_64Register>,
     space: Space<'a>,
 }
 
 impl Walker<'_> {
-    fn walk(&mut self, registers: &RegisterFile, stack: StackMemory<'_>) -> Stack {
+    fn walk(&mut self, registers: &RegisterFile<X86_64Register>, stack: StackMemory<'_>) -> Stack {
         self.unwinder.walk(registers, stack, &mut self.space)
     }
 
@@ -140,7 +140,7 @@ fn memory_of(thread: &CapturedThread) -> StackMemory<'_> {
 }
 
 /// What is left of registers when a thread is not stopped.
-fn told(registers: &RegisterFile) -> RegisterFile {
+fn told(registers: &RegisterFile<X86_64Register>) -> RegisterFile<X86_64Register> {
     let mut left = RegisterFile::default();
     for register in TOLD {
         left.set(register, registers.get(register).expect("a held thread's registers are known"));

@@ -32,7 +32,7 @@ impl Framehop {
         self.cache = CacheX86_64::new();
     }
 
-    pub fn walk_all(&mut self, held: &[(&CapturedThread, RegisterFile)]) -> usize {
+    pub fn walk_all(&mut self, held: &[(&CapturedThread, RegisterFile<X86_64Register>)]) -> usize {
         let mut count = 0;
         for (thread, registers) in held {
             let register = |which| registers.get(which).expect("a held thread's registers are known");

@@ -2,7 +2,7 @@
 //!
 //! Sixteen general registers and the instruction pointer are what CFI speaks of, numbered as in the System V ABI
 //! (x86-64 psABI, table "DWARF Register Number Mapping"). The others matter to a reader, not to the unwinder, and live
-//! beside them. A register file is one of a set of registers (`Register`); unless another is named, of this one.
+//! beside them. A register file is one of a set of registers (`Register`).
 
 use std::fmt::Debug;
 
@@ -108,7 +108,7 @@ impl Register for X86_64Register {
 
 /// Some of the registers that CFI can name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RegisterSet<R: Register = X86_64Register>(R::Bits);
+pub struct RegisterSet<R: Register>(R::Bits);
 
 impl<R: Register> RegisterSet<R> {
     pub fn of(registers: &[R]) -> Self {
@@ -122,7 +122,7 @@ impl<R: Register> RegisterSet<R> {
 
 /// The registers CFI speaks of. What was never read, or could not be recovered, stays unknown.
 #[derive(Clone, Copy, Debug)]
-pub struct RegisterFile<R: Register = X86_64Register> {
+pub struct RegisterFile<R: Register> {
     known: R::Bits,
     values: R::Each<u64>,
 }
@@ -240,7 +240,7 @@ impl FloatingPoint {
 /// What is known of a thread's registers at the moment of the snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Registers {
-    pub general: RegisterFile,
+    pub general: RegisterFile<X86_64Register>,
     /// None for a thread that was read in place: the kernel then tells only where it entered, and the arguments.
     pub special: Option<SpecialRegisters>,
     /// Only where they were asked for.

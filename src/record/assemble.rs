@@ -23,7 +23,7 @@ pub struct Assembler {
     loader: Loader,
     registry: Registry,
     named: Named,
-    unwinder: Unwinder,
+    unwinder: Unwinder<X86_64Register>,
     worker: TimeoutWorker,
     last_snapshots: LastSnapshots,
 }
@@ -140,7 +140,7 @@ fn probed(addresses: &BTreeSet<RuntimeAddress>, map: &MemoryMap) -> Vec<Generate
 }
 
 fn thread(
-    unwinder: &mut Unwinder,
+    unwinder: &mut Unwinder<X86_64Register>,
     copy: CapturedThread,
     space: &mut AddressSpace<'_>,
     notices: &mut Vec<Notice>,

@@ -28,7 +28,6 @@ use std::sync::Arc;
 use crate::elf::CfiSections;
 use crate::model::{
     Bias, CodeAddress, FileAddress, FoundBy, Frame, ModuleIndex, Place, RegisterFile, RuntimeAddress, Stack, WalkEnd,
-    X86_64Register,
 };
 use code::{Budget, Code};
 use frame_buffer::FrameBuffer;
@@ -73,7 +72,7 @@ pub trait CodeSpace {
 }
 
 /// Walks stacks of one machine. Keeps the rules it has worked out, by module, for all targets and samples.
-pub struct Unwinder<R: Machine = X86_64Register> {
+pub struct Unwinder<R: Machine> {
     /// By the address of the sections, which the rules keep alive, so that it is not given out again.
     modules: HashMap<usize, ModuleRules<R>>,
     table: Table<R>,
@@ -89,7 +88,7 @@ impl<R: Machine> Default for Unwinder<R> {
 
 /// The caller of a frame.
 #[derive(Clone, Copy)]
-pub struct Caller<R: Machine = X86_64Register> {
+pub struct Caller<R: Machine> {
     registers: RegisterFile<R>,
     found: FoundBy,
     code: CodeAddress<RuntimeAddress>,
@@ -124,7 +123,7 @@ impl<R: Machine> Unwinder<R> {
 }
 
 /// One walk up a stack.
-pub struct Walk<'a, R: Machine = X86_64Register> {
+pub struct Walk<'a, R: Machine> {
     unwinder: &'a mut Unwinder<R>,
     stack: StackMemory<'a>,
     space: &'a mut dyn CodeSpace,
@@ -142,7 +141,7 @@ pub struct Walk<'a, R: Machine = X86_64Register> {
 }
 
 /// The rules in force at an address, with what they refer to.
-struct Rules<R: Machine = X86_64Register> {
+struct Rules<R: Machine> {
     row: Arc<Row<R>>,
     sections: Arc<CfiSections>,
     bias: Bias,

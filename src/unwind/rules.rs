@@ -18,7 +18,7 @@ use gimli::{
 
 use super::machine::Machine;
 use crate::elf::{CfiSections, Section};
-use crate::model::{FileAddress, X86_64Register};
+use crate::model::FileAddress;
 
 type DwarfBytes<'a> = EndianSlice<'a, LittleEndian>;
 
@@ -77,14 +77,14 @@ impl StoredExpression {
 
 /// How the canonical frame address is computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cfa<R = X86_64Register> {
+pub enum Cfa<R> {
     Offset(R, i64),
     Expression(StoredExpression),
 }
 
 /// How the caller's value of one register is recovered (DWARF 5, 6.4.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rule<R = X86_64Register> {
+pub enum Rule<R> {
     /// Nothing is said: what the ABI says of the register holds.
     Unspecified,
     Undefined,
@@ -101,7 +101,7 @@ pub enum Rule<R = X86_64Register> {
 
 /// The rules in force at one address.
 #[derive(Clone, Debug)]
-pub struct Row<R: Machine = X86_64Register> {
+pub struct Row<R: Machine> {
     pub(super) cfa: Cfa<R>,
     /// By DWARF number.
     pub(super) rules: R::Each<Rule<R>>,
@@ -161,7 +161,7 @@ pub enum NoRow {
 type Index = Vec<(Range<u64>, usize)>;
 
 /// The rules of one module.
-pub(super) struct ModuleRules<R: Machine = X86_64Register> {
+pub(super) struct ModuleRules<R: Machine> {
     sections: Arc<CfiSections>,
     bases: BaseAddresses,
     context: Box<UnwindContext<usize>>,

@@ -181,7 +181,13 @@ where
     }
 }
 
-fn walk(unwinder: &mut Unwinder, space: &mut Space<'_>, code: &[u64], random: &mut Random, walked: &mut Walked) {
+fn walk(
+    unwinder: &mut Unwinder<X86_64Register>,
+    space: &mut Space<'_>,
+    code: &[u64],
+    random: &mut Random,
+    walked: &mut Walked,
+) {
     let start = random.pick(&STACKS);
     let size = 8 * (1 + random.below(512));
     let word = |random: &mut Random| match random.below(8) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hangsnap::capture::{CaptureRequest, Captured, CapturedThread, Context, Tracer};
-use hangsnap::model::{Pid, RegisterFile, StopMode};
+use hangsnap::model::{Pid, RegisterFile, StopMode, X86_64Register};
 use hangsnap::proc::ProcDir;
 
 use super::{PATIENCE, Victim, until};
@@ -37,7 +37,7 @@ pub fn held(victim: &Victim) -> (ProcDir, Captured) {
     (process, captured.expect("it was just taken"))
 }
 
-pub fn registers(thread: &CapturedThread) -> RegisterFile {
+pub fn registers(thread: &CapturedThread) -> RegisterFile<X86_64Register> {
     match &thread.context {
         Context::Full(raw) => raw.interpret().general,
         _ => panic!("thread {} was not held", thread.tid),

@@ -8,9 +8,9 @@
 
 use super::CALLEE_SAVED;
 use super::instruction::{FP, Map, Operands, Other, SP, instruction};
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress, X86_64Register};
+use super::{Caller, RegisterFile, Walk};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterSet, RuntimeAddress, X86_64Register};
 use crate::unwind::code::CODE;
-use crate::unwind::{Caller, Walk};
 
 /// As much code as is looked at.
 const LENGTH: usize = 64;

@@ -15,9 +15,9 @@ use super::effects::Effects;
 use super::frame_pointer;
 use super::instruction::{FP, Instruction, Map, Operands, Other, SP, instruction};
 use super::recover::DEEPEST;
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress, X86_64Register};
+use super::{Caller, RegisterFile, Walk};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterSet, RuntimeAddress, X86_64Register};
 use crate::unwind::code::take;
-use crate::unwind::{Caller, Walk};
 
 /// Instructions that are followed.
 const MOST: usize = 256;

@@ -4,8 +4,9 @@
 //! and assembly often do; nothing proves it, so the frame is marked, and what does not look like a chain is refused. A frame pointer
 //! of zero is no proof of an outermost frame either: code without frame pointers uses rbp for anything.
 
-use crate::model::{CodeAddress, FoundBy, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register};
-use crate::unwind::{Caller, StackMemory};
+use super::{Caller, RegisterFile};
+use crate::model::{CodeAddress, FoundBy, RuntimeAddress, WalkEnd, X86_64Register};
+use crate::unwind::StackMemory;
 
 pub(super) fn caller(registers: &RegisterFile, stack: StackMemory<'_>, at: RuntimeAddress) -> Result<Caller, WalkEnd> {
     let none = WalkEnd::NoUnwindInfo(at);

@@ -15,11 +15,11 @@
 //! gcc's split stacks need none of this where the frame pointer is known: libgcc's call frame information tells the way.
 
 use super::call;
+use super::{Caller, Cfa, RegisterFile, Row, Rule, Rules, Walk};
 use crate::elf::{GoFunction, Pclntab};
-use crate::model::{CodeAddress, FileAddress, FoundBy, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register};
+use crate::model::{CodeAddress, FileAddress, FoundBy, RuntimeAddress, WalkEnd, X86_64Register};
 use crate::unwind::machine::Machine;
-use crate::unwind::rules::{Cfa, Effort, NoRow, Row, Rule};
-use crate::unwind::{Caller, Rules, Walk};
+use crate::unwind::rules::{Effort, NoRow};
 
 /// Words between where a stack was left and the return address: cgocallback's frame has six, and asmcgocall's ten, with
 /// what it loses by aligning the stack.

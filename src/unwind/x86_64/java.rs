@@ -8,8 +8,8 @@
 //! Promises: at such a barrier the walk goes on with the carrier's frames, marked as guesses; that those in between are in the heap
 //! is noted as a gap. Frames in the heap are not walked.
 
-use crate::model::{CodeAddress, FoundBy, RegisterFile, RuntimeAddress, X86_64Register};
-use crate::unwind::{Caller, Walk};
+use super::{Caller, RegisterFile, Walk};
+use crate::model::{CodeAddress, FoundBy, RuntimeAddress, X86_64Register};
 
 /// What the barrier begins with: mov N(%r15),%rsp; push %rax; sub $0x10,%rsp.
 const LOADS_STACK_POINTER: [u8; 3] = [0x49, 0x8b, 0xa7];

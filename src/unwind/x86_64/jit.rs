@@ -9,9 +9,9 @@
 use super::effects::{Effects, effects_at};
 use super::frame_pointer;
 use super::instruction::{FP, Instruction, Map, Operands, Other, SP, instruction};
-use crate::model::{CodeAddress, FoundBy, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register};
+use super::{Caller, RegisterFile, Walk};
+use crate::model::{CodeAddress, FoundBy, RuntimeAddress, WalkEnd, X86_64Register};
 use crate::unwind::code::take;
-use crate::unwind::{Caller, Walk};
 
 /// So far before an address the beginning of its function is sought, in pieces.
 const FARTHEST: u64 = 64 << 10;

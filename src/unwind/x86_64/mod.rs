@@ -22,14 +22,21 @@ use std::ops::Range;
 use gimli::{UnwindTableRow, Vendor};
 
 use crate::elf::Pclntab;
-use crate::model::{
-    CodeAddress, FileAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register,
-};
+use crate::model::{CodeAddress, FileAddress, FoundBy, Register, RuntimeAddress, WalkEnd, X86_64Register};
 use crate::unwind::machine::Machine;
-use crate::unwind::rules::{Effort, NoRow, Row, Rule};
-use crate::unwind::{Caller, CodeSpace, StackMemory, Walk};
+use crate::unwind::rules::{Effort, NoRow};
+use crate::unwind::{CodeSpace, StackMemory};
 use effects::Effects;
 use instruction::encoding;
+
+// What all machines have, as this one has it.
+type Caller = crate::unwind::Caller<X86_64Register>;
+type Cfa = crate::unwind::rules::Cfa<X86_64Register>;
+type RegisterFile = crate::model::RegisterFile<X86_64Register>;
+type Row = crate::unwind::rules::Row<X86_64Register>;
+type Rule = crate::unwind::rules::Rule<X86_64Register>;
+type Rules = crate::unwind::Rules<X86_64Register>;
+type Walk<'a> = crate::unwind::Walk<'a, X86_64Register>;
 
 /// The callee-saved registers, and how instructions number them.
 const CALLEE_SAVED: [(X86_64Register, u8); X86_64Register::CALLEE_SAVED.len()] = {

@@ -17,12 +17,10 @@ use super::CALLEE_SAVED;
 use super::effects::{Effects, effects_at};
 use super::instruction::instruction;
 use super::recover::DEEPEST;
+use super::{Caller, RegisterFile, Walk};
 use super::{call, frame_pointer, jit};
-use crate::model::{
-    CodeAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress, WalkEnd, X86_64Register,
-};
+use crate::model::{CodeAddress, FoundBy, Register, RegisterSet, RuntimeAddress, WalkEnd, X86_64Register};
 use crate::unwind::code::{ENTRY, take};
-use crate::unwind::{Caller, Walk};
 
 /// Words of stack that such a frame may have: where a call is sought that is known to have led here, and where one is guessed.
 const MOST_WORDS_BY_CALL: usize = 1 << 13;

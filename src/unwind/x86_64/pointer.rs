@@ -7,9 +7,9 @@
 
 use super::instruction::{FP, Instruction, Map, Other, SP, instruction};
 use super::recover::MOST_CODE;
+use super::{Caller, Walk};
 use crate::model::{RuntimeAddress, X86_64Register};
 use crate::unwind::code::take;
-use crate::unwind::{Caller, Walk};
 
 /// Where a register's value came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

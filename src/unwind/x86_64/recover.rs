@@ -32,9 +32,10 @@ use std::ops::Range;
 use super::call::{self, Stub};
 use super::effects::takes_any_size;
 use super::prologue;
-use crate::model::{CodeAddress, FoundBy, Register, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register};
+use super::{Caller, RegisterFile, Rules, Walk};
+use crate::model::{CodeAddress, FoundBy, Register, RuntimeAddress, WalkEnd, X86_64Register};
 use crate::unwind::code::take;
-use crate::unwind::{Caller, Rules, Walk, evaluate};
+use crate::unwind::evaluate;
 
 /// A trial that has found so many frames has proved itself: a deep recursion need not be walked to its end.
 const LONG_ENOUGH: usize = 256;

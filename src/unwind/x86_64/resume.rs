@@ -7,8 +7,8 @@
 //! The work is bounded by the size of that part, which `capture` chose.
 
 use super::call;
-use crate::model::{CodeAddress, FoundBy, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register};
-use crate::unwind::{Caller, Walk};
+use super::{Caller, RegisterFile, Walk};
+use crate::model::{CodeAddress, FoundBy, RuntimeAddress, WalkEnd, X86_64Register};
 
 /// Walks that are tried. A stack has a return address in every dozen words.
 const MOST_TRIALS: usize = 256;

@@ -13,9 +13,10 @@ use std::ops::Range;
 use super::call;
 use super::instruction::instruction;
 use super::recover::MOST_CODE;
-use crate::model::{CodeAddress, FoundBy, RegisterFile, RuntimeAddress, WalkEnd, X86_64Register};
+use super::{Caller, RegisterFile, Walk};
+use crate::model::{CodeAddress, FoundBy, RuntimeAddress, WalkEnd, X86_64Register};
 use crate::unwind::code::take;
-use crate::unwind::{Caller, Walk, evaluate};
+use crate::unwind::evaluate;
 
 /// Words of the stack that the function's frame may have.
 const MOST_WORDS: usize = 1 << 13;
