@@ -17,12 +17,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use hangsnap::capture::{Captured, CapturedThread, Context, Order, Tracer};
-use hangsnap::model::{Pid, ProcessId, RegisterFile, RuntimeAddress, StopMode};
+use hangsnap::capture::{CaptureRequest, Captured, CapturedThread, Context, Tracer};
+use hangsnap::model::{Pid, ProcessId, RegisterFile, RuntimeAddress, StopMode, X86_64Register};
 use hangsnap::proc::ProcDir;
+use hangsnap::process::{Loader, ProcessAccess, Registry, TimeoutWorker};
 use hangsnap::record::AddressSpace;
 use hangsnap::sys::memory::ProcessMemory;
-use hangsnap::target::{Errands, Loader, Reach, Registry};
 use hangsnap::unwind::{StackMemory, Unwinder};
 
 use peer::Framehop;
@@ -50,7 +50,7 @@ fn main() {
 struct Copied {
     id: ProcessId,
     root: PathBuf,
-    reach: Reach,
+    access: ProcessAccess,
     captured: Captured,
 }
 
@@ -58,7 +58,7 @@ impl Copied {
     fn of(pid: Pid) -> Self {
         let process = ProcDir::open(pid).expect("the target is alive");
         let mut tracer = Tracer::of_program(env!("CARGO_BIN_EXE_hangsnap").into()).expect("shared memory");
-        let order = Order {
+        let request = CaptureRequest {
             stop: StopMode::All,
             max_hold: Duration::from_secs(1),
             floating_point: false,
@@ -66,14 +66,14 @@ impl Copied {
             memory: Vec::new(),
             after: None,
         };
-        let captured = tracer.take(&process, &order).expect("it can be captured");
+        let captured = tracer.take(&process, &request).expect("it can be captured");
         let memory = ProcessMemory::open(process.memory_owner().expect("the target is alive"));
-        let reach = Reach::new(memory, true, Errands::default());
-        Self { id: process.id().expect("the target is alive"), root: process.root(), reach, captured }
+        let access = ProcessAccess::new(memory, true, TimeoutWorker::default());
+        Self { id: process.id().expect("the target is alive"), root: process.root(), access, captured }
     }
 
     /// The threads that were held, with their registers.
-    fn held(&self) -> Vec<(&CapturedThread, RegisterFile)> {
+    fn held(&self) -> Vec<(&CapturedThread, RegisterFile<X86_64Register>)> {
         let registers = |thread: &CapturedThread| match &thread.context {
             Context::Full(raw) => Some(raw.interpret().general),
             _ => None,
@@ -82,13 +82,17 @@ impl Copied {
     }
 
     fn space<'a>(&'a self, loader: &'a mut Loader, registry: &'a mut Registry) -> AddressSpace<'a> {
-        let source = loader.modules(self.id, self.root.clone(), &self.captured.map, &self.reach);
-        AddressSpace::new(source, &self.captured.map, &self.reach, registry.of(self.id, &self.reach))
+        let source = loader.modules(self.id, self.root.clone(), &self.captured.map, &self.access);
+        AddressSpace::new(source, &self.captured.map, &self.access, registry.of(self.id, &self.access))
     }
 }
 
-fn walk_all(held: &[(&CapturedThread, RegisterFile)], unwinder: &mut Unwinder, space: &mut AddressSpace<'_>) -> usize {
-    let walk = |(thread, registers): &(&CapturedThread, RegisterFile)| {
+fn walk_all(
+    held: &[(&CapturedThread, RegisterFile<X86_64Register>)],
+    unwinder: &mut Unwinder<X86_64Register>,
+    space: &mut AddressSpace<'_>,
+) -> usize {
+    let walk = |(thread, registers): &(&CapturedThread, RegisterFile<X86_64Register>)| {
         let stack = StackMemory::new(RuntimeAddress(thread.stack.start), &thread.stack.bytes);
         unwinder.walk(registers, stack, space).frames.len()
     };

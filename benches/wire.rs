@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use hangsnap::capture::Tracer;
 use hangsnap::model::{Snapshot, StopMode};
-use hangsnap::record::{Manner, once};
-use hangsnap::target::Target;
+use hangsnap::process::Target;
+use hangsnap::record::{CaptureOptions, once};
 use hangsnap::wire::{Decoder, Encoder};
 use nix::time::{ClockId, clock_gettime};
 
@@ -93,7 +93,7 @@ impl Samples {
     /// The next snapshot, after so many threads have gone elsewhere.
     fn snapshot(&mut self, moving: usize) -> Snapshot {
         self.wandering.go(moving);
-        let snapshot = once(&self.target, &Manner::default(), &mut self.tracer).expect("a snapshot");
+        let snapshot = once(&self.target, &CaptureOptions::default(), &mut self.tracer).expect("a snapshot");
         self.number += 1;
         Snapshot { number: self.number, ..snapshot }
     }

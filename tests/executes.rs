@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use hangsnap::model::StopMode;
-use hangsnap::target::Target;
+use hangsnap::process::Target;
 use serde_json::Value;
 
 use crate::support::{

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use ::framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use ::framehop::{FrameAddress, Module, Unwinder};
-use hangsnap::model::Register;
+use hangsnap::model::X86_64Register;
 
 use crate::support::held::{held, registers};
 use crate::support::{Victim, hangsnap, succeed};
@@ -63,9 +63,13 @@ fn framehop_finds_the_same_return_addresses() {
             let word = offset.and_then(|offset| thread.stack.bytes.get(offset..)?.first_chunk::<8>());
             word.map(|word| u64::from_le_bytes(*word)).ok_or(())
         };
-        let start = UnwindRegsX86_64::new(register(Register::Rip), register(Register::Rsp), register(Register::Rbp));
+        let start = UnwindRegsX86_64::new(
+            register(X86_64Register::Rip),
+            register(X86_64Register::Rsp),
+            register(X86_64Register::Rbp),
+        );
         let mut theirs = Vec::new();
-        let mut frames = unwinder.iter_frames(register(Register::Rip), start, &mut cache, &mut read);
+        let mut frames = unwinder.iter_frames(register(X86_64Register::Rip), start, &mut cache, &mut read);
         while let Ok(Some(frame)) = frames.next() {
             theirs.push(match frame {
                 FrameAddress::InstructionPointer(address) => address,

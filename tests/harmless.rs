@@ -9,10 +9,10 @@ mod faults;
 mod holdings;
 mod killed;
 mod matrix;
-mod resting;
 mod saturated;
 mod signals;
 mod storm;
+mod unchanged;
 pub mod unstoppable;
 
 use std::fs::{self, File};

@@ -15,26 +15,26 @@ use std::time::Duration;
 use hangsnap::capture::{Captured, CapturedThread};
 use hangsnap::elf::CfiSections;
 use hangsnap::model::{
-    Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack,
+    Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, RegisterFile, RuntimeAddress, Stack, X86_64Register,
 };
 use hangsnap::proc::{MemoryMap, ProcDir};
+use hangsnap::process::{Loader, Pages, ProcessAccess, Source, TimeoutWorker};
 use hangsnap::sys::memory::ProcessMemory;
-use hangsnap::target::{Errands, Loader, Pages, Reach, Source};
 use hangsnap::unwind::{CodeSpace, SpaceId, StackMemory, Unwinder};
 
 use crate::support::held::{held, registers};
 use crate::support::{PATIENCE, Victim, compile, hangsnap, succeed, thread_time, until};
 
 /// What the kernel tells of a thread that is blocked in a system call: see proc_pid_syscall(5).
-const TOLD: [Register; 8] = [
-    Register::Rip,
-    Register::Rsp,
-    Register::Rdi,
-    Register::Rsi,
-    Register::Rdx,
-    Register::R10,
-    Register::R8,
-    Register::R9,
+const TOLD: [X86_64Register; 8] = [
+    X86_64Register::Rip,
+    X86_64Register::Rsp,
+    X86_64Register::Rdi,
+    X86_64Register::Rsi,
+    X86_64Register::Rdx,
+    X86_64Register::R10,
+    X86_64Register::R8,
+    X86_64Register::R9,
 ];
 
 /// A live process as the unwinder asks about it.
@@ -81,7 +81,7 @@ impl CodeSpace for Space<'_> {
 /// A process that was copied, and what is needed to walk its stacks.
 struct Copied {
     process: ProcDir,
-    reach: Reach,
+    access: ProcessAccess,
     captured: Captured,
     loader: Loader,
 }
@@ -90,19 +90,19 @@ impl Copied {
     fn of(victim: &Victim) -> Self {
         let (process, captured) = held(victim);
         let memory = ProcessMemory::open(process.memory_owner().expect("the victim is alive"));
-        let reach = Reach::new(memory, captured.memory_is_readable, Errands::default());
-        Self { process, reach, captured, loader: Loader::default() }
+        let access = ProcessAccess::new(memory, captured.memory_is_readable, TimeoutWorker::default());
+        Self { process, access, captured, loader: Loader::default() }
     }
 
     /// Calls with each thread, its registers, and what walks its stack.
-    fn each(&mut self, mut with: impl FnMut(&CapturedThread, &RegisterFile, &mut Walker<'_>)) {
-        let Self { process, reach, captured, loader } = self;
+    fn each(&mut self, mut with: impl FnMut(&CapturedThread, &RegisterFile<X86_64Register>, &mut Walker<'_>)) {
+        let Self { process, access, captured, loader } = self;
         let id = process.describe().expect("the victim is alive").id;
-        let source = loader.modules(id, process.root(), &captured.map, reach);
+        let source = loader.modules(id, process.root(), &captured.map, access);
         let space = Space {
             source,
             map: &captured.map,
-            code: Pages::new(reach),
+            code: Pages::new(access),
             cfi: HashMap::new(),
             questions: Cell::default(),
             reads: Cell::default(),
@@ -115,12 +115,12 @@ impl Copied {
 }
 
 struct Walker<'a> {
-    unwinder: Unwinder,
+    unwinder: Unwinder<X86_64Register>,
     space: Space<'a>,
 }
 
 impl Walker<'_> {
-    fn walk(&mut self, registers: &RegisterFile, stack: StackMemory<'_>) -> Stack {
+    fn walk(&mut self, registers: &RegisterFile<X86_64Register>, stack: StackMemory<'_>) -> Stack {
         self.unwinder.walk(registers, stack, &mut self.space)
     }
 
@@ -136,11 +136,11 @@ impl Walker<'_> {
 }
 
 fn memory_of(thread: &CapturedThread) -> StackMemory<'_> {
-    StackMemory::new(RuntimeAddress(thread.stack.start), &thread.stack.bytes).with_others(&thread.stack.others)
+    StackMemory::new(RuntimeAddress(thread.stack.start), &thread.stack.bytes).with_pieces(&thread.stack.pieces)
 }
 
 /// What is left of registers when a thread is not stopped.
-fn told(registers: &RegisterFile) -> RegisterFile {
+fn told(registers: &RegisterFile<X86_64Register>) -> RegisterFile<X86_64Register> {
     let mut left = RegisterFile::default();
     for register in TOLD {
         left.set(register, registers.get(register).expect("a held thread's registers are known"));

@@ -9,7 +9,7 @@ use std::ops::Range;
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{Module, Unwinder};
 use hangsnap::capture::CapturedThread;
-use hangsnap::model::{Pid, Register, RegisterFile};
+use hangsnap::model::{Pid, RegisterFile, X86_64Register};
 
 pub struct Framehop {
     unwinder: UnwinderX86_64<Vec<u8>>,
@@ -32,11 +32,12 @@ impl Framehop {
         self.cache = CacheX86_64::new();
     }
 
-    pub fn walk_all(&mut self, held: &[(&CapturedThread, RegisterFile)]) -> usize {
+    pub fn walk_all(&mut self, held: &[(&CapturedThread, RegisterFile<X86_64Register>)]) -> usize {
         let mut count = 0;
         for (thread, registers) in held {
             let register = |which| registers.get(which).expect("a held thread's registers are known");
-            let (pc, sp, fp) = (register(Register::Rip), register(Register::Rsp), register(Register::Rbp));
+            let (pc, sp, fp) =
+                (register(X86_64Register::Rip), register(X86_64Register::Rsp), register(X86_64Register::Rbp));
             let mut read = |address: u64| {
                 let offset = address.checked_sub(thread.stack.start).and_then(|offset| usize::try_from(offset).ok());
                 let word = offset.and_then(|offset| thread.stack.bytes.get(offset..)?.first_chunk::<8>());

@@ -75,11 +75,11 @@ pub fn compare<'a>(before: &'a Snapshot, after: &'a Snapshot, history: &History)
 }
 
 fn sameness(before: &Snapshot, after: &Snapshot, streak: Streak) -> Sameness {
-    let (rests, was) = (streak.not_run_since, before.moment());
+    let (since, was) = (streak.not_run_since, before.moment());
     // Numbers are of one recording, and the two may be of two.
-    let is_before = rests.number <= was.number && rests.realtime_ns <= was.realtime_ns;
+    let is_before = since.number <= was.number && since.realtime_ns <= was.realtime_ns;
     match before.process.id == after.process.id {
-        true if is_before => Sameness::NotRun(rests),
+        true if is_before => Sameness::NotRun(since),
         true => Sameness::Found { ran: streak.ran },
         // How often one of them has run says nothing of the other.
         false => Sameness::Found { ran: None },

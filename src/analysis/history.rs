@@ -2,7 +2,7 @@
 //! snapshot by snapshot.
 //!
 //! Promises: that a thread has not run is said only where the kernel's counts prove it: by the
-//! sampler, which found out by them that the thread rests, or because it waits in both snapshots
+//! sampler, which found out by them that the thread is unchanged, or because it waits in both snapshots
 //! and has not been given a CPU in between.
 
 use std::collections::HashMap;

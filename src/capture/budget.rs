@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Captured, Order};
+use super::{CaptureRequest, Captured};
 use crate::model::{Cause, Notice, Reason, StopMode, Subject};
 use crate::sys::clock::Instant;
 
@@ -32,24 +32,24 @@ impl Budget {
         Self { share, most: max_hold, credit: max_hold, at: Instant::now(), together: LEAST.min(max_hold) }
     }
 
-    /// What may be ordered now in place of this order, and the notice that says so if it is something else.
-    pub fn allow(&mut self, order: &Order) -> (Order, Option<Notice>) {
-        self.allow_at(order, Instant::now())
+    /// The request that may be made now in place of this one, and the notice that says so if it is another.
+    pub fn allow(&mut self, request: &CaptureRequest) -> (CaptureRequest, Option<Notice>) {
+        self.allow_at(request, Instant::now())
     }
 
-    fn allow_at(&mut self, order: &Order, now: Instant) -> (Order, Option<Notice>) {
+    fn allow_at(&mut self, request: &CaptureRequest, now: Instant) -> (CaptureRequest, Option<Notice>) {
         let earned = now.since(self.at).as_nanos() * u128::from(self.share) / 1_000_000;
         self.at = now;
         let earned = Duration::from_nanos(u64::try_from(earned).unwrap_or(u64::MAX));
         self.credit = self.credit.saturating_add(earned).min(self.most);
-        let stop = match order.stop {
+        let stop = match request.stop {
             StopMode::All if self.credit >= self.together => StopMode::All,
             StopMode::All | StopMode::OneAtATime if self.credit >= LEAST.min(self.most / 2) => StopMode::OneAtATime,
             _ => StopMode::None,
         };
-        let allowed = Order { stop, max_hold: order.max_hold.min(self.credit), ..order.clone() };
+        let allowed = CaptureRequest { stop, max_hold: request.max_hold.min(self.credit), ..request.clone() };
         let degraded = Notice { subject: Subject::Process, reason: Reason::Degraded { to: stop, cause: Cause::Duty } };
-        (allowed, (stop != order.stop).then_some(degraded))
+        (allowed, (stop != request.stop).then_some(degraded))
     }
 
     /// Accounts for a snapshot.
@@ -72,8 +72,8 @@ mod tests {
 
     const HOLD: Duration = Duration::from_millis(10);
 
-    fn order(stop: StopMode) -> Order {
-        Order { stop, max_hold: HOLD, floating_point: false, is_go: false, memory: Vec::new(), after: None }
+    fn request(stop: StopMode) -> CaptureRequest {
+        CaptureRequest { stop, max_hold: HOLD, floating_point: false, is_go: false, memory: Vec::new(), after: None }
     }
 
     fn after(start: Instant, time: Duration) -> Instant {
@@ -89,7 +89,7 @@ mod tests {
         let (mut held, mut together) = (Duration::ZERO, 0);
         for number in 0..1000 {
             let now = after(start, Duration::from_millis(100) * number);
-            let (allowed, notice) = budget.allow_at(&order(StopMode::All), now);
+            let (allowed, notice) = budget.allow_at(&request(StopMode::All), now);
             assert_eq!(notice.is_some(), allowed.stop != StopMode::All);
             let takes = match allowed.stop {
                 StopMode::All => Duration::from_millis(8),
@@ -102,7 +102,7 @@ mod tests {
             together += u32::from(allowed.stop == StopMode::All);
             assert!(held <= now.since(start) / 100 + HOLD, "{held:?} after {number} snapshots");
         }
-        assert!(together > 30, "only {together} of them were taken as ordered");
+        assert!(together > 30, "only {together} of them were taken as asked");
     }
 
     #[test]
@@ -111,8 +111,8 @@ mod tests {
         let start = budget.at;
         for number in 0..1000 {
             let now = after(start, Duration::from_secs(5) * number);
-            let (allowed, notice) = budget.allow_at(&order(StopMode::OneAtATime), now);
-            assert_eq!((allowed, notice), (order(StopMode::OneAtATime), None));
+            let (allowed, notice) = budget.allow_at(&request(StopMode::OneAtATime), now);
+            assert_eq!((allowed, notice), (request(StopMode::OneAtATime), None));
             budget.spend_time(StopMode::OneAtATime, Duration::from_micros(100));
         }
     }
@@ -122,7 +122,7 @@ mod tests {
         let mut budget = Budget::new(10_000, HOLD);
         let start = budget.at;
         budget.spend_time(StopMode::All, HOLD);
-        let (allowed, notice) = budget.allow_at(&order(StopMode::All), start);
+        let (allowed, notice) = budget.allow_at(&request(StopMode::All), start);
         assert_eq!(allowed.stop, StopMode::None);
         assert!(notice.is_some());
     }

@@ -5,57 +5,35 @@
 //! deadline; no thread is held for longer than it may be. The target is never written to and never sent a signal. It does
 //! not unwind, parse ELF or know what a module is: what it hands on is registers and bytes.
 //!
-//! All of this is done by a process of its own, the tracer (`serve`, `snapshot` and what they use), whom the rest of
-//! hangsnap (`tracer`) asks for a snapshot and watches over: whatever it hangs on, it can be killed, which frees the
-//! target, and another one goes on. What it has copied by then is in memory shared by both (`sys::arena`).
-//!
-//! The ways to look at a thread are in `ladder`; another source of registers, one that stops nothing at all, would be one
-//! more `Way` there and one more file beside `in_place`.
+//! Two processes share the work. The tracer (`tracer`) does all of the above. hangsnap itself asks it for a snapshot and watches over
+//! it (`client`): whatever the tracer hangs on, it can be killed, which frees the target, and another one goes on. What it has
+//! copied is in memory shared by both (`sys::arena`), and `merge` makes one snapshot of it. `protocol` is what the two say to each
+//! other, `budget` the share of time that hangsnap may take.
 
-mod alone;
 mod budget;
-mod by_turns;
-mod calls;
-mod collected;
-mod copy;
-mod entered;
-mod extent;
-mod fault;
-mod goroutine;
-mod hold;
-mod in_place;
-mod ladder;
-mod loss;
-mod memory;
-mod others;
+mod client;
+mod merge;
 mod protocol;
-mod resting;
-mod segments;
-mod serve;
-mod snapshot;
-mod supervise;
-mod together;
 mod tracer;
-mod two_hands;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Hold, MemoryPiece, Notice, Process, Reason, Register, RuntimeAddress, SpecialRegister, StopMode, Subject,
-    SystemCall, ThreadStatus, Tid, Timestamp,
+    Hold, MemoryPiece, Notice, Process, Reason, RuntimeAddress, SpecialRegister, StopMode, Subject, SystemCall,
+    ThreadStatus, Tid, Timestamp, X86_64Register,
 };
 use crate::proc::{BlockedCall, MemoryMap};
 use crate::sys::ptrace::RawRegisters;
 
 pub use budget::Budget;
-pub use serve::{TRACER_ARGUMENT, serve};
-pub use tracer::{Error, Tracer};
+pub use client::{Error, Tracer};
+pub use tracer::{TRACER_ARGUMENT, serve};
 
 /// How a snapshot is to be taken.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Order {
+pub struct CaptureRequest {
     pub stop: StopMode,
     /// The longest time for which a thread may be held.
     pub max_hold: Duration,
@@ -64,8 +42,8 @@ pub struct Order {
     /// Whether it is a program of Go's, whose threads change stacks.
     pub is_go: bool,
     pub memory: Vec<Wish>,
-    /// Of a recording, the number of the last snapshot of the process that whoever orders has: of threads that have not run since
-    /// only that is told. None where a snapshot stands alone.
+    /// In a recording, the number of the last snapshot of the process that the caller has: threads that have not run since it are
+    /// reported as unchanged. None where a snapshot stands alone.
     pub after: Option<u64>,
 }
 
@@ -83,7 +61,7 @@ pub struct Wish {
 pub enum Base {
     Address(RuntimeAddress),
     /// Where this register of each thread points to.
-    Register(Register),
+    Register(X86_64Register),
     Special(SpecialRegister),
 }
 
@@ -96,7 +74,7 @@ pub struct StackBytes {
     pub left_out: u64,
     /// Other pieces: of the stacks that were left or interrupted, one after the other, for the above, of the thread's own, or the
     /// oldest part of the same, if something was left out. One without bytes is where what was left out before the last begins.
-    pub others: Box<[MemoryPiece]>,
+    pub pieces: Box<[MemoryPiece]>,
 }
 
 /// What is known of a thread's registers.
@@ -131,8 +109,8 @@ impl CapturedThread {
     }
 }
 
-/// A thread that has not run since the snapshot before: whatever that says of it is true still.
-pub struct RestingThread {
+/// A thread that has not run since the snapshot before: whatever that says of it is still true.
+pub struct UnchangedThread {
     pub tid: Tid,
     /// What /proc says of it; None where that was not read again.
     pub status: Option<ThreadStatus>,
@@ -148,13 +126,13 @@ pub struct Captured {
     pub process: Process,
     pub window: Duration,
     pub took: Duration,
-    /// How it was taken; less intrusive than what was ordered where a bound was reached.
+    /// How it was taken; less intrusive than was asked for where a bound was reached.
     pub stop: StopMode,
     pub map: MemoryMap,
     /// In the order of their ids.
     pub threads: Vec<CapturedThread>,
-    /// In the order of their ids, too. There are none if `Order::after` was not given.
-    pub resting: Vec<RestingThread>,
+    /// In the order of their ids, too. There are none if `CaptureRequest::after` was not given.
+    pub unchanged: Vec<UnchangedThread>,
     pub memory: Vec<MemoryPiece>,
     /// Whether the process's memory could be read in time.
     pub memory_is_readable: bool,
@@ -177,14 +155,14 @@ impl Captured {
 
     /// Whether anything could be had of any thread but its entry in /proc.
     pub fn is_anything_captured(&self) -> bool {
-        !self.resting.is_empty() || self.threads.iter().any(CapturedThread::is_captured)
+        !self.unchanged.is_empty() || self.threads.iter().any(CapturedThread::is_captured)
     }
 
     /// Takes out what would be untrue where some of it was copied of one program and some of another.
     pub fn leave_out_stacks(&mut self) {
         self.lost_hold = self.longest_hold();
         self.map = MemoryMap::default();
-        self.resting.clear();
+        self.unchanged.clear();
         self.memory.clear();
         for thread in &mut self.threads {
             let CapturedThread { hold, context, stack, memory, floating_point, system_call, .. } = thread;

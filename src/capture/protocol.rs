@@ -1,4 +1,4 @@
-//! What the two processes say to each other: an order through a socket, records through shared memory, an outcome through
+//! What the two processes say to each other: an assignment through a socket, records through shared memory, an outcome through
 //! the socket. Both sides are the same program, so the encoding needs no versions.
 
 use std::borrow::Cow;
@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Order;
+use super::CaptureRequest;
 use crate::model::{
     Hold, MemoryOf, Notice, Process, ProcessId, RuntimeAddress, SystemCall, ThreadStatus, Tid, Timestamp,
 };
@@ -19,9 +19,9 @@ const MAX_MESSAGE: u32 = 64 << 20;
 
 /// What a tracer is asked to do.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Request {
+pub(super) struct Assignment {
     pub(super) process: ProcessId,
-    pub(super) order: Order,
+    pub(super) request: CaptureRequest,
     /// Which request it is of those that its maker makes.
     pub(super) number: u64,
     /// Threads that have been dealt with: by a tracer that had to be killed before it was done.
@@ -35,13 +35,13 @@ pub(super) struct Request {
 
 /// What a tracer has found out or copied.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Record<'a> {
+pub(super) enum TracerRecord<'a> {
     Begun(Timestamp),
     Process(Process),
     /// The text of the memory map.
     Map(Piece),
     Thread(Box<ThreadRecord<'a>>),
-    Resting(Box<RestingRecord>),
+    Unchanged(Box<UnchangedRecord>),
     /// Memory for no thread in particular.
     Memory(MemoryRecord),
     Notice(Notice),
@@ -61,7 +61,7 @@ pub(super) struct ThreadRecord<'a> {
 
 /// A thread that has not run since an earlier snapshot.
 #[derive(Serialize, Deserialize)]
-pub(super) struct RestingRecord {
+pub(super) struct UnchangedRecord {
     pub(super) tid: Tid,
     /// What /proc says of it, where that was read again.
     pub(super) status: Option<ThreadStatus>,
@@ -81,7 +81,7 @@ pub(super) struct StackRecord {
     pub(super) bytes: Piece,
     pub(super) left_out: u64,
     /// Other pieces, one after the other, each behind its address and its length.
-    pub(super) others: Piece,
+    pub(super) pieces: Piece,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -92,7 +92,7 @@ pub(super) struct MemoryRecord {
 }
 
 /// How a request ended: an error says that the process cannot be looked at at all.
-pub(super) type Outcome = Result<(), proc::Error>;
+pub(super) type Answer = Result<(), proc::Error>;
 
 /// Sends a message: its length, then itself.
 pub(super) fn send(mut to: impl Write, message: &impl Serialize) -> io::Result<()> {

@@ -10,12 +10,12 @@ use super::arguments::{
     DiffArguments, FileArguments, RangeArguments, RegisterSet, SampleArguments, ShowArguments, Stop, SyncPolicy,
 };
 use super::{format, is_directory};
-use crate::model::{Register, RuntimeAddress, SpecialRegister, StopMode};
-use crate::record::{Manner, MemoryWish, Output};
+use crate::model::{RuntimeAddress, SpecialRegister, StopMode, X86_64Register};
+use crate::process::Wanted;
+use crate::record::{CaptureOptions, MemoryWish, Output};
 use crate::render::Selection;
 use crate::store::{self, Policy, Sync};
 use crate::symbols::{Finder, NamedFile};
-use crate::target::Wanted;
 use crate::view::{At, Compared, Format};
 
 /// Below this the sampler would do little else.
@@ -32,7 +32,7 @@ pub(super) struct Configuration {
     pub(super) targets: Vec<Wanted>,
     /// Those of the targets that were typed as a word of their own, and so could have been meant for a command.
     pub(super) words: Vec<String>,
-    pub(super) manner: Manner,
+    pub(super) options: CaptureOptions,
     pub(super) job: Job,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
             "--registers all with --redact: registers for floating point hold copied memory, and are left out; use --registers"
         );
     }
-    let manner = Manner {
+    let options = CaptureOptions {
         stop: match stop {
             Stop::Auto => StopMode::OneAtATime,
             Stop::All => StopMode::All,
@@ -105,7 +105,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
             .map(|text| Ok((text.clone(), memory_wish(&text)?)))
             .collect::<anyhow::Result<_>>()?,
     };
-    if manner.max_hold < SHORTEST_HOLD {
+    if options.max_hold < SHORTEST_HOLD {
         bail!("--max-hold {max_hold}: no thread can be captured in that time; use 1ms or more, or --stop none");
     }
     let keep = output.map(|path| where_to(path, targets.len())).transpose()?;
@@ -136,7 +136,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
             Job::Record { interval, max_duty: share(&max_duty)?, count, length, output, policy }
         }
     };
-    Ok(Configuration { targets, words, manner, job })
+    Ok(Configuration { targets, words, options, job })
 }
 
 /// What a recording may take where nobody says.
@@ -276,7 +276,7 @@ fn memory_wish(text: &str) -> anyhow::Result<MemoryWish> {
         },
         None => (text, None),
     };
-    let general = Register::ALL.into_iter().find(|register| register.name() == name);
+    let general = X86_64Register::ALL.into_iter().find(|register| register.name() == name);
     let special = SpecialRegister::ALL.into_iter().find(|register| register.name() == name);
     match (number(name), general, special, length) {
         _ if name.is_empty() => Err(wrong()),

@@ -9,12 +9,13 @@ use anyhow::Context;
 
 use super::configuration::DEFAULT_DUTY;
 use super::output::{self, output};
+use super::progress::{Progress, Voice};
 use crate::model::Pid;
-use crate::record::{self, Manner, Output, Plan, Voice};
+use crate::process::{Target, Wanted};
+use crate::record::{self, CaptureOptions, Output, RecordingPlan};
 use crate::render::Selection;
 use crate::store::Policy;
 use crate::symbols::Finder;
-use crate::target::{Target, Wanted};
 use crate::view::{self, At, Compared, Format};
 
 /// A child process that does not outlive this value.
@@ -59,11 +60,11 @@ pub(super) fn run() -> anyhow::Result<()> {
         out.flush()
     };
     say(&format!("$ hangsnap --pid {pid} --every 500ms --count 4 -o demo.hangsnap"))?;
-    let manner = Manner::default();
-    let plan = Plan {
-        targets: vec![Target::open(&Wanted::Pid(Pid(pid)), manner.stop)?],
+    let options = CaptureOptions::default();
+    let plan = RecordingPlan {
+        targets: vec![Target::open(&Wanted::Pid(Pid(pid)), options.stop)?],
         interval: Duration::from_millis(500),
-        manner,
+        options,
         max_duty: DEFAULT_DUTY,
         count: Some(4),
         length: None,
@@ -72,7 +73,7 @@ pub(super) fn run() -> anyhow::Result<()> {
     };
     let (spoken, complaints) = (Box::new(std::io::stdout()), Box::new(std::io::stderr()));
     let voice = Voice { out: spoken, is_terminal: false, complaints };
-    record::run(plan, voice, &crossbeam_channel::never(), || {})?;
+    record::run(plan, Box::new(Progress::new(voice)), &crossbeam_channel::never(), || {})?;
 
     let finder = Finder::new(Vec::new());
     say("\n$ hangsnap show demo.hangsnap")?;

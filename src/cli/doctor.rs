@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use super::{LIMITED, configuration, finish, output};
+use crate::doctor::{diagnose, examine};
+use crate::model::Verdict;
 use crate::render;
-use crate::target::rights::{Verdict, diagnose, examine};
 
 pub(super) fn run(pid: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
     let wanted = pid.map(configuration::wanted).transpose()?;

@@ -13,6 +13,7 @@ mod doctor;
 mod man;
 mod output;
 mod patience;
+mod progress;
 mod why;
 
 use std::env;
@@ -25,15 +26,16 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 
 use crate::capture::{self, TRACER_ARGUMENT, Tracer};
-use crate::record::{self, Plan, Voice};
+use crate::process::{self, Target};
+use crate::record::{self, RecordingPlan};
 use crate::render::{self, Width};
 use crate::sys::signals::{Termination, survive_file_size_limit};
-use crate::target::{self, Target};
 use crate::view::{self, Extract, Format};
 use arguments::{Arguments, Command, OVERVIEW};
 use configuration::{Configuration, Job};
 use output::{output, width};
 use patience::Patience;
+use progress::{Progress, Voice};
 
 const NOT_THERE: u8 = 1;
 const LIMITED: u8 = 1;
@@ -195,13 +197,13 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn sample(configuration: Configuration) -> anyhow::Result<()> {
-    let Configuration { targets, words, manner, job } = configuration;
+    let Configuration { targets, words, options, job } = configuration;
     let mut opened: Vec<Target> = Vec::new();
     let mut left_out = Vec::new();
     for wanted in &targets {
-        let target = match Target::open(wanted, manner.stop) {
+        let target = match Target::open(wanted, options.stop) {
             // That is no reason not to look at the others.
-            Err(error @ target::Error::AlreadyTraced { .. }) if targets.len() > 1 => {
+            Err(error @ process::Error::AlreadyTraced { .. }) if targets.len() > 1 => {
                 left_out.push(error);
                 continue;
             }
@@ -230,7 +232,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             let mut tracer = Tracer::new()?;
             let _patience = Patience::about("reading debug information");
             for (number, target) in targets.iter().enumerate() {
-                let snapshot = record::once(target, &manner, &mut tracer)?;
+                let snapshot = record::once(target, &options, &mut tracer)?;
                 view::ensure_selected(&snapshot, &selection)?;
                 if let Some(output) = &keep {
                     record::keep(output, &snapshot)?;
@@ -263,21 +265,21 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             }
             let is_terminal = io::stdout().is_terminal();
             let voice = Voice { out: Box::new(io::stdout()), is_terminal, complaints: Box::new(io::stderr()) };
-            let plan = Plan { targets, interval, manner, max_duty, count, length, output, policy };
+            let plan = RecordingPlan { targets, interval, options, max_duty, count, length, output, policy };
             let ready = || {
                 // Without a service manager there is nobody to tell.
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
             };
-            record::run(plan, voice, &asked, ready)?;
+            record::run(plan, Box::new(Progress::new(voice)), &asked, ready)?;
             complete
         }
     }
 }
 
 /// Why a process cannot be looked at; of a word that names none, that it names no command either.
-fn explain(error: target::Error, words: &[String]) -> anyhow::Error {
+fn explain(error: process::Error, words: &[String]) -> anyhow::Error {
     match error {
-        target::Error::NoSuchProgram(word) if words.contains(&word) => {
+        process::Error::NoSuchProgram(word) if words.contains(&word) => {
             let file = match Path::new(&word).exists() {
                 true => format!("; to read the file of that name: hangsnap show {word}"),
                 false => String::new(),

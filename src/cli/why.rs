@@ -10,8 +10,8 @@ use super::patience::Patience;
 use super::{explain, finish, finish_with, format};
 use crate::capture::Tracer;
 use crate::model::StopMode;
-use crate::record::{self, Manner, Times};
-use crate::target::{self, Target};
+use crate::process::{self, Target};
+use crate::record::{self, CaptureOptions, Times};
 use crate::view::{self, Answer, Seen};
 
 /// Something is stuck.
@@ -23,14 +23,14 @@ const ONCE: Times = Times { samples: 1, apart: Duration::ZERO };
 /// Looks at live processes.
 pub(super) fn live(arguments: &WhyArguments) -> anyhow::Result<ExitCode> {
     let WhyArguments { processes, pid, once, files, json, wide } = arguments;
-    let (mut manner, finder) = (Manner::default(), finder(files)?);
+    let (mut options, finder) = (CaptureOptions::default(), finder(files)?);
     let mut targets: Vec<Target> = Vec::new();
     for word in pid.iter().chain(processes) {
         let wanted = wanted(word)?;
-        let opened = Target::open(&wanted, manner.stop).or_else(|error| match error {
+        let opened = Target::open(&wanted, options.stop).or_else(|error| match error {
             // What another tracer holds can be read in place, and that it does is the answer.
-            target::Error::AlreadyTraced { .. } => {
-                manner.stop = StopMode::None;
+            process::Error::AlreadyTraced { .. } => {
+                options.stop = StopMode::None;
                 Target::open(&wanted, StopMode::None)
             }
             error => Err(error),
@@ -42,7 +42,7 @@ pub(super) fn live(arguments: &WhyArguments) -> anyhow::Result<ExitCode> {
     }
     let mut tracer = Tracer::new()?;
     let _patience = Patience::about("taking samples and reading debug information");
-    let samples = record::look(&targets, &manner, if *once { ONCE } else { SEVERAL }, &mut tracer)?;
+    let samples = record::look(&targets, &options, if *once { ONCE } else { SEVERAL }, &mut tracer)?;
     let seen: Vec<Seen> = targets
         .iter()
         .zip(samples)

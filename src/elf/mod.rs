@@ -4,12 +4,13 @@
 //! Promises: all input is hostile. Sizes are bounded before anything is allocated, nothing panics, and a path is opened
 //! only below a given root and as a regular file. Files are read with pread and never mapped: a
 //! file that someone else cuts short must not be able to kill hangsnap. It loads no DWARF debug information, and symbols
-//! only of the objects that JIT compilers register (`registered`) and of images that no file holds
-//! (`exported`); for all else `symbols` does.
+//! only of the objects that JIT compilers register (`registered`), of images that no file holds
+//! (`exported`), and the one that a user names (`symbol`); for all else `symbols` does.
 
 mod augmentation;
 mod cfi;
 mod debugdata;
+mod demangle;
 mod exported;
 mod go;
 mod headers;
@@ -19,9 +20,11 @@ mod pclntab;
 mod positioned;
 mod registered;
 mod sections;
+mod symbol;
 
 pub use cfi::{CfiSections, Section};
 pub use debugdata::debugdata;
+pub use demangle::demangle;
 pub use exported::{ExportedSymbol, exported};
 pub use go::pclntab;
 pub use headers::Headers;
@@ -31,6 +34,7 @@ pub use pclntab::{Depth, GoFunction, Pclntab};
 pub use positioned::PositionedFile;
 pub use registered::{RegisteredObject, variable};
 pub use sections::{Sections, has_plausible_symbols};
+pub use symbol::find_symbol;
 
 use object::{CompressedFileRange, CompressionFormat};
 

@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 
-use super::RegisterName;
+use super::Register;
 
 /// A register that CFI can name. The discriminant is its DWARF number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -100,9 +100,24 @@ impl Aarch64Register {
     }
 }
 
-impl RegisterName for Aarch64Register {
+impl Register for Aarch64Register {
     type Bits = u64;
     type Each<T: Copy + Debug> = [T; Self::ALL.len()];
+
+    /// AAPCS64, 6.1.1. A call itself overwrites x30.
+    const CALLEE_SAVED: &'static [Self] = &[
+        Self::X19,
+        Self::X20,
+        Self::X21,
+        Self::X22,
+        Self::X23,
+        Self::X24,
+        Self::X25,
+        Self::X26,
+        Self::X27,
+        Self::X28,
+        Self::X29,
+    ];
 
     fn all() -> &'static [Self] {
         &Self::ALL
@@ -120,10 +135,5 @@ impl RegisterName for Aarch64Register {
     #[inline]
     fn bit(self) -> u64 {
         1 << self as u8
-    }
-
-    /// AAPCS64, 6.1.1. A call itself overwrites x30.
-    fn is_callee_saved(self) -> bool {
-        (Self::X19..=Self::X29).contains(&self)
     }
 }

@@ -6,10 +6,10 @@
 use std::fmt::Debug;
 use std::ops::{BitAnd, BitOr, Not};
 
-use super::{Aarch64Register, Register};
+use super::{Aarch64Register, X86_64Register};
 
 /// A register that call frame information can name, of one machine. They are numbered without gaps as DWARF numbers them.
-pub trait RegisterName: Copy + Ord + Debug + Into<AnyRegister> + TryFrom<AnyRegister> + 'static {
+pub trait Register: Copy + Ord + Debug + Into<AnyRegister> + TryFrom<AnyRegister> + 'static {
     /// A bit for each register.
     type Bits: Copy
         + Eq
@@ -27,8 +27,13 @@ pub trait RegisterName: Copy + Ord + Debug + Into<AnyRegister> + TryFrom<AnyRegi
     /// The DWARF number.
     fn number(self) -> u8;
     fn bit(self) -> Self::Bits;
-    /// Whether the ABI obliges a function to leave the register as it found it.
-    fn is_callee_saved(self) -> bool;
+    /// The registers that the ABI obliges a function to leave as it found them, but the stack pointer.
+    const CALLEE_SAVED: &'static [Self];
+
+    #[inline]
+    fn is_callee_saved(self) -> bool {
+        Self::CALLEE_SAVED.contains(&self)
+    }
 
     #[inline]
     fn index(self) -> usize {
@@ -44,7 +49,7 @@ pub trait RegisterName: Copy + Ord + Debug + Into<AnyRegister> + TryFrom<AnyRegi
 /// A register of whichever machine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum AnyRegister {
-    X86_64(Register),
+    X86_64(X86_64Register),
     Aarch64(Aarch64Register),
 }
 
@@ -66,8 +71,8 @@ impl AnyRegister {
     }
 }
 
-impl From<Register> for AnyRegister {
-    fn from(register: Register) -> Self {
+impl From<X86_64Register> for AnyRegister {
+    fn from(register: X86_64Register) -> Self {
         Self::X86_64(register)
     }
 }
@@ -82,7 +87,7 @@ impl From<Aarch64Register> for AnyRegister {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OtherMachine;
 
-impl TryFrom<AnyRegister> for Register {
+impl TryFrom<AnyRegister> for X86_64Register {
     type Error = OtherMachine;
 
     fn try_from(register: AnyRegister) -> Result<Self, OtherMachine> {

@@ -8,6 +8,7 @@
 
 mod aarch64;
 mod address;
+mod diagnosis;
 mod frame;
 mod generated;
 mod ids;
@@ -27,14 +28,17 @@ mod wait_facts;
 
 pub use aarch64::Aarch64Register;
 pub use address::{Bias, CodeAddress, FileAddress, RuntimeAddress};
+pub use diagnosis::{About, Diagnosis, Finding, Grant, Status, Verdict};
 pub use frame::{FoundBy, Frame, Gap, Place, Stack, WalkEnd};
 pub use generated::GeneratedCode;
 pub use ids::{BuildId, Pid, ProcessId, StartTime, Tid};
-pub use machine::{AnyRegister, OtherMachine, RegisterName};
+pub use machine::{AnyRegister, OtherMachine, Register};
 pub use module::{Module, ModuleIndex};
 pub use named::{Function, NamedCode};
 pub use notice::{Cause, Notice, Reason, Subject};
-pub use registers::{FloatingPoint, Register, RegisterFile, RegisterSet, Registers, SpecialRegister, SpecialRegisters};
+pub use registers::{
+    FloatingPoint, RegisterFile, RegisterSet, Registers, SpecialRegister, SpecialRegisters, X86_64Register,
+};
 pub use snapshot::{Process, Recording, Snapshot, StopMode, Timestamp};
 pub use status::{KernelWait, MemoryOf, MemoryPiece, Policy, Scheduling, SignalSet, SignalSets};
 pub use summary::Summary;

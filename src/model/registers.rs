@@ -2,18 +2,18 @@
 //!
 //! Sixteen general registers and the instruction pointer are what CFI speaks of, numbered as in the System V ABI
 //! (x86-64 psABI, table "DWARF Register Number Mapping"). The others matter to a reader, not to the unwinder, and live
-//! beside them. A register file is one of a set of registers (`RegisterName`); unless another is named, of this one.
+//! beside them. A register file is one of a set of registers (`Register`).
 
 use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
 
-use super::RegisterName;
+use super::Register;
 
 /// A register that CFI can name. The discriminant is its DWARF number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
-pub enum Register {
+pub enum X86_64Register {
     Rax,
     Rdx,
     Rcx,
@@ -33,7 +33,7 @@ pub enum Register {
     Rip,
 }
 
-impl Register {
+impl X86_64Register {
     /// All of them, in DWARF order.
     pub const ALL: [Self; 17] = [
         Self::Rax,
@@ -57,7 +57,7 @@ impl Register {
 
     /// The name a debugger gives it.
     pub fn name(self) -> &'static str {
-        use Register::*;
+        use X86_64Register::*;
         match self {
             Rax => "rax",
             Rdx => "rdx",
@@ -80,9 +80,12 @@ impl Register {
     }
 }
 
-impl RegisterName for Register {
+impl Register for X86_64Register {
     type Bits = u32;
     type Each<T: Copy + Debug> = [T; Self::ALL.len()];
+
+    /// psABI 3.2.1.
+    const CALLEE_SAVED: &'static [Self] = &[Self::Rbx, Self::Rbp, Self::R12, Self::R13, Self::R14, Self::R15];
 
     fn all() -> &'static [Self] {
         &Self::ALL
@@ -101,19 +104,13 @@ impl RegisterName for Register {
     fn bit(self) -> u32 {
         1 << self as u8
     }
-
-    /// psABI 3.2.1.
-    fn is_callee_saved(self) -> bool {
-        use Register::*;
-        matches!(self, Rbx | Rbp | R12 | R13 | R14 | R15)
-    }
 }
 
 /// Some of the registers that CFI can name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RegisterSet<R: RegisterName = Register>(R::Bits);
+pub struct RegisterSet<R: Register>(R::Bits);
 
-impl<R: RegisterName> RegisterSet<R> {
+impl<R: Register> RegisterSet<R> {
     pub fn of(registers: &[R]) -> Self {
         Self(registers.iter().fold(R::Bits::default(), |set, register| set | register.bit()))
     }
@@ -125,18 +122,18 @@ impl<R: RegisterName> RegisterSet<R> {
 
 /// The registers CFI speaks of. What was never read, or could not be recovered, stays unknown.
 #[derive(Clone, Copy, Debug)]
-pub struct RegisterFile<R: RegisterName = Register> {
+pub struct RegisterFile<R: Register> {
     known: R::Bits,
     values: R::Each<u64>,
 }
 
-impl<R: RegisterName> Default for RegisterFile<R> {
+impl<R: Register> Default for RegisterFile<R> {
     fn default() -> Self {
         Self { known: R::Bits::default(), values: R::each(|_| 0) }
     }
 }
 
-impl<R: RegisterName> RegisterFile<R> {
+impl<R: Register> RegisterFile<R> {
     /// The register's value, or None when it is unknown.
     #[inline]
     pub fn get(&self, register: R) -> Option<u64> {
@@ -166,13 +163,13 @@ impl<R: RegisterName> RegisterFile<R> {
 }
 
 /// What an unknown register was before is of no consequence.
-impl<R: RegisterName> PartialEq for RegisterFile<R> {
+impl<R: Register> PartialEq for RegisterFile<R> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-impl<R: RegisterName> Eq for RegisterFile<R> {}
+impl<R: Register> Eq for RegisterFile<R> {}
 
 /// A register that CFI does not speak of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -243,7 +240,7 @@ impl FloatingPoint {
 /// What is known of a thread's registers at the moment of the snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Registers {
-    pub general: RegisterFile,
+    pub general: RegisterFile<X86_64Register>,
     /// None for a thread that was read in place: the kernel then tells only where it entered, and the arguments.
     pub special: Option<SpecialRegisters>,
     /// Only where they were asked for.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use syscalls::{x86, x86_64};
 
-use super::Register;
+use super::X86_64Register;
 
 /// The convention by which a call was made: it decides what the call's number means and which registers hold its arguments.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
@@ -17,10 +17,24 @@ pub enum Abi {
 
 impl Abi {
     /// The registers that hold the arguments, in their order.
-    pub fn argument_registers(self) -> [Register; 6] {
+    pub fn argument_registers(self) -> [X86_64Register; 6] {
         match self {
-            Self::X86_64 => [Register::Rdi, Register::Rsi, Register::Rdx, Register::R10, Register::R8, Register::R9],
-            Self::I386 => [Register::Rbx, Register::Rcx, Register::Rdx, Register::Rsi, Register::Rdi, Register::Rbp],
+            Self::X86_64 => [
+                X86_64Register::Rdi,
+                X86_64Register::Rsi,
+                X86_64Register::Rdx,
+                X86_64Register::R10,
+                X86_64Register::R8,
+                X86_64Register::R9,
+            ],
+            Self::I386 => [
+                X86_64Register::Rbx,
+                X86_64Register::Rcx,
+                X86_64Register::Rdx,
+                X86_64Register::Rsi,
+                X86_64Register::Rdi,
+                X86_64Register::Rbp,
+            ],
         }
     }
 

@@ -14,7 +14,7 @@ pub enum ThreadState {
     Running,
     /// Waiting, and a signal would end the wait (S).
     Sleeping,
-    /// Waiting in the kernel, deaf to signals and to tracers (D).
+    /// In uninterruptible sleep: neither a signal nor a tracer reaches it (D).
     Uninterruptible,
     /// Stopped by job control (T).
     Stopped,

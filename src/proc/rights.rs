@@ -1,7 +1,7 @@
 //! Who a process is to the kernel, and what the host says of who may look at whom.
 //!
 //! Facts only: ids, capabilities, namespaces and settings as they are written in /proc. What follows from them is
-//! decided in `target/rights`. Whatever cannot be read is None, because a container may hide any of it.
+//! decided in `doctor`. Whatever cannot be read is None, because a container may hide any of it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

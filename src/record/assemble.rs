@@ -5,16 +5,16 @@ use std::iter;
 use std::sync::Arc;
 
 use super::facts::{self, Stacks};
+use super::last_snapshots::LastSnapshots;
 use super::named::Named;
-use super::remembered::Remembered;
-use super::{AddressSpace, Manner, Sample};
+use super::{AddressSpace, CaptureOptions, Sample};
 use crate::capture::{Captured, CapturedThread, Context, StackBytes};
 use crate::model::{
-    FloatingPoint, Frame, GeneratedCode, MemoryOf, MemoryPiece, Module, Notice, Process, Reason, Register, Registers,
-    RuntimeAddress, Snapshot, Stack, Subject, Thread, WalkEnd,
+    FloatingPoint, Frame, GeneratedCode, MemoryOf, MemoryPiece, Module, Notice, Process, Reason, Registers,
+    RuntimeAddress, Snapshot, Stack, Subject, Thread, WalkEnd, X86_64Register,
 };
 use crate::proc::{Backing, BlockedCall, MemoryMap};
-use crate::target::{Errands, Loader, Reach, Registry, generated_code};
+use crate::process::{Loader, ProcessAccess, Registry, TimeoutWorker, generated_code};
 use crate::unwind::{StackMemory, Unwinder};
 
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.
@@ -24,40 +24,40 @@ pub struct Assembler {
     loader: Loader,
     registry: Registry,
     named: Named,
-    unwinder: Unwinder,
-    errands: Errands,
-    remembered: Remembered,
+    unwinder: Unwinder<X86_64Register>,
+    worker: TimeoutWorker,
+    last_snapshots: LastSnapshots,
 }
 
 impl Assembler {
     /// For the snapshots of a recording.
-    pub(super) fn new(manner: &Manner) -> Self {
+    pub(super) fn new(options: &CaptureOptions) -> Self {
         Self {
-            keep_stacks: manner.keep_stacks,
-            redact: manner.redact,
+            keep_stacks: options.keep_stacks,
+            redact: options.redact,
             loader: Loader::default(),
             registry: Registry::default(),
             named: Named::new(false),
             unwinder: Unwinder::default(),
-            errands: Errands::default(),
-            remembered: Remembered::default(),
+            worker: TimeoutWorker::default(),
+            last_snapshots: LastSnapshots::default(),
         }
     }
 
     /// For a single snapshot.
-    pub(super) fn for_one(manner: &Manner) -> Self {
-        Self { named: Named::new(true), ..Self::new(manner) }
+    pub(super) fn for_one(options: &CaptureOptions) -> Self {
+        Self { named: Named::new(true), ..Self::new(options) }
     }
 
     /// The snapshot of what was copied. Nothing of the process is held any more.
     pub(super) fn assemble(&mut self, sample: Sample) -> Snapshot {
         let Sample { number, root, captured, memory, last_ran, .. } = sample;
-        let Captured { taken, process, window, took, stop, map, threads: copies, resting, memory: pieces, .. } =
+        let Captured { taken, process, window, took, stop, map, threads: copies, unchanged, memory: pieces, .. } =
             captured;
         let mut notices = captured.notices;
-        let reach = Reach::new(memory, captured.memory_is_readable, self.errands.clone());
-        let source = self.loader.modules(process.id, root.clone(), &map, &reach);
-        let mut space = AddressSpace::new(source, &map, &reach, self.registry.of(process.id, &reach));
+        let access = ProcessAccess::new(memory, captured.memory_is_readable, self.worker.clone());
+        let source = self.loader.modules(process.id, root.clone(), &map, &access);
+        let mut space = AddressSpace::new(source, &map, &access, self.registry.of(process.id, &access));
         self.unwinder.forget_unloaded();
         let mut threads = Vec::with_capacity(copies.len());
         let mut stacks = Vec::with_capacity(copies.len());
@@ -70,10 +70,10 @@ impl Assembler {
         }
         let (source, mut registered) = space.into_parts();
         let mut modules: Vec<Module> = source.modules.iter().map(|loaded| loaded.module.clone()).collect();
-        let last = self.remembered.take(process.id);
+        let last = self.last_snapshots.take(process.id);
         let facts_before = last.wait_facts.clone();
-        if !resting.is_empty() {
-            threads.extend(last.threads(resting, &mut modules, &mut notices));
+        if !unchanged.is_empty() {
+            threads.extend(last.threads(unchanged, &mut modules, &mut notices));
             threads.sort_unstable_by_key(|thread| thread.tid);
         }
         let frames = threads.iter().flat_map(|thread| &thread.stack.frames);
@@ -83,16 +83,16 @@ impl Assembler {
         for code in &generated {
             unnamed.remove(&code.address);
         }
-        let (others, refused) = generated_code(&process, &root, &reach, unnamed);
+        let (others, refused) = generated_code(&process, &root, &access, unnamed);
         generated.extend(others);
         generated.sort_unstable_by_key(|code| code.address);
         notices.extend(refused);
         let named = self.named.of(&source, process.id, &modules, &threads);
         let stacks = Stacks { copied: &stacks, before: &facts_before };
-        let wait_facts = facts::of(&process, &threads, &stacks, last_ran, &reach);
+        let wait_facts = facts::of(&process, &threads, &stacks, &last_ran, &access);
         notices.extend(source.notices);
-        if captured.memory_is_readable && !reach.is_readable() {
-            let reason = if reach.is_gone() { Reason::MemoryGone } else { Reason::MemoryBlocked };
+        if captured.memory_is_readable && !access.is_readable() {
+            let reason = if access.is_gone() { Reason::MemoryGone } else { Reason::MemoryBlocked };
             notices.push(Notice { subject: Subject::Process, reason });
         }
         let mut snapshot = Snapshot {
@@ -118,12 +118,12 @@ impl Assembler {
 
     /// Keeps of a snapshot that was just assembled what the next of the same process may refer to.
     pub(super) fn remember(&mut self, snapshot: Snapshot) {
-        self.remembered.keep(snapshot);
+        self.last_snapshots.keep(snapshot);
     }
 
     /// Forgets the modules and threads of a process that has ended.
     pub(super) fn forget(&mut self, process: &Process) {
-        self.remembered.forget(process.id);
+        self.last_snapshots.forget(process.id);
         self.forget_modules(process);
     }
 
@@ -147,7 +147,7 @@ fn probed(addresses: &BTreeSet<RuntimeAddress>, map: &MemoryMap) -> Vec<Generate
 }
 
 fn thread(
-    unwinder: &mut Unwinder,
+    unwinder: &mut Unwinder<X86_64Register>,
     copy: CapturedThread,
     space: &mut AddressSpace<'_>,
     notices: &mut Vec<Notice>,
@@ -159,7 +159,7 @@ fn thread(
     };
     registers.floating = copy.floating_point.map(FloatingPoint);
     let stack = StackMemory::new(RuntimeAddress(copy.stack.start), &copy.stack.bytes)
-        .with_others(&copy.stack.others)
+        .with_pieces(&copy.stack.pieces)
         .without(copy.stack.left_out);
     let walked = match copy.status.worker {
         // It has no user stack: nothing of it is missing.
@@ -177,17 +177,17 @@ fn thread(
 
 /// The parts of a thread's stack that were copied.
 fn stack_memory(copy: &CapturedThread) -> Vec<MemoryPiece> {
-    let StackBytes { start, bytes, others, .. } = &copy.stack;
+    let StackBytes { start, bytes, pieces, .. } = &copy.stack;
     let newest = MemoryPiece { address: RuntimeAddress(*start), bytes: bytes[..].into(), what: MemoryOf::Stack };
     let copied = |piece: &MemoryPiece| !piece.bytes.is_empty();
-    iter::once(newest).chain(others.iter().cloned()).filter(copied).collect()
+    iter::once(newest).chain(pieces.iter().cloned()).filter(copied).collect()
 }
 
 /// The registers that are known of a thread read in place: where it entered the kernel, and the arguments it brought.
 fn registers_at(blocked: &BlockedCall) -> Registers {
     let mut registers = Registers::default();
-    registers.general.set(Register::Rsp, blocked.stack_pointer.0);
-    registers.general.set(Register::Rip, blocked.program_counter.0);
+    registers.general.set(X86_64Register::Rsp, blocked.stack_pointer.0);
+    registers.general.set(X86_64Register::Rip, blocked.program_counter.0);
     if let Some(call) = &blocked.call {
         for (register, value) in call.abi.argument_registers().into_iter().zip(call.arguments) {
             registers.general.set(register, value);

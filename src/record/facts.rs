@@ -8,9 +8,9 @@ use std::iter;
 use std::sync::Arc;
 
 use crate::capture::StackBytes;
-use crate::model::{Hold, LastRan, Process, Reference, Thread, Tid, WaitFacts};
-use crate::resources::{self, StackCopy};
-use crate::target::Reach;
+use crate::model::{LastRan, Process, Reference, Thread, Tid, WaitFacts};
+use crate::process::ProcessAccess;
+use crate::resources::{self, RawLastRan, StackCopy};
 
 /// What is known of the threads' stacks.
 pub(super) struct Stacks<'a> {
@@ -25,15 +25,15 @@ pub(super) fn of(
     process: &Process,
     threads: &[Thread],
     stacks: &Stacks<'_>,
-    last_ran: Vec<LastRan>,
-    reach: &Reach,
+    last_ran: &[RawLastRan],
+    access: &ProcessAccess,
 ) -> Arc<WaitFacts> {
     let before = stacks.before;
     let is_first = !last_ran.is_empty() || before.is_empty();
     if stacks.copied.is_empty() && !is_first {
         return before.clone();
     }
-    let mut facts = resources::facts(process, threads, |address, buffer| reach.read_all(address, buffer));
+    let mut facts = resources::facts(process, threads, |address, buffer| access.read_all(address, buffer));
     facts.references = references(threads, stacks);
     facts.last_ran = match last_ran.is_empty() {
         // They were held since, or ran by themselves, if they do not say otherwise.
@@ -41,16 +41,7 @@ pub(super) fn of(
             let rests = |ran: &&LastRan| thread(threads, ran.tid).is_some_and(|thread| is_unchanged(thread));
             before.last_ran.iter().filter(rests).copied().collect()
         }
-        false => {
-            let hold = |ran: &LastRan| thread(threads, ran.tid).map(|thread| thread.hold);
-            let (in_place, others): (Vec<_>, Vec<_>) =
-                last_ran.into_iter().partition(|ran| hold(ran) == Some(Hold::InPlace));
-            let mut slept = resources::not_run_since(process.id.pid, in_place);
-            // A hold makes a thread run, but until then it had not.
-            slept.extend(others.into_iter().filter(|ran| hold(ran).is_some_and(|hold| hold.time().is_some())));
-            slept.sort_unstable_by_key(|ran| ran.tid);
-            slept
-        }
+        false => resources::not_run_since(process.id.pid, last_ran, threads),
     };
     match facts == **before {
         true => before.clone(),
@@ -70,10 +61,10 @@ fn is_unchanged(thread: &Thread) -> bool {
 fn references(threads: &[Thread], stacks: &Stacks<'_>) -> Vec<Reference> {
     let addresses = |thread: &Thread| resources::lock_addresses(thread.system_call, &thread.memory);
     let locks: HashSet<u64> = threads.iter().flat_map(addresses).collect();
-    let copies = stacks.copied.iter().map(|(tid, StackBytes { start, bytes, others, .. })| StackCopy {
+    let copies = stacks.copied.iter().map(|(tid, StackBytes { start, bytes, pieces, .. })| StackCopy {
         tid: *tid,
         pieces: iter::once((*start, &**bytes))
-            .chain(others.iter().map(|piece| (piece.address.0, &*piece.bytes)))
+            .chain(pieces.iter().map(|piece| (piece.address.0, &*piece.bytes)))
             .collect(),
     });
     let mut found = resources::references(&locks, copies);

@@ -7,10 +7,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Assembler, Error, Manner, Ordered, Sample};
+use super::{Assembler, CaptureOptions, Error, ImageGuard, Sample};
 use crate::capture::Tracer;
 use crate::model::{Snapshot, StopMode};
-use crate::target::Target;
+use crate::process::Target;
 
 /// So many samples, this far apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,20 +22,20 @@ pub struct Times {
 /// Takes them, of each process in turn; those of each process together.
 pub fn look(
     targets: &[Target],
-    manner: &Manner,
+    options: &CaptureOptions,
     times: Times,
     tracer: &mut Tracer,
 ) -> Result<Vec<Vec<Snapshot>>, Error> {
-    let mut assembler = Assembler::new(manner);
-    let mut ordered =
-        targets.iter().map(|target| Ordered::for_changes(target, manner)).collect::<Result<Vec<_>, _>>()?;
+    let mut assembler = Assembler::new(options);
+    let mut guards =
+        targets.iter().map(|target| ImageGuard::for_changes(target, options)).collect::<Result<Vec<_>, _>>()?;
     let mut seen: Vec<Vec<Snapshot>> = targets.iter().map(|_| Vec::new()).collect();
     for number in 1..=times.samples {
         let begun = Instant::now();
-        for ((target, ordered), seen) in targets.iter().zip(&mut ordered).zip(&mut seen) {
+        for ((target, guards), seen) in targets.iter().zip(&mut guards).zip(&mut seen) {
             let is_first_of_several = number == 1 && times.samples > 1;
-            ordered.hold(if is_first_of_several { StopMode::None } else { manner.stop });
-            let sample = ordered.sample(target, manner, |order| Sample::take(target, number, order, tracer))?;
+            guards.hold(if is_first_of_several { StopMode::None } else { options.stop });
+            let sample = guards.sample(target, options, |order| Sample::take(target, number, order, tracer))?;
             let Some(sample) = sample else {
                 if seen.is_empty() {
                     return Err(Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() });

@@ -6,12 +6,12 @@
 
 mod assemble;
 mod facts;
+mod image_guard;
+mod last_snapshots;
 mod look;
 mod named;
-mod ordered;
 mod pipeline;
-mod progress;
-mod remembered;
+mod report;
 mod sampler;
 mod space;
 mod watch;
@@ -21,27 +21,29 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::capture::{self, Captured, Order, Tracer};
-use crate::model::{LastRan, Process, Recording, Snapshot, StopMode};
+use crate::capture::{self, CaptureRequest, Captured, Tracer};
+use crate::model::{Process, Recording, Snapshot, StopMode};
 use crate::proc::{self, Host};
-use crate::resources;
+use crate::process::{self, Target};
+use crate::resources::{self, RawLastRan};
 use crate::store::{self, Segment, file_name};
 use crate::sys::memory::ProcessMemory;
-use crate::target::{self, Target};
 use assemble::Assembler;
-use ordered::Ordered;
+use image_guard::ImageGuard;
 
 pub use look::{Times, look};
-pub use progress::Voice;
-pub use sampler::{Ended, Plan, run};
+pub use pipeline::Skipped;
+pub use report::Report;
+pub use sampler::{Ended, RecordingPlan, run};
 pub use space::AddressSpace;
+pub use watch::Event;
 pub use wishes::MemoryWish;
 
 /// Why there is no snapshot, or no more of them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Target(#[from] target::Error),
+    Target(#[from] process::Error),
     #[error("cannot read /proc/{pid} ({name}): {source}")]
     Proc { pid: crate::model::Pid, name: String, source: proc::Error },
     #[error("{pid} ({name}) ended before a snapshot of it was complete")]
@@ -69,7 +71,7 @@ pub enum Output {
 
 /// How snapshots are to be taken, of whichever process.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Manner {
+pub struct CaptureOptions {
     pub stop: StopMode,
     /// The longest time for which a thread may be held.
     pub max_hold: Duration,
@@ -83,7 +85,7 @@ pub struct Manner {
     pub memory: Vec<(String, MemoryWish)>,
 }
 
-impl Default for Manner {
+impl Default for CaptureOptions {
     fn default() -> Self {
         Self {
             stop: StopMode::OneAtATime,
@@ -96,13 +98,20 @@ impl Default for Manner {
     }
 }
 
-impl Manner {
+impl CaptureOptions {
     /// The order for snapshots of one process.
-    fn order(&self, target: &Target) -> Result<Order, Error> {
+    fn request(&self, target: &Target) -> Result<CaptureRequest, Error> {
         let Self { stop, max_hold, floating_point, memory, .. } = self;
         let memory = wishes::locate(memory, target)?;
         let is_go = target.is_go();
-        Ok(Order { stop: *stop, max_hold: *max_hold, floating_point: *floating_point, is_go, memory, after: None })
+        Ok(CaptureRequest {
+            stop: *stop,
+            max_hold: *max_hold,
+            floating_point: *floating_point,
+            is_go,
+            memory,
+            after: None,
+        })
     }
 }
 
@@ -117,7 +126,7 @@ struct Sample {
     captured: Captured,
     memory: ProcessMemory,
     /// When its threads had run last, before any was held. Empty where only changes are looked for.
-    last_ran: Vec<LastRan>,
+    last_ran: Vec<RawLastRan>,
     /// How many images of programs had been seen of the process by then.
     images: u64,
 }
@@ -127,21 +136,31 @@ impl Sample {
     ///
     /// While it executes another program its threads are dying and its main thread's id changes hands: it may seem gone
     /// or out of reach. So what fails is tried again before it is believed.
-    fn take(target: &Target, number: u64, order: &Order, tracer: &mut Tracer) -> Result<Option<Self>, Error> {
+    fn take(
+        target: &Target,
+        number: u64,
+        request: &CaptureRequest,
+        tracer: &mut Tracer,
+    ) -> Result<Option<Self>, Error> {
         let begun = Instant::now();
         loop {
-            match Self::take_at_once(target, number, order, tracer) {
+            match Self::take_at_once(target, number, request, tracer) {
                 Err(_) if begun.elapsed() < EXECUTING => thread::sleep(Duration::from_millis(1)),
                 taken => return taken,
             }
         }
     }
 
-    fn take_at_once(target: &Target, number: u64, order: &Order, tracer: &mut Tracer) -> Result<Option<Self>, Error> {
-        match Self::try_take(target, number, order, tracer) {
+    fn take_at_once(
+        target: &Target,
+        number: u64,
+        request: &CaptureRequest,
+        tracer: &mut Tracer,
+    ) -> Result<Option<Self>, Error> {
+        match Self::try_take(target, number, request, tracer) {
             Ok(sample) => match sample.captured.refused_everywhere() {
                 // Where the bounds on holding allow no thread to be held, some may not be read either; that is no end.
-                Some(_) if order.stop != StopMode::None || target.directory.permits_access().is_err() => {
+                Some(_) if request.stop != StopMode::None || target.directory.permits_access().is_err() => {
                     Err(target.refused().into())
                 }
                 Some(_) => Ok(Some(sample)),
@@ -157,24 +176,29 @@ impl Sample {
         }
     }
 
-    fn try_take(target: &Target, number: u64, order: &Order, tracer: &mut Tracer) -> Result<Self, capture::Error> {
+    fn try_take(
+        target: &Target,
+        number: u64,
+        request: &CaptureRequest,
+        tracer: &mut Tracer,
+    ) -> Result<Self, capture::Error> {
         let memory = ProcessMemory::open(target.directory.memory_owner()?);
         let root = target.directory.root();
-        let last_ran = match order.after {
+        let last_ran = match request.after {
             None | Some(0) => resources::last_ran(target.pid()),
             Some(_) => Vec::new(),
         };
-        let captured = tracer.take(&target.directory, order)?;
+        let captured = tracer.take(&target.directory, request)?;
         Ok(Self { number, root, captured, memory, last_ran, images: 0 })
     }
 }
 
 /// Takes one snapshot of a process.
-pub fn once(target: &Target, manner: &Manner, tracer: &mut Tracer) -> Result<Snapshot, Error> {
-    let mut ordered = Ordered::new(target, manner)?;
-    let sample = ordered.sample(target, manner, |order| Sample::take(target, 1, order, tracer))?;
+pub fn once(target: &Target, options: &CaptureOptions, tracer: &mut Tracer) -> Result<Snapshot, Error> {
+    let mut guard = ImageGuard::new(target, options)?;
+    let sample = guard.sample(target, options, |request| Sample::take(target, 1, request, tracer))?;
     let sample = sample.ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
-    Ok(Assembler::for_one(manner).assemble(sample))
+    Ok(Assembler::for_one(options).assemble(sample))
 }
 
 /// What a recording made here and now says of itself.

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use crate::model::{
     BuildId, FileAddress, Frame, Function, Module, ModuleIndex, NamedCode, ProcessId, RuntimeAddress, Thread,
 };
+use crate::process::{LoadedModule, Source};
 use crate::symbols::{Finder, functions_exported, functions_in};
-use crate::target::{LoadedModule, Source};
 
 /// Addresses of one module that are remembered; when there are more, those from before are looked
 /// up again.
@@ -38,7 +38,7 @@ const MOST_DEBUG: u64 = 64 << 20;
 
 /// After this time nothing more is begun for one snapshot of a recording, and reading one file is
 /// given up; the second is for a single snapshot, whose user waits for all that can be said.
-const PATIENCE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+const NAMING_TIMEOUTS: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 
 /// What identifies one image in one process.
 type Key = (ProcessId, String, Option<BuildId>, RuntimeAddress);
@@ -82,7 +82,7 @@ impl Named {
         if self.modules.len() > MOST_MODULES {
             self.modules.clear();
         }
-        let (begun, patience) = (Instant::now(), PATIENCE[usize::from(self.is_for_one)]);
+        let (begun, timeout) = (Instant::now(), NAMING_TIMEOUTS[usize::from(self.is_for_one)]);
         let frames = || threads.iter().flat_map(|thread| &thread.stack.frames);
         let mut is_used = vec![false; modules.len()];
         for (module, _) in frames().filter_map(Frame::inside) {
@@ -93,7 +93,7 @@ impl Named {
         let mut wanted: Vec<Option<BTreeSet<FileAddress>>> = vec![None; modules.len()];
         let mut is_any_elsewhere = false;
         for (number, module) in modules.iter().enumerate().filter(|(number, _)| is_used[*number]) {
-            if begun.elapsed() < patience && self.is_elsewhere(source, process, module) {
+            if begun.elapsed() < timeout && self.is_elsewhere(source, process, module) {
                 wanted[number] = Some(BTreeSet::new());
                 is_any_elsewhere = true;
             }
@@ -111,7 +111,7 @@ impl Named {
             if let Some(addresses) = addresses
                 && let Some(Found::Elsewhere(elsewhere)) = self.modules.get_mut(&key(process, module))
             {
-                if begun.elapsed() < patience {
+                if begun.elapsed() < timeout {
                     elsewhere.look_up(source, module, addresses, self.is_for_one);
                 }
                 named.extend(addresses.iter().filter_map(|address| {
@@ -176,7 +176,7 @@ impl Elsewhere {
         let finder = Finder::new(vec![source.root().into()]);
         let read = |most_debug: u64| {
             let (finder, module, new) = (finder.clone(), module.clone(), new.clone());
-            source.with_file_within(PATIENCE[usize::from(is_for_one)], loaded, move |file| {
+            source.with_file_within(NAMING_TIMEOUTS[usize::from(is_for_one)], loaded, move |file| {
                 Some(functions_in(&finder, &module, file.try_clone().ok()?, &new, most_debug))
             })
         };

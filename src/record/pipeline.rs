@@ -3,14 +3,13 @@
 use crossbeam_channel::Receiver;
 
 use super::assemble::Assembler;
-use super::progress::Progress;
 use super::watch::Event;
-use super::{Error, Sample};
+use super::{Error, Report, Sample};
 use crate::model::Process;
 use crate::store::{Stored, Writer};
 
 /// What the scheduling thread hands over, about the target of this number.
-pub(super) enum Job {
+pub(super) enum PipelineJob {
     Sample { target: usize, sample: Box<Sample> },
     Skipped { target: usize, skipped: Skipped },
     Event { target: usize, event: Event },
@@ -18,23 +17,23 @@ pub(super) enum Job {
 
 /// Samples that were not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Skipped {
+pub struct Skipped {
     /// Those before them were still being stored.
-    pub(super) unstored: u64,
+    pub unstored: u64,
     /// Their time had passed when the others were done, or hangsnap had a CPU.
-    pub(super) late: u64,
+    pub late: u64,
 }
 
 /// The recordings of a run that are being written.
 pub(super) struct Pipeline {
     pub(super) writers: Vec<Writer>,
-    pub(super) progress: Progress,
+    pub(super) report: Box<dyn Report>,
     pub(super) assembler: Assembler,
 }
 
 impl Pipeline {
     /// Works off the queue until it is closed.
-    pub(super) fn run(mut self, jobs: &Receiver<Job>) -> (Progress, Result<(), Error>) {
+    pub(super) fn run(mut self, jobs: &Receiver<PipelineJob>) -> (Box<dyn Report>, Result<(), Error>) {
         let mut last: Vec<Option<Process>> = vec![None; self.writers.len()];
         let mut worked = Ok(());
         for job in jobs {
@@ -46,36 +45,36 @@ impl Pipeline {
         for writer in self.writers {
             worked = worked.and(writer.finish().map_err(Error::from));
         }
-        (self.progress, worked)
+        (self.report, worked)
     }
 
-    fn work(&mut self, job: Job, last: &mut [Option<Process>]) -> Result<(), Error> {
+    fn work(&mut self, job: PipelineJob, last: &mut [Option<Process>]) -> Result<(), Error> {
         match job {
-            Job::Sample { target, sample } => {
+            PipelineJob::Sample { target, sample } => {
                 let snapshot = self.assembler.assemble(*sample);
                 let stored = self.writers[target].append(&snapshot);
                 for unsynced in self.writers[target].unsynced() {
-                    self.progress.unsynced(target, &unsynced)?;
+                    self.report.unsynced(target, &unsynced)?;
                 }
                 match stored? {
                     Stored::Yes { bytes, missing } => {
-                        self.progress.room_again(target, missing)?;
-                        self.progress.sample(target, &snapshot, bytes)?;
+                        self.report.room_again(target, missing)?;
+                        self.report.sample(target, &snapshot, bytes)?;
                     }
-                    Stored::NoRoom { why, missing } => self.progress.no_room(target, &why, missing)?,
+                    Stored::NoRoom { why, missing } => self.report.no_room(target, &why, missing)?,
                 }
                 last[target] = Some(snapshot.process.clone());
                 self.assembler.remember(snapshot);
             }
-            Job::Skipped { target, skipped } => self.progress.skipped(target, skipped)?,
-            Job::Event { target, event } => {
+            PipelineJob::Skipped { target, skipped } => self.report.skipped(target, skipped)?,
+            PipelineJob::Event { target, event } => {
                 // Modules of a program that is no longer running would never be asked for again.
                 match (&event, &last[target]) {
                     (Event::Executed { .. }, Some(process)) => self.assembler.forget_modules(process),
                     (Event::Ended { .. } | Event::Lost { .. }, Some(process)) => self.assembler.forget(process),
                     (Event::Forked(_), _) | (_, None) => {}
                 }
-                self.progress.event(target, &event)?;
+                self.report.event(target, &event)?;
             }
         }
         Ok(())

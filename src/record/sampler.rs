@@ -6,23 +6,22 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, after, at, bounded, never, select};
 
 use super::assemble::Assembler;
-use super::pipeline::{Job, Pipeline, Skipped};
-use super::progress::{Progress, Voice};
-use super::watch::{Event, Watch};
-use super::{Error, Manner, Ordered, Output, Sample, recording};
+use super::pipeline::{Pipeline, PipelineJob, Skipped};
+use super::watch::{Event, TargetWatch};
+use super::{CaptureOptions, Error, ImageGuard, Output, Report, Sample, recording};
 use crate::capture::{Budget, Tracer};
+use crate::process::Target;
 use crate::store::{Policy, Writer};
 use crate::sys::heap::keep_no_large_pieces;
-use crate::target::Target;
 
 /// Samples that may wait to be stored.
 const QUEUE: usize = 4;
 
 /// What to record.
-pub struct Plan {
+pub struct RecordingPlan {
     pub targets: Vec<Target>,
     pub interval: Duration,
-    pub manner: Manner,
+    pub options: CaptureOptions,
     /// The share of time for which threads may be held, in millionths.
     pub max_duty: u32,
     /// How many samples to take of each target; None for no end.
@@ -60,8 +59,8 @@ impl Ended {
 /// A target with what the next sample of it needs.
 struct Sampled {
     target: Target,
-    watch: Watch,
-    ordered: Ordered,
+    watch: TargetWatch,
+    guard: ImageGuard,
     budget: Budget,
     alive: bool,
     taken: u64,
@@ -80,22 +79,26 @@ impl Sampled {
 /// an end.
 ///
 /// The first sample of each target is taken before anything is made, so that what cannot be recorded leaves nothing behind.
-pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce()) -> Result<Ended, Error> {
-    let Plan { targets, interval, manner, max_duty, count, length, output, policy } = plan;
+pub fn run(
+    plan: RecordingPlan,
+    mut report: Box<dyn Report>,
+    asked: &Receiver<()>,
+    ready: impl FnOnce(),
+) -> Result<Ended, Error> {
+    let RecordingPlan { targets, interval, options, max_duty, count, length, output, policy } = plan;
     keep_no_large_pieces();
     let mut tracer = Tracer::new()?;
     let mut sampled = Vec::new();
     let mut first = Vec::new();
     for target in targets {
-        let mut ordered = Ordered::for_changes(&target, &manner)?;
-        let mut budget = Budget::new(max_duty, manner.max_hold);
-        let sample = within_budget(&target, 1, &mut ordered, &manner, &mut budget, &mut tracer)?
+        let mut guard = ImageGuard::for_changes(&target, &options)?;
+        let mut budget = Budget::new(max_duty, options.max_hold);
+        let sample = within_budget(&target, 1, &mut guard, &options, &mut budget, &mut tracer)?
             .ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
-        let watch = Watch::new(&target, &sample);
+        let watch = TargetWatch::new(&target, &sample);
         first.push(sample);
-        sampled.push(Sampled { target, watch, ordered, budget, alive: true, taken: 1, skipped: Skipped::default() });
+        sampled.push(Sampled { target, watch, guard, budget, alive: true, taken: 1, skipped: Skipped::default() });
     }
-    let mut progress = Progress::new(voice);
     let mut writers: Vec<Writer> = Vec::new();
     let mut told = Ok(());
     for (sampled, sample) in sampled.iter().zip(&first) {
@@ -108,14 +111,14 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
             }
         };
         let threads = sample.captured.threads.len();
-        told = told.and(progress.begin(&sampled.target, threads, interval, manner.stop, writer.path()));
+        told = told.and(report.begin(&sampled.target, threads, interval, options.stop, writer.path()));
         writers.push(writer);
     }
     // Only now: those that this run has begun are marked, and count among none that ended.
     for (sampled, writer) in sampled.iter().zip(&mut writers) {
         writer.succeed(&output.earlier(&sampled.target.process));
     }
-    let mut assembler = Assembler::new(&manner);
+    let mut assembler = Assembler::new(&options);
     if let Err(error) = told {
         // Nobody listens any more, but what was taken is kept.
         for (writer, sample) in writers.iter_mut().zip(first) {
@@ -127,34 +130,34 @@ pub fn run(plan: Plan, voice: Voice, asked: &Receiver<()>, ready: impl FnOnce())
     let (jobs, queue) = bounded(QUEUE);
     // A sender that is dropped when the pipeline ends tells that it has: its end is the message.
     let (alive, pipeline_ended) = bounded::<()>(0);
-    let pipeline = Pipeline { writers, progress, assembler };
+    let pipeline = Pipeline { writers, report, assembler };
     let worker = thread::spawn(move || {
         let _alive = alive;
         pipeline.run(&queue)
     });
     for (target, sample) in first.into_iter().enumerate() {
         // Fails only if the pipeline has ended, which is noticed below.
-        let _ = jobs.send(Job::Sample { target, sample: Box::new(sample) });
+        let _ = jobs.send(PipelineJob::Sample { target, sample: Box::new(sample) });
     }
     ready();
-    let limits = Limits { interval, manner, count, length };
+    let limits = Limits { interval, options, count, length };
     let ended = schedule(&mut sampled, &mut tracer, &limits, &jobs, asked, &pipeline_ended);
     for (target, sampled) in sampled.iter_mut().enumerate() {
         tell_skipped(target, sampled, &jobs);
     }
     drop(jobs);
-    let (mut progress, result) = match worker.join() {
+    let (mut report, result) = match worker.join() {
         Ok(ended) => ended,
         Err(panic) => std::panic::resume_unwind(panic),
     };
     result?;
-    progress.end(ended.describe())?;
+    report.end(ended.describe())?;
     Ok(ended)
 }
 
 struct Limits {
     interval: Duration,
-    manner: Manner,
+    options: CaptureOptions,
     count: Option<u64>,
     length: Option<Duration>,
 }
@@ -177,7 +180,7 @@ fn schedule(
     sampled: &mut [Sampled],
     tracer: &mut Tracer,
     limits: &Limits,
-    jobs: &Sender<Job>,
+    jobs: &Sender<PipelineJob>,
     asked: &Receiver<()>,
     pipeline_ended: &Receiver<()>,
 ) -> Ended {
@@ -202,14 +205,21 @@ fn schedule(
         let wanted = |(_, sampled): &(usize, &mut Sampled)| sampled.is_wanted(limits.count);
         for (target, sampled) in sampled.iter_mut().enumerate().filter(wanted) {
             sampled.skipped.late += late;
-            sample(target, sampled, number, &limits.manner, tracer, jobs);
+            sample(target, sampled, number, &limits.options, tracer, jobs);
         }
     }
 }
 
 /// Takes one sample of one target and hands it over with what has happened since the last. A send fails only if the
 /// pipeline has ended, which the schedule notices.
-fn sample(target: usize, sampled: &mut Sampled, number: u64, manner: &Manner, tracer: &mut Tracer, jobs: &Sender<Job>) {
+fn sample(
+    target: usize,
+    sampled: &mut Sampled,
+    number: u64,
+    options: &CaptureOptions,
+    tracer: &mut Tracer,
+    jobs: &Sender<PipelineJob>,
+) {
     if jobs.is_full() {
         sampled.skipped.unstored += 1;
         return;
@@ -217,27 +227,27 @@ fn sample(target: usize, sampled: &mut Sampled, number: u64, manner: &Manner, tr
     tell_skipped(target, sampled, jobs);
     let taken = match sampled.target.is_alive() {
         true => {
-            let Sampled { target, ordered, budget, .. } = sampled;
-            within_budget(target, number, ordered, manner, budget, tracer)
+            let Sampled { target, guard, budget, .. } = sampled;
+            within_budget(target, number, guard, options, budget, tracer)
         }
         false => Ok(None),
     };
     match taken {
         Ok(Some(sample)) => {
             for event in sampled.watch.look(&sampled.target, &sample) {
-                let _ = jobs.send(Job::Event { target, event });
+                let _ = jobs.send(PipelineJob::Event { target, event });
             }
             sampled.taken += 1;
-            let _ = jobs.send(Job::Sample { target, sample: Box::new(sample) });
+            let _ = jobs.send(PipelineJob::Sample { target, sample: Box::new(sample) });
         }
         Ok(None) => {
             sampled.alive = false;
-            let _ = jobs.send(Job::Event { target, event: sampled.watch.ended() });
+            let _ = jobs.send(PipelineJob::Event { target, event: sampled.watch.ended() });
         }
         Err(error) => {
             // A program that changes its user can put itself out of reach.
             sampled.alive = false;
-            let _ = jobs.send(Job::Event { target, event: Event::Lost { why: error.to_string() } });
+            let _ = jobs.send(PipelineJob::Event { target, event: Event::Lost { why: error.to_string() } });
         }
     }
 }
@@ -246,13 +256,13 @@ fn sample(target: usize, sampled: &mut Sampled, number: u64, manner: &Manner, tr
 fn within_budget(
     target: &Target,
     number: u64,
-    ordered: &mut Ordered,
-    manner: &Manner,
+    guard: &mut ImageGuard,
+    options: &CaptureOptions,
     budget: &mut Budget,
     tracer: &mut Tracer,
 ) -> Result<Option<Sample>, Error> {
-    ordered.sample(target, manner, |order| {
-        let (allowed, notice) = budget.allow(order);
+    guard.sample(target, options, |request| {
+        let (allowed, notice) = budget.allow(request);
         let mut sample = Sample::take(target, number, &allowed, tracer)?;
         if let Some(sample) = &mut sample {
             budget.spend(&sample.captured);
@@ -262,10 +272,10 @@ fn within_budget(
     })
 }
 
-fn tell_skipped(target: usize, sampled: &mut Sampled, jobs: &Sender<Job>) {
+fn tell_skipped(target: usize, sampled: &mut Sampled, jobs: &Sender<PipelineJob>) {
     let skipped = std::mem::take(&mut sampled.skipped);
     if skipped != Skipped::default() {
-        let _ = jobs.send(Job::Skipped { target, skipped });
+        let _ = jobs.send(PipelineJob::Skipped { target, skipped });
     }
 }
 
@@ -275,7 +285,7 @@ mod tests {
 
     #[test]
     fn samples_are_numbered_by_when_they_are_due() {
-        let limits = |interval| Limits { interval, manner: Manner::default(), count: None, length: None };
+        let limits = |interval| Limits { interval, options: CaptureOptions::default(), count: None, length: None };
         let seconds = limits(Duration::from_secs(5));
         for (number, due) in [(1, 0), (2, 5), (721, 3600)] {
             let due = Duration::from_secs(due);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::elf::CfiSections;
 use crate::model::{Bias, ModuleIndex, RuntimeAddress};
 use crate::proc::{Backing, MemoryMap};
-use crate::target::{Pages, Reach, Registered, Source};
+use crate::process::{Pages, ProcessAccess, Registered, Source};
 use crate::unwind::{CodeSpace, SpaceId};
 
 /// One process at one moment.
@@ -20,8 +20,8 @@ pub struct AddressSpace<'a> {
 }
 
 impl<'a> AddressSpace<'a> {
-    pub fn new(source: Source<'a>, map: &'a MemoryMap, reach: &'a Reach, registered: Registered<'a>) -> Self {
-        Self { source, map, code: Pages::new(reach), registered, cfi: HashMap::new() }
+    pub fn new(source: Source<'a>, map: &'a MemoryMap, access: &'a ProcessAccess, registered: Registered<'a>) -> Self {
+        Self { source, map, code: Pages::new(access), registered, cfi: HashMap::new() }
     }
 
     /// The modules, with what could not be seen of them, and the code that was registered beside

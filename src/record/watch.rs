@@ -3,11 +3,11 @@
 use super::Sample;
 use crate::model::{Pid, ThreadState};
 use crate::proc::{self, Lineage, ProcDir};
-use crate::target::Target;
+use crate::process::Target;
 
 /// Something worth saying of a target.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Event {
+pub enum Event {
     /// It runs another program now, and is still the same process.
     Executed { executable: String, name: String },
     /// It has started these processes, which are not sampled.
@@ -22,7 +22,7 @@ pub(super) enum Event {
 const ALL_AGAIN: u32 = 16;
 
 /// What was known of a target when it was looked at last.
-pub(super) struct Watch {
+pub(super) struct TargetWatch {
     images: u64,
     children: Vec<Pid>,
     lineage: Option<Lineage>,
@@ -30,7 +30,7 @@ pub(super) struct Watch {
     looks: u32,
 }
 
-impl Watch {
+impl TargetWatch {
     pub(super) fn new(target: &Target, first: &Sample) -> Self {
         let children = target.directory.children().unwrap_or_default();
         Self { images: first.images, children, lineage: Lineage::of(&target.directory).ok(), looks: 0 }

@@ -1,17 +1,17 @@
 //! Memory that the user asked for by name: where it lies in one process.
 
 use crate::capture::{Base, Wish};
-use crate::model::{Register, RuntimeAddress, SpecialRegister};
+use crate::elf::find_symbol;
+use crate::model::{RuntimeAddress, SpecialRegister, X86_64Register};
 use crate::proc::MemoryMap;
-use crate::symbols::find_symbol;
+use crate::process::{Loader, ProcessAccess, Target, TimeoutWorker};
 use crate::sys::memory::ProcessMemory;
-use crate::target::{Errands, Loader, Reach, Target};
 
 /// A piece of memory as the user names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MemoryWish {
     Address(RuntimeAddress, u64),
-    Register(Register, u64),
+    Register(X86_64Register, u64),
     Special(SpecialRegister, u64),
     /// A variable, and how much of it: all, unless a length is given.
     Symbol(String, Option<u64>),
@@ -58,8 +58,8 @@ pub fn locate(wishes: &[(String, MemoryWish)], target: &Target) -> Result<Vec<Wi
 fn symbol(name: &str, target: &Target, loader: &mut Loader) -> Option<(RuntimeAddress, u64)> {
     let map = MemoryMap::parse(&target.directory.maps().ok()?).ok()?;
     let memory = ProcessMemory::open(target.directory.memory_owner().ok()?);
-    let reach = Reach::new(memory, true, Errands::default());
-    let source = loader.modules(target.process.id, target.directory.root(), &map, &reach);
+    let access = ProcessAccess::new(memory, true, TimeoutWorker::default());
+    let source = loader.modules(target.process.id, target.directory.root(), &map, &access);
     source.modules.iter().find_map(|loaded| {
         let name = name.to_owned();
         let (address, size) = source.with_file(loaded, move |file| find_symbol(file, &name))??;

@@ -6,7 +6,7 @@ use super::style::FAINT;
 use super::value::{Foreign, duration};
 use super::width::Width;
 use crate::model::{
-    KernelWait, MemoryOf, MemoryPiece, Policy, Register, Scheduling, SignalSets, SpecialRegister, Thread,
+    KernelWait, MemoryOf, MemoryPiece, Policy, Scheduling, SignalSets, SpecialRegister, Thread, X86_64Register,
 };
 
 /// Bytes on a line of a dump, and columns that such a line takes.
@@ -21,7 +21,7 @@ const INDENT: usize = 3;
 /// Writes the registers, four in a line if there is room for them.
 pub(super) fn registers(out: &mut dyn Write, thread: &Thread, width: Width) -> io::Result<()> {
     let fitting = |most: usize, each: usize| width.columns().map_or(most, |all| ((all - INDENT) / each).clamp(1, most));
-    let general = Register::ALL.map(|register| (register.name(), thread.registers.general.get(register)));
+    let general = X86_64Register::ALL.map(|register| (register.name(), thread.registers.general.get(register)));
     let special = SpecialRegister::ALL
         .map(|register| (register.name(), thread.registers.special.map(|special| special.get(register))));
     let all: Vec<(&str, Option<u64>)> = general.into_iter().chain(special).collect();

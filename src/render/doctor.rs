@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::style::{FAINT, HEADING, WARNING};
 use super::value::Foreign;
-use crate::target::rights::{About, Diagnosis, Finding, Grant, Status, Verdict};
+use crate::model::{About, Diagnosis, Finding, Grant, Status, Verdict};
 
 /// Writes a diagnosis for people.
 pub fn doctor(out: &mut dyn Write, diagnosis: &Diagnosis) -> io::Result<()> {

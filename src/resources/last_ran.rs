@@ -1,15 +1,21 @@
 //! When threads were given a CPU for the last time: `se.exec_start` in /proc/PID/task/TID/sched.
 //!
-//! The kernel writes it on the scheduler's own clock, which runs beside CLOCK_MONOTONIC and is not
-//! set; how far they are apart is seen from our own thread, which runs now. It is there where the
-//! kernel has CONFIG_SCHED_DEBUG, and anyone may read it. To be read before a thread is held: a hold
-//! makes it run.
+//! The kernel writes it on the clock of the CPU that the thread ran on, without the time that the CPU
+//! spent in interrupts and that a hypervisor took from it. These clocks are apart from each other and
+//! fall behind CLOCK_MONOTONIC, so a thread of ours goes to each CPU in question to compare them now.
+//! A thread that ran long ago ran earlier than what comes of that, never later: a wait is not made
+//! longer than it was. The file is there where the kernel has CONFIG_SCHED_DEBUG, and anyone may read
+//! it. It has to be read before a thread is held: a hold makes it run.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::model::{LastRan, Pid, Tid};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid as NixPid;
+
+use crate::model::{Hold, LastRan, Pid, Thread, Tid};
 use crate::sys::clock;
 
 /// A thread that ran more recently than this tells nothing that two samples do not.
@@ -17,10 +23,16 @@ const A_WHILE_NS: u64 = 100_000_000;
 /// Ten thousand threads take a fifth of a second.
 const PATIENCE: Duration = Duration::from_millis(120);
 
-/// Of all threads of a process those that have not run for a while.
-pub fn last_ran(pid: Pid) -> Vec<LastRan> {
+/// When a thread had run last, on the clock of the CPU that it ran on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RawLastRan {
+    tid: Tid,
+    exec_start_ns: u64,
+}
+
+/// Of all threads of a process, when they had run last.
+pub fn last_ran(pid: Pid) -> Vec<RawLastRan> {
     let begun = Instant::now();
-    let Some((now_ns, monotonic_ns)) = now() else { return Vec::new() };
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let mut found = Vec::new();
     for entry in entries.flatten() {
@@ -29,36 +41,57 @@ pub fn last_ran(pid: Pid) -> Vec<LastRan> {
         }
         let tid = entry.file_name().to_str().and_then(|name| name.parse().ok()).map(Tid);
         let Some(tid) = tid else { continue };
-        if let Some(ago) = exec_start(&format!("/proc/{pid}/task/{tid}/sched")).map(|ran| now_ns.saturating_sub(ran))
-            && ago >= A_WHILE_NS
-        {
-            found.push(LastRan { tid, monotonic_ns: monotonic_ns.saturating_sub(ago) });
+        if let Some(exec_start_ns) = exec_start(&format!("/proc/{pid}/task/{tid}/sched")) {
+            found.push(RawLastRan { tid, exec_start_ns });
         }
     }
+    found
+}
+
+/// Those of them that had not run for a while, and have not since unless we held them.
+pub fn not_run_since(pid: Pid, raw: &[RawLastRan], threads: &[Thread]) -> Vec<LastRan> {
+    let find = |tid: Tid| threads.binary_search_by_key(&tid, |thread| thread.tid).ok().and_then(|at| threads.get(at));
+    let cpu = |thread: &Thread| thread.status.scheduling.last_cpu;
+    let cpus: BTreeSet<u32> = raw.iter().filter_map(|raw| cpu(find(raw.tid)?)).collect();
+    let clocks = clocks(&cpus);
+    let begun = Instant::now();
+    let last_ran = |raw: &RawLastRan| {
+        let thread = find(raw.tid)?;
+        let (now_ns, monotonic_ns) = clocks.get(&cpu(thread)?)?;
+        let is_still = match thread.hold {
+            Hold::Held(_) => true,
+            Hold::InPlace if begun.elapsed() < PATIENCE => {
+                exec_start(&format!("/proc/{pid}/task/{}/sched", raw.tid)) == Some(raw.exec_start_ns)
+            }
+            Hold::InPlace | Hold::Unchanged(_) | Hold::NotCaptured => false,
+        };
+        let ago = now_ns.saturating_sub(raw.exec_start_ns);
+        (is_still && ago >= A_WHILE_NS)
+            .then(|| LastRan { tid: raw.tid, monotonic_ns: monotonic_ns.saturating_sub(ago) })
+    };
+    let mut found: Vec<LastRan> = raw.iter().filter_map(last_ran).collect();
     found.sort_unstable_by_key(|ran| ran.tid);
     found
 }
 
-/// Those of them that have not run since they were read. One of which that is not known any more has.
-pub fn not_run_since(pid: Pid, mut ran: Vec<LastRan>) -> Vec<LastRan> {
-    let begun = Instant::now();
-    let Some((now_ns, monotonic_ns)) = now() else { return Vec::new() };
-    ran.retain(|ran| {
-        let path = format!("/proc/{pid}/task/{}/sched", ran.tid);
-        let last = exec_start(&path).filter(|_| begun.elapsed() < PATIENCE);
-        let last = last.map(|last| monotonic_ns.saturating_sub(now_ns.saturating_sub(last)));
-        last.is_some_and(|last| last <= ran.monotonic_ns.saturating_add(A_WHILE_NS / 2))
-    });
-    ran
-}
-
-/// The present on the scheduler's clock and on CLOCK_MONOTONIC.
-fn now() -> Option<(u64, u64)> {
-    // The kernel notes the time when it gives a thread a CPU, and then at its ticks, of which there
-    // may be none while a thread runs alone.
-    thread::sleep(Duration::from_micros(1));
-    let monotonic_ns = clock::timestamp().monotonic_ns;
-    Some((exec_start("/proc/thread-self/sched")?, monotonic_ns))
+/// The present on the clocks of these CPUs and on CLOCK_MONOTONIC, as far as we may run on them.
+fn clocks(cpus: &BTreeSet<u32>) -> HashMap<u32, (u64, u64)> {
+    let read = |cpu: u32| {
+        let mut only = CpuSet::new();
+        only.set(cpu as usize).ok()?;
+        sched_setaffinity(NixPid::from_raw(0), &only).ok()?;
+        // The kernel notes the time when it gives a thread a CPU, and then at its ticks, of which
+        // there may be none while a thread runs alone.
+        thread::sleep(Duration::from_micros(1));
+        let monotonic_ns = clock::timestamp().monotonic_ns;
+        Some((cpu, (exec_start("/proc/thread-self/sched")?, monotonic_ns)))
+    };
+    // A thread of its own, for it stays where it went last.
+    let walk = || {
+        let begun = Instant::now();
+        cpus.iter().take_while(|_| begun.elapsed() < PATIENCE).filter_map(|cpu| read(*cpu)).collect()
+    };
+    thread::scope(|scope| scope.spawn(walk).join().unwrap_or_default())
 }
 
 /// Nanoseconds on the scheduler's clock.
@@ -76,16 +109,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_thread_ran_just_now() {
+    fn the_clock_of_each_cpu_runs() {
         // Kernels without CONFIG_SCHED_DEBUG do not say.
-        let Some(_) = exec_start("/proc/thread-self/sched") else {
+        if exec_start("/proc/thread-self/sched").is_none() {
             println!("SKIPPED: this kernel does not say when threads ran last");
             return;
+        }
+        let cpus = BTreeSet::from([0]);
+        let (before, after) = (clocks(&cpus), clocks(&cpus));
+        let (Some(before), Some(after)) = (before.get(&0), after.get(&0)) else {
+            println!("SKIPPED: we may not run on CPU 0");
+            return;
         };
-        let me = Pid(std::process::id().cast_signed());
-        assert!(
-            last_ran(me).iter().all(|ran| ran.tid.0 != nix::unistd::gettid().as_raw()),
-            "a thread that runs has run"
-        );
+        assert!(before.0 < after.0 && before.1 < after.1, "{before:?} {after:?}");
     }
 }

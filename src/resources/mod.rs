@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::{Process, RuntimeAddress, Thread, ThreadState, Unread, WaitFacts};
 
-pub use last_ran::{last_ran, not_run_since};
+pub use last_ran::{RawLastRan, last_ran, not_run_since};
 pub use locks::{StackCopy, lock_addresses, references};
 
 /// After this time nothing more is begun to be read for one snapshot.

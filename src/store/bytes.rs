@@ -14,7 +14,7 @@ const PIECE: usize = 1 << 16;
 const STEP: usize = 1 << 20;
 
 /// A file with the piece of it that was read last.
-pub(super) struct Bytes {
+pub(super) struct SegmentBytes {
     file: File,
     start: u64,
     held: Vec<u8>,
@@ -39,7 +39,7 @@ pub(super) fn open_file(path: &Path) -> io::Result<File> {
     }
 }
 
-impl Bytes {
+impl SegmentBytes {
     pub(super) fn new(file: File) -> Self {
         Self { file, start: 0, held: Vec::new(), failed: None }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::frame::Salt;
-use super::records::{Format, Next, Place, Records};
+use super::records::{Format, Next, RecordPlace, Records};
 use crate::wire::{self, Peeked, Row};
 
 /// A part of a file that is of no use.
@@ -70,11 +70,11 @@ impl fmt::Display for Damage {
 }
 
 /// What comes next in a segment.
-pub(super) enum Step {
+pub(super) enum ChainStep {
     /// A snapshot that can be decoded by who was given all since the last whole one.
-    Snapshot(Place, Row),
+    Snapshot(RecordPlace, Row),
     /// Something else: a description of the recording, a snapshot without a summary, or a kind that this version does not know.
-    Other(Place),
+    Other(RecordPlace),
     Damage(Damage),
     End,
 }
@@ -112,22 +112,22 @@ impl Chain {
         self.records.format == Format::First
     }
 
-    pub(super) fn payload(&mut self, place: Place) -> Result<&[u8], Error> {
+    pub(super) fn payload(&mut self, place: RecordPlace) -> Result<&[u8], Error> {
         self.records.payload(place).map_err(|source| Error::Read { path: self.path.clone(), source })
     }
 
-    pub(super) fn step(&mut self) -> Result<Step, Error> {
+    pub(super) fn step(&mut self) -> Result<ChainStep, Error> {
         loop {
             let read = |source| Error::Read { path: self.path.clone(), source };
             match self.records.next().map_err(read)? {
-                Next::End => return Ok(self.broken.take().map_or(Step::End, Step::Damage)),
+                Next::End => return Ok(self.broken.take().map_or(ChainStep::End, ChainStep::Damage)),
                 Next::Damaged { at, until, what } => self.lose(at, until, what),
                 Next::Record(place) => {
                     let peeked = wire::peek(self.records.payload(place).map_err(read)?);
                     match peeked {
                         Err(error) => self.lose(place.at, place.end(), &misunderstood(&error)),
                         Ok(Peeked::Other) if self.broken.is_none() || !self.is_of_first_format() => {
-                            return Ok(Step::Other(place));
+                            return Ok(ChainStep::Other(place));
                         }
                         Ok(Peeked::Other) => self.lose(place.at, place.end(), ""),
                         Ok(Peeked::Snapshot { summary, whole }) => match self.broken.take() {
@@ -135,7 +135,7 @@ impl Chain {
                                 // It is read again when the damage has been told.
                                 self.records.seek(place.at);
                                 damage.before = Some(summary.number);
-                                return Ok(Step::Damage(damage));
+                                return Ok(ChainStep::Damage(damage));
                             }
                             Some(mut damage) => {
                                 damage.lost = place.end() - damage.at;
@@ -147,7 +147,7 @@ impl Chain {
                                 self.begun = true;
                                 self.last = summary.number;
                                 let (offset, length) = (place.at, place.payload());
-                                return Ok(Step::Snapshot(place, Row { offset, length, whole, summary }));
+                                return Ok(ChainStep::Snapshot(place, Row { offset, length, whole, summary }));
                             }
                         },
                     }
@@ -157,7 +157,7 @@ impl Chain {
     }
 
     /// A record that is whole turned out to make no sense: nothing that needs it can be decoded.
-    pub(super) fn reject(&mut self, place: Place, before: u64, error: &wire::Error) {
+    pub(super) fn reject(&mut self, place: RecordPlace, before: u64, error: &wire::Error) {
         self.last = before;
         self.lose(place.at, place.end(), &misunderstood(error));
     }

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::bytes::{Bytes, open_file};
+use super::bytes::{SegmentBytes, open_file};
 use super::frame::{self, HEAD, Head, INDEX_MAGIC, MAGIC, Salt};
 use super::layout;
 use crate::model::Recording;
@@ -108,7 +108,7 @@ impl Index {
             return Err(Fault::Wrong);
         }
         let last = rows.last().map_or(self.first_at, |row| row.offset);
-        let mut segment = Bytes::new(open_file(&self.segment).map_err(|_| Fault::Unreadable)?);
+        let mut segment = SegmentBytes::new(open_file(&self.segment).map_err(|_| Fault::Unreadable)?);
         match record(&mut segment, last) {
             Ok((head, _)) if head.salt == self.salt && last.saturating_add(head.record()) == self.head.covered => {
                 Ok(rows)
@@ -118,14 +118,14 @@ impl Index {
     }
 }
 
-fn open(index: &Path) -> Result<Bytes, Fault> {
-    open_file(index).map(Bytes::new).map_err(|error| match error.kind() {
+fn open(index: &Path) -> Result<SegmentBytes, Fault> {
+    open_file(index).map(SegmentBytes::new).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Fault::Missing,
         _ => Fault::Unreadable,
     })
 }
 
-fn record(bytes: &mut Bytes, at: u64) -> Result<(Head, &[u8]), Fault> {
+fn record(bytes: &mut SegmentBytes, at: u64) -> Result<(Head, &[u8]), Fault> {
     let head = bytes.at(at, HEAD).map_err(|_| Fault::Unreadable)?;
     let head = Head::parse(head).ok_or(Fault::Damaged)?;
     let payload = bytes.at(at + HEAD as u64, head.length as usize).map_err(|_| Fault::Unreadable)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::chain::{Chain, Damage, Step};
+use super::chain::{Chain, ChainStep, Damage};
 use super::frame::Salt;
 use super::index::Index;
 use super::origin::Origin;
@@ -139,18 +139,18 @@ pub(super) fn scan(path: &Path, unpack: bool) -> Result<Scanned, Error> {
     let (mut recording, mut process, mut rows, mut damage, mut end) = (None, None, Vec::<Row>::new(), Vec::new(), 0);
     loop {
         let (place, row) = match chain.step()? {
-            Step::Snapshot(place, row) if !unpack => {
+            ChainStep::Snapshot(place, row) if !unpack => {
                 end = place.end();
                 rows.push(row);
                 continue;
             }
-            Step::Snapshot(place, row) => (place, Some(row)),
-            Step::Other(place) => (place, None),
-            Step::Damage(found) => {
+            ChainStep::Snapshot(place, row) => (place, Some(row)),
+            ChainStep::Other(place) => (place, None),
+            ChainStep::Damage(found) => {
                 damage.push(found);
                 continue;
             }
-            Step::End => break,
+            ChainStep::End => break,
         };
         match decoder.record(chain.payload(place)?) {
             Ok(Record::Recording(described)) => recording = Some(described),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::chain::{Chain, Damage, Step};
+use super::chain::{Chain, ChainStep, Damage};
 use super::origin::Origin;
 use super::{Error, layout};
 use crate::model::{Recording, Snapshot};
@@ -97,7 +97,7 @@ impl Reader {
                 step => step?,
             };
             match step {
-                Step::Snapshot(place, _) | Step::Other(place) => {
+                ChainStep::Snapshot(place, _) | ChainStep::Other(place) => {
                     match current.decoder.record(current.chain.payload(place)?) {
                         Ok(Record::Snapshot(snapshot)) => {
                             let stranger = self.stranger(&snapshot);
@@ -115,11 +115,11 @@ impl Reader {
                         Err(error) => current.chain.reject(place, self.last, &error),
                     }
                 }
-                Step::Damage(mut damage) => {
+                ChainStep::Damage(mut damage) => {
                     damage.after = damage.after.max(self.last);
                     return Ok(Some(Err(damage)));
                 }
-                Step::End => self.current = None,
+                ChainStep::End => self.current = None,
             }
         }
     }
@@ -147,7 +147,7 @@ impl Reader {
 /// What a segment says of its recording; None when that is damaged.
 fn describe(segment: &Path) -> Result<Option<Recording>, Error> {
     let mut chain = Chain::open(segment)?;
-    let Step::Other(place) = chain.step()? else { return Ok(None) };
+    let ChainStep::Other(place) = chain.step()? else { return Ok(None) };
     Ok(match Decoder::default().record(chain.payload(place)?) {
         Ok(Record::Recording(recording)) => Some(recording),
         _ => None,

@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::Error;
-use super::bytes::{Bytes, open_file};
+use super::bytes::{SegmentBytes, open_file};
 use super::frame::{FIRST_MAGIC, HEAD, Head, MAGIC, MARKER, SEGMENT_MAGIC, Salt};
 use crate::sys::being_written;
 
@@ -36,7 +36,7 @@ fn is_of_a_sector(error: &io::Error) -> bool {
 /// What comes next in a file.
 pub(super) enum Next {
     /// A whole record; its payload is to be asked for.
-    Record(Place),
+    Record(RecordPlace),
     /// These bytes are of no use.
     Damaged {
         at: u64,
@@ -55,13 +55,13 @@ enum Seen {
 
 /// Where a record is, and how long head and payload are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Place {
+pub(super) struct RecordPlace {
     pub(super) at: u64,
     head: usize,
     payload: usize,
 }
 
-impl Place {
+impl RecordPlace {
     /// Where the next record begins.
     pub(super) fn end(self) -> u64 {
         self.at + (self.head + self.payload) as u64
@@ -82,7 +82,7 @@ pub(super) enum Format {
 
 /// A file that is being read, record by record.
 pub(super) struct Records {
-    bytes: Bytes,
+    bytes: SegmentBytes,
     pub(super) format: Format,
     /// Whether the file begins as one of ours does, as far as it goes.
     pub(super) begins_as_ours: bool,
@@ -98,7 +98,7 @@ impl Records {
             io::ErrorKind::InvalidInput => Error::NotOurs { path: path.into() },
             _ => Error::Open { path: path.into(), source },
         })?;
-        let mut bytes = Bytes::new(file);
+        let mut bytes = SegmentBytes::new(file);
         let magic = match bytes.at(0, MAGIC) {
             Err(error) if is_of_a_sector(&error) => Vec::new(),
             magic => magic.map_err(read)?.to_vec(),
@@ -122,7 +122,7 @@ impl Records {
     }
 
     /// The payload of a record.
-    pub(super) fn payload(&mut self, place: Place) -> io::Result<&[u8]> {
+    pub(super) fn payload(&mut self, place: RecordPlace) -> io::Result<&[u8]> {
         self.bytes.at(place.at + place.head as u64, place.payload)
     }
 
@@ -198,7 +198,7 @@ impl Records {
                 let agrees = head.agrees_with(payload);
                 self.salt = Some(head.salt);
                 Seen::Next(match agrees {
-                    true => Next::Record(Place { at, head: HEAD, payload: head.length as usize }),
+                    true => Next::Record(RecordPlace { at, head: HEAD, payload: head.length as usize }),
                     false => Next::Damaged { at, until: at + head.record(), what: DISAGREES },
                 })
             }
@@ -235,7 +235,7 @@ impl Records {
         if crc32fast::hash(payload) != checksum {
             return damaged(DISAGREES);
         }
-        Ok(Next::Record(Place { at, head: FIRST_HEAD, payload: length }))
+        Ok(Next::Record(RecordPlace { at, head: FIRST_HEAD, payload: length }))
     }
 
     /// Where the next head of this segment is, from here on. Over what cannot be read it goes in ever larger steps, for each

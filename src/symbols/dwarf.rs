@@ -20,12 +20,11 @@ use gimli::{DebugAranges, DebugInfo, Dwarf, DwarfSections, EndianSlice, LittleEn
 use object::read::elf::ElfFile64;
 use object::{CompressedFileRange, CompressionFormat, LittleEndian, Object, ObjectSection, ReadCache};
 
-use super::demangle::demangle;
 use super::{Function, units};
-use crate::elf::{PositionedFile, Sections, is_plausible};
+use crate::elf::{PositionedFile, Sections, demangle, is_plausible};
 use crate::model::FileAddress;
 
-type Bytes<'a> = EndianSlice<'a, Little>;
+type DwarfBytes<'a> = EndianSlice<'a, Little>;
 type Found = Vec<(FileAddress, Vec<Function>)>;
 
 /// A section whose uncompressed size is beyond this is not loaded; a browser's .debug_info is half of it.
@@ -86,15 +85,15 @@ fn look_up(loaded: &Loaded, supplementary: Option<&Loaded>, addresses: &BTreeSet
 }
 
 impl Loaded {
-    fn dwarf(&self) -> Dwarf<Bytes<'_>> {
+    fn dwarf(&self) -> Dwarf<DwarfBytes<'_>> {
         let mut dwarf = self.others.borrow(|section| EndianSlice::new(section, Little));
         dwarf.debug_info = DebugInfo::new(&self.info, Little);
         dwarf
     }
 }
 
-fn functions_at(context: &Context<Bytes<'_>>, address: FileAddress) -> Option<Vec<Function>> {
-    let mut frames: FrameIter<'_, Bytes<'_>> = context.find_frames(address.0).skip_all_loads().ok()?;
+fn functions_at(context: &Context<DwarfBytes<'_>>, address: FileAddress) -> Option<Vec<Function>> {
+    let mut frames: FrameIter<'_, DwarfBytes<'_>> = context.find_frames(address.0).skip_all_loads().ok()?;
     let mut functions = Vec::new();
     while functions.len() < MAX_INLINED
         && let Ok(Some(frame)) = frames.next()

@@ -11,14 +11,12 @@
 //! those that the snapshot keeps: for a snapshot that is just being taken they are looked up here,
 //! too (`functions_in`).
 
-mod demangle;
 mod dwarf;
 mod finder;
 mod go;
 mod kept;
 mod table;
 mod units;
-mod variable;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -28,14 +26,13 @@ use std::thread;
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSection, ReadCache, ReadRef};
 
-use crate::elf::{PositionedFile, debugdata, pclntab};
+use crate::elf::{PositionedFile, debugdata, demangle, pclntab};
 use crate::model::{BuildId, FileAddress, Frame, Module, RuntimeAddress, Snapshot, Timestamp};
 
 use finder::Files;
 
 pub use finder::{Finder, NamedFile};
 pub use kept::{functions_exported, functions_in};
-pub use variable::find_symbol;
 
 pub use crate::model::Function;
 
@@ -110,8 +107,7 @@ impl Names {
                     *best = kept::better(kept, *best);
                 }
                 if let Some(code) = snapshot.generated_code(frame) {
-                    let function =
-                        || vec![Function { name: Some(demangle::demangle(&code.name)), ..Function::default() }];
+                    let function = || vec![Function { name: Some(demangle(&code.name)), ..Function::default() }];
                     generated.entry((snapshot.taken, code.address)).or_insert_with(function);
                 }
             }

@@ -6,8 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSymbol, ReadRef, SymbolKind};
 
-use super::demangle::demangle;
-use crate::elf::ExportedSymbol;
+use crate::elf::{ExportedSymbol, demangle};
 use crate::model::FileAddress;
 
 /// The best symbol for an address so far.

@@ -9,7 +9,7 @@ use gimli::{DebugAranges, DebugInfo, DebugInfoOffset, EndianSlice, LittleEndian 
 
 use crate::model::FileAddress;
 
-type Bytes<'a> = EndianSlice<'a, Little>;
+type DwarfBytes<'a> = EndianSlice<'a, Little>;
 
 /// unit_length, version, unit_type, address_size, debug_abbrev_offset, type_signature and type_offset in the 32-bit format.
 const TYPE_UNIT_HEADER: usize = 4 + 2 + 1 + 1 + 4 + 8 + 4;
@@ -29,7 +29,7 @@ pub(super) struct Wanted {
 }
 
 /// The units that `.debug_aranges` says hold any of these addresses.
-pub(super) fn holding(aranges: &DebugAranges<Bytes<'_>>, addresses: &BTreeSet<FileAddress>) -> Wanted {
+pub(super) fn holding(aranges: &DebugAranges<DwarfBytes<'_>>, addresses: &BTreeSet<FileAddress>) -> Wanted {
     let mut wanted = Wanted::default();
     let mut all = BTreeSet::new();
     let mut headers = aranges.headers();

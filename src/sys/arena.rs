@@ -34,7 +34,7 @@ const WORTH_GIVING: usize = 1 << 20;
 /// What the tracer is doing, as the one who watches it needs to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
-pub enum Step {
+pub enum TracerStep {
     /// Nothing that could block for long.
     Between,
     /// Reading the memory map or other text of /proc, which older kernels do under the map's lock.
@@ -47,7 +47,7 @@ pub enum Step {
     ReadingHeld,
 }
 
-impl Step {
+impl TracerStep {
     fn from_number(number: u32) -> Self {
         match number {
             1 => Self::ReadingProc,
@@ -61,8 +61,8 @@ impl Step {
 
 /// What the tracer was doing when it was looked at: with which thread (0: none), and since when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Progress {
-    pub step: Step,
+pub struct TracerProgress {
+    pub step: TracerStep,
     pub tid: i32,
     pub since: Instant,
 }
@@ -156,7 +156,7 @@ impl ArenaReader {
         header.since_ns.store(Instant::now().nanoseconds(), Ordering::Relaxed);
         header.first_freeze_ns.store(0, Ordering::Relaxed);
         header.last_release_ns.store(0, Ordering::Relaxed);
-        header.step.store(Step::Between as u32, Ordering::Release);
+        header.step.store(TracerStep::Between as u32, Ordering::Release);
     }
 
     /// Has no more of the bytes in its own page tables, if they were many: their contents are the writer's matter, and to
@@ -174,10 +174,10 @@ impl ArenaReader {
         }
     }
 
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> TracerProgress {
         let header = self.shared.header();
-        Progress {
-            step: Step::from_number(header.step.load(Ordering::Acquire)),
+        TracerProgress {
+            step: TracerStep::from_number(header.step.load(Ordering::Acquire)),
             tid: header.tid.load(Ordering::Relaxed).cast_signed(),
             since: Instant::from_nanoseconds(header.since_ns.load(Ordering::Relaxed)),
         }
@@ -267,17 +267,17 @@ impl ArenaWriter {
     }
 
     /// The page that says what is being done.
-    pub fn marks(&self) -> Marks<'_> {
-        Marks(self.shared.header())
+    pub fn progress_page(&self) -> ProgressPage<'_> {
+        ProgressPage(self.shared.header())
     }
 
     /// Up to so many bytes to copy into, all of which have been written to. What is to stay must be kept with `keep`.
     pub fn room(&mut self, size: usize) -> &mut [u8] {
-        self.room_and_marks(size).0
+        self.room_and_page(size).0
     }
 
     /// The same, and the page to mark what is being done while the room is in use.
-    pub fn room_and_marks(&mut self, size: usize) -> (&mut [u8], Marks<'_>) {
+    pub fn room_and_page(&mut self, size: usize) -> (&mut [u8], ProgressPage<'_>) {
         let start = self.taken;
         let end = start.saturating_add(size).min(BYTES);
         self.reached = self.reached.max(end);
@@ -291,7 +291,7 @@ impl ArenaWriter {
         // SAFETY: the range lies within the mapping, nothing else refers to it (`&mut self`), and the reader only copies
         // what was kept.
         let room = unsafe { std::slice::from_raw_parts_mut(self.shared.at(HEADER + LOG + start), end - start) };
-        (room, self.marks())
+        (room, self.progress_page())
     }
 
     /// A piece that was kept in this snapshot, and as much room beside it. None if there is no such piece, or no room.
@@ -339,11 +339,11 @@ impl ArenaWriter {
 
 /// What the one who watches the tracer sees. Marking is a few stores: it may be done while a thread is held.
 #[derive(Clone, Copy)]
-pub struct Marks<'a>(&'a Header);
+pub struct ProgressPage<'a>(&'a Header);
 
-impl Marks<'_> {
+impl ProgressPage<'_> {
     /// Says what is being done from now on.
-    pub fn step(&self, step: Step, tid: i32) {
+    pub fn step(&self, step: TracerStep, tid: i32) {
         let Self(header) = self;
         header.since_ns.store(Instant::now().nanoseconds(), Ordering::Relaxed);
         header.tid.store(tid.cast_unsigned(), Ordering::Relaxed);
@@ -351,7 +351,7 @@ impl Marks<'_> {
     }
 
     /// The next step of the same: with the same thread, and since when that was begun.
-    pub fn go_on(&self, step: Step) {
+    pub fn go_on(&self, step: TracerStep) {
         self.0.step.store(step as u32, Ordering::Release);
     }
 
@@ -390,10 +390,10 @@ mod tests {
         writer.room(10)[..5].copy_from_slice(b"stack");
         let piece = writer.keep(5);
         assert!(writer.log(b"one") && writer.log(b"") && writer.log(b"three"));
-        writer.marks().step(Step::Holding, 42);
+        writer.progress_page().step(TracerStep::Holding, 42);
         assert!(reader.log().eq([b"one".to_vec(), b"".to_vec(), b"three".to_vec()]));
         assert_eq!(reader.bytes(piece).as_deref(), Some(&b"stack"[..]));
-        assert_eq!((reader.progress().step, reader.progress().tid), (Step::Holding, 42));
+        assert_eq!((reader.progress().step, reader.progress().tid), (TracerStep::Holding, 42));
         assert_eq!(reader.bytes(Piece { offset: u64::MAX, length: 2 }), None);
         assert_eq!(reader.bytes(Piece { offset: 0, length: u64::MAX }), None);
         reader.clear();

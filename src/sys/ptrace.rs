@@ -10,7 +10,7 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::sys::ptrace::{self, Options};
 
-use crate::model::{Abi, Register, RegisterFile, Registers, SpecialRegister, SpecialRegisters, Tid};
+use crate::model::{Abi, RegisterFile, Registers, SpecialRegister, SpecialRegisters, Tid, X86_64Register};
 
 /// A signal's number that was on its way to a thread when it stopped; 0 when there was none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,7 +116,7 @@ fn look_at(kind: libc::idtype_t, id: libc::id_t, blocking: libc::c_int) -> Optio
 ///
 /// It looks before it collects: waitid tells of a tracee's stop whether or not it was asked for stops (waitid(2) does not
 /// say so; kernel/exit.c, wait_task_stopped), and collecting one loses the signal that comes with it.
-pub fn bury(tid: Tid) {
+pub fn reap_if_exited(tid: Tid) {
     // For a tracee that has ended this collects it on the way.
     let _: Wait = poll(tid);
 }
@@ -307,7 +307,7 @@ impl RawRegisters {
     pub fn interpret(&self) -> Registers {
         let r = &self.0;
         let mut general = RegisterFile::default();
-        for (register, value) in Register::ALL.into_iter().zip([
+        for (register, value) in X86_64Register::ALL.into_iter().zip([
             r.rax, r.rdx, r.rcx, r.rbx, r.rsi, r.rdi, r.rbp, r.rsp, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14,
             r.r15, r.rip,
         ]) {
@@ -360,6 +360,6 @@ mod tests {
     /// Looking for tracees that have ended collected the stop of one that had not, and its signal was lost.
     #[test]
     fn looking_for_the_dead_does_not_take_a_signal_from_the_living() {
-        assert_eq!(end_of_a_child(bury), Some(libc::SIGUSR1));
+        assert_eq!(end_of_a_child(reap_if_exited), Some(libc::SIGUSR1));
     }
 }

@@ -19,7 +19,7 @@ use super::scheduling::Urgent;
 use crate::model::{Pid, Tid};
 
 /// How long a try may take; each is a few system calls.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(1);
 const BETWEEN_LOOKS: Duration = Duration::from_micros(200);
 /// Larger than any pid that Linux gives (PID_MAX_LIMIT is 4,194,304).
 const NOBODY: libc::pid_t = libc::pid_t::MAX;
@@ -174,7 +174,7 @@ unsafe fn attempt(work: impl FnOnce() -> Result<(), Errno>) -> Outcome {
         let mut status = 0;
         // SAFETY: the child is ours, and `status` is a valid place for its status.
         match unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } {
-            0 if begun.elapsed() < PATIENCE => thread::sleep(BETWEEN_LOOKS),
+            0 if begun.elapsed() < TRIAL_TIMEOUT => thread::sleep(BETWEEN_LOOKS),
             0 => {
                 // SAFETY: the child is ours and not yet collected, so that the pid is still its own.
                 unsafe { libc::kill(child, libc::SIGKILL) };

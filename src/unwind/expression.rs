@@ -3,12 +3,9 @@
 use gimli::{EvaluationResult, Location, Piece, Value};
 
 use super::StackMemory;
-use super::rules::StoredExpression;
+use super::rules::{MAX_STEPS, StoredExpression};
 use crate::elf::CfiSections;
-use crate::model::{AnyRegister, RegisterFile, RegisterName, RuntimeAddress, WalkEnd};
-
-/// Steps before an expression is taken for one that never ends; real ones have a dozen.
-pub(super) const MAX_STEPS: u32 = 1000;
+use crate::model::{AnyRegister, Register, RegisterFile, RuntimeAddress, WalkEnd};
 
 /// Why an expression has no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +26,7 @@ impl Failure {
 }
 
 /// Evaluates an expression; the rules of registers begin with the CFA on the stack (DWARF 5, 6.4.2.2).
-pub(super) fn evaluate<R: RegisterName>(
+pub(super) fn evaluate<R: Register>(
     expression: &StoredExpression,
     sections: &CfiSections,
     registers: &RegisterFile<R>,

@@ -11,16 +11,14 @@ use gimli::{UnwindTableRow, Vendor};
 use super::rules::{Effort, NoRow, Row};
 use super::{Caller, CodeSpace, StackMemory, Walk};
 use crate::elf::Pclntab;
-use crate::model::{CodeAddress, FileAddress, RegisterFile, RegisterName, RuntimeAddress, WalkEnd};
+use crate::model::{CodeAddress, FileAddress, Register, RegisterFile, RuntimeAddress, WalkEnd};
 
-pub trait Machine: RegisterName {
+pub trait Machine: Register {
     const PC: Self;
     const SP: Self;
     /// The register in which a call leaves its return address; None where it leaves it on the stack.
     const LINK: Option<Self>;
-    /// The registers that are kept for the caller, but the stack pointer.
-    const KEPT: &'static [Self];
-    /// Where each of those lies, from the CFA.
+    /// Where each callee-saved register lies, from the CFA.
     type Slots: Copy + Default + AsRef<[i16]> + AsMut<[i16]>;
     /// Where the return address lies, from the CFA, if that is not always the same place.
     type ReturnSlot: Copy;
@@ -28,6 +26,8 @@ pub trait Machine: RegisterName {
     type Signing: Copy + Debug;
     /// How the address in a signed pointer is told from the signature.
     type Pointers: Copy;
+    /// What the instructions of functions have told in one walk.
+    type Followed: Default;
     /// Whose call frame instructions there are besides DWARF's.
     const VENDOR: Vendor;
     /// rt_sigreturn(2), as a signal's handler returns to it.

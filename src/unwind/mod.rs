@@ -3,62 +3,35 @@
 //! Promises: pure (it reads what it is given, never a process or a file); every frame says how it was found and every
 //! walk why it ended; a register that was not captured is unknown. Where a walk needs it, it is looked for on the stack
 //! (`recover`), and a walk that cannot tell what it was ends there. Where no call frame information covers the code, and behind
-//! what was not copied of a stack, callers are guessed (`scan`, `resume`), and marked as that. All general
+//! what was not copied of a stack, callers are guessed (`no_cfi`, `resume`), and marked as that. All general
 //! registers are carried from frame to frame, because a caller's CFA may depend on any of them: signal frames restore every one.
 //! Call frame information is hostile input: evaluation is bounded and cannot panic.
 //!
-//! It knows nothing of symbols. Changes of stacks are followed where Go's table tells of them (`switch`), into what was copied
+//! It knows nothing of symbols. Changes of stacks are followed where Go's table tells of them (`go`), into what was copied
 //! of the other stack.
 
 mod aarch64;
-mod call;
-mod continuation;
-mod edges;
-mod effects;
-mod epilogue;
+mod code;
 mod evaluate;
 mod expression;
-mod frame_pointer;
-mod generated;
-mod instruction;
-mod kept;
+mod frame_buffer;
 mod machine;
-mod pclntab;
-mod pointer;
-mod prologue;
-mod quick;
-mod recover;
-mod resume;
+mod rule_cache;
 mod rules;
-mod scan;
 mod stack_memory;
-mod switch;
-mod uprobe;
+mod walk;
 mod x86_64;
 
 use std::collections::{HashMap, HashSet};
-use std::mem;
 use std::sync::Arc;
 
 use crate::elf::CfiSections;
-use crate::model::{
-    Bias, CodeAddress, FileAddress, FoundBy, Frame, ModuleIndex, Place, Register, RegisterFile, RuntimeAddress, Stack,
-    WalkEnd,
-};
-use effects::Effects;
-use kept::Kept;
+use crate::model::{Bias, CodeAddress, FoundBy, ModuleIndex, RegisterFile, RuntimeAddress, Stack};
+use code::{Budget, Code};
 use machine::Machine;
-use quick::{Known, Table};
-use recover::Budget;
-use rules::{ModuleRules, NoRow, Row};
+use rule_cache::Table;
+use rules::{ModuleRules, Row};
 pub use stack_memory::StackMemory;
-
-/// More frames than are copied of any stack.
-const MAX_FRAMES: u64 = 1 << 20;
-/// How many of them may have to be found in the general way, which is slower and which only hostile stacks take often.
-const MAX_GENERAL: usize = 1 << 16;
-/// How many addresses are remembered as no end of a function.
-const MOST_NO_ENDS: usize = 1 << 16;
 
 /// What tells the modules of one address space from those of another, or of the same one when it has changed since: spaces
 /// of the same number have the same modules at the same addresses.
@@ -89,7 +62,7 @@ pub trait CodeSpace {
 }
 
 /// Walks stacks of one machine. Keeps the rules it has worked out, by module, for all targets and samples.
-pub struct Unwinder<R: Machine = Register> {
+pub struct Unwinder<R: Machine> {
     /// By the address of the sections, which the rules keep alive, so that it is not given out again.
     modules: HashMap<usize, ModuleRules<R>>,
     table: Table<R>,
@@ -105,7 +78,7 @@ impl<R: Machine> Default for Unwinder<R> {
 
 /// The caller of a frame.
 #[derive(Clone, Copy)]
-pub struct Caller<R: Machine = Register> {
+pub struct Caller<R: Machine> {
     registers: RegisterFile<R>,
     found: FoundBy,
     code: CodeAddress<RuntimeAddress>,
@@ -132,14 +105,15 @@ impl<R: Machine> Unwinder<R> {
             left: None,
             beyond_heap: None,
             probed: None,
-            followed: Followed::default(),
+            code: Code::default(),
+            followed: R::Followed::default(),
         };
         walk.run(registers)
     }
 }
 
 /// One walk up a stack.
-pub struct Walk<'a, R: Machine = Register> {
+pub struct Walk<'a, R: Machine> {
     unwinder: &'a mut Unwinder<R>,
     stack: StackMemory<'a>,
     space: &'a mut dyn CodeSpace,
@@ -152,286 +126,13 @@ pub struct Walk<'a, R: Machine = Register> {
     beyond_heap: Option<RuntimeAddress>,
     /// An address in the last function whose return address a tracer has replaced.
     probed: Option<RuntimeAddress>,
-    followed: Followed,
-}
-
-/// What the instructions of functions have told in this walk: recursions ask for the same again and again.
-#[derive(Default)]
-struct Followed {
-    /// By the beginning of a function and an address in it.
-    functions: HashMap<(RuntimeAddress, RuntimeAddress), Option<Effects>>,
-    /// By an address in generated code: None if nobody knows whose it is, and what has been done to the stack, if that can be
-    /// told.
-    java: HashMap<RuntimeAddress, Option<Option<Effects>>>,
-    /// By the beginning of a function: whether it may take stack of any size.
-    sizes: HashMap<RuntimeAddress, bool>,
     code: Code,
-}
-
-/// A few bytes at a time of the code that this walk has looked at, by address and length. Recursions look at the same code
-/// again and again.
-#[derive(Default)]
-struct Code(HashMap<(RuntimeAddress, usize), ([u8; CODE], usize)>);
-
-/// As much of code as is kept in one piece, and so many pieces.
-const CODE: usize = 16;
-const MOST_CODE: usize = 4096;
-
-impl Code {
-    /// How much could be read then, if it was.
-    fn find(&self, at: RuntimeAddress, buffer: &mut [u8]) -> Option<usize> {
-        let (bytes, read) = self.0.get(&(at, buffer.len()))?;
-        buffer.copy_from_slice(bytes.get(..buffer.len())?);
-        Some(*read)
-    }
-
-    fn keep(&mut self, at: RuntimeAddress, buffer: &[u8], read: usize) {
-        let mut bytes = [0; CODE];
-        if let Some(room) = bytes.get_mut(..buffer.len())
-            && self.0.len() < MOST_CODE
-        {
-            room.copy_from_slice(buffer);
-            self.0.insert((at, buffer.len()), (bytes, read));
-        }
-    }
+    followed: R::Followed,
 }
 
 /// The rules in force at an address, with what they refer to.
-struct Rules<R: Machine = Register> {
+struct Rules<R: Machine> {
     row: Arc<Row<R>>,
     sections: Arc<CfiSections>,
     bias: Bias,
-}
-
-impl<R: Machine> Walk<'_, R> {
-    fn run(&mut self, registers: &RegisterFile<R>) -> Stack {
-        let Some(pc) = registers.get(R::PC) else {
-            return Stack { frames: Vec::new(), gap: None, end: WalkEnd::NotCaptured };
-        };
-        let mut registers = *registers;
-        let mut code = CodeAddress::Pc(RuntimeAddress(pc));
-        let mut known = self.known(code.lookup());
-        let mut frames = Kept::new(match &known {
-            Some(known) => known.frame(code, FoundBy::Context),
-            None => frame(code, FoundBy::Context, self.space),
-        });
-        let mut general = 0;
-        let mut resumed = false;
-        let mut put_there = false;
-        let end = loop {
-            let at_end = self.end_without_cfi(code, known.is_some(), &registers);
-            if let Some(from) = known.filter(|_| at_end.is_none()) {
-                let table = &self.unwinder.table;
-                let here =
-                    table.walk((self.id, self.pointers), &from, &mut code, &mut registers, &self.stack, &mut frames);
-                if here.is_root() {
-                    break WalkEnd::Root;
-                }
-                if let Some(caller) = here.caller(&registers, &self.stack, self.pointers)
-                    && let Some(outer) = self.known(caller.code().lookup())
-                    && frames.count() < MAX_FRAMES
-                {
-                    code = caller.code();
-                    caller.restore(&mut registers, &self.stack);
-                    frames.push(outer.frame(code, FoundBy::Cfi));
-                    known = Some(outer);
-                    continue;
-                }
-            }
-            if general == MAX_GENERAL || frames.count() >= MAX_FRAMES {
-                break WalkEnd::TooManyFrames;
-            }
-            general += 1;
-            let mut caller = match at_end {
-                Some(caller) => self.check(caller, code, &registers),
-                None => self.caller(code, &registers),
-            };
-            if let Err(WalkEnd::MemoryNotCopied(missing)) = caller
-                && !mem::replace(&mut resumed, true)
-                && let Some((behind, bytes)) = R::behind_the_hole(self, missing)
-            {
-                frames.skip(bytes);
-                caller = Ok(behind);
-            }
-            match caller {
-                Ok(caller) => {
-                    if caller.found == FoundBy::SignalFrame
-                        && let Some(trampoline) = frames.last_mut()
-                    {
-                        // Nothing called the trampoline: the kernel made its first instruction the handler's return address.
-                        *trampoline = Frame::new(CodeAddress::Pc(trampoline.place()), trampoline.found());
-                    }
-                    if mem::take(&mut self.beyond_heap) == Some(code.exact()) {
-                        frames.lack_before_last();
-                    }
-                    put_there = caller.found != FoundBy::SignalFrame && matches!(caller.code, CodeAddress::Pc(_));
-                    registers = caller.registers;
-                    code = caller.code;
-                    frames.push(frame(code, caller.found, self.space));
-                    known = self.known(code.lookup());
-                }
-                // Nothing called it, and nothing was put on the stack for it to return to.
-                Err(WalkEnd::BadReturnAddress(_)) if put_there => break WalkEnd::Root,
-                Err(end) => break end,
-            }
-        };
-        frames.into_stack(end)
-    }
-
-    /// The caller of a frame in a file's code of which only the end is left, where that is another one than call frame
-    /// information says.
-    fn end_without_cfi(
-        &mut self,
-        code: CodeAddress<RuntimeAddress>,
-        in_module: bool,
-        registers: &RegisterFile<R>,
-    ) -> Option<Caller<R>> {
-        let CodeAddress::Pc(pc) = code else {
-            return None;
-        };
-        if !in_module || self.unwinder.no_ends.contains(&(self.id, pc)) {
-            return None;
-        }
-        if !R::is_end(self, pc) {
-            if self.unwinder.no_ends.len() < MOST_NO_ENDS {
-                self.unwinder.no_ends.insert((self.id, pc));
-            }
-            return None;
-        }
-        let caller = R::caller_at_end(self, pc, registers)?;
-        let is_same = |other: &Caller<R>| {
-            [R::PC, R::SP].iter().all(|register| other.registers.get(*register) == caller.registers.get(*register))
-        };
-        (!self.known_caller(code, registers).is_ok_and(|other| is_same(&other))).then_some(caller)
-    }
-
-    /// What the table has of an address, or has from now on. None if no module has code there.
-    fn known(&mut self, at: RuntimeAddress) -> Option<Known<R>> {
-        if let Some(known) = self.unwinder.table.find(self.id, at) {
-            return Some(*known);
-        }
-        let (module, bias) = self.space.module(at).filter(|_| self.space.is_executable(at))?;
-        let known = match self.rules(at) {
-            Ok(rules) => Known::new(module, bias, &rules.row),
-            Err(_) => return None,
-        };
-        self.unwinder.table.insert(self.id, at, known);
-        Some(known)
-    }
-
-    /// The caller of a frame, if need be by recovering a register.
-    fn caller(&mut self, code: CodeAddress<RuntimeAddress>, registers: &RegisterFile<R>) -> Result<Caller<R>, WalkEnd> {
-        let caller = match self.known_caller(code, registers) {
-            Err(WalkEnd::UnknownRegister(unknown)) => match R::try_from(unknown) {
-                Ok(register) => R::recovered_caller(self, code, registers, register),
-                Err(_) => Err(WalkEnd::UnknownRegister(unknown)),
-            },
-            known => known,
-        }?;
-        if let CodeAddress::Return(address) = caller.code
-            && self.space.is_uprobe(address)
-        {
-            self.probed = Some(code.lookup());
-            return Ok(Caller { code: CodeAddress::Pc(address), ..caller });
-        }
-        Ok(Caller { code: self.as_put_there(caller.code), ..caller })
-    }
-
-    /// The caller of a frame by what is known.
-    fn known_caller(
-        &mut self,
-        code: CodeAddress<RuntimeAddress>,
-        registers: &RegisterFile<R>,
-    ) -> Result<Caller<R>, WalkEnd> {
-        let at = code.lookup();
-        let caller = match self.rules(at) {
-            Ok(rules) => {
-                self.budget.effort.spend(rules.row.steps()).ok_or(WalkEnd::TooManyFrames)?;
-                evaluate::caller(&rules.row, &rules.sections, registers, self.stack, self.pointers, at)?
-            }
-            Err(NoRow::TooLong) => return Err(WalkEnd::TooManyFrames),
-            Err(NoRow::Bad) => return Err(WalkEnd::BadUnwindInfo(at)),
-            // It lies wherever the other stack does.
-            Err(NoRow::Elsewhere(function)) => return R::caller_on_other_stack(self, at, function, registers),
-            Err(NoRow::None) if !self.space.is_executable(at) => {
-                let CodeAddress::Pc(pc) = code else {
-                    return Err(WalkEnd::NoUnwindInfo(code.exact()));
-                };
-                R::called_through_bad_pointer(pc, registers, self.stack)?
-            }
-            Err(NoRow::None) if matches!(code, CodeAddress::Pc(pc) if self.is_trampoline(pc)) => evaluate::caller(
-                &R::signal_return(FileAddress(0)..FileAddress(0)),
-                &CfiSections::default(),
-                registers,
-                self.stack,
-                self.pointers,
-                at,
-            )?,
-            Err(NoRow::None) if self.space.module(at).is_none() => R::caller_of_generated_code(self, code, registers)?,
-            Err(NoRow::None) => R::caller_without_cfi(self, code, registers).or_else(|end| match end {
-                WalkEnd::NoUnwindInfo(_) => R::caller_by_frame_pointer(self, code, registers),
-                end => Err(end),
-            })?,
-        };
-        self.check(caller, code, registers)
-    }
-
-    /// The rules at an address inside the instruction in question.
-    fn rules(&mut self, at: RuntimeAddress) -> Result<Rules<R>, NoRow> {
-        let (sections, bias) = match self.space.module(at) {
-            Some((module, bias)) => (self.space.cfi(module), bias),
-            None => (self.space.registered(at).ok_or(NoRow::None)?, Bias(0)),
-        };
-        let rules = self
-            .unwinder
-            .modules
-            .entry(Arc::as_ptr(&sections).addr())
-            .or_insert_with(|| ModuleRules::new(sections.clone()));
-        Ok(Rules { row: rules.row(bias.to_file(at), &mut self.budget.effort)?, sections, bias })
-    }
-
-    /// A caller that cannot be one ends the walk, with the reason.
-    fn check(
-        &mut self,
-        caller: Caller<R>,
-        at: CodeAddress<RuntimeAddress>,
-        callee: &RegisterFile<R>,
-    ) -> Result<Caller<R>, WalkEnd> {
-        let CodeAddress::Return(address) = caller.code else {
-            // What a signal interrupted may be a call through a bad pointer, a null one too, and may have run on another
-            // stack: nothing can be demanded of it.
-            return Ok(caller);
-        };
-        let nowhere = WalkEnd::NoUnwindInfo(RuntimeAddress(callee.get(R::PC).unwrap_or(0)));
-        if address.0 == 0 {
-            // Where nothing proves that a return address lies there, a zero may be anything.
-            return Err(match caller.found {
-                FoundBy::Context | FoundBy::Cfi | FoundBy::SignalFrame => WalkEnd::Root,
-                FoundBy::FramePointer | FoundBy::Inferred | FoundBy::Guess | FoundBy::Unknown => nowhere,
-            });
-        }
-        // Trampolines have nothing before them that could have called them; they may begin a page.
-        let is_code = self.space.is_executable(caller.code.lookup())
-            || self.space.is_executable(address) && (self.is_trampoline(address) || self.space.is_uprobe(address));
-        if !is_code {
-            return Err(match caller.found {
-                FoundBy::Guess => nowhere,
-                _ => WalkEnd::BadReturnAddress(address),
-            });
-        }
-        match (callee.get(R::SP), caller.registers.get(R::SP)) {
-            // A function whose return address is in a register (vfork takes it off the stack) may have nothing on the stack.
-            (Some(inner), Some(outer)) if outer == inner && matches!(at, CodeAddress::Pc(_)) => Ok(caller),
-            (Some(inner), Some(outer)) if !self.stack.is_outward(inner, outer) => Err(WalkEnd::NoProgress),
-            _ => Ok(caller),
-        }
-    }
-}
-
-fn frame(code: CodeAddress<RuntimeAddress>, found: FoundBy, space: &dyn CodeSpace) -> Frame {
-    let place = match space.module(code.lookup()) {
-        Some((module, bias)) => Place::InModule { module, address: bias.to_file(code.exact()) },
-        None => Place::Outside(code.exact()),
-    };
-    Frame::new(code.map(|_| place), found)
 }

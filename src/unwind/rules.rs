@@ -16,12 +16,11 @@ use gimli::{
     UnwindTableRow, Vendor,
 };
 
-use super::expression;
 use super::machine::Machine;
 use crate::elf::{CfiSections, Section};
-use crate::model::{FileAddress, Register};
+use crate::model::FileAddress;
 
-type Bytes<'a> = EndianSlice<'a, LittleEndian>;
+type DwarfBytes<'a> = EndianSlice<'a, LittleEndian>;
 
 /// Rows kept for one module; each is some 500 bytes. A process blocks in few places.
 const MAX_CACHED_ROWS: usize = 4096;
@@ -30,6 +29,9 @@ const MAX_CACHED_ROWS: usize = 4096;
 const MAX_FUNCTIONS: usize = 1 << 22;
 /// The name of an augmentation; those in use have up to five letters.
 const MAX_AUGMENTATION: usize = 32;
+
+/// Steps before an expression is taken for one that never ends; real ones have a dozen.
+pub(super) const MAX_STEPS: u32 = 1000;
 
 /// What may still be spent on rules in one walk: bytes of call frame information, and steps of expressions.
 pub struct Effort(usize);
@@ -65,7 +67,7 @@ pub struct StoredExpression {
 
 impl StoredExpression {
     /// The expression's bytes.
-    pub(super) fn bytes<'a>(&self, sections: &'a CfiSections) -> Option<gimli::Expression<Bytes<'a>>> {
+    pub(super) fn bytes<'a>(&self, sections: &'a CfiSections) -> Option<gimli::Expression<DwarfBytes<'a>>> {
         match self.section {
             SectionKind::EhFrame => self.place.get(&eh_frame(sections.eh_frame.as_ref()?, Vendor::Default)).ok(),
             SectionKind::DebugFrame => self.place.get(&debug_frame(sections.debug_frame()?, Vendor::Default)).ok(),
@@ -75,14 +77,14 @@ impl StoredExpression {
 
 /// How the canonical frame address is computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cfa<R = Register> {
+pub enum Cfa<R> {
     Offset(R, i64),
     Expression(StoredExpression),
 }
 
 /// How the caller's value of one register is recovered (DWARF 5, 6.4.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rule<R = Register> {
+pub enum Rule<R> {
     /// Nothing is said: what the ABI says of the register holds.
     Unspecified,
     Undefined,
@@ -99,7 +101,7 @@ pub enum Rule<R = Register> {
 
 /// The rules in force at one address.
 #[derive(Clone, Debug)]
-pub struct Row<R: Machine = Register> {
+pub struct Row<R: Machine> {
     pub(super) cfa: Cfa<R>,
     /// By DWARF number.
     pub(super) rules: R::Each<Rule<R>>,
@@ -132,7 +134,7 @@ impl<R: Machine> Row<R> {
     pub(super) fn steps(&self) -> usize {
         let of_rules =
             self.rules.as_ref().iter().filter(|rule| matches!(rule, Rule::Expression(_) | Rule::ValExpression(_)));
-        (of_rules.count() + usize::from(matches!(self.cfa, Cfa::Expression(_)))) * expression::MAX_STEPS as usize
+        (of_rules.count() + usize::from(matches!(self.cfa, Cfa::Expression(_)))) * MAX_STEPS as usize
     }
 
     /// Whether it says that nothing called this code.
@@ -159,7 +161,7 @@ pub enum NoRow {
 type Index = Vec<(Range<u64>, usize)>;
 
 /// The rules of one module.
-pub(super) struct ModuleRules<R: Machine = Register> {
+pub(super) struct ModuleRules<R: Machine> {
     sections: Arc<CfiSections>,
     bases: BaseAddresses,
     context: Box<UnwindContext<usize>>,
@@ -270,10 +272,10 @@ impl<R: Machine> ModuleRules<R> {
         effort: &mut Effort,
     ) -> Result<Row<R>, NoRow>
     where
-        S: UnwindSection<Bytes<'a>>,
+        S: UnwindSection<DwarfBytes<'a>>,
         S::Offset: UnwindOffset<usize>,
     {
-        let fde: FrameDescriptionEntry<Bytes<'a>> = section
+        let fde: FrameDescriptionEntry<DwarfBytes<'a>> = section
             .fde_from_offset(&self.bases, S::Offset::from(offset), common_entry(bytes))
             .map_err(|_| NoRow::Bad)?;
         if !fde.contains(address.0) {
@@ -288,7 +290,7 @@ impl<R: Machine> ModuleRules<R> {
 
 fn stored<R: Machine>(
     row: &UnwindTableRow<usize>,
-    fde: &FrameDescriptionEntry<Bytes<'_>>,
+    fde: &FrameDescriptionEntry<DwarfBytes<'_>>,
     section: SectionKind,
 ) -> Option<Row<R>> {
     let expression =
@@ -323,9 +325,9 @@ fn stored<R: Machine>(
 /// Reads the common entry that functions refer to: anew for each of them, so it must not be long where it need not be.
 fn common_entry<'a, S>(
     bytes: &[u8],
-) -> impl FnMut(&S, &BaseAddresses, S::Offset) -> gimli::Result<CommonInformationEntry<Bytes<'a>>>
+) -> impl FnMut(&S, &BaseAddresses, S::Offset) -> gimli::Result<CommonInformationEntry<DwarfBytes<'a>>>
 where
-    S: UnwindSection<Bytes<'a>>,
+    S: UnwindSection<DwarfBytes<'a>>,
     S::Offset: UnwindOffset<usize>,
 {
     |section: &S, bases, offset| {
@@ -343,7 +345,7 @@ where
 
 fn index<'a, S>(section: &S, bytes: &[u8], bases: &BaseAddresses) -> Index
 where
-    S: UnwindSection<Bytes<'a>>,
+    S: UnwindSection<DwarfBytes<'a>>,
     S::Offset: UnwindOffset<usize>,
 {
     let mut entries = section.entries(bases);
@@ -367,14 +369,14 @@ fn lookup(index: &Index, address: FileAddress) -> Option<usize> {
     index[..after].last().filter(|(range, _)| range.contains(&address.0)).map(|(_, offset)| *offset)
 }
 
-fn eh_frame(section: &Section, vendor: Vendor) -> EhFrame<Bytes<'_>> {
+fn eh_frame(section: &Section, vendor: Vendor) -> EhFrame<DwarfBytes<'_>> {
     let mut parsed = EhFrame::new(&section.data, LittleEndian);
     parsed.set_address_size(8);
     parsed.set_vendor(vendor);
     parsed
 }
 
-fn debug_frame(section: &Section, vendor: Vendor) -> DebugFrame<Bytes<'_>> {
+fn debug_frame(section: &Section, vendor: Vendor) -> DebugFrame<DwarfBytes<'_>> {
     let mut parsed = DebugFrame::new(&section.data, LittleEndian);
     parsed.set_address_size(8);
     parsed.set_vendor(vendor);

@@ -24,7 +24,7 @@ impl<'a> StackMemory<'a> {
     }
 
     /// The same with other pieces.
-    pub fn with_others(self, others: &'a [MemoryPiece]) -> Self {
+    pub fn with_pieces(self, others: &'a [MemoryPiece]) -> Self {
         Self { others, ..self }
     }
 

@@ -4,15 +4,16 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::known::{Counts, Known};
+use super::convert::{self, recording, stop_mode, system_call};
+use super::delta::{BaseThread, Counts};
 use super::pb::record::Kind;
-use super::rows::Rows;
 use super::stacks::Stacks;
-use super::{Error, Record, notice, packed, pb, thread, wait_facts};
+use super::tables::Rows;
+use super::{Error, Record, notice, packed, pb, wait_facts};
 use crate::model::{
-    Abi, FileAddress, Frame, GeneratedCode, Hold, KernelWait, ModuleIndex, NamedCode, Pid, Policy, Process, ProcessId,
-    Recording, RuntimeAddress, Scheduling, SignalSet, SignalSets, Snapshot, StartTime, StopMode, SystemCall, Thread,
-    ThreadState, ThreadStatus, Tid, Timestamp, WaitFacts,
+    FileAddress, Frame, GeneratedCode, Hold, KernelWait, ModuleIndex, NamedCode, Pid, Policy, Process, ProcessId,
+    RuntimeAddress, Scheduling, SignalSet, SignalSets, Snapshot, StartTime, Thread, ThreadState, ThreadStatus, Tid,
+    Timestamp, WaitFacts,
 };
 
 /// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
@@ -28,7 +29,7 @@ const MAX_MEMORY: usize = 640 << 20;
 pub struct Decoder {
     rows: Rows,
     stacks: Stacks,
-    previous: Option<Previous>,
+    previous: Option<LastRead>,
     /// What the last thread of the current record waits for, with the rows that tell it.
     wait: Option<(WaitRows, Arc<KernelWait>)>,
 }
@@ -37,12 +38,12 @@ pub struct Decoder {
 type WaitRows = (u32, Option<Vec<u32>>);
 
 /// The snapshot that was read last, as far as the next may refer to it.
-struct Previous {
+struct LastRead {
     number: u64,
     process: pb::Process,
     modules: Vec<u32>,
     wait_facts: Arc<WaitFacts>,
-    threads: Vec<Known>,
+    threads: Vec<BaseThread>,
 }
 
 /// What a record tells of its own snapshot alone.
@@ -87,7 +88,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn whole(&mut self, message: pb::Snapshot) -> Result<(Own, Previous), Error> {
+    fn whole(&mut self, message: pb::Snapshot) -> Result<(Own, LastRead), Error> {
         self.previous = None;
         self.add(message.tables)?;
         let own = Own {
@@ -99,19 +100,19 @@ impl Decoder {
             memory: message.memory,
             generated: message.generated,
         };
-        let previous = Previous {
+        let previous = LastRead {
             number: message.number,
             process: message.process.ok_or(Error::Unknown("the process"))?,
             modules: message.modules,
             wait_facts: message.wait_facts.as_ref().map(wait_facts::decode).map(Arc::new).unwrap_or_default(),
-            threads: message.threads.into_iter().map(Known::new).collect::<Result<_, _>>()?,
+            threads: message.threads.into_iter().map(BaseThread::new).collect::<Result<_, _>>()?,
         };
         in_order(&previous.threads)?;
         Ok((own, previous))
     }
 
     /// Works out a snapshot from the one before. What fails leaves nothing that a later one could be worked out from.
-    fn change(&mut self, message: pb::Change) -> Result<(Own, Previous), Error> {
+    fn change(&mut self, message: pb::Change) -> Result<(Own, LastRead), Error> {
         let previous = self.previous.take().filter(|previous| previous.number == message.after);
         let mut previous = previous.ok_or(Error::Dangling("the snapshot before"))?;
         self.add(message.tables)?;
@@ -124,18 +125,18 @@ impl Decoder {
             previous.modules = message.modules;
         }
         let told: HashSet<i32> = message.gone.into_iter().chain(message.threads.iter().map(|new| new.tid)).collect();
-        previous.threads.retain(|known| !told.contains(&known.thread.tid));
+        previous.threads.retain(|base| !told.contains(&base.thread.tid));
         add_counts(&mut previous.threads, &message.counters.unwrap_or_default())?;
         if !message.threads.is_empty() {
-            let new: Vec<Known> = message.threads.into_iter().map(Known::new).collect::<Result<_, _>>()?;
+            let new: Vec<BaseThread> = message.threads.into_iter().map(BaseThread::new).collect::<Result<_, _>>()?;
             previous.threads.extend(new);
-            previous.threads.sort_by_key(|known| known.thread.tid);
+            previous.threads.sort_by_key(|base| base.thread.tid);
         }
         in_order(&previous.threads)?;
         for mut change in message.changed {
-            let known = previous.threads.get_mut(change.place as usize).ok_or(Error::Dangling("a thread"))?;
+            let base = previous.threads.get_mut(change.place as usize).ok_or(Error::Dangling("a thread"))?;
             change.registers.as_ref().map_or(Ok(()), pb::RegisterChange::check)?;
-            known.apply(&mut change);
+            base.apply(&mut change);
         }
         let own = Own {
             taken: Timestamp { realtime_ns: message.realtime_ns, monotonic_ns: message.monotonic_ns },
@@ -149,18 +150,18 @@ impl Decoder {
         Ok((own, previous))
     }
 
-    fn build(&mut self, own: Own, previous: &Previous) -> Result<Snapshot, Error> {
+    fn build(&mut self, own: Own, previous: &LastRead) -> Result<Snapshot, Error> {
         self.rows.begin();
         self.wait = None;
-        let Previous { number, process, modules, wait_facts, threads } = previous;
+        let LastRead { number, process, modules, wait_facts, threads } = previous;
         let frames =
-            threads.iter().map(|known| self.rows.stack(known.thread.stack).map_or(0, |stack| stack.frames.len()));
-        let memory = own.memory.iter().chain(threads.iter().flat_map(|known| &known.thread.memory));
+            threads.iter().map(|base| self.rows.stack(base.thread.stack).map_or(0, |stack| stack.frames.len()));
+        let memory = own.memory.iter().chain(threads.iter().flat_map(|base| &base.thread.memory));
         if frames.sum::<usize>() > MAX_FRAMES || memory.map(|piece| self.rows.size(piece)).sum::<usize>() > MAX_MEMORY {
             return Err(Error::TooMuch);
         }
         self.stacks.begin(modules);
-        let threads: Vec<Thread> = threads.iter().map(|known| self.thread(known)).collect::<Result<_, _>>()?;
+        let threads: Vec<Thread> = threads.iter().map(|base| self.thread(base)).collect::<Result<_, _>>()?;
         let named = self.named(modules, &threads)?;
         Ok(Snapshot {
             number: *number,
@@ -211,14 +212,14 @@ impl Decoder {
         Ok(GeneratedCode { address: RuntimeAddress(code.address), range, name: self.rows.string(code.name)? })
     }
 
-    fn thread(&mut self, Known { thread, registers }: &Known) -> Result<Thread, Error> {
+    fn thread(&mut self, BaseThread { thread, registers }: &BaseThread) -> Result<Thread, Error> {
         Ok(Thread {
             tid: Tid(thread.tid),
             status: self.status(thread)?,
             hold: match thread.held_ns_plus_one.checked_sub(1) {
                 Some(time) => Hold::Held(Duration::from_nanos(time)),
                 None if thread.in_place => {
-                    thread.unchanged_since.and_then(thread::moment).map_or(Hold::InPlace, Hold::Unchanged)
+                    thread.unchanged_since.and_then(convert::moment).map_or(Hold::InPlace, Hold::Unchanged)
                 }
                 None => Hold::NotCaptured,
             },
@@ -267,14 +268,14 @@ impl Decoder {
                 pending: SignalSet(sets.pending),
                 process_pending: SignalSet(sets.process_pending),
             }),
-            worker: thread::worker(thread.kernel_worker),
+            worker: convert::worker(thread.kernel_worker),
             wait: self.wait(thread)?,
         })
     }
 }
 
 /// Threads are in the order of their ids, each there once.
-fn in_order(threads: &[Known]) -> Result<(), Error> {
+fn in_order(threads: &[BaseThread]) -> Result<(), Error> {
     match threads.is_sorted_by(|one, next| one.thread.tid < next.thread.tid) {
         true => Ok(()),
         false => Err(Error::Unknown("the order of its threads")),
@@ -282,15 +283,15 @@ fn in_order(threads: &[Known]) -> Result<(), Error> {
 }
 
 /// Adds what is counted to the threads that were there before; there is one number of each kind for each of them.
-fn add_counts(threads: &mut [Known], counters: &pb::Counters) -> Result<(), Error> {
+fn add_counts(threads: &mut [BaseThread], counters: &pb::Counters) -> Result<(), Error> {
     let pb::Counters { cpu, run_queue_wait, voluntary_switches, involuntary_switches, last_cpu_plus_one, hold } =
         counters;
     let columns = [cpu.len(), run_queue_wait.len(), voluntary_switches.len(), involuntary_switches.len(), hold.len()];
     if columns.iter().any(|length| *length != threads.len()) || last_cpu_plus_one.len() != threads.len() {
         return Err(Error::Dangling("threads that it counts something of"));
     }
-    for (place, known) in threads.iter_mut().enumerate() {
-        known.add(Counts {
+    for (place, base) in threads.iter_mut().enumerate() {
+        base.add(Counts {
             cpu: cpu[place],
             run_queue_wait: run_queue_wait[place],
             voluntary_switches: voluntary_switches[place],
@@ -300,26 +301,4 @@ fn add_counts(threads: &mut [Known], counters: &pb::Counters) -> Result<(), Erro
         });
     }
     Ok(())
-}
-
-pub(super) fn recording(message: pb::Recording) -> Recording {
-    let pb::Recording { version, host, kernel, boot_id, machine, interval_ns } = message;
-    let interval = (interval_ns != 0).then(|| Duration::from_nanos(interval_ns));
-    Recording { version, host, kernel, boot_id, machine, interval }
-}
-
-pub(super) fn stop_mode(number: i32) -> Result<StopMode, Error> {
-    match pb::StopMode::try_from(number) {
-        Ok(pb::StopMode::None) => Ok(StopMode::None),
-        Ok(pb::StopMode::OneAtATime) => Ok(StopMode::OneAtATime),
-        Ok(pb::StopMode::All) => Ok(StopMode::All),
-        Ok(pb::StopMode::Unspecified) | Err(_) => Err(Error::Unknown("the stop mode")),
-    }
-}
-
-pub(super) fn system_call(message: &pb::SystemCall) -> Result<SystemCall, Error> {
-    let arguments =
-        message.arguments.as_slice().try_into().map_err(|_| Error::Unknown("the arguments of a system call"))?;
-    let abi = if message.i386 { Abi::I386 } else { Abi::X86_64 };
-    Ok(SystemCall { abi, number: message.number, arguments })
 }

@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use prost::Message;
 
+use super::convert::nanoseconds;
+use super::delta::{self, Counts, StoredThread};
 use super::fields::{self, Fields};
-use super::known::{self, Counts};
-use super::remembered::Remembered;
 use super::tables::Tables;
 use super::{notice, packed, pb, summary, thread, wait_facts};
-use crate::model::{
-    Abi, GeneratedCode, ProcessId, Recording, Snapshot, StopMode, Summary, SystemCall, Thread, WaitFacts, WalkEnd,
-};
+use crate::model::{Abi, GeneratedCode, ProcessId, Recording, Snapshot, Summary, Thread, WaitFacts};
 
 /// After so many records at the latest the next is whole: what is damaged costs no more than those up to it, and a search
 /// has no more of them to go through.
@@ -31,11 +29,11 @@ pub struct Encoded {
 #[derive(Default)]
 pub struct Encoder {
     tables: Tables,
-    previous: Option<Previous>,
+    previous: Option<LastWritten>,
 }
 
 /// The snapshot before, as a reader knows it.
-struct Previous {
+struct LastWritten {
     number: u64,
     /// Records since the last whole one.
     since_whole: u32,
@@ -44,12 +42,12 @@ struct Previous {
     wait_facts: Arc<WaitFacts>,
     /// In the order of their ids.
     #[expect(clippy::vec_box, reason = "each is a kilobyte, and is moved into the next sample's list by itself")]
-    threads: Vec<Box<Remembered>>,
+    threads: Vec<Box<StoredThread>>,
 }
 
 impl Encoder {
     pub fn recording(&mut self, recording: &Recording) -> Vec<u8> {
-        packed::pack(fields::RECORDING, &self::recording(recording).encode_to_vec(), None)
+        packed::pack(fields::RECORDING, &pb::Recording::from(recording).encode_to_vec(), None)
     }
 
     /// Forgets what earlier records hold: the next snapshot will be whole.
@@ -101,8 +99,8 @@ impl Encoder {
         }
         let mut before = previous.threads.iter().peekable();
         let has_not_run = |thread: &&Thread| {
-            while before.next_if(|old| old.known.thread.tid < thread.tid.0).is_some() {}
-            let old = before.next_if(|old| old.known.thread.tid == thread.tid.0);
+            while before.next_if(|old| old.base.thread.tid < thread.tid.0).is_some() {}
+            let old = before.next_if(|old| old.base.thread.tid == thread.tid.0);
             match thread.hold.unchanged_since() {
                 Some(since) => since.number <= previous.number,
                 None => old.is_some_and(|old| old.has_not_run_until(thread)),
@@ -117,22 +115,22 @@ impl Encoder {
         self.names(snapshot, &modules);
         let process = self.process(snapshot);
         let mut fields = Fields::default();
-        let mut threads = Vec::<Box<Remembered>>::with_capacity(snapshot.threads.len());
+        let mut threads = Vec::<Box<StoredThread>>::with_capacity(snapshot.threads.len());
         for thread in &snapshot.threads {
             let mut message = pb::Thread::default();
             thread::count(thread, &mut message);
-            let like = threads.last().map_or(0, |other| other.known.thread.stack);
+            let like = threads.last().map_or(0, |other| other.base.thread.stack);
             thread::tell(thread, &modules, like, &mut self.tables, &mut message);
             message.registers = Some((&thread.registers).into());
             fields.message(fields::THREADS, &message);
-            threads.push(Box::new(Remembered::new(message, thread)));
+            threads.push(Box::new(StoredThread::new(message, thread)));
         }
         let rest = pb::Snapshot {
             number: snapshot.number,
             realtime_ns: snapshot.taken.realtime_ns,
             monotonic_ns: snapshot.taken.monotonic_ns,
             process: Some(process.clone()),
-            stop: stop_mode(snapshot.stop).into(),
+            stop: pb::StopMode::from(snapshot.stop).into(),
             window_ns: nanoseconds(snapshot.window),
             modules: modules.clone(),
             notices: self.notices(snapshot),
@@ -146,12 +144,12 @@ impl Encoder {
         fields.bytes(fields::TABLES, &self.tables.take());
         let wait_facts = snapshot.wait_facts.clone();
         self.previous =
-            Some(Previous { number: snapshot.number, since_whole: 0, process, modules, wait_facts, threads });
+            Some(LastWritten { number: snapshot.number, since_whole: 0, process, modules, wait_facts, threads });
         fields
     }
 
     /// The fields of a `Change`.
-    fn change(&mut self, snapshot: &Snapshot, previous: Previous) -> Fields {
+    fn change(&mut self, snapshot: &Snapshot, previous: LastWritten) -> Fields {
         let modules: Vec<u32> = snapshot.modules.iter().map(|module| self.tables.module(module)).collect();
         let same_modules = modules == previous.modules;
         self.names(snapshot, &modules);
@@ -159,36 +157,36 @@ impl Encoder {
         let mut fields = Fields::default();
         let mut gone = Vec::new();
         let mut counters = pb::Counters::default();
-        let mut threads: Vec<Box<Remembered>> = Vec::with_capacity(snapshot.threads.len());
+        let mut threads: Vec<Box<StoredThread>> = Vec::with_capacity(snapshot.threads.len());
         let mut before = previous.threads.into_iter().peekable();
         // Most of what is worked out of a thread serves only to find out what has changed, in the room that is there.
         let (mut message, mut difference) = <(pb::Thread, pb::ThreadChange)>::default();
         for (thread, place) in snapshot.threads.iter().zip(0..) {
-            while let Some(old) = before.next_if(|old| old.known.thread.tid < thread.tid.0) {
-                gone.push(old.known.thread.tid);
+            while let Some(old) = before.next_if(|old| old.base.thread.tid < thread.tid.0) {
+                gone.push(old.base.thread.tid);
             }
-            let old = before.next_if(|old| old.known.thread.tid == thread.tid.0);
+            let old = before.next_if(|old| old.base.thread.tid == thread.tid.0);
             thread::count(thread, &mut message);
             // That nothing is known of signals any more, or that its call is of the other convention, has no words in a change.
             let is_i386 = thread.system_call.is_some_and(|call| call.abi == Abi::I386);
-            let has_words = |old: &Remembered| {
-                (thread.status.signals.is_some() || old.known.thread.signals.is_none())
-                    && known::is_i386(&old.known.thread) == is_i386
+            let has_words = |old: &StoredThread| {
+                (thread.status.signals.is_some() || old.base.thread.signals.is_none())
+                    && delta::is_i386(&old.base.thread) == is_i386
             };
-            let can_become = old.as_ref().is_some_and(|old| old.known.can_become(&message) && has_words(old));
+            let can_become = old.as_ref().is_some_and(|old| old.base.can_become(&message) && has_words(old));
             // The numbers of a frame's modules mean what they meant if the modules are the same.
             let is_still = can_become && same_modules && old.as_ref().is_some_and(|old| old.is_still(thread));
             if !is_still {
-                let like = old.as_ref().or(threads.last()).map_or(0, |other| other.known.thread.stack);
+                let like = old.as_ref().or(threads.last()).map_or(0, |other| other.base.thread.stack);
                 thread::tell(thread, &modules, like, &mut self.tables, &mut message);
             }
             threads.push(match old {
                 Some(mut old) if can_become => {
-                    tell_counts(old.known.count(&message), &mut counters);
+                    tell_counts(old.base.count(&message), &mut counters);
                     if !is_still {
-                        if old.known.tell_difference(&message, &thread.registers, place, &mut difference) {
+                        if old.base.tell_difference(&message, &thread.registers, place, &mut difference) {
                             fields.message(fields::CHANGED_THREADS, &difference);
-                            old.known.apply(&mut difference);
+                            old.base.apply(&mut difference);
                         }
                         old.become_like(thread);
                     }
@@ -197,16 +195,16 @@ impl Encoder {
                 _ => {
                     message.registers = Some((&thread.registers).into());
                     fields.message(fields::NEW_THREADS, &message);
-                    Box::new(Remembered::new(std::mem::take(&mut message), thread))
+                    Box::new(StoredThread::new(std::mem::take(&mut message), thread))
                 }
             });
         }
-        gone.extend(before.map(|old| old.known.thread.tid));
+        gone.extend(before.map(|old| old.base.thread.tid));
         let rest = pb::Change {
             number: snapshot.number,
             realtime_ns: snapshot.taken.realtime_ns,
             monotonic_ns: snapshot.taken.monotonic_ns,
-            stop: stop_mode(snapshot.stop).into(),
+            stop: pb::StopMode::from(snapshot.stop).into(),
             window_ns: nanoseconds(snapshot.window),
             took_ns: nanoseconds(snapshot.took),
             process: (process != previous.process).then(|| process.clone()),
@@ -224,7 +222,8 @@ impl Encoder {
         fields.bytes(fields::TABLES, &self.tables.take());
         let since_whole = previous.since_whole + 1;
         let wait_facts = snapshot.wait_facts.clone();
-        self.previous = Some(Previous { number: snapshot.number, since_whole, process, modules, wait_facts, threads });
+        self.previous =
+            Some(LastWritten { number: snapshot.number, since_whole, process, modules, wait_facts, threads });
         fields
     }
 
@@ -262,47 +261,4 @@ fn tell_counts(counts: Counts, counters: &mut pb::Counters) {
     counters.involuntary_switches.push(involuntary_switches);
     counters.last_cpu_plus_one.push(last_cpu_plus_one);
     counters.hold.push(hold);
-}
-
-pub(super) fn recording(recording: &Recording) -> pb::Recording {
-    let Recording { version, host, kernel, boot_id, machine, interval } = recording;
-    pb::Recording {
-        version: version.clone(),
-        host: host.clone(),
-        kernel: kernel.clone(),
-        boot_id: boot_id.clone(),
-        machine: machine.clone(),
-        interval_ns: interval.map_or(0, nanoseconds),
-    }
-}
-
-pub(super) fn stop_mode(stop: StopMode) -> pb::StopMode {
-    match stop {
-        StopMode::None => pb::StopMode::None,
-        StopMode::OneAtATime => pb::StopMode::OneAtATime,
-        StopMode::All => pb::StopMode::All,
-    }
-}
-
-pub(super) fn system_call(call: SystemCall) -> pb::SystemCall {
-    pb::SystemCall { number: call.number, arguments: call.arguments.to_vec(), i386: call.abi == Abi::I386 }
-}
-
-pub(super) fn walk_end(end: WalkEnd) -> (pb::WalkEnd, u64, u32) {
-    match end {
-        WalkEnd::Root => (pb::WalkEnd::Root, 0, 0),
-        WalkEnd::NotCaptured => (pb::WalkEnd::NotCaptured, 0, 0),
-        WalkEnd::MemoryNotCopied(at) => (pb::WalkEnd::MemoryNotCopied, at.0, 0),
-        WalkEnd::UnknownRegister(register) => (pb::WalkEnd::UnknownRegister, 0, register.number().into()),
-        WalkEnd::NoUnwindInfo(at) => (pb::WalkEnd::NoUnwindInfo, at.0, 0),
-        WalkEnd::BadUnwindInfo(at) => (pb::WalkEnd::BadUnwindInfo, at.0, 0),
-        WalkEnd::BadReturnAddress(at) => (pb::WalkEnd::BadReturnAddress, at.0, 0),
-        WalkEnd::NoProgress => (pb::WalkEnd::NoProgress, 0, 0),
-        WalkEnd::TooManyFrames => (pb::WalkEnd::TooManyFrames, 0, 0),
-        WalkEnd::Unknown => (pb::WalkEnd::Unspecified, 0, 0),
-    }
-}
-
-pub(super) fn nanoseconds(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -3,7 +3,7 @@
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
 
-use super::{Error, decode, encode, pb, summary};
+use super::{Error, convert, pb, summary};
 use crate::model::{Recording, Summary};
 
 /// Where a snapshot is in its segment, and what a list says of it.
@@ -59,7 +59,7 @@ impl IndexHead {
             last_number: span.numbers.1,
             earliest_realtime_ns: span.realtime_ns.0,
             latest_realtime_ns: span.realtime_ns.1,
-            recording: Some(encode::recording(recording)),
+            recording: Some(recording.into()),
         }
         .encode_to_vec()
     }
@@ -73,7 +73,7 @@ impl IndexHead {
                 numbers: (message.first_number, message.last_number),
                 realtime_ns: (message.earliest_realtime_ns, message.latest_realtime_ns),
             },
-            recording: decode::recording(message.recording.ok_or(Error::Unknown("the recording"))?),
+            recording: convert::recording(message.recording.ok_or(Error::Unknown("the recording"))?),
         })
     }
 }

@@ -1,21 +1,18 @@
 //! Between the model and the file format's messages. The only room that knows prost.
 //!
 //! Strings, modules, frames and stacks are interned, and most snapshots are told as what differs from the one before:
-//! `Encoder` keeps what a reader knows while writing (`tables` and `stack_table`, `known` and `registers`), and `Decoder` rebuilds it while reading (`rows`,
-//! `stacks`, `known`). Whatever is decoded is hostile: a row number that points nowhere, an
+//! `Encoder` keeps what a reader knows while writing, and `Decoder` rebuilds it while reading: `tables` is what is stored once,
+//! `delta` a thread and what differs from it. `convert` has the small conversions of both directions. Whatever is decoded is hostile: a row number that points nowhere, an
 //! unknown enum value or a malformed message is an error, never a panic. Framing, checksums and files are `store`'s.
 
+mod convert;
 mod decode;
+mod delta;
 mod encode;
 mod fields;
 mod index;
-mod known;
 mod notice;
 mod packed;
-mod registers;
-mod remembered;
-mod rows;
-mod stack_table;
 mod stacks;
 mod summary;
 mod tables;

@@ -1,8 +1,7 @@
 //! Notices, both ways.
 
-use super::encode::{self, system_call};
 use super::pb::notice::Reason as Message;
-use super::{Error, decode, pb};
+use super::{Error, convert, pb};
 use crate::model::{Cause, Notice, Pid, Reason, RuntimeAddress, Subject, Tid};
 
 pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::Notice {
@@ -29,7 +28,7 @@ pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::N
         Reason::ThreadsStillAppearing => Message::ThreadsStillAppearing(pb::Nothing {}),
         Reason::Running => Message::Running(pb::Nothing {}),
         Reason::Unsteady => Message::Unsteady(pb::Nothing {}),
-        Reason::Disturbed(call) => Message::Disturbed(system_call(*call)),
+        Reason::Disturbed(call) => Message::Disturbed((*call).into()),
         Reason::CallUnknown => Message::CallUnknown(pb::Nothing {}),
         Reason::MemoryBlocked => Message::MemoryBlocked(pb::Nothing {}),
         Reason::MemoryGone => Message::MemoryGone(pb::Nothing {}),
@@ -42,7 +41,7 @@ pub(super) fn encode(notice: &Notice, string: impl FnOnce(&str) -> u32) -> pb::N
                 Cause::Filter => pb::degraded::Cause::Filter,
                 Cause::TracerKilled => pb::degraded::Cause::TracerKilled,
             };
-            Message::Degraded(pb::Degraded { to: encode::stop_mode(*to).into(), cause: cause.into() })
+            Message::Degraded(pb::Degraded { to: pb::StopMode::from(*to).into(), cause: cause.into() })
         }
         Reason::HeldTooLong { limit_us } => Message::HeldTooLong(*limit_us),
         Reason::TracerDied => Message::TracerDied(pb::Nothing {}),
@@ -81,14 +80,14 @@ pub(super) fn decode(notice: pb::Notice, string: impl FnOnce(u32) -> Result<Stri
         Message::ThreadsStillAppearing(_) => Reason::ThreadsStillAppearing,
         Message::Running(_) => Reason::Running,
         Message::Unsteady(_) => Reason::Unsteady,
-        Message::Disturbed(call) => Reason::Disturbed(decode::system_call(&call)?),
+        Message::Disturbed(call) => Reason::Disturbed(convert::system_call(&call)?),
         Message::CallUnknown(_) => Reason::CallUnknown,
         Message::MemoryBlocked(_) => Reason::MemoryBlocked,
         Message::MemoryGone(_) => Reason::MemoryGone,
         Message::Executed(_) => Reason::Executed,
         Message::Ended(_) => Reason::Ended,
         Message::Degraded(message) => Reason::Degraded {
-            to: decode::stop_mode(message.to)?,
+            to: convert::stop_mode(message.to)?,
             cause: match pb::degraded::Cause::try_from(message.cause) {
                 Ok(pb::degraded::Cause::Hold) => Cause::Hold,
                 Ok(pb::degraded::Cause::Duty) => Cause::Duty,

@@ -4,12 +4,10 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 
-use super::rows::Rows;
+use super::convert::walk_end_of;
+use super::tables::Rows;
 use super::{Error, pb};
-use crate::model::{
-    CodeAddress, FileAddress, FoundBy, Frame, Gap, ModuleIndex, Place, Register, RegisterName, RuntimeAddress, Stack,
-    WalkEnd,
-};
+use crate::model::{CodeAddress, FileAddress, FoundBy, Frame, Gap, ModuleIndex, Place, RuntimeAddress, Stack};
 
 /// The stacks since the last whole snapshot, as far as the last one had them.
 #[derive(Default)]
@@ -52,7 +50,7 @@ impl Stacks {
         let stack = rows.stack(row)?;
         let frames = stack.frames.iter().map(|number| frame(rows.frame(*number)?, &self.places));
         let frames = frames.collect::<Result<Vec<_>, _>>()?;
-        Ok(Stack { gap: gap(&stack.message, &frames), frames, end: walk_end(&stack.message)? })
+        Ok(Stack { gap: gap(&stack.message, &frames), frames, end: walk_end_of(&stack.message)? })
     }
 }
 
@@ -84,27 +82,5 @@ fn gap(stack: &pb::Stack, frames: &[Frame]) -> Option<Gap> {
         after,
         frames: stack.gap_frames,
         bytes: stack.gap_bytes,
-    })
-}
-
-fn walk_end(stack: &pb::Stack) -> Result<WalkEnd, Error> {
-    let at = RuntimeAddress(stack.end_address);
-    Ok(match pb::WalkEnd::try_from(stack.end) {
-        Ok(pb::WalkEnd::Root) => WalkEnd::Root,
-        Ok(pb::WalkEnd::NotCaptured) => WalkEnd::NotCaptured,
-        Ok(pb::WalkEnd::MemoryNotCopied) => WalkEnd::MemoryNotCopied(at),
-        Ok(pb::WalkEnd::UnknownRegister) => WalkEnd::UnknownRegister(
-            u16::try_from(stack.end_register)
-                .ok()
-                .and_then(Register::from_dwarf)
-                .ok_or(Error::Unknown("the register that ended a walk"))?
-                .into(),
-        ),
-        Ok(pb::WalkEnd::NoUnwindInfo) => WalkEnd::NoUnwindInfo(at),
-        Ok(pb::WalkEnd::BadUnwindInfo) => WalkEnd::BadUnwindInfo(at),
-        Ok(pb::WalkEnd::BadReturnAddress) => WalkEnd::BadReturnAddress(at),
-        Ok(pb::WalkEnd::NoProgress) => WalkEnd::NoProgress,
-        Ok(pb::WalkEnd::TooManyFrames) => WalkEnd::TooManyFrames,
-        Ok(pb::WalkEnd::Unspecified) | Err(_) => WalkEnd::Unknown,
     })
 }

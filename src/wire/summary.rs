@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::encode::nanoseconds;
+use super::convert::nanoseconds;
 use super::{Error, pb};
 use crate::model::{Pid, Summary, Timestamp};
 

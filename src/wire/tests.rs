@@ -50,7 +50,7 @@ fn everything(number: u64) -> Snapshot {
         WalkEnd::Root,
         WalkEnd::NotCaptured,
         WalkEnd::MemoryNotCopied(at),
-        WalkEnd::UnknownRegister(Register::R15.into()),
+        WalkEnd::UnknownRegister(X86_64Register::R15.into()),
         WalkEnd::NoUnwindInfo(at),
         WalkEnd::BadUnwindInfo(at),
         WalkEnd::BadReturnAddress(at),
@@ -59,8 +59,8 @@ fn everything(number: u64) -> Snapshot {
         WalkEnd::Unknown,
     ];
     let mut general = RegisterFile::default();
-    general.set(Register::Rsp, u64::MAX);
-    general.set(Register::Rax, 0);
+    general.set(X86_64Register::Rsp, u64::MAX);
+    general.set(X86_64Register::Rax, 0);
     let thread = |(tid, end): (i32, WalkEnd)| Thread {
         tid: Tid(tid),
         status: ThreadStatus {
@@ -502,7 +502,7 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
                 (word.is_multiple_of(2)).then_some(SystemCall { abi, number: word as u32 % 9, arguments: [word; 6] })
         }
         5 => thread.registers.general = RegisterFile::default(),
-        6 => thread.registers.general.set(Register::ALL[word as usize % 17], word),
+        6 => thread.registers.general.set(X86_64Register::ALL[word as usize % 17], word),
         7 => thread.registers.special = (word.is_multiple_of(2)).then_some(SpecialRegisters([word; 9])),
         8 => thread.registers.floating = (word.is_multiple_of(2)).then(|| FloatingPoint(vec![word as u8; 512].into())),
         9 => stack.frames.truncate(word as usize % 4),

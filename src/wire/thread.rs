@@ -1,9 +1,9 @@
 //! A thread as a message: what is counted of it, which is told in every sample, and all the rest.
 
-use super::encode::{nanoseconds, system_call};
+use super::convert::nanoseconds;
 use super::pb;
 use super::tables::Tables;
-use crate::model::{Abi, Hold, KernelWorker, Moment, SignalSets, SystemCall, Thread, ThreadStatus};
+use crate::model::{Abi, Hold, SystemCall, Thread, ThreadStatus};
 
 /// Puts into a message what identifies a thread and is counted of it.
 pub(super) fn count(thread: &Thread, message: &mut pb::Thread) {
@@ -36,7 +36,7 @@ pub(super) fn tell(thread: &Thread, modules: &[u32], like: u32, tables: &mut Tab
             told.arguments.clear();
             told.arguments.extend(arguments);
         }
-        (call, told) => *told = call.map(system_call),
+        (call, told) => *told = call.map(Into::into),
     }
     message.stack = tables.stack(&thread.stack, modules, like);
     message.signals = signals.map(Into::into);
@@ -53,47 +53,5 @@ impl pb::SystemCall {
     /// Whether this tells of such a call.
     pub(super) fn is(&self, call: &SystemCall) -> bool {
         self.i386 == (call.abi == Abi::I386) && self.number == call.number && self.arguments == call.arguments
-    }
-}
-
-impl From<SignalSets> for pb::Signals {
-    fn from(sets: SignalSets) -> Self {
-        Self {
-            blocked: sets.blocked.0,
-            ignored: sets.ignored.0,
-            caught: sets.caught.0,
-            pending: sets.pending.0,
-            process_pending: sets.process_pending.0,
-        }
-    }
-}
-
-impl From<Moment> for pb::Moment {
-    fn from(Moment { number, realtime_ns }: Moment) -> Self {
-        Self { number, realtime_ns }
-    }
-}
-
-/// The snapshot that is referred to, if it is one.
-pub(super) fn moment(told: pb::Moment) -> Option<Moment> {
-    let pb::Moment { number, realtime_ns } = told;
-    (number > 0).then_some(Moment { number, realtime_ns })
-}
-
-impl From<KernelWorker> for pb::KernelWorker {
-    fn from(worker: KernelWorker) -> Self {
-        match worker {
-            KernelWorker::IoUring => Self::IoUring,
-            KernelWorker::Other => Self::Other,
-        }
-    }
-}
-
-/// What a thread is a worker of. A kind that only a newer version knows is another.
-pub(super) fn worker(number: i32) -> Option<KernelWorker> {
-    match pb::KernelWorker::try_from(number) {
-        Ok(pb::KernelWorker::Unspecified) => None,
-        Ok(pb::KernelWorker::IoUring) => Some(KernelWorker::IoUring),
-        Ok(pb::KernelWorker::Other) | Err(_) => Some(KernelWorker::Other),
     }
 }

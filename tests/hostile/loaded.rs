@@ -9,7 +9,7 @@ use std::sync::Arc;
 use gimli::{BaseAddresses, CieOrFde, EndianSlice, LittleEndian, UnwindSection};
 use hangsnap::elf::{CfiSections, Headers, Image, Section};
 use hangsnap::model::{
-    Bias, FileAddress, MemoryOf, MemoryPiece, ModuleIndex, Register, RegisterFile, RuntimeAddress, Stack, WalkEnd,
+    Bias, FileAddress, MemoryOf, MemoryPiece, ModuleIndex, RegisterFile, RuntimeAddress, Stack, WalkEnd, X86_64Register,
 };
 use hangsnap::unwind::{CodeSpace, SpaceId, StackMemory, Unwinder};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -123,8 +123,8 @@ pub fn walk_words(bytes: &[u8], words: &[u64]) -> Stack {
     let runtime = |word: &u64| if *word == 0 { 0 } else { BIAS.to_runtime(FileAddress(*word)).0 };
     let stack: Vec<u8> = words[1..].iter().flat_map(|word| runtime(word).to_le_bytes()).collect();
     let mut registers = RegisterFile::default();
-    registers.set(Register::Rip, runtime(&words[0]));
-    registers.set(Register::Rsp, STACKS[0]);
+    registers.set(X86_64Register::Rip, runtime(&words[0]));
+    registers.set(X86_64Register::Rsp, STACKS[0]);
     Unwinder::default().walk(&registers, StackMemory::new(RuntimeAddress(STACKS[0]), &stack), &mut space)
 }
 
@@ -181,7 +181,13 @@ where
     }
 }
 
-fn walk(unwinder: &mut Unwinder, space: &mut Space<'_>, code: &[u64], random: &mut Random, walked: &mut Walked) {
+fn walk(
+    unwinder: &mut Unwinder<X86_64Register>,
+    space: &mut Space<'_>,
+    code: &[u64],
+    random: &mut Random,
+    walked: &mut Walked,
+) {
     let start = random.pick(&STACKS);
     let size = 8 * (1 + random.below(512));
     let word = |random: &mut Random| match random.below(8) {
@@ -192,15 +198,15 @@ fn walk(unwinder: &mut Unwinder, space: &mut Space<'_>, code: &[u64], random: &m
     };
     let bytes: Vec<u8> = (0..size / 8).flat_map(|_| word(random).to_le_bytes()).collect();
     let mut registers = RegisterFile::default();
-    for register in Register::ALL {
+    for register in X86_64Register::ALL {
         if !random.is_one_in(4) {
             registers.set(register, word(random));
         }
     }
-    registers.set(Register::Rip, BIAS.to_runtime(FileAddress(random.pick(code))).0);
+    registers.set(X86_64Register::Rip, BIAS.to_runtime(FileAddress(random.pick(code))).0);
     if !random.is_one_in(8) {
         let place = random.below(size) as u64;
-        registers.set(Register::Rsp, start.wrapping_add(if random.is_one_in(8) { place } else { place & !7 }));
+        registers.set(X86_64Register::Rsp, start.wrapping_add(if random.is_one_in(8) { place } else { place & !7 }));
     }
     let mut stack = StackMemory::new(RuntimeAddress(start), &bytes);
     let mut others = Vec::new();
@@ -210,7 +216,7 @@ fn walk(unwinder: &mut Unwinder, space: &mut Space<'_>, code: &[u64], random: &m
         others.push(MemoryPiece { address, bytes: bytes[from..].into(), what: MemoryOf::Stack });
     }
     if !others.is_empty() {
-        stack = stack.with_others(&others).without(random.number());
+        stack = stack.with_pieces(&others).without(random.number());
     }
     let found = unwinder.walk(&registers, stack, space);
     walked.frames += found.frames.len() as u64;

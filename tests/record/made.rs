@@ -102,8 +102,8 @@ fn thread(tid: u64, moves: u64) -> Thread {
     };
     let depth = 10 + random.below(20) as usize;
     let mut general = RegisterFile::default();
-    general.set(Register::Rip, 0x5555_0000_0000 + random.below(1 << 20));
-    general.set(Register::Rsp, 0x7fff_0000_0000 + random.below(1 << 20) * 8);
+    general.set(X86_64Register::Rip, 0x5555_0000_0000 + random.below(1 << 20));
+    general.set(X86_64Register::Rsp, 0x7fff_0000_0000 + random.below(1 << 20) * 8);
     let bytes: Vec<u8> = (0..8).flat_map(|_| random.next().to_le_bytes()).collect();
     Thread {
         tid: Tid(1000 + tid as i32),

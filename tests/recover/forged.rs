@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use hangsnap::capture::CapturedThread;
-use hangsnap::model::{FoundBy, Register, RuntimeAddress};
+use hangsnap::model::{FoundBy, RuntimeAddress, X86_64Register};
 use hangsnap::unwind::StackMemory;
 
 use super::{Copied, codes, memory_of, told};
@@ -51,7 +51,7 @@ fn a_wrong_frame_before_the_right_one_is_not_taken() {
     let (mut tried, mut threads) = (0, 0);
     Copied::of(&victim).each(|thread, registers, walker| {
         let reference = walker.walk(registers, memory_of(thread));
-        let rbp = registers.get(Register::Rbp).expect("it was held");
+        let rbp = registers.get(X86_64Register::Rbp).expect("it was held");
         let addresses: Vec<u64> = reference.frames.iter().map(|frame| walker.address(frame)).collect();
         let mut forged = Forged::of(thread);
         let name = &thread.status.name;

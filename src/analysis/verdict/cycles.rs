@@ -38,6 +38,16 @@ fn cycle(processes: &[Process<'_>], graph: &Graph, members: Vec<Node>) -> Option
             proof: edge.1,
         });
     }
+    // First the link that says most: of a writer, for who it waits for has the lock; of a lock whose
+    // address is known.
+    let says_most = |(link, node): &(&Link, &Node)| {
+        let is_writing = processes[node.0].waits[node.1].as_ref().is_some_and(|wait| wait.is_writing);
+        (is_writing, link.resource.kind.is_lock(), link.resource.address.is_some())
+    };
+    let first =
+        chain.iter().zip(&members).enumerate().max_by_key(|(at, link)| (says_most(link), std::cmp::Reverse(*at)));
+    let first = first.map_or(0, |(at, _)| at);
+    chain.rotate_left(first);
     let is_alone = members.len() == 1;
     let is_lock_only = chain.iter().all(|link| link.resource.kind != Kind::Thread);
     Some(Verdict {

@@ -207,7 +207,11 @@ pub(super) fn infer_holders(scene: &Scene<'_>, waits: &mut [Option<Wait>]) {
         .zip(&*waits)
         .map(|(thread, wait)| {
             let wait = wait.as_ref()?;
-            let is_sought = wait.holders.is_empty() && wait.resource.kind.is_lock() && wait.resource.address.is_some();
+            let is_sought = wait.holders.is_empty()
+                && !wait.has_owner_field
+                && wait.is_private
+                && wait.resource.kind.is_lock()
+                && wait.resource.address.is_some();
             let queue = waiters.get(&wait.resource).filter(|_| is_sought)?;
             Some(holders_of(scene, &wait.resource, queue, waits, thread.tid))
         })
@@ -275,7 +279,11 @@ fn holders_of(
         (None, _, [only]) if *only == waiter => vec![holder(waiter, Proof::Inferred)],
         // One that reads waits for the writer in the queue, which waits for it.
         (None, _, [_, _, ..]) if may_be_queued => {
-            queue.iter().filter(|tid| **tid != waiter).map(|tid| holder(*tid, Proof::Inferred)).collect()
+            let is_reader = |tid: &&Tid| wait_of(tid).is_some_and(|wait| !wait.is_writing);
+            let others = || queue.iter().filter(|tid| **tid != waiter);
+            let readers: Vec<Tid> = others().filter(is_reader).copied().collect();
+            let likely = if readers.is_empty() { others().copied().collect() } else { readers };
+            likely.into_iter().map(|tid| holder(tid, Proof::Inferred)).collect()
         }
         (Some(other), None, _) => vec![holder(other, Proof::Inferred)],
         _ => Vec::new(),

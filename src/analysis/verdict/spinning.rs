@@ -2,7 +2,7 @@
 //!
 //! Promises: work that goes through a program is not taken for a loop: the same functions must be on
 //! the stack in at least three samples, the innermost instructions lie close together, and the thread
-//! was running each time and has never given its CPU up. Even so it is a guess.
+//! was running each time and has never given its CPU up by itself. Even so it is a guess.
 
 use super::rest::{Rest, same};
 use super::{Fault, Level, Link, Process, Verdict};
@@ -12,6 +12,8 @@ use crate::model::{Place, Thread, ThreadState};
 /// The innermost instructions of a loop that waits lie within so many bytes.
 const SMALL: u64 = 96;
 const SAMPLES: usize = 3;
+/// How often a thread gives its CPU up because it is held once.
+const BY_A_HOLD: u64 = 2;
 /// The share of a CPU that it has at least: others may have to run on it as well.
 const SHARE: f64 = 0.2;
 
@@ -29,7 +31,7 @@ fn is_spinning(process: &Process<'_>, number: usize) -> bool {
     }
     let Some(place) = innermost(thread) else { return false };
     let (mut least, mut most) = (place.1, place.1);
-    let mut seen = 1;
+    let mut seen: u64 = 1;
     for (sample, calls) in samples.iter().rev().skip(1).zip(process.observation.earlier.iter().rev()) {
         let Some(before) = same(sample, thread) else { return false };
         let Some((module, address)) = innermost(before) else {
@@ -45,13 +47,17 @@ fn is_spinning(process: &Process<'_>, number: usize) -> bool {
             && before.system_call.is_none()
             && module == place.0
             && then.is_some_and(|then| is_alike(then, &process.observation.calls[number]));
-        if !is_there || before.status.scheduling.voluntary_switches != thread.status.scheduling.voluntary_switches {
+        if !is_there {
+            return false;
+        }
+        let voluntary = |thread: &Thread| thread.status.scheduling.voluntary_switches.unwrap_or(0);
+        if voluntary(thread).saturating_sub(voluntary(before)) > BY_A_HOLD * seen {
             return false;
         }
         (least, most) = (least.min(address), most.max(address));
         seen += 1;
     }
-    seen >= SAMPLES && most - least <= SMALL
+    seen >= SAMPLES as u64 && most - least <= SMALL
 }
 
 /// Where its own instruction is.

@@ -26,12 +26,43 @@ pub(super) fn mutex(reading: &Reading<'_, '_>) -> Wait {
         true => futex.word(0).map(|word| word & TID_MASK),
         false => futex.word(MUTEX_OWNER),
     };
-    let mut wait = reading.wait(Kind::Mutex, 0);
+    if futex.expected == 0 && !futex.is_pi && reading.name.ends_with("_full") {
+        return Wait { is_word_other: false, ..reading.wait_for(Resource::named(Kind::Mutex, REFUSED)) };
+    }
+    let mut wait = Wait { has_owner_field: true, ..reading.wait(Kind::Mutex, 0) };
     // There is none for a moment after it was taken.
     if let Some(owner) = owner.and_then(|owner| i32::try_from(owner).ok()).filter(|owner| *owner > 0) {
         wait.holders.push(Holder::proved(reading.scene.owner(owner, reading.thread, futex.is_private)));
     }
     wait
+}
+
+/// What a thread waits for that the kernel did not let wait for a priority-inheritance mutex, for that
+/// would have been a deadlock. glibc lets it wait for ever, in a word that nobody knows.
+const REFUSED: &str = "a priority-inheritance mutex that the kernel refused to wait for, for a deadlock";
+
+/// Adds who holds those mutexes: the thread that waits for one that this thread has. Where it goes
+/// through several threads it is not known which of them is the first.
+pub(super) fn refused_by_the_kernel(scene: &super::Scene<'_>, waits: &mut [Option<Wait>]) {
+    let is_refused = |wait: &Wait| wait.resource.name == REFUSED;
+    let threads = &scene.snapshot.threads;
+    for place in 0..waits.len() {
+        if !waits[place].as_ref().is_some_and(is_refused) {
+            continue;
+        }
+        let Some(thread) = threads.get(place) else { continue };
+        let own = super::Who::Thread(thread.tid);
+        let waits_for_it = |wait: &Wait| wait.holders.iter().any(|holder| holder.who == own);
+        let mut waiting = waits.iter().zip(threads).filter(|(wait, _)| wait.as_ref().is_some_and(waits_for_it));
+        let holder = match (waiting.next(), waiting.next()) {
+            (Some((_, other)), None) => Holder::proved(super::Who::Thread(other.tid)),
+            (None, _) => Holder::proved(own),
+            (Some((_, other)), Some(_)) => Holder { who: super::Who::Thread(other.tid), proof: Proof::Guessed },
+        };
+        if let Some(wait) = &mut waits[place] {
+            wait.holders = vec![holder];
+        }
+    }
 }
 
 /// `pthread_rwlock_t`: readers wait at +8 until a writer has gone. So do writers until the readers
@@ -48,7 +79,7 @@ pub(super) fn rwlock(reading: &Reading<'_, '_>) -> Wait {
         true => WRITERS_FUTEX,
         false => WRITE_PHASE_FUTEX,
     };
-    let mut wait = reading.wait(Kind::Rwlock, offset);
+    let mut wait = Wait { is_writing: is_writer, ..reading.wait(Kind::Rwlock, offset) };
     let writer = futex.word(WRITER - offset.cast_signed());
     if let Some(writer) = writer.and_then(|tid| i32::try_from(tid).ok()).filter(|tid| *tid > 0) {
         wait.holders.push(Holder::proved(reading.scene.owner(writer, reading.thread, futex.is_private)));

@@ -203,6 +203,8 @@ pub struct Wait {
     /// Those who hold it, or whose doing would end the wait. All of them have to, for a lock; any of
     /// them may, otherwise.
     pub holders: Vec<Holder>,
+    /// Whether the lock has a field for its owner: then nobody is inferred to be it.
+    pub has_owner_field: bool,
     /// Whether just one of them is the holder, not known which.
     pub is_one_of: bool,
     pub limit: Limit,
@@ -210,7 +212,7 @@ pub struct Wait {
     pub is_private: bool,
     /// Whether the word does not have the value any more for which the thread went to sleep.
     pub is_word_other: bool,
-    /// Whether data that the thread wants to write finds no room.
+    /// Whether it waits to write: data for which there is no room, or as a writer for a rwlock.
     pub is_writing: bool,
 }
 
@@ -219,6 +221,7 @@ impl Wait {
         Self {
             resource,
             holders: Vec::new(),
+            has_owner_field: false,
             is_one_of: false,
             limit: Limit::Never,
             is_private: false,
@@ -247,7 +250,9 @@ impl<'a> Scene<'a> {
     /// What each thread waits for; None for one that runs, or of which that is not known.
     pub fn waits(&self) -> Vec<Option<Wait>> {
         let threads = self.snapshot.threads.iter().zip(self.calls);
-        threads.map(|(thread, calls)| self.wait(thread, calls)).collect()
+        let mut waits: Vec<_> = threads.map(|(thread, calls)| self.wait(thread, calls)).collect();
+        glibc::refused_by_the_kernel(self, &mut waits);
+        waits
     }
 
     fn wait(&self, thread: &Thread, calls: &Calls<'a>) -> Option<Wait> {

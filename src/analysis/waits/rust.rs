@@ -16,7 +16,8 @@ pub(super) fn mutex(reading: &Reading<'_, '_>) -> Wait {
 /// Readers wait at the state, writers at the word after it.
 pub(super) fn rwlock(reading: &Reading<'_, '_>) -> Wait {
     const WRITER_NOTIFY: u64 = 4;
-    reading.wait(Kind::Rwlock, if reading.name.contains("write_contended") { WRITER_NOTIFY } else { 0 })
+    let is_writing = reading.calls.mentions("write_contended");
+    Wait { is_writing, ..reading.wait(Kind::Rwlock, if is_writing { WRITER_NOTIFY } else { 0 }) }
 }
 
 /// What a thread has parked itself for, as its callers say.

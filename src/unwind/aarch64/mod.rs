@@ -26,11 +26,11 @@ use super::machine::Machine;
 use super::rules::{Cfa, Effort, NoRow, Row, Rule};
 use super::{Caller, CodeSpace, StackMemory, Walk, evaluate};
 use crate::elf::{CfiSections, Pclntab};
-use crate::model::Aarch64Register::{self as Register, X19, X20, X21, X22, X23, X24, X25, X26, X27, X28, X29};
-use crate::model::{CodeAddress, FileAddress, FoundBy, RegisterFile, RegisterSet, RuntimeAddress, WalkEnd};
+use crate::model::{
+    Aarch64Register, CodeAddress, FileAddress, FoundBy, Register, RegisterFile, RegisterSet, RuntimeAddress, WalkEnd,
+};
 use code::Call;
 
-const KEPT: [Register; 11] = [X19, X20, X21, X22, X23, X24, X25, X26, X27, X28, X29];
 /// Where the kernel's frame for a signal (`struct rt_sigframe`) has the registers: behind 128 bytes of siginfo, 176 of a
 /// ucontext, and the fault's address.
 const SAVED_REGISTERS: i64 = 128 + 176 + 8;
@@ -60,15 +60,15 @@ impl AddressBits {
     }
 }
 
-impl Machine for Register {
+impl Machine for Aarch64Register {
     const PC: Self = Self::Pc;
     const SP: Self = Self::Sp;
     const LINK: Option<Self> = Some(Self::LR);
-    const KEPT: &'static [Self] = &KEPT;
-    type Slots = [i16; KEPT.len()];
+    type Slots = [i16; Self::CALLEE_SAVED.len()];
     type ReturnSlot = i16;
     type Signing = Signing;
     type Pointers = AddressBits;
+    type Followed = ();
     const VENDOR: Vendor = Vendor::AArch64;
     /// mov x8, #139; svc #0.
     const SIGNAL_RETURN: &'static [u8] = &[0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
@@ -105,7 +105,7 @@ impl Machine for Register {
     }
 
     fn signal_return(function: Range<FileAddress>) -> Row<Self> {
-        Row::of_signal_frame((Self::Sp, SAVED_REGISTERS), &Register::ALL, function, Signing::Plain)
+        Row::of_signal_frame((Self::Sp, SAVED_REGISTERS), &Aarch64Register::ALL, function, Signing::Plain)
     }
 
     /// Go's table is not read for this machine; the call frame information that Go's linker writes is.
@@ -192,23 +192,23 @@ impl Machine for Register {
 }
 
 /// The caller of a function that has changed nothing yet.
-fn still_in_link_register(registers: &RegisterFile<Register>, target: u64) -> Caller<Register> {
+fn still_in_link_register(registers: &RegisterFile<Aarch64Register>, target: u64) -> Caller<Aarch64Register> {
     let mut outer = *registers;
-    let untouched = [&KEPT[..], &[Register::Sp]].concat();
+    let untouched = [Aarch64Register::CALLEE_SAVED, &[Aarch64Register::Sp]].concat();
     outer.forget_all_but(RegisterSet::of(&untouched));
-    outer.set(Register::Pc, target);
+    outer.set(Aarch64Register::Pc, target);
     Caller { registers: outer, found: FoundBy::Guess, code: CodeAddress::Return(RuntimeAddress(target)) }
 }
 
-impl Walk<'_, Register> {
+impl Walk<'_, Aarch64Register> {
     /// The stack pointer, where frames without call frame information are behind: a function that has saved x29 and x30 side
     /// by side has made a record of them, as a rule, and points x29 at it.
     fn recovered(
         &mut self,
         code: CodeAddress<RuntimeAddress>,
-        registers: &RegisterFile<Register>,
-        register: Register,
-    ) -> Option<Caller<Register>> {
+        registers: &RegisterFile<Aarch64Register>,
+        register: Aarch64Register,
+    ) -> Option<Caller<Aarch64Register>> {
         let at = code.lookup();
         if let CodeAddress::Pc(pc) = code
             && self.is_trampoline(pc)
@@ -216,16 +216,19 @@ impl Walk<'_, Register> {
             return self.interrupted_behind_record(registers, at);
         }
         let rules = self.rules(at).ok()?;
-        let (Cfa::Offset(Register::Sp, size), Rule::Offset(record)) = (rules.row.cfa, rules.row.rule(Register::FP))
+        let (Cfa::Offset(Aarch64Register::Sp, size), Rule::Offset(record)) =
+            (rules.row.cfa, rules.row.rule(Aarch64Register::FP))
         else {
             return None;
         };
-        if register != Register::Sp || rules.row.rule(Register::LR) != Rule::Offset(record.checked_add(8)?) {
+        if register != Aarch64Register::Sp
+            || rules.row.rule(Aarch64Register::LR) != Rule::Offset(record.checked_add(8)?)
+        {
             return None;
         }
-        let cfa = registers.get(Register::FP)?.wrapping_add_signed(record.checked_neg()?);
+        let cfa = registers.get(Aarch64Register::FP)?.wrapping_add_signed(record.checked_neg()?);
         let mut supposed = *registers;
-        supposed.set(Register::Sp, cfa.wrapping_add_signed(size.checked_neg()?));
+        supposed.set(Aarch64Register::Sp, cfa.wrapping_add_signed(size.checked_neg()?));
         let caller = evaluate::caller(&rules.row, &rules.sections, &supposed, self.stack, self.pointers, at).ok()?;
         let caller = self.check(caller, CodeAddress::Return(at), &supposed).ok()?;
         let start = rules.bias.to_runtime(rules.row.function.start);
@@ -237,14 +240,14 @@ impl Walk<'_, Register> {
     }
 
     /// What lies in the record that x29 points to: the caller's x29 and the return address.
-    fn record(&self, registers: &RegisterFile<Register>) -> Option<(u64, RuntimeAddress)> {
-        let fp = registers.get(Register::FP).filter(|fp| fp % 8 == 0)?;
-        if registers.get(Register::SP).is_some_and(|sp| fp < sp) {
+    fn record(&self, registers: &RegisterFile<Aarch64Register>) -> Option<(u64, RuntimeAddress)> {
+        let fp = registers.get(Aarch64Register::FP).filter(|fp| fp % 8 == 0)?;
+        if registers.get(Aarch64Register::SP).is_some_and(|sp| fp < sp) {
             return None;
         }
         let (outer_fp, stored) = (self.stack.word(fp)?, self.stack.word(fp.wrapping_add(8))?);
         // Each record points to one further up, the outermost to none (AAPCS64, 6.4.6). Nothing says whether it is signed.
-        let target = Register::address(stored, Signing::Signed, self.pointers);
+        let target = Aarch64Register::address(stored, Signing::Signed, self.pointers);
         (outer_fp == 0 || outer_fp > fp).then_some((outer_fp, RuntimeAddress(target)))
     }
 
@@ -253,10 +256,10 @@ impl Walk<'_, Register> {
     fn caller_in_link_register(
         &mut self,
         pc: RuntimeAddress,
-        registers: &RegisterFile<Register>,
-    ) -> Option<Caller<Register>> {
+        registers: &RegisterFile<Aarch64Register>,
+    ) -> Option<Caller<Aarch64Register>> {
         let AddressBits(bits) = self.pointers;
-        let target = RuntimeAddress(registers.get(Register::LR)? & bits);
+        let target = RuntimeAddress(registers.get(Aarch64Register::LR)? & bits);
         if !self.space.is_executable(target.offset(-1)) {
             return None;
         }
@@ -280,12 +283,12 @@ impl Walk<'_, Register> {
                     return None;
                 }
                 if does(code::moves_stack_pointer) {
-                    caller.registers.forget(Register::Sp);
+                    caller.registers.forget(Aarch64Register::Sp);
                 }
             }
             Call::Indirect => {
                 self.rules(target.offset(-1)).ok()?;
-                caller.registers.forget(Register::Sp);
+                caller.registers.forget(Aarch64Register::Sp);
             }
         }
         Some(caller)
@@ -295,23 +298,23 @@ impl Walk<'_, Register> {
     /// interrupted function had called the handler: the frame is the nearest before it with the same x29 and x30 in it.
     fn interrupted_behind_record(
         &mut self,
-        registers: &RegisterFile<Register>,
+        registers: &RegisterFile<Aarch64Register>,
         at: RuntimeAddress,
-    ) -> Option<Caller<Register>> {
-        let record = registers.get(Register::FP)?;
+    ) -> Option<Caller<Aarch64Register>> {
+        let record = registers.get(Aarch64Register::FP)?;
         let (fp, link) = (self.stack.word(record)?, self.stack.word(record.wrapping_add(8))?);
-        let row = Register::signal_return(FileAddress(0)..FileAddress(0));
+        let row = Aarch64Register::signal_return(FileAddress(0)..FileAddress(0));
         let frames = (SIGNAL_CONTEXT..LONGEST_SIGNAL_FRAME).step_by(16).map(|distance| record.wrapping_sub(distance));
         for sp in frames {
-            let saved = |register: Register| {
+            let saved = |register: Aarch64Register| {
                 let place = SAVED_REGISTERS.wrapping_add(8 * i64::from(register as u8));
                 self.stack.word(sp.wrapping_add_signed(place))
             };
-            if saved(Register::FP) != Some(fp) || saved(Register::LR) != Some(link) {
+            if saved(Aarch64Register::FP) != Some(fp) || saved(Aarch64Register::LR) != Some(link) {
                 continue;
             }
             let mut supposed = *registers;
-            supposed.set(Register::Sp, sp);
+            supposed.set(Aarch64Register::Sp, sp);
             return evaluate::caller(&row, &CfiSections::default(), &supposed, self.stack, self.pointers, at).ok();
         }
         None
