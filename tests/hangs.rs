@@ -61,7 +61,7 @@ fn why(running: &Running) -> Look {
     let begun = now();
     let mut command = hangsnap();
     command.arg("why").arg("--json");
-    running.targets().iter().for_each(|pid| drop(command.args(["--pid", pid])));
+    command.args(running.targets().iter().flat_map(|pid| ["--pid", pid]));
     Look::new(begun, &limited(&mut command))
 }
 
@@ -71,7 +71,7 @@ fn stuck(running: &Running) -> Look {
     let begun = now();
     let mut record = hangsnap();
     record.args(["--every", "300ms", "--count", "4", "-o"]).arg(directory.path());
-    running.targets().iter().for_each(|pid| drop(record.args(["--pid", pid])));
+    record.args(running.targets().iter().flat_map(|pid| ["--pid", pid]));
     let recorded = limited(&mut record);
     if !recorded.status.success() {
         return Look::new(begun, &recorded);

@@ -112,12 +112,12 @@ fn command(row: &Row, directory: &Path) -> Result<(Command, Ready), Trouble> {
         Program::Server(made) => return made(directory).map_err(Trouble::Skipped),
     };
     for argument in arguments {
-        match argument.strip_prefix('@') {
-            Some("plugin.so") => drop(command.arg(build("gcc", "plugin.c", &["-O1", "-g", "-shared", "-fPIC"])?)),
-            Some("") => drop(command.arg(directory)),
-            Some(name) => drop(command.arg(directory.join(name))),
-            None => drop(command.arg(argument)),
-        }
+        command.arg(match argument.strip_prefix('@') {
+            Some("plugin.so") => build("gcc", "plugin.c", &["-O1", "-g", "-shared", "-fPIC"])?,
+            Some("") => directory.to_owned(),
+            Some(name) => directory.join(name),
+            None => PathBuf::from(argument),
+        });
     }
     Ok((command, Ready::Says))
 }
