@@ -38,17 +38,26 @@ def start(work, *arguments):
 
 
 def abba():
-    locks, both = [threading.Lock(), threading.Lock()], threading.Barrier(2)
+    # The barrier where they meet is a futex, too.
+    locks, both, passed = [threading.Lock(), threading.Lock()], threading.Barrier(2), []
 
     def member(own):
         with locks[own]:
             both.wait()
+            passed.append(own)
             with locks[1 - own]:
                 pass
 
     workers = [start(member, own) for own in (0, 1)]
     tids = [worker.native_id for worker in workers]
-    herald(lambda: ["kind deadlock", *(f"resource lock {until_in(tid, 202)}" for tid in tids), *(f"accused {tid}" for tid in tids)])
+
+    def truth():
+        while len(passed) < 2:
+            time.sleep(0.002)
+        words = [until_in(tid, 202) for tid in tids]
+        return ["kind deadlock", *(f"resource lock {word}" for word in words), *(f"accused {tid}" for tid in tids)]
+
+    herald(truth)
     workers[0].join()
 
 

@@ -41,7 +41,7 @@ static void *use_slot(void *argument) {
 
 static void *join_other(void *argument) {
     threads[(intptr_t)argument] = pthread_self();
-    pthread_barrier_wait(&both);
+    meet_at(&both);
     pthread_join(threads[!argument], NULL);
     return argument;
 }
@@ -50,6 +50,7 @@ static int is(const char *name) { return !strcmp(which, name); }
 
 static void truth(void) {
     int count = is("semaphore") ? 4 : is("barrier") || is("join") ? 2 : 1;
+    if (is("join")) until_passed(count);
     for (int i = 0; i < count; i++) until_in(tid_of(i), SYS_futex);
     if (is("word")) word = 1;
     if (!is("join")) until_in(getpid(), SYS_futex);

@@ -61,6 +61,18 @@ __attribute__((unused)) static int tid_of(int number) {
     return tids[number];
 }
 
+// How many threads are past the point where they meet: the barrier where they do is a futex, too.
+static _Atomic(int) passed;
+
+__attribute__((unused)) static void meet_at(pthread_barrier_t *all) {
+    pthread_barrier_wait(all);
+    passed++;
+}
+
+__attribute__((unused)) static void until_passed(int count) {
+    while (passed < count) a_moment();
+}
+
 // Waits until a thread has slept in this call for some looks; returns the call's first argument.
 __attribute__((unused)) static uintptr_t until_in(int task, long number) {
     char text[256], before[256] = "";
