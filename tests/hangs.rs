@@ -1,8 +1,9 @@
 //! `why` and `stuck` find which threads hang, on what and who holds it, and accuse no other.
 //!
-//! Each row is a program that brings itself into a situation, makes sure of it by what the kernel says, and prints the truth about it:
-//! `victims/hangs/`. What is printed here as expected is the program's own word; nothing of it comes from hangsnap. A row that is wrong
-//! does not hide the others: the table is printed, and then the numbers are judged.
+//! Each row is a program that brings itself into a situation, makes sure of it by what the kernel
+//! says, and prints the truth about it: `victims/hangs/`. What is printed here as expected is the
+//! program's own word; nothing of it comes from hangsnap. A row that is wrong does not hide the
+//! others: the table is printed, and then the numbers are judged.
 
 mod innocents;
 mod programs;
@@ -100,7 +101,8 @@ fn stuck(running: &Running) -> Look {
     Look::new(begun + 1.0, &limited(hangsnap().arg("stuck").arg(&files[0]).arg("--json")))
 }
 
-/// Starts each row's program, looks at it, judges it, prints it; what could not be started is wrong or skipped.
+/// Starts each row's program, looks at it, judges it, prints it; what could not be started is wrong
+/// or skipped.
 fn judge(rows: &[&Row], look: fn(&Running) -> Look) -> Vec<Judged> {
     println!("{:>3} {:<24} {:<7} {:<20} {:<6} {:<18} since", "", "name", "in", "expected", "right", "proof");
     let judged = rows.iter().enumerate().map(|(at, row)| {

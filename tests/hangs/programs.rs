@@ -17,7 +17,8 @@ use super::truth::{Truth, now};
 use super::{BEGINS_WITHIN, Row};
 use crate::support::{run, until, victim_source};
 
-/// Where a row's program comes from. Arguments that begin with @ are paths in a directory of its own; @ alone is the directory.
+/// Where a row's program comes from. Arguments that begin with @ are paths in a directory of its
+/// own; @ alone is the directory.
 pub enum Program {
     /// Compiler, source, flags, arguments.
     Built(&'static str, &'static str, &'static [&'static str], &'static [&'static str]),

@@ -1,7 +1,8 @@
 """Python programs that hang: abba, queue, gil.
 
-abba: two threads with a threading.Lock each want the other's. queue: a thread waits for an entry of a queue into which nothing will
-put one. gil: a thread calls into C and keeps the interpreter's lock there, others want it.
+abba: two threads with a threading.Lock each want the other's. queue: a thread waits for an entry
+of a queue into which nothing will put one. gil: a thread calls into C and keeps the interpreter's
+lock there, others want it.
 """
 import ctypes
 import os
@@ -12,7 +13,7 @@ import time
 
 
 def until_in(tid, call):
-    """Waits until a thread of this process, or of the parent where it cannot look itself, has slept in this call for some looks."""
+    """Waits until a thread, of any process, has slept in this call for some looks."""
     before, same = None, 0
     while same < 3:
         with open(f"/proc/{tid}/syscall", encoding="ascii") as file:

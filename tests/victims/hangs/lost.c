@@ -1,4 +1,5 @@
-// Threads that nothing will wake: what could have woken them has passed, waits itself, or does not exist.
+// Threads that nothing will wake: what could have woken them has passed, waits itself, or does not
+// exist.
 //
 //   lost condvar        signalled before anything waited, and no predicate is asked
 //   lost word           a futex word was changed, and no wake-up sent

@@ -74,7 +74,8 @@ fn abba() {
     herald(|| {
         until_passed(2);
         let words = [0, 1].map(|number| until_in(tid(number), FUTEX));
-        format!("kind deadlock\naccused {}\naccused {}\nresource mutex {}\nresource mutex {}\n", tid(0), tid(1), words[0], words[1])
+        let accused = format!("kind deadlock\naccused {}\naccused {}\n", tid(0), tid(1));
+        format!("{accused}resource mutex {}\nresource mutex {}\n", words[0], words[1])
     });
     let workers = [0, 1].map(|number| {
         let (locks, both) = (locks.clone(), both.clone());

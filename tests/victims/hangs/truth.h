@@ -1,7 +1,9 @@
-// What the programs in this directory share: each brings itself into a situation, makes sure that it is in it by what the kernel
-// says of its threads, and prints the truth about it (`kind`, `accused`, `holder`, `resource`, `target`, `since`), then `ready`.
+// What the programs in this directory share: each brings itself into a situation, makes sure that
+// it is in it by what the kernel says of its threads, and prints the truth about it (`kind`,
+// `accused`, `holder`, `resource`, `target`, `since`), then `ready`.
 //
-// Nothing here sleeps instead of a condition, and nothing is printed through stdio, whose locks are some of the situations.
+// Nothing here sleeps instead of a condition, and nothing is printed through stdio, whose locks are
+// some of the situations.
 #pragma once
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -112,7 +114,8 @@ static void *begin(void *argument) {
     return its.work((void *)(intptr_t)its.number);
 }
 
-// Starts thread NUMBER, called worker-NUMBER, with its number as argument; its tid is in `tids` when this returns.
+// Starts thread NUMBER, called worker-NUMBER, with its number as argument; its tid is in `tids`
+// when this returns.
 __attribute__((unused)) static pthread_t start(int number, void *(*work)(void *)) {
     static struct begun all[THREADS];
     pthread_t thread;
@@ -143,7 +146,8 @@ static void *reveal(void *truth) {
     return NULL;
 }
 
-// Where all threads are part of the situation, one more waits until they are, prints the truth, and is gone.
+// Where all threads are part of the situation, one more waits until they are, prints the truth, and
+// is gone.
 __attribute__((unused)) static void herald(void (*truth)(void)) {
     pthread_t thread;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -151,7 +155,8 @@ __attribute__((unused)) static void herald(void (*truth)(void)) {
     pthread_detach(thread);
 }
 
-// Where something must be undone, the first process waits for the end of the test: the end of its input.
+// Where something must be undone, the first process waits for the end of the test: the end of its
+// input.
 __attribute__((unused)) static void until_the_end(void) {
     char byte;
     say("undoes\n");
