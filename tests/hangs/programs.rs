@@ -17,7 +17,8 @@ use super::truth::{Truth, now};
 use super::{BEGINS_WITHIN, Row};
 use crate::support::{run, until, victim_source};
 
-/// Where a row's program comes from. Arguments that begin with @ are paths in a directory of its own; @ alone is the directory.
+/// Where a row's program comes from. Arguments that begin with @ are paths in a directory of its
+/// own; @ alone is the directory.
 pub enum Program {
     /// Compiler, source, flags, arguments.
     Built(&'static str, &'static str, &'static [&'static str], &'static [&'static str]),
@@ -112,12 +113,12 @@ fn command(row: &Row, directory: &Path) -> Result<(Command, Ready), Trouble> {
         Program::Server(made) => return made(directory).map_err(Trouble::Skipped),
     };
     for argument in arguments {
-        match argument.strip_prefix('@') {
-            Some("plugin.so") => drop(command.arg(build("gcc", "plugin.c", &["-O1", "-g", "-shared", "-fPIC"])?)),
-            Some("") => drop(command.arg(directory)),
-            Some(name) => drop(command.arg(directory.join(name))),
-            None => drop(command.arg(argument)),
-        }
+        command.arg(match argument.strip_prefix('@') {
+            Some("plugin.so") => build("gcc", "plugin.c", &["-O1", "-g", "-shared", "-fPIC"])?,
+            Some("") => directory.to_owned(),
+            Some(name) => directory.join(name),
+            None => PathBuf::from(argument),
+        });
     }
     Ok((command, Ready::Says))
 }

@@ -1,4 +1,5 @@
-//! What hangs: the programs of `victims/hangs/`, each with what is to be said of it, and how that is known.
+//! What hangs: the programs of `victims/hangs/`, each with what is to be said of it, and how that
+//! is known.
 
 use super::Row;
 use super::programs::Program::{self, Built, Project, Script};

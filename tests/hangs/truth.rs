@@ -13,7 +13,8 @@ pub struct Truth {
     /// Threads, or processes by their first threads.
     pub accused: Vec<i64>,
     pub holder: Option<i64>,
-    /// Addresses, paths and numbers of the resources; the verdict's is to be one of these. Empty where it has no name.
+    /// Addresses, paths and numbers of the resources; the verdict's is to be one of these. Empty
+    /// where it has no name.
     pub resources: Vec<String>,
     /// The processes to be looked at; none where it is the program itself.
     pub targets: Vec<i64>,

@@ -167,3 +167,35 @@ fn summary(json: &Value) -> String {
     let verdicts = each(json, "verdicts").map(|verdict| format!("\n        {verdict}"));
     format!("answer {}{}", json["answer"], verdicts.collect::<String>())
 }
+
+#[test]
+fn only_a_verdict_that_agrees_with_the_program_is_right() {
+    let mut truth = Truth::default();
+    let said = "kind convoy\naccused 7\naccused 8\nholder 9\nresource mutex 0x10\nresource file /tmp/a\nsince 1000.5";
+    said.lines().for_each(|line| truth.add(line));
+    let right = serde_json::json!({
+        "kind": "convoy", "accused": [{"pid": 5, "tid": 8}, {"pid": 5, "tid": 7}], "holder": {"pid": 9, "tid": null},
+        "resource": {"kind": "mutex", "address": "0x0010", "text": "mutex"}, "since": "1970-01-01T00:16:40.6Z",
+    });
+    let differs = |verdict: &Value| disagreements(&truth, verdict, 1000.0, 1001.0);
+    assert_eq!(differs(&right), Vec::<String>::new());
+    let changes = [
+        ("accused", serde_json::json!([{"pid": 5, "tid": 8}]), "7 is not accused"),
+        ("holder", serde_json::json!({"pid": 9, "tid": 10}), "the holder is 9"),
+        ("holder", Value::Null, "the holder is 9"),
+        ("resource", serde_json::json!({"address": "0x100"}), "the resource is 0x10 or /tmp/a"),
+        ("resource", serde_json::json!({"text": "/tmp/ab"}), "the resource is 0x10 or /tmp/a"),
+        ("since", "1970-01-01T00:16:39Z".into(), "since -2.00 s from the look, -1.00 s from the start"),
+        ("since", "1970-01-01T00:17:00Z".into(), "since +19.00 s from the look, +20.00 s from the start"),
+    ];
+    for (field, value, expected) in changes {
+        let mut verdict = right.clone();
+        verdict[field] = value;
+        assert_eq!(differs(&verdict), [expected], "{verdict}");
+    }
+    for text in ["the lock of /tmp/a", "/tmp/a/below", "mutex 0x10"] {
+        let mut verdict = right.clone();
+        verdict["resource"] = serde_json::json!({ "text": text });
+        assert_eq!(differs(&verdict), Vec::<String>::new(), "{verdict}");
+    }
+}

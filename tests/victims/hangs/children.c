@@ -47,7 +47,8 @@ static int freeze(void) {
         if (mkdir(group, 0700)) continue;
         if (put("cgroup.procs", pid) && (i ? put("cgroup.freeze", "1") : put("freezer.state", "FROZEN"))) {
             for (;; a_moment()) {
-                int from = open((snprintf(file, sizeof file, "%s/%s", group, i ? "cgroup.events" : "freezer.state"), file), O_RDONLY);
+                snprintf(file, sizeof file, "%s/%s", group, i ? "cgroup.events" : "freezer.state");
+                int from = open(file, O_RDONLY);
                 ssize_t length = read(from, text, sizeof text - 1);
                 text[length > 0 ? length : 0] = 0;
                 close(from);

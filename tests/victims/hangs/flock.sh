@@ -1,6 +1,6 @@
 #!/bin/sh
-# flock(1) waits for a file that a process has inherited locked: the process that took the lock has ended.
-# flock.sh FILE
+# flock(1) waits for a file that a process has inherited locked: the process that took the lock has
+# ended. flock.sh FILE
 (exec 9>"$1"; flock 9; exec sleep 3600) &
 holder=$!
 until grep -qs sleep "/proc/$holder/comm" && grep -q '^230 ' "/proc/$holder/syscall"; do sleep 0.01; done

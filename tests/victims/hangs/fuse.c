@@ -1,4 +1,5 @@
-// A file system whose server, the first process, has seen the request and never answers it. The child asks.
+// A file system whose server, the first process, has seen the request and never answers it. The
+// child asks.
 //
 //   fuse DIRECTORY
 #include "truth.h"

@@ -1,7 +1,8 @@
-// Programs that only look as if they hung: some wait for work, some are made to resemble locks, some are busy.
+// Programs that only look as if they hung: some wait for work, some are made to resemble locks,
+// some are busy.
 //
 //   innocents pool|epoll|sleepers|recursive             nothing to do
-//   innocents word|stdio|forked|namespace               what looks like a lock with a holder is none, or nothing waits for it
+//   innocents word|stdio|forked|namespace               no lock, or nothing waits for it
 //   innocents ordered|worked|timed|polled|rwlock        all go on
 #include "truth.h"
 #include <sched.h>
@@ -9,7 +10,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-// As glibc lays out a mutex: a lock word, a count, the owner's tid. And its stdio locks: the owner is a pointer.
+// As glibc lays out a mutex: a lock word, a count, the owner's tid. And its stdio locks: the owner
+// is a pointer.
 static struct { int lock; unsigned count; int owner; unsigned users; int kind; } word = {2, 1, 0, 1, 0};
 static struct { int lock, count; void *owner; } stdio_like = {2, 1, NULL};
 static pthread_mutex_t locks[2] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};

@@ -1,7 +1,8 @@
 """Python programs that hang: abba, queue, gil.
 
-abba: two threads with a threading.Lock each want the other's. queue: a thread waits for an entry of a queue into which nothing will
-put one. gil: a thread calls into C and keeps the interpreter's lock there, others want it.
+abba: two threads with a threading.Lock each want the other's. queue: a thread waits for an entry
+of a queue into which nothing will put one. gil: a thread calls into C and keeps the interpreter's
+lock there, others want it.
 """
 import ctypes
 import os
@@ -12,7 +13,7 @@ import time
 
 
 def until_in(tid, call):
-    """Waits until a thread of this process, or of the parent where it cannot look itself, has slept in this call for some looks."""
+    """Waits until a thread, of any process, has slept in this call for some looks."""
     before, same = None, 0
     while same < 3:
         with open(f"/proc/{tid}/syscall", encoding="ascii") as file:
@@ -38,17 +39,26 @@ def start(work, *arguments):
 
 
 def abba():
-    locks, both = [threading.Lock(), threading.Lock()], threading.Barrier(2)
+    # The barrier where they meet is a futex, too.
+    locks, both, passed = [threading.Lock(), threading.Lock()], threading.Barrier(2), []
 
     def member(own):
         with locks[own]:
             both.wait()
+            passed.append(own)
             with locks[1 - own]:
                 pass
 
     workers = [start(member, own) for own in (0, 1)]
     tids = [worker.native_id for worker in workers]
-    herald(lambda: ["kind deadlock", *(f"resource lock {until_in(tid, 202)}" for tid in tids), *(f"accused {tid}" for tid in tids)])
+
+    def truth():
+        while len(passed) < 2:
+            time.sleep(0.002)
+        words = [until_in(tid, 202) for tid in tids]
+        return ["kind deadlock", *(f"resource lock {word}" for word in words), *(f"accused {tid}" for tid in tids)]
+
+    herald(truth)
     workers[0].join()
 
 

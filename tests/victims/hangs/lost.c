@@ -1,4 +1,5 @@
-// Threads that nothing will wake: what could have woken them has passed, waits itself, or does not exist.
+// Threads that nothing will wake: what could have woken them has passed, waits itself, or does not
+// exist.
 //
 //   lost condvar        signalled before anything waited, and no predicate is asked
 //   lost word           a futex word was changed, and no wake-up sent
@@ -41,7 +42,7 @@ static void *use_slot(void *argument) {
 
 static void *join_other(void *argument) {
     threads[(intptr_t)argument] = pthread_self();
-    pthread_barrier_wait(&both);
+    meet_at(&both);
     pthread_join(threads[!argument], NULL);
     return argument;
 }
@@ -50,6 +51,7 @@ static int is(const char *name) { return !strcmp(which, name); }
 
 static void truth(void) {
     int count = is("semaphore") ? 4 : is("barrier") || is("join") ? 2 : 1;
+    if (is("join")) until_passed(count);
     for (int i = 0; i < count; i++) until_in(tid_of(i), SYS_futex);
     if (is("word")) word = 1;
     if (!is("join")) until_in(getpid(), SYS_futex);

@@ -3,7 +3,7 @@
 //   mutexes abba|ring|errorcheck|recursive|pi    each thread holds one and waits for the next one's
 //   mutexes twice                                a thread takes a normal mutex that it holds
 //   mutexes convoy                               30 wait for one whose holder sleeps
-//   mutexes chain                                A waits for B, B for C, and C reads from a pipe into which nothing is ever written
+//   mutexes chain      A waits for B, B for C, and C reads from a pipe that stays empty
 #include "truth.h"
 
 static pthread_mutex_t locks[3];
@@ -14,7 +14,7 @@ static char empty;
 static void *member(void *argument) {
     intptr_t own = (intptr_t)argument;
     pthread_mutex_lock(&locks[own]);
-    pthread_barrier_wait(&all_hold);
+    meet_at(&all_hold);
     pthread_mutex_lock(&locks[(own + 1) % count]);
     return NULL;
 }
@@ -43,13 +43,17 @@ static void *waiter(void *argument) {
 static void *linked(void *argument) {
     intptr_t own = (intptr_t)argument;
     pthread_mutex_lock(&locks[own]);
-    pthread_barrier_wait(&all_hold);
+    meet_at(&all_hold);
     if (own < 2) pthread_mutex_lock(&locks[own + 1]);
     else must(read(ends[0], &empty, 1) == 1, "read");
     return NULL;
 }
 
+// Of mutexes that hand on priority the kernel refuses the wait that closes the cycle. glibc lets
+// that thread sleep for ever on a word of its own stack then: there is a cycle, though one of its
+// waits is not to be seen any more.
 static void cycle(void) {
+    until_passed(count);
     for (int i = 0; i < count; i++) until_in(tid_of(i), SYS_futex);
     until_in(getpid(), SYS_futex);
     say("kind deadlock\n");
@@ -68,6 +72,7 @@ static void convoy(void) {
 }
 
 static void chain(void) {
+    until_passed(count);
     until_in(tid_of(0), SYS_futex);
     until_in(tid_of(1), SYS_futex);
     until_in(tid_of(2), SYS_read);
@@ -90,6 +95,7 @@ int main(int arguments, char **argument) {
     herald(is_chain ? chain : is_twice ? itself : is_convoy ? convoy : cycle);
     pthread_t first = start(0, is_chain ? linked : is_twice ? twice : is_convoy ? holder : member);
     if (is_convoy) pthread_barrier_wait(&all_hold);
-    for (int i = 1; is_convoy ? i <= 30 : !is_twice && i < count; i++) start(i, is_chain ? linked : is_convoy ? waiter : member);
+    int last = is_convoy ? 30 : is_twice ? 0 : count - 1;
+    for (int i = 1; i <= last; i++) start(i, is_chain ? linked : is_convoy ? waiter : member);
     pthread_join(first, NULL);
 }

@@ -30,13 +30,15 @@ static void *want(void *argument) {
 
 static void abandoned(void) {
     until_in(tid_of(1), SYS_futex);
-    say("kind abandoned-lock\naccused %d\nholder %d\nresource mutex %p\n", tid_of(1), shared->holder, (void *)&shared->lock);
+    say("kind abandoned-lock\naccused %d\nholder %d\n", tid_of(1), shared->holder);
+    say("resource mutex %p\n", (void *)&shared->lock);
 }
 
 static void elsewhere(void) {
     until_in(tid_of(1), SYS_futex);
     until_in(shared->holder, SYS_clock_nanosleep);
-    say("kind convoy\naccused %d\nholder %d\nresource mutex %p\n", shared->holder, shared->holder, (void *)&shared->lock);
+    say("kind convoy\naccused %d\nholder %d\n", shared->holder, shared->holder);
+    say("resource mutex %p\n", (void *)&shared->lock);
 }
 
 static void in_the_child(pid_t child) {
@@ -51,11 +53,13 @@ int main(int arguments, char **argument) {
     must(arguments > 1, "an argument");
     const char *which = argument[1];
     int is_private = !strcmp(which, "forked");
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | (is_private ? MAP_PRIVATE : MAP_SHARED), -1, 0);
+    int flags = MAP_ANONYMOUS | (is_private ? MAP_PRIVATE : MAP_SHARED);
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, flags, -1, 0);
     must(shared != MAP_FAILED, "mmap");
     pthread_mutexattr_t kind;
     pthread_mutexattr_init(&kind);
-    if (!strcmp(which, "shared") || !strcmp(which, "killed")) pthread_mutexattr_setpshared(&kind, PTHREAD_PROCESS_SHARED);
+    int is_shared = !strcmp(which, "shared") || !strcmp(which, "killed");
+    if (is_shared) pthread_mutexattr_setpshared(&kind, PTHREAD_PROCESS_SHARED);
     pthread_mutex_init(&shared->lock, &kind);
 
     pid_t child = 0;

@@ -1,4 +1,5 @@
-// A name that is asked for at a server that never answers: a child that has the port, and reads the question.
+// A name that is asked for at a server that never answers: a child that has the port, and reads the
+// question.
 #include "truth.h"
 #include <arpa/inet.h>
 #include <netdb.h>

@@ -14,6 +14,8 @@ use std::time::{Duration, SystemTime};
 const HOUR: Duration = Duration::from_secs(3600);
 const FUTEX: &str = "202";
 const CLOCK_NANOSLEEP: &str = "230";
+/// How many threads are past the point where they meet: the barrier where they do is a futex, too.
+static PASSED: AtomicI32 = AtomicI32::new(0);
 static TIDS: [AtomicI32; 4] = [const { AtomicI32::new(0) }; 4];
 
 fn say(text: &str) {
@@ -37,6 +39,12 @@ fn tid(number: usize) -> i32 {
         thread::sleep(Duration::from_millis(2));
     }
     TIDS[number].load(SeqCst)
+}
+
+fn until_passed(count: i32) {
+    while PASSED.load(SeqCst) < count {
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Waits until a thread has slept in this call for some looks; returns the call's first argument.
@@ -64,14 +72,17 @@ fn abba() {
     let locks = Arc::new([Mutex::new(0), Mutex::new(0)]);
     let both = Arc::new(Barrier::new(2));
     herald(|| {
+        until_passed(2);
         let words = [0, 1].map(|number| until_in(tid(number), FUTEX));
-        format!("kind deadlock\naccused {}\naccused {}\nresource mutex {}\nresource mutex {}\n", tid(0), tid(1), words[0], words[1])
+        let accused = format!("kind deadlock\naccused {}\naccused {}\n", tid(0), tid(1));
+        format!("{accused}resource mutex {}\nresource mutex {}\n", words[0], words[1])
     });
     let workers = [0, 1].map(|number| {
         let (locks, both) = (locks.clone(), both.clone());
         start(number, move || {
             let mut own = locks[number].lock().unwrap();
             both.wait();
+            PASSED.fetch_add(1, SeqCst);
             let mut other = locks[1 - number].lock().unwrap();
             (*own, *other) = (*other, *own);
         })

@@ -1,7 +1,9 @@
-// What the programs in this directory share: each brings itself into a situation, makes sure that it is in it by what the kernel
-// says of its threads, and prints the truth about it (`kind`, `accused`, `holder`, `resource`, `target`, `since`), then `ready`.
+// What the programs in this directory share: each brings itself into a situation, makes sure that
+// it is in it by what the kernel says of its threads, and prints the truth about it (`kind`,
+// `accused`, `holder`, `resource`, `target`, `since`), then `ready`.
 //
-// Nothing here sleeps instead of a condition, and nothing is printed through stdio, whose locks are some of the situations.
+// Nothing here sleeps instead of a condition, and nothing is printed through stdio, whose locks are
+// some of the situations.
 #pragma once
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -61,6 +63,18 @@ __attribute__((unused)) static int tid_of(int number) {
     return tids[number];
 }
 
+// How many threads are past the point where they meet: the barrier where they do is a futex, too.
+static _Atomic(int) passed;
+
+__attribute__((unused)) static void meet_at(pthread_barrier_t *all) {
+    pthread_barrier_wait(all);
+    passed++;
+}
+
+__attribute__((unused)) static void until_passed(int count) {
+    while (passed < count) a_moment();
+}
+
 // Waits until a thread has slept in this call for some looks; returns the call's first argument.
 __attribute__((unused)) static uintptr_t until_in(int task, long number) {
     char text[256], before[256] = "";
@@ -100,7 +114,8 @@ static void *begin(void *argument) {
     return its.work((void *)(intptr_t)its.number);
 }
 
-// Starts thread NUMBER, called worker-NUMBER, with its number as argument; its tid is in `tids` when this returns.
+// Starts thread NUMBER, called worker-NUMBER, with its number as argument; its tid is in `tids`
+// when this returns.
 __attribute__((unused)) static pthread_t start(int number, void *(*work)(void *)) {
     static struct begun all[THREADS];
     pthread_t thread;
@@ -131,7 +146,8 @@ static void *reveal(void *truth) {
     return NULL;
 }
 
-// Where all threads are part of the situation, one more waits until they are, prints the truth, and is gone.
+// Where all threads are part of the situation, one more waits until they are, prints the truth, and
+// is gone.
 __attribute__((unused)) static void herald(void (*truth)(void)) {
     pthread_t thread;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -139,7 +155,8 @@ __attribute__((unused)) static void herald(void (*truth)(void)) {
     pthread_detach(thread);
 }
 
-// Where something must be undone, the first process waits for the end of the test: the end of its input.
+// Where something must be undone, the first process waits for the end of the test: the end of its
+// input.
 __attribute__((unused)) static void until_the_end(void) {
     char byte;
     say("undoes\n");

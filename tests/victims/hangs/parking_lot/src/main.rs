@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
+/// How many threads are past the point where they meet: the barrier where they do is a futex, too.
+static PASSED: AtomicI32 = AtomicI32::new(0);
 static TIDS: [AtomicI32; 2] = [const { AtomicI32::new(0) }; 2];
 
 /// Waits until a thread has slept in futex(2) for some looks.
@@ -31,12 +33,16 @@ fn main() {
             TIDS[number].store(own.file_name().unwrap().to_str().unwrap().parse().unwrap(), SeqCst);
             let mut own = locks[number].lock();
             both.wait();
+            PASSED.fetch_add(1, SeqCst);
             let mut other = locks[1 - number].lock();
             (*own, *other) = (*other, *own);
         });
         begun.unwrap()
     });
     thread::spawn(move || {
+        while PASSED.load(SeqCst) < 2 {
+            thread::sleep(Duration::from_millis(2));
+        }
         println!("kind deadlock");
         for (tid, lock) in TIDS.iter().zip(&*locks) {
             while tid.load(SeqCst) == 0 {
