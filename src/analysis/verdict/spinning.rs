@@ -89,8 +89,8 @@ fn verdict(process: &Process<'_>, number: usize) -> Option<Verdict> {
         holder: None,
         resource: None,
         because: format!(
-            "it has run in the same few instructions in {} of {} samples, with {:.0}% of a CPU",
-            process.observation.samples.len(),
+            "it was in the same few instructions{} in each of {} samples, with {:.0}% of a CPU",
+            place.as_ref().map(|place| format!(" of {place}")).unwrap_or_default(),
             process.observation.samples.len(),
             share * 100.0
         ),

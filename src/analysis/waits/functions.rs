@@ -118,6 +118,9 @@ pub(super) fn read(scene: &Scene<'_>, thread: &Thread, calls: &Calls<'_>, futex:
             }
         }
     }
+    if let Some(wait) = glibc::nameless_join(&reading("")) {
+        return wait;
+    }
     let wait = reading("").wait(Kind::Futex, 0);
     if is_any_named && calls.innermost().next().is_some_and(|call| !call.name().is_empty()) {
         return wait;

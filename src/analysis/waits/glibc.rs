@@ -52,7 +52,8 @@ pub(super) fn refused_by_the_kernel(scene: &super::Scene<'_>, waits: &mut [Optio
         }
         let Some(thread) = threads.get(place) else { continue };
         let own = super::Who::Thread(thread.tid);
-        let waits_for_it = |wait: &Wait| wait.holders.iter().any(|holder| holder.who == own);
+        let waits_for_it =
+            |wait: &Wait| wait.resource.kind == Kind::Mutex && wait.holders.iter().any(|holder| holder.who == own);
         let mut waiting = waits.iter().zip(threads).filter(|(wait, _)| wait.as_ref().is_some_and(waits_for_it));
         let holder = match (waiting.next(), waiting.next()) {
             (Some((_, other)), None) => Holder::proved(super::Who::Thread(other.tid)),
@@ -146,6 +147,18 @@ pub(super) fn join(reading: &Reading<'_, '_>) -> Wait {
         }
         None => reading.wait(Kind::Thread, 0),
     }
+}
+
+/// The same where the function has no name, as in a C library without debug information, where
+/// `pthread_join` has given its place on the stack to a local function: no other wait is for a word
+/// that is not private, lies in the library's keeping, and is the id of a living thread.
+pub(super) fn nameless_join(reading: &Reading<'_, '_>) -> Option<Wait> {
+    let futex = reading.futex;
+    let tid = i32::try_from(futex.expected).ok().filter(|tid| *tid > 0)?;
+    let is_in_libc = reading.calls.innermost().next().is_some_and(|call| call.is_in_libc());
+    let is_join = !futex.is_private && is_in_libc && futex.word(0) == Some(futex.expected);
+    reading.scene.thread_of_inner(tid).filter(|_| is_join)?;
+    Some(join(reading))
 }
 
 /// A bare lock word. In a stdio stream the thread pointer of its owner comes after it; of the others

@@ -66,7 +66,7 @@ pub(super) fn of_thread(
             let copied = copy_memory(draft, RuntimeAddress(address), bounded(length), what.clone());
             // A lock may lie at the beginning of its mapping, with nothing before it.
             let page = address.next_multiple_of(PAGE);
-            let is_futex = what == MemoryOf::Futex && (address..address + AROUND_FUTEX).contains(&page);
+            let is_futex = what == MemoryOf::Futex && (address..=address + AROUND_FUTEX).contains(&page);
             copied.or_else(|| {
                 let left = length.saturating_sub(page - address);
                 is_futex.then(|| copy_memory(draft, RuntimeAddress(page), bounded(left), what)).flatten()
