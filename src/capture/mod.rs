@@ -21,7 +21,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Hold, MemoryPiece, Notice, Process, Reason, RuntimeAddress, SpecialRegister, StopMode, Subject, SystemCall,
+    Acquired, MemoryPiece, Notice, Process, Reason, RuntimeAddress, SpecialRegister, StopMode, Subject, SystemCall,
     ThreadStatus, Tid, Timestamp, X86_64Register,
 };
 use crate::proc::{BlockedCall, MemoryMap};
@@ -92,7 +92,7 @@ pub enum Context {
 pub struct CapturedThread {
     pub tid: Tid,
     pub status: ThreadStatus,
-    pub hold: Hold,
+    pub acquired: Acquired,
     pub context: Context,
     pub stack: StackBytes,
     pub memory: Vec<MemoryPiece>,
@@ -165,8 +165,8 @@ impl Captured {
         self.unchanged.clear();
         self.memory.clear();
         for thread in &mut self.threads {
-            let CapturedThread { hold, context, stack, memory, floating_point, system_call, .. } = thread;
-            (*hold, *context, *stack) = (Hold::NotCaptured, Context::Nothing, StackBytes::default());
+            let CapturedThread { acquired, context, stack, memory, floating_point, system_call, .. } = thread;
+            (*acquired, *context, *stack) = (Acquired::NotCaptured, Context::Nothing, StackBytes::default());
             (*floating_point, *system_call) = (None, None);
             memory.clear();
         }
@@ -175,6 +175,6 @@ impl Captured {
 
     /// The longest time for which a thread was held.
     pub fn longest_hold(&self) -> Duration {
-        self.threads.iter().filter_map(|thread| thread.hold.time()).fold(self.lost_hold, Duration::max)
+        self.threads.iter().filter_map(|thread| thread.acquired.time()).fold(self.lost_hold, Duration::max)
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CaptureRequest;
 use crate::model::{
-    Hold, MemoryOf, Notice, Process, ProcessId, RuntimeAddress, SystemCall, ThreadStatus, Tid, Timestamp,
+    Acquired, MemoryOf, Notice, Process, ProcessId, RuntimeAddress, SystemCall, ThreadStatus, Tid, Timestamp,
 };
 use crate::proc::{self, BlockedCall};
 use crate::sys::arena::Piece;
@@ -51,7 +51,7 @@ pub(super) enum TracerRecord<'a> {
 pub(super) struct ThreadRecord<'a> {
     pub(super) tid: Tid,
     pub(super) status: Cow<'a, ThreadStatus>,
-    pub(super) hold: Hold,
+    pub(super) acquired: Acquired,
     pub(super) context: ContextRecord,
     pub(super) stack: StackRecord,
     pub(super) memory: Vec<MemoryRecord>,

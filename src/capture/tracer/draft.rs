@@ -10,7 +10,7 @@ use super::hold::Polling;
 use super::stack::Owner;
 use crate::capture::CaptureRequest;
 use crate::capture::protocol::{Assignment, ContextRecord, StackRecord, ThreadRecord, TracerRecord};
-use crate::model::{Hold, Notice, Reason, Subject, SystemCall, ThreadStatus, Tid};
+use crate::model::{Acquired, Notice, Reason, Subject, SystemCall, ThreadStatus, Tid};
 use crate::proc::{self, BlockedCall, MemoryMap, ProcDir};
 use crate::sys::alarm::KillTimer;
 use crate::sys::arena::ArenaWriter;
@@ -174,7 +174,7 @@ impl Draft<'_> {
         self.record(&TracerRecord::Thread(Box::new(ThreadRecord {
             tid: planned.tid,
             status: Cow::Borrowed(&planned.status),
-            hold: Hold::NotCaptured,
+            acquired: Acquired::NotCaptured,
             context: ContextRecord::Nothing,
             stack: StackRecord::default(),
             memory: Vec::new(),

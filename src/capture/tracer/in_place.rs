@@ -12,7 +12,7 @@ use super::loss;
 use super::stack;
 use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use crate::capture::protocol::{ContextRecord, StackRecord};
-use crate::model::{Hold, Reason, StopMode, ThreadState};
+use crate::model::{Acquired, Reason, StopMode, ThreadState};
 use crate::proc::{BlockedCall, ThreadDir};
 use crate::sys::arena::TracerStep;
 
@@ -53,7 +53,7 @@ pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>)
             StackRecord::default()
         }
     };
-    draft.captured(planned, Hold::InPlace, context, call, stack, None);
+    draft.captured(planned, Acquired::ReadInPlace, context, call, stack, None);
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::in_place::{self, NotRead};
 use super::stack::Owner;
 use super::syscalls;
 use crate::capture::protocol::{ContextRecord, StackRecord};
-use crate::model::{Hold, Reason, StopMode, ThreadState, ThreadStatus, Tid};
+use crate::model::{Acquired, Reason, StopMode, ThreadState, ThreadStatus, Tid};
 use crate::proc::{self, BlockedCall, RunCount, ThreadDir};
 use crate::sys::arena::TracerStep;
 use crate::sys::clock::Instant;
@@ -73,7 +73,7 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
     }
     if planned.status.worker.is_some() {
         // There is no user half of it to look at, and what the kernel says of it has been read.
-        draft.captured(&planned, Hold::InPlace, ContextRecord::Nothing, None, StackRecord::default(), None);
+        draft.captured(&planned, Acquired::ReadInPlace, ContextRecord::Nothing, None, StackRecord::default(), None);
         return Plan::Done;
     }
     let cannot_stop = syscalls::cannot_be_stopped(&planned.status);
