@@ -43,7 +43,8 @@ impl Draft<'_> {
     }
 }
 
-/// Records a thread that was held, whichever way, with what was copied of it. Nothing is held any more.
+/// Records a thread that was held, whichever way, with what was copied of it. Nothing is held any
+/// more.
 pub(super) fn record_held(
     planned: &Planned,
     held: Duration,
