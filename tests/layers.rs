@@ -237,6 +237,27 @@ fn circles_are_found_however_long_they_are() {
     assert_eq!(circles(&imports::imports(&sources)), found);
 }
 
+/// A file that is renamed leaves its old name in the code map, where nothing but a reader would notice.
+#[test]
+fn the_code_map_has_every_room_and_names_files_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let map = fs::read_to_string(root.join("src/README.md")).expect("the code map");
+    let rows: Vec<(&str, &str)> = map.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("/` |")).collect();
+    for (room, _) in LAYERS {
+        assert!(rows.iter().any(|(name, _)| *name == room), "src/README.md lacks {room}/");
+    }
+    let is_name =
+        |word: &str| word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '/'));
+    for (room, row) in rows {
+        for word in row.split('`').skip(1).step_by(2).filter(|word| is_name(word) && *word != "unsafe") {
+            let word = word.trim_end_matches('/');
+            let places = [format!("src/{room}/{word}"), format!("src/{word}"), word.to_owned()];
+            let is_there = |place: &String| root.join(place).exists() || root.join(format!("{place}.rs")).exists();
+            assert!(places.iter().any(is_there), "src/README.md, {room}/: there is no {word}");
+        }
+    }
+}
+
 #[test]
 fn unsafe_code_is_in_sys_only_and_argued() {
     let mut blocks = 0;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use hangsnap::model::{Hold, Snapshot};
+use hangsnap::model::{Acquired, Snapshot};
 use hangsnap::store::Reader;
 
 use crate::figures::Holds;
@@ -78,8 +78,8 @@ pub fn hangsnap(pid: &str, mode: Mode, block: Block, holds: &mut Holds) {
 
 /// Adds what one snapshot held.
 pub fn add(snapshot: &Snapshot, holds: &mut Holds) {
-    holds.held.extend(snapshot.threads.iter().filter_map(|thread| match thread.hold {
-        Hold::Held(time) => u64::try_from(time.as_nanos()).ok(),
+    holds.held.extend(snapshot.threads.iter().filter_map(|thread| match thread.acquired {
+        Acquired::Held(time) => u64::try_from(time.as_nanos()).ok(),
         _ => None,
     }));
     holds.windows.push(u64::try_from(snapshot.window.as_nanos()).unwrap_or(u64::MAX));

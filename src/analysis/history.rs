@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::signature::{Signatures, StackNumber};
-use crate::model::{Hold, Moment, ProcessId, Snapshot, StartTime, Thread, ThreadState, Tid, Timestamp};
+use crate::model::{Acquired, Moment, ProcessId, Snapshot, StartTime, Thread, ThreadState, Tid, Timestamp};
 
 /// A run of snapshots in which a thread had one and the same stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,7 +36,7 @@ impl Streak {
             since: snapshot.taken,
             samples: 1,
             unseen: 0,
-            not_run_since: thread.hold.unchanged_since().unwrap_or(snapshot.moment()),
+            not_run_since: thread.acquired.unchanged_since().unwrap_or(snapshot.moment()),
             ran: thread.status.scheduling.switches().map(|_| 0),
             was_held: false,
         }
@@ -59,7 +59,7 @@ struct Seen {
     stack: StackNumber,
     streak: Streak,
     moment: Moment,
-    hold: Hold,
+    acquired: Acquired,
     waits: bool,
     switches: Option<u64>,
 }
@@ -70,7 +70,7 @@ impl Seen {
             stack,
             streak: Streak::begin(snapshot, thread),
             moment: snapshot.moment(),
-            hold: thread.hold,
+            acquired: thread.acquired,
             waits: thread.status.state != ThreadState::Running,
             switches: thread.status.scheduling.switches(),
         }
@@ -78,9 +78,9 @@ impl Seen {
 
     /// The same run of snapshots with this one, which shows the same stack.
     fn and(self, now: Self) -> Self {
-        let has_not_run = match now.hold.unchanged_since() {
+        let has_not_run = match now.acquired.unchanged_since() {
             // It was looked at in the snapshot before, or has rested since an earlier one.
-            Some(since) => since == self.moment || Some(since) == self.hold.unchanged_since(),
+            Some(since) => since == self.moment || Some(since) == self.acquired.unchanged_since(),
             None => self.waits && now.waits && self.switches.is_some() && self.switches == now.switches,
         };
         let more = self.switches.zip(now.switches).map(|(before, now)| now.saturating_sub(before));
@@ -88,7 +88,7 @@ impl Seen {
             samples: self.streak.samples + 1,
             not_run_since: if has_not_run { self.streak.not_run_since } else { now.streak.not_run_since },
             ran: self.streak.ran.zip(more).map(|(ran, more)| ran.saturating_add(more)),
-            was_held: self.streak.was_held || self.hold.time().is_some(),
+            was_held: self.streak.was_held || self.acquired.time().is_some(),
             ..self.streak
         };
         Self { streak, ..now }

@@ -1,9 +1,9 @@
 //! The share of time for which threads of a target may be held.
 //!
-//! Time that passes earns credit, the time for which the most affected thread was held spends it. A snapshot may hold
-//! threads only for as long as there is credit for, so that over any length of time no thread is held for more than the
-//! share of it, and the credit that was saved up: one full hold. What there is not enough credit for is taken in a less
-//! intrusive way.
+//! Time that passes earns credit, the time for which the most affected thread was held spends it. A
+//! snapshot may hold threads only for as long as there is credit for, so that over any length of
+//! time no thread is held for more than the share of it, and the credit that was saved up: one full
+//! hold. What there is not enough credit for is taken in a less intrusive way.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use super::{CaptureRequest, Captured};
 use crate::model::{Cause, Notice, Reason, StopMode, Subject};
 use crate::sys::clock::Instant;
 
-/// The least time that is worth beginning with: with less, a tracer that has to wait for its CPU would be killed.
+/// The least time that is worth beginning with: with less, a tracer that has to wait for its CPU
+/// would be killed.
 const LEAST: Duration = Duration::from_millis(2);
 
 /// The account of one target.
@@ -32,7 +33,8 @@ impl Budget {
         Self { share, most: max_hold, credit: max_hold, at: Instant::now(), together: LEAST.min(max_hold) }
     }
 
-    /// The request that may be made now in place of this one, and the notice that says so if it is another.
+    /// The request that may be made now in place of this one, and the notice that says so if it is
+    /// another.
     pub fn allow(&mut self, request: &CaptureRequest) -> (CaptureRequest, Option<Notice>) {
         self.allow_at(request, Instant::now())
     }
@@ -80,8 +82,8 @@ mod tests {
         Instant::from_nanoseconds(start.nanoseconds() + u64::try_from(time.as_nanos()).expect("short"))
     }
 
-    /// A thousand snapshots of all threads, 8 ms each, every 100 ms, of which 1% may be spent: all that is held together
-    /// is no more than 1% and one hold.
+    /// A thousand snapshots of all threads, 8 ms each, every 100 ms, of which 1% may be spent: all
+    /// that is held together is no more than 1% and one hold.
     #[test]
     fn the_share_of_time_is_never_exceeded() {
         let mut budget = Budget::new(10_000, HOLD);

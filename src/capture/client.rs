@@ -1,8 +1,8 @@
 //! Asking a tracer for a snapshot, and watching over it.
 //!
-//! The kernel kills the tracer when it holds a thread for too long; whoever waits for it here kills it when it hangs in
-//! anything else. Either way the target runs on, what had been copied is in the shared memory, and another tracer goes on
-//! with what is left, without what the first one hung on.
+//! The kernel kills the tracer when it holds a thread for too long; whoever waits for it here kills
+//! it when it hangs in anything else. Either way the target runs on, what had been copied is in the
+//! shared memory, and another tracer goes on with what is left, without what the first one hung on.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,16 +26,17 @@ use crate::sys::clock::Instant;
 
 /// How many tracers in a row may be lost without one more thread captured.
 const MOST_IN_VAIN: u32 = 8;
-/// How many tracers may be lost that were to hold threads and captured less than an eighth of those that were left, and for
-/// how long any may be lost. After that nothing is held any more: what is left is read in place.
+/// How many tracers may be lost that were to hold threads and captured less than an eighth of those
+/// that were left, and for how long any may be lost. After that nothing is held any more: what is
+/// left is read in place.
 const MOST_HOLDING: u32 = 4;
 const LEAST_PART: usize = 8;
 const LONGEST_HOLDING: Duration = Duration::from_secs(2);
 /// How often to look whether the tracer hangs.
 const LOOK: u16 = 5;
-/// How long a step may take before the tracer is taken for one that hangs. Memory comes in microseconds or does not come;
-/// the map of a hundred thousand mappings takes its time; a hold is ended by the kernel, and this is for the case that it
-/// could not.
+/// How long a step may take before the tracer is taken for one that hangs. Memory comes in
+/// microseconds or does not come; the map of a hundred thousand mappings takes its time; a hold is
+/// ended by the kernel, and this is for the case that it could not.
 const MEMORY_LIMIT: Duration = Duration::from_millis(100);
 const PROC_LIMIT: Duration = Duration::from_secs(2);
 const AFTER_HOLD: Duration = Duration::from_millis(20);
@@ -58,7 +59,8 @@ pub struct Tracer {
     program: PathBuf,
     arena: ArenaReader,
     running: Option<Running>,
-    /// Whether a tracer was killed by a seccomp filter, as every other one would be that stops a thread.
+    /// Whether a tracer was killed by a seccomp filter, as every other one would be that stops a
+    /// thread.
     filtered: bool,
     /// Requests for a snapshot so far.
     asked: u64,
@@ -94,7 +96,8 @@ impl Tracer {
 
     /// Takes one snapshot.
     ///
-    /// Errors only if the process cannot be looked at at all; whatever is lost of a process that can is a notice.
+    /// Errors only if the process cannot be looked at at all; whatever is lost of a process that
+    /// can is a notice.
     pub fn take(&mut self, process: &ProcDir, request: &CaptureRequest) -> Result<Captured, Error> {
         let begun = Instant::now();
         self.asked += 1;
@@ -121,7 +124,8 @@ impl Tracer {
                 End::Done(Ok(())) => return Ok(collected.finish(begun, process)?),
                 End::Done(Err(error)) => {
                     return match (error, collected.threads.is_empty()) {
-                        // It ended while it was being looked at; what was copied before is still true.
+                        // It ended while it was being looked at; what was copied before is still
+                        // true.
                         (proc::Error::Gone, false) => Ok(collected.finish(begun, process)?),
                         (error, _) => Err(error.into()),
                     };
@@ -210,7 +214,8 @@ impl Running {
         }
     }
 
-    /// Whether the tracer only waits for its turn on a machine that is busy with others: then nothing hangs.
+    /// Whether the tracer only waits for its turn on a machine that is busy with others: then
+    /// nothing hangs.
     fn waits_for_a_cpu(&self) -> bool {
         let runs = |process: &ProcDir| {
             let tids = process.threads().unwrap_or_default();
@@ -222,8 +227,8 @@ impl Running {
         pid.is_ok_and(|pid| ProcDir::open(pid).is_ok_and(|process| runs(&process)))
     }
 
-    /// Kills the process, which lets go of all that it traces, and collects it. An error says that it had ended by itself,
-    /// because it could not work.
+    /// Kills the process, which lets go of all that it traces, and collects it. An error says that
+    /// it had ended by itself, because it could not work.
     fn end(mut self) -> Result<Death, Error> {
         // It fails only if the process has ended.
         let _ = self.child.kill();

@@ -10,7 +10,7 @@ use super::protocol::{
 };
 use super::{Captured, CapturedThread, Context, StackBytes, UnchangedThread};
 use crate::model::{
-    Cause, Hold, KernelWait, MemoryOf, MemoryPiece, Notice, Process, Reason, RuntimeAddress, StopMode, Subject,
+    Acquired, Cause, KernelWait, MemoryOf, MemoryPiece, Notice, Process, Reason, RuntimeAddress, StopMode, Subject,
     ThreadStatus, Tid, Timestamp,
 };
 use crate::proc::{self, MemoryMap, ProcDir};
@@ -215,7 +215,7 @@ impl Collected {
                 self.threads.entry(tid).or_insert_with(|| CapturedThread {
                     tid,
                     status,
-                    hold: Hold::NotCaptured,
+                    acquired: Acquired::NotCaptured,
                     context: Context::Nothing,
                     stack: StackBytes::default(),
                     memory: Vec::new(),
@@ -251,13 +251,13 @@ impl Collected {
 }
 
 fn captured(record: ThreadRecord<'_>, arena: &ArenaReader) -> CapturedThread {
-    let ThreadRecord { tid, status, hold, context, stack, memory, floating_point, system_call } = record;
+    let ThreadRecord { tid, status, acquired, context, stack, memory, floating_point, system_call } = record;
     let StackRecord { start, bytes, left_out, pieces } = stack;
     let bytes_of = |piece: Piece| arena.bytes(piece).unwrap_or_default();
     CapturedThread {
         tid,
         status: status.into_owned(),
-        hold,
+        acquired,
         context: match context {
             ContextRecord::Full(words) => Context::Full(Box::new(RawRegisters::from_words(words))),
             ContextRecord::Blocked(blocked) => Context::Blocked(blocked),

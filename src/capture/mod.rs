@@ -1,14 +1,17 @@
-//! One snapshot of a live process: which threads there are, look at each in the least intrusive way, copy, let go.
+//! One snapshot of a live process: which threads there are, look at each in the least intrusive
+//! way, copy, let go.
 //!
-//! Promises: between freeze and release there are only calls of `sys` on buffers that were touched beforehand; a thread
-//! that is held is let go by a Drop guard whatever happens; a thread that does not stop is not waited for beyond a
-//! deadline; no thread is held for longer than it may be. The target is never written to and never sent a signal. It does
-//! not unwind, parse ELF or know what a module is: what it hands on is registers and bytes.
+//! Promises: between freeze and release there are only calls of `sys` on buffers that were touched
+//! beforehand; a thread that is held is let go by a Drop guard whatever happens; a thread that does
+//! not stop is not waited for beyond a deadline; no thread is held for longer than it may be. The
+//! target is never written to and never sent a signal. It does not unwind, parse ELF or know what a
+//! module is: what it hands on is registers and bytes.
 //!
-//! Two processes share the work. The tracer (`tracer`) does all of the above. hangsnap itself asks it for a snapshot and watches over
-//! it (`client`): whatever the tracer hangs on, it can be killed, which frees the target, and another one goes on. What it has
-//! copied is in memory shared by both (`sys::arena`), and `merge` makes one snapshot of it. `protocol` is what the two say to each
-//! other, `budget` the share of time that hangsnap may take.
+//! Two processes share the work. The tracer (`tracer`) does all of the above. hangsnap itself asks
+//! it for a snapshot and watches over it (`client`): whatever the tracer hangs on, it can be
+//! killed, which frees the target, and another one goes on. What it has copied is in memory shared
+//! by both (`sys::arena`), and `merge` makes one snapshot of it. `protocol` is what the two say to
+//! each other, `budget` the share of time that hangsnap may take.
 
 mod budget;
 mod client;
@@ -21,7 +24,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Hold, MemoryPiece, Notice, Process, Reason, RuntimeAddress, SpecialRegister, StopMode, Subject, SystemCall,
+    Acquired, MemoryPiece, Notice, Process, Reason, RuntimeAddress, SpecialRegister, StopMode, Subject, SystemCall,
     ThreadStatus, Tid, Timestamp, X86_64Register,
 };
 use crate::proc::{BlockedCall, MemoryMap};
@@ -42,8 +45,8 @@ pub struct CaptureRequest {
     /// Whether it is a program of Go's, whose threads change stacks.
     pub is_go: bool,
     pub memory: Vec<Wish>,
-    /// In a recording, the number of the last snapshot of the process that the caller has: threads that have not run since it are
-    /// reported as unchanged. None where a snapshot stands alone.
+    /// In a recording, the number of the last snapshot of the process that the caller has: threads
+    /// that have not run since it are reported as unchanged. None where a snapshot stands alone.
     pub after: Option<u64>,
 }
 
@@ -70,10 +73,12 @@ pub enum Base {
 pub struct StackBytes {
     pub start: u64,
     pub bytes: Box<[u8]>,
-    /// How many bytes of the stack in use were left out, because they are more than is copied of one.
+    /// How many bytes of the stack in use were left out, because they are more than is copied of
+    /// one.
     pub left_out: u64,
-    /// Other pieces: of the stacks that were left or interrupted, one after the other, for the above, of the thread's own, or the
-    /// oldest part of the same, if something was left out. One without bytes is where what was left out before the last begins.
+    /// Other pieces: of the stacks that were left or interrupted, one after the other, for the
+    /// above, of the thread's own, or the oldest part of the same, if something was left out. One
+    /// without bytes is where what was left out before the last begins.
     pub pieces: Box<[MemoryPiece]>,
 }
 
@@ -92,7 +97,7 @@ pub enum Context {
 pub struct CapturedThread {
     pub tid: Tid,
     pub status: ThreadStatus,
-    pub hold: Hold,
+    pub acquired: Acquired,
     pub context: Context,
     pub stack: StackBytes,
     pub memory: Vec<MemoryPiece>,
@@ -158,15 +163,16 @@ impl Captured {
         !self.unchanged.is_empty() || self.threads.iter().any(CapturedThread::is_captured)
     }
 
-    /// Takes out what would be untrue where some of it was copied of one program and some of another.
+    /// Takes out what would be untrue where some of it was copied of one program and some of
+    /// another.
     pub fn leave_out_stacks(&mut self) {
         self.lost_hold = self.longest_hold();
         self.map = MemoryMap::default();
         self.unchanged.clear();
         self.memory.clear();
         for thread in &mut self.threads {
-            let CapturedThread { hold, context, stack, memory, floating_point, system_call, .. } = thread;
-            (*hold, *context, *stack) = (Hold::NotCaptured, Context::Nothing, StackBytes::default());
+            let CapturedThread { acquired, context, stack, memory, floating_point, system_call, .. } = thread;
+            (*acquired, *context, *stack) = (Acquired::NotCaptured, Context::Nothing, StackBytes::default());
             (*floating_point, *system_call) = (None, None);
             memory.clear();
         }
@@ -175,6 +181,6 @@ impl Captured {
 
     /// The longest time for which a thread was held.
     pub fn longest_hold(&self) -> Duration {
-        self.threads.iter().filter_map(|thread| thread.hold.time()).fold(self.lost_hold, Duration::max)
+        self.threads.iter().filter_map(|thread| thread.acquired.time()).fold(self.lost_hold, Duration::max)
     }
 }

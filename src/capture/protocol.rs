@@ -1,5 +1,6 @@
-//! What the two processes say to each other: an assignment through a socket, records through shared memory, an outcome through
-//! the socket. Both sides are the same program, so the encoding needs no versions.
+//! What the two processes say to each other: an assignment through a socket, records through shared
+//! memory, an outcome through the socket. Both sides are the same program, so the encoding needs no
+//! versions.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CaptureRequest;
 use crate::model::{
-    Hold, MemoryOf, Notice, Process, ProcessId, RuntimeAddress, SystemCall, ThreadStatus, Tid, Timestamp,
+    Acquired, MemoryOf, Notice, Process, ProcessId, RuntimeAddress, SystemCall, ThreadStatus, Tid, Timestamp,
 };
 use crate::proc::{self, BlockedCall};
 use crate::sys::arena::Piece;
@@ -28,7 +29,8 @@ pub(super) struct Assignment {
     pub(super) done: Vec<Tid>,
     /// Threads over which a tracer died: they are read in place, and held only if they never sleep.
     pub(super) suspects: Vec<Tid>,
-    /// Whether memory may be read, and the memory map; a tracer before this one may have found that they cannot.
+    /// Whether memory may be read, and the memory map; a tracer before this one may have found that
+    /// they cannot.
     pub(super) read_memory: bool,
     pub(super) read_map: bool,
 }
@@ -51,7 +53,7 @@ pub(super) enum TracerRecord<'a> {
 pub(super) struct ThreadRecord<'a> {
     pub(super) tid: Tid,
     pub(super) status: Cow<'a, ThreadStatus>,
-    pub(super) hold: Hold,
+    pub(super) acquired: Acquired,
     pub(super) context: ContextRecord,
     pub(super) stack: StackRecord,
     pub(super) memory: Vec<MemoryRecord>,

@@ -1,7 +1,8 @@
 //! The one change that would grant a right, for each way in which hangsnap may be run.
 //!
-//! What has to change depends on what is there: under docker and Kubernetes a user other than root gets no capability
-//! even if the container was given it, and in a user namespace of its own nothing reaches what belongs to the machine.
+//! What has to change depends on what is there: under docker and Kubernetes a user other than root
+//! gets no capability even if the container was given it, and in a user namespace of its own
+//! nothing reaches what belongs to the machine.
 
 use super::OwnFacts;
 use crate::model::Grant;
@@ -68,7 +69,8 @@ impl Grant {
 
     /// A system call that a filter forbids.
     pub(super) fn system_call(call: &str, capability: &str) -> Self {
-        // The default profiles of the container engines let through what belongs to a capability that was added.
+        // The default profiles of the container engines let through what belongs to a capability
+        // that was added.
         let option =
             format!("--cap-add {capability} (widens the default profile), or --security-opt seccomp=unconfined");
         Self {

@@ -1,10 +1,12 @@
-//! What this host and one process allow hangsnap to do, what each missing right costs, and what would grant it.
+//! What this host and one process allow hangsnap to do, what each missing right costs, and what
+//! would grant it.
 //!
-//! `probe` gathers facts without disturbing anybody: it reads /proc, and tries system calls in child processes of its
-//! own; the process that it is about is neither traced nor stopped. `host`, `own` and `process` turn facts into
-//! findings, `judge` turns them into a verdict; these four are pure, so that hosts that are not at hand can be judged.
-//! `grant` knows what to change where. The result is a `Diagnosis` of the model's, which `render` prints. Nothing is promised beyond the moment: a process may be traced by another the
-//! moment after.
+//! `probe` gathers facts without disturbing anybody: it reads /proc, and tries system calls in
+//! child processes of its own; the process that it is about is neither traced nor stopped. `host`,
+//! `own` and `process` turn facts into findings, `judge` turns them into a verdict; these four are
+//! pure, so that hosts that are not at hand can be judged. `grant` knows what to change where. The
+//! result is a `Diagnosis` of the model's, which `render` prints. Nothing is promised beyond the
+//! moment: a process may be traced by another the moment after.
 
 mod grant;
 mod host;
@@ -67,9 +69,11 @@ pub struct ProcessFacts {
     pub dumpable: Option<bool>,
     pub traced: Vec<(Tid, TracerOf)>,
     pub uninterruptible: Vec<Tid>,
-    /// What taking a snapshot of it would say before any thread is touched; None if it can be begun.
+    /// What taking a snapshot of it would say before any thread is touched; None if it can be
+    /// begun.
     pub refused: Option<String>,
-    /// Whether what `refused` takes came in time: the program's file may be on a file system that does not answer.
+    /// Whether what `refused` takes came in time: the program's file may be on a file system that
+    /// does not answer.
     pub answers: bool,
     pub attach: Outcome,
     pub memory_map: Outcome,

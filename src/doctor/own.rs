@@ -1,4 +1,5 @@
-//! Findings about hangsnap itself: what filters let through, which capabilities it has, what it may do at all.
+//! Findings about hangsnap itself: what filters let through, which capabilities it has, what it may
+//! do at all.
 
 use nix::errno::Errno;
 

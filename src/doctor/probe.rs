@@ -1,4 +1,5 @@
-//! Gathering the facts. The process is read about and asked about; it is never traced, and no thread of it is stopped.
+//! Gathering the facts. The process is read about and asked about; it is never traced, and no
+//! thread of it is stopped.
 
 use std::sync::mpsc;
 use std::thread;
@@ -10,10 +11,12 @@ use crate::proc::{self, Credentials, Host, Limits, ProcDir, UserNamespace};
 use crate::process::{Error, Target, Wanted, explain};
 use crate::sys::trial::{self, Outcome};
 
-/// How long what a process is may take to come: its program's file may be on a file system that does not answer.
+/// How long what a process is may take to come: its program's file may be on a file system that
+/// does not answer.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Looks at this host, and at one process if there is one to look at. An error says that there is no such process.
+/// Looks at this host, and at one process if there is one to look at. An error says that there is
+/// no such process.
 pub fn examine(wanted: Option<&Wanted>) -> Result<Facts, Error> {
     let process = wanted.map(process).transpose()?;
     Ok(Facts { host: host(), own: own()?, process })
@@ -89,8 +92,8 @@ fn process(wanted: &Wanted) -> Result<ProcessFacts, Error> {
     })
 }
 
-/// What a snapshot would say of the process before any thread is touched: nothing if it can be begun, None if it does
-/// not answer.
+/// What a snapshot would say of the process before any thread is touched: nothing if it can be
+/// begun, None if it does not answer.
 fn refusal(wanted: &Wanted) -> Option<Option<String>> {
     let (sender, answer) = mpsc::channel();
     let wanted = wanted.clone();
@@ -105,14 +108,15 @@ fn refusal(wanted: &Wanted) -> Option<Option<String>> {
 
 /// Whether the kernel would let hangsnap trace the process.
 ///
-/// A read of its memory by the system call is the nearest thing to tracing it, but hangs beyond the reach of SIGKILL while one
-/// of its threads keeps its memory map locked. So it is made only where a read of the file, which can be killed, came back,
-/// or as the last resort.
+/// A read of its memory by the system call is the nearest thing to tracing it, but hangs beyond the
+/// reach of SIGKILL while one of its threads keeps its memory map locked. So it is made only where
+/// a read of the file, which can be killed, came back, or as the last resort.
 fn attach(directory: &ProcDir, owner: Tid, memory_read: Outcome, uninterruptible: &[Tid]) -> Outcome {
     if memory_read.worked() && trial::process_vm_readv_passes_filters().worked() {
         return trial::read_memory(owner);
     }
-    // Of a filter that forbids the other way, or a kernel that does not know it, nothing can be learnt.
+    // Of a filter that forbids the other way, or a kernel that does not know it, nothing can be
+    // learnt.
     let own = Pid(std::process::id().cast_signed());
     match trial::take_no_descriptor(own) {
         Outcome::Worked => trial::take_no_descriptor(directory.pid()),

@@ -70,8 +70,8 @@ fn user_namespace(facts: &Facts, process: &ProcessFacts) -> Finding {
     if own.is_initial() {
         return Finding::ok(About::Process, name, "another one, in which hangsnap's capabilities count");
     }
-    // Seen from a namespace, one made inside of it is as far away as the one it was made in, but there the right is
-    // had.
+    // Seen from a namespace, one made inside of it is as far away as the one it was made in, but
+    // there the right is had.
     if process.attach.worked() {
         return Finding::ok(About::Process, name, "another one, inside of hangsnap's");
     }
@@ -116,8 +116,8 @@ fn attach(facts: &Facts, process: &ProcessFacts) -> Finding {
     }
 }
 
-/// Which of the kernel's rules refuses it, in the order in which one change would not help before the other
-/// (ptrace(2), "Ptrace access mode checking").
+/// Which of the kernel's rules refuses it, in the order in which one change would not help before
+/// the other (ptrace(2), "Ptrace access mode checking").
 fn refusal(facts: &Facts, process: &ProcessFacts) -> (String, Grant) {
     let Facts { host, own, .. } = facts;
     let capability = || Grant::capability(Capability::SysPtrace, own);
@@ -160,7 +160,8 @@ fn refusal(facts: &Facts, process: &ProcessFacts) -> (String, Grant) {
     )
 }
 
-/// One change for a file of /proc that could not be read: what would be needed to trace comes first.
+/// One change for a file of /proc that could not be read: what would be needed to trace comes
+/// first.
 fn for_file(facts: &Facts, process: &ProcessFacts, outcome: Outcome) -> Option<Grant> {
     match outcome {
         Outcome::Failed(Errno::EACCES | Errno::EPERM) if process.attach.worked() => {

@@ -1,4 +1,5 @@
-//! What is judged of hosts that are not at hand: with Yama, security modules, filters, other kernels.
+//! What is judged of hosts that are not at hand: with Yama, security modules, filters, other
+//! kernels.
 
 use nix::errno::Errno;
 

@@ -1,16 +1,19 @@
 //! Letters in the augmentation of aarch64's call frame information that gimli does not know.
 //!
-//! `B` says that return addresses are signed with the second of the two keys, `G` that the frame is tagged (aadwarf64 and
-//! LLVM's memory tagging). Neither brings data, and neither matters to somebody who takes signatures off and checks none; but gimli
-//! refuses an entry with a letter that it does not know. They are the last of the string, so they are taken off in place:
-//! what follows moves forward, and the number that is last of that is made longer by as many bytes that say nothing
-//! (LEB128 has room for that), so that everything behind it stays where it is.
+//! `B` says that return addresses are signed with the second of the two keys, `G` that the frame is
+//! tagged (aadwarf64 and LLVM's memory tagging). Neither brings data, and neither matters to
+//! somebody who takes signatures off and checks none; but gimli refuses an entry with a letter that
+//! it does not know. They are the last of the string, so they are taken off in place: what follows
+//! moves forward, and the number that is last of that is made longer by as many bytes that say
+//! nothing (LEB128 has room for that), so that everything behind it stays where it is.
 //!
-//! The section is hostile: an entry that is not whole ends the work, and one that has another form is left as it is.
+//! The section is hostile: an entry that is not whole ends the work, and one that has another form
+//! is left as it is.
 
 const UNKNOWN: [u8; 2] = *b"BG";
 
-/// Which of the two forms of the section it is: they tell common entries from those of functions differently.
+/// Which of the two forms of the section it is: they tell common entries from those of functions
+/// differently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     EhFrame,
@@ -55,7 +58,8 @@ fn simplify_entry(entry: &mut [u8], kind: Kind, long: bool) -> Option<()> {
     let end = common.iter().position(|byte| *byte == 0)?;
     let known = common[..end].iter().rposition(|letter| !UNKNOWN.contains(letter)).map_or(0, |last| last + 1);
     let removed = end - known;
-    // From the first letter that goes to the number that is made longer: the alignment of code, which is 1 or 4.
+    // From the first letter that goes to the number that is made longer: the alignment of code,
+    // which is 1 or 4.
     let changed = common.get_mut(known..end + 1 + sizes + 1)?;
     if removed == 0 || changed.last()? & 0x80 != 0 {
         return None;

@@ -1,7 +1,7 @@
 //! The sections that hold call frame information, copied out of a file or of memory.
 //!
-//! What lies in `.gnu_debugdata` is unpacked only when somebody asks for what the file itself does not have: that costs
-//! milliseconds, and most programs that are shipped so have all of it outside.
+//! What lies in `.gnu_debugdata` is unpacked only when somebody asks for what the file itself does
+//! not have: that costs milliseconds, and most programs that are shipped so have all of it outside.
 
 use std::fs::File;
 use std::sync::OnceLock;
@@ -32,7 +32,8 @@ pub struct CfiSections {
     packed: Packed,
     /// What Go's programs have in place of it, or beside it.
     pub pclntab: Option<Pclntab<'static>>,
-    /// What addresses relative to the text or to the data count from (psABI's DW_EH_PE_textrel and datarel).
+    /// What addresses relative to the text or to the data count from (psABI's DW_EH_PE_textrel and
+    /// datarel).
     pub text: Option<FileAddress>,
     /// Where the program begins, which nothing has called.
     pub entry: Option<FileAddress>,
@@ -81,8 +82,8 @@ impl CfiSections {
         Self { eh_frame, debug_frame, ..Self::default() }
     }
 
-    /// Reads the sections of an image without section headers: the search table by its program header, and what it points
-    /// at up to the end of the segment that holds it.
+    /// Reads the sections of an image without section headers: the search table by its program
+    /// header, and what it points at up to the end of the segment that holds it.
     pub fn from_image(headers: &Headers, image: &impl Image) -> Self {
         let pclntab = go::pclntab_of_image(headers, image);
         Self { pclntab, ..Self::try_from_image(headers, image).unwrap_or_default() }

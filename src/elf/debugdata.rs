@@ -1,8 +1,10 @@
-//! `.gnu_debugdata`: an ELF file with the symbols that `strip` took away, xz-compressed inside the stripped one (Fedora and
-//! its relatives ship every program so; gdb's manual calls it MiniDebugInfo).
+//! `.gnu_debugdata`: an ELF file with the symbols that `strip` took away, xz-compressed inside the
+//! stripped one (Fedora and its relatives ship every program so; gdb's manual calls it
+//! MiniDebugInfo).
 //!
-//! Promises: a section that unpacks to more than its size makes likely, or that asks for a larger dictionary than any of
-//! xz's presets, is refused, and what was unpacked until then is all the memory it took. It does not read what it unpacks.
+//! Promises: a section that unpacks to more than its size makes likely, or that asks for a larger
+//! dictionary than any of xz's presets, is refused, and what was unpacked until then is all the
+//! memory it took. It does not read what it unpacks.
 
 use std::io::Read;
 
@@ -15,7 +17,8 @@ use super::sections::Sections;
 /// The largest one known has 3 MB.
 const MAX_PACKED: u64 = 64 << 20;
 const MAX_UNPACKED: u64 = 512 << 20;
-/// Tables of symbols shrink to a tenth, and a symbol that is there twice to nothing; zeroes shrink to a seven-thousandth.
+/// Tables of symbols shrink to a tenth, and a symbol that is there twice to nothing; zeroes shrink
+/// to a seven-thousandth.
 const MAX_RATIO: u64 = 64;
 /// What a short section may unpack to, whatever its ratio: a few headers are mostly zeroes.
 const SMALL: u64 = 1 << 20;

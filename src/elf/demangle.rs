@@ -1,7 +1,7 @@
 //! Names as people write them.
 
-/// The name a Rust or C++ compiler made from a source name, turned back; any other name as it is. Rust's hashes and C++'s
-/// return types are left out: they name nothing.
+/// The name a Rust or C++ compiler made from a source name, turned back; any other name as it is.
+/// Rust's hashes and C++'s return types are left out: they name nothing.
 pub fn demangle(name: &str) -> String {
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         return format!("{rust:#}");

@@ -1,7 +1,7 @@
 //! Where in a program Go's table of functions lies, and what its addresses count from.
 //!
-//! By its section where that has a name, else by its first bytes; only programs that say in a note that Go built them are
-//! searched.
+//! By its section where that has a name, else by its first bytes; only programs that say in a note
+//! that Go built them are searched.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,8 @@ const CODE_ALIGNMENT: usize = 16;
 const EXIT: &str = "runtime.goexit";
 /// Go's linker aligns the table to 32, C's may align what it moves to less.
 const ALIGNMENT: usize = 8;
-/// Places where a table may begin that are looked at. A program has one; each look may take a while.
+/// Places where a table may begin that are looked at. A program has one; each look may take a
+/// while.
 const MOST_BEGINNINGS: usize = 16;
 /// The section of the note that Go writes.
 const NOTE_SECTION: &str = ".note.go.buildid";
@@ -70,7 +71,8 @@ pub(super) fn pclntab_of_image(headers: &Headers, image: &impl Image) -> Option<
         beginnings(&data).find_map(|at| {
             let found = data.get(at..)?;
             let text = Pclntab::stated_text(found);
-            // A program that was moved has a header that was changed with it, which is of no use here.
+            // A program that was moved has a header that was changed with it, which is of no use
+            // here.
             let known = text.is_none_or(|text| headers.is_code(text));
             known
                 .then(|| Pclntab::parse(Cow::Borrowed(found), text.unwrap_or(FileAddress(0))))?
@@ -109,8 +111,8 @@ fn relocated<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, LittleEndian, R>, place: Fi
     (relocation.target() == RelocationTarget::Absolute).then_some(FileAddress(relocation.addend().cast_unsigned()))
 }
 
-/// Where the code of a function lies that every program has: a nop, because a return address has to be inside of it, and a
-/// call of a function that the table has, too.
+/// Where the code of a function lies that every program has: a nop, because a return address has to
+/// be inside of it, and a call of a function that the table has, too.
 fn beginning_of_exit(table: &Pclntab<'_>, exit: FileAddress, text: FileAddress, code: &[u8]) -> Option<usize> {
     const LENGTH: u64 = 6;
     // There is one for each of Go's calling conventions.

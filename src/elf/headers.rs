@@ -1,4 +1,5 @@
-//! The ELF header and the program headers: enough to know where an image was loaded and what it is called.
+//! The ELF header and the program headers: enough to know where an image was loaded and what it is
+//! called.
 
 use object::LittleEndian;
 use object::elf::{
@@ -46,8 +47,9 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// Reads the headers of an image. `read` fills a buffer from an offset counted from the ELF header, and says whether
-    /// it could; in memory this works because the header and the program headers lie in the first loaded page.
+    /// Reads the headers of an image. `read` fills a buffer from an offset counted from the ELF
+    /// header, and says whether it could; in memory this works because the header and the program
+    /// headers lie in the first loaded page.
     pub fn parse(read: impl Fn(u64, &mut [u8]) -> bool) -> Result<Self, Error> {
         let mut head = [0; size_of::<Header>()];
         if !read(0, &mut head) {
@@ -96,8 +98,8 @@ impl Headers {
         headers
     }
 
-    /// The file address of what lies at this offset of the file. A mapping begins at a page, a segment need not, so the
-    /// offset may lie up to a page before the segment.
+    /// The file address of what lies at this offset of the file. A mapping begins at a page, a
+    /// segment need not, so the offset may lie up to a page before the segment.
     pub fn address_of_offset(&self, offset: u64, executable: bool) -> Option<FileAddress> {
         const PAGE: u64 = 0xfff;
         let covers = |load: &&Load| {
@@ -105,7 +107,8 @@ impl Headers {
             let last = load.offset.saturating_add(load.file_size).saturating_add(PAGE) & !PAGE;
             (first..last).contains(&offset)
         };
-        // Two segments may share a page of the file; the one with the mapping's own permissions is meant.
+        // Two segments may share a page of the file; the one with the mapping's own permissions is
+        // meant.
         let load = self
             .loads
             .iter()

@@ -1,4 +1,5 @@
-//! Bytes of an image by file address: of a file through its program headers, or of a process's memory through the bias.
+//! Bytes of an image by file address: of a file through its program headers, or of a process's
+//! memory through the bias.
 
 use crate::model::FileAddress;
 
@@ -8,7 +9,8 @@ pub trait Image {
     fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool;
 }
 
-/// As much is read at once. A size that was made up costs no more memory than what is there, and this.
+/// As much is read at once. A size that was made up costs no more memory than what is there, and
+/// this.
 const PIECE: usize = 1 << 20;
 
 /// So many bytes from an address on, all of them or none.

@@ -1,11 +1,12 @@
-//! ELF images, in files and in the memory of a process: headers, build-ids, the sections an unwinder needs, Go's table of
-//! functions, and how to open a file that a target named.
+//! ELF images, in files and in the memory of a process: headers, build-ids, the sections an
+//! unwinder needs, Go's table of functions, and how to open a file that a target named.
 //!
-//! Promises: all input is hostile. Sizes are bounded before anything is allocated, nothing panics, and a path is opened
-//! only below a given root and as a regular file. Files are read with pread and never mapped: a
-//! file that someone else cuts short must not be able to kill hangsnap. It loads no DWARF debug information, and symbols
-//! only of the objects that JIT compilers register (`registered`), of images that no file holds
-//! (`exported`), and the one that a user names (`symbol`); for all else `symbols` does.
+//! Promises: all input is hostile. Sizes are bounded before anything is allocated, nothing panics,
+//! and a path is opened only below a given root and as a regular file. Files are read with pread
+//! and never mapped: a file that someone else cuts short must not be able to kill hangsnap. It
+//! loads no DWARF debug information, and symbols only of the objects that JIT compilers register
+//! (`registered`), of images that no file holds (`exported`), and the one that a user names
+//! (`symbol`); for all else `symbols` does.
 
 mod augmentation;
 mod cfi;
@@ -53,8 +54,9 @@ pub enum Error {
     Malformed(&'static str),
 }
 
-/// Whether a section that claims to be this large when it is decompressed may be believed. Compilers' output shrinks to a
-/// tenth; deflate could make a thousandth of zeroes, and a small file so fill the memory.
+/// Whether a section that claims to be this large when it is decompressed may be believed.
+/// Compilers' output shrinks to a tenth; deflate could make a thousandth of zeroes, and a small
+/// file so fill the memory.
 pub fn is_plausible(place: &CompressedFileRange) -> bool {
     const MAX_RATIO: u64 = 64;
     const SMALL: u64 = 1 << 20;

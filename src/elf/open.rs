@@ -17,19 +17,20 @@ use crate::model::bytes_of;
 
 /// Larger than any program; what reads a file may hold as much of it in memory.
 const MAX_FILE: u64 = 8 << 30;
-/// How many times larger than what it takes on disk a file may be: a few kilobytes can claim to be gigabytes of zeroes,
-/// while a file system that compresses makes a program three times smaller.
+/// How many times larger than what it takes on disk a file may be: a few kilobytes can claim to be
+/// gigabytes of zeroes, while a file system that compresses makes a program three times smaller.
 const MAX_SPARSENESS: u64 = 32;
-/// Files up to this size may be mostly holes: linkers that are asked for large pages, and optimizers of linked programs, leave
-/// holes of 2 or 16 MiB between segments of a few kilobytes.
+/// Files up to this size may be mostly holes: linkers that are asked for large pages, and
+/// optimizers of linked programs, leave holes of 2 or 16 MiB between segments of a few kilobytes.
 const SMALL: u64 = 128 << 20;
 
-/// Opens `path` as the regular file it names below `root`, and nothing else. Its bytes may be no UTF-8 (`model::text_of`).
+/// Opens `path` as the regular file it names below `root`, and nothing else. Its bytes may be no
+/// UTF-8 (`model::text_of`).
 ///
-/// Links are followed within the root only, and never those of /proc that lead to a process's own descriptors: a path
-/// like `/proc/self/fd/4` would be one of hangsnap's. The file is looked at before it is opened for reading, because
-/// opening a FIFO or a device can block or do something, and so can reading one of the files of /proc that call
-/// themselves regular but have no size.
+/// Links are followed within the root only, and never those of /proc that lead to a process's own
+/// descriptors: a path like `/proc/self/fd/4` would be one of hangsnap's. The file is looked at
+/// before it is opened for reading, because opening a FIFO or a device can block or do something,
+/// and so can reading one of the files of /proc that call themselves regular but have no size.
 pub fn open_below(root: &Path, path: &str) -> Result<File, Error> {
     let root = File::open(root)?;
     let bytes = bytes_of(path);
@@ -69,8 +70,8 @@ fn reopened(found: &File) -> Result<File, Error> {
     Ok(options.open(format!("/proc/self/fd/{}", found.as_raw_fd()))?)
 }
 
-/// The same without openat2(2), step by step. Any link is refused: the kernel prints resolved paths in /proc/PID/maps, so
-/// there is none unless the tree has changed since.
+/// The same without openat2(2), step by step. Any link is refused: the kernel prints resolved paths
+/// in /proc/PID/maps, so there is none unless the tree has changed since.
 fn walk(root: File, relative: &OsStr, flags: OFlag) -> Result<File, Error> {
     let mut here = root;
     for step in relative.as_bytes().split(|byte| *byte == b'/').filter(|step| !step.is_empty() && *step != b".") {

@@ -1,7 +1,8 @@
-//! A file for the object crate's `ReadCache`, which wants Read and Seek: by pread, which needs no exclusive use of the file.
+//! A file for the object crate's `ReadCache`, which wants Read and Seek: by pread, which needs no
+//! exclusive use of the file.
 //!
-//! That crate reads names one by one, and a symbol table has thousands next to each other. So a block is read at once, unless
-//! it asks for more.
+//! That crate reads names one by one, and a symbol table has thousands next to each other. So a
+//! block is read at once, unless it asks for more.
 
 use std::fs::File;
 use std::io;

@@ -1,9 +1,11 @@
-//! An ELF object that a JIT compiler keeps in memory for debuggers: where its code lies, how that is unwound, its names.
+//! An ELF object that a JIT compiler keeps in memory for debuggers: where its code lies, how that
+//! is unwound, its names.
 //!
-//! LLVM registers the object as it was before it was linked, with the addresses of loaded sections put into the section
-//! headers. So symbols count from their sections, and call frame information is relocated here, as gdb does; what others
-//! register is linked already and has no relocations. Promises: the bytes are hostile, and what is kept is no larger than
-//! they are. Debug information in the object is not read.
+//! LLVM registers the object as it was before it was linked, with the addresses of loaded sections
+//! put into the section headers. So symbols count from their sections, and call frame information
+//! is relocated here, as gdb does; what others register is linked already and has no relocations.
+//! Promises: the bytes are hostile, and what is kept is no larger than they are. Debug information
+//! in the object is not read.
 
 use std::fs::File;
 use std::ops::Range;
@@ -42,7 +44,8 @@ impl RegisteredObject {
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let object = Parts::of(bytes)?;
         let code: Vec<_> = object.table.iter().filter_map(code).collect();
-        // What is put there has no place in memory of its own, and must be near: the relocations have 32 bits.
+        // What is put there has no place in memory of its own, and must be near: the relocations
+        // have 32 bits.
         let beyond = code.iter().map(|range| range.end.0).max()?.checked_next_multiple_of(8)?;
         let cfi = CfiSections::of_object(
             object.frames(".eh_frame", Kind::EhFrame, beyond),
@@ -59,8 +62,8 @@ impl RegisteredObject {
     }
 }
 
-/// Where a file has the variable of this name and size, by its tables of symbols: a name at a time is looked at only where
-/// the rest agrees.
+/// Where a file has the variable of this name and size, by its tables of symbols: a name at a time
+/// is looked at only where the rest agrees.
 pub fn variable(file: &File, name: &[u8], size: u64) -> Option<FileAddress> {
     let cache = ReadCache::new(PositionedFile::new(file).ok()?);
     let data = &cache;
@@ -109,7 +112,8 @@ impl<'d> Parts<'d> {
         self.header.e_type(Little) == ET_REL
     }
 
-    /// Where a symbol is, and the section that it is in. None if that is not in this object, or was not loaded.
+    /// Where a symbol is, and the section that it is in. None if that is not in this object, or was
+    /// not loaded.
     fn place(&self, symbol: &Sym64<Little>) -> Option<(FileAddress, Option<&'d SectionHeader64<Little>>)> {
         let value = symbol.st_value(Little);
         if symbol.st_shndx(Little) == SHN_ABS {
@@ -203,7 +207,8 @@ impl<'d> Parts<'d> {
     }
 }
 
-/// How many bytes a relocation changes, and to what. None for those that call frame information does not have.
+/// How many bytes a relocation changes, and to what. None for those that call frame information
+/// does not have.
 fn relocated(is_aarch64: bool, kind: RelocationType, value: u64, distance: u64) -> Option<(usize, u64)> {
     Some(match (is_aarch64, kind) {
         (false, R_X86_64_PC32) | (true, R_AARCH64_PREL32) => (4, distance),

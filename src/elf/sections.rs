@@ -1,7 +1,8 @@
 //! The sections of a file, by their names.
 //!
-//! object's reader of whole files takes in the symbols, too, which are megabytes that an unwinder has no use for, and as many
-//! section headers as the file claims to have. Promises: what it reads and keeps is bounded whatever the file says.
+//! object's reader of whole files takes in the symbols, too, which are megabytes that an unwinder
+//! has no use for, and as many section headers as the file claims to have. Promises: what it reads
+//! and keeps is bounded whatever the file says.
 
 use std::fs::File;
 
@@ -16,7 +17,8 @@ type Header = FileHeader64<Little>;
 
 /// Linked files have some dozens. Of each the name may be kept, of up to 4 KiB.
 pub(super) const MAX_SECTIONS: u16 = 4096;
-/// Larger than the call frame information of any program seen; what claims more is taken to be damaged.
+/// Larger than the call frame information of any program seen; what claims more is taken to be
+/// damaged.
 pub(super) const MAX_SECTION: u64 = 512 << 20;
 
 /// Whether the tables of symbols of a file are small enough to be read.

@@ -9,8 +9,9 @@ use super::PositionedFile;
 use super::demangle::demangle;
 use crate::model::FileAddress;
 
-/// Where the symbol of this name lies in a file, and how long it is. Its symbol tables are read and nothing else, so that
-/// this may be asked on a live system; the name may be the mangled one or the one in the source.
+/// Where the symbol of this name lies in a file, and how long it is. Its symbol tables are read and
+/// nothing else, so that this may be asked on a live system; the name may be the mangled one or the
+/// one in the source.
 pub fn find_symbol(file: &File, name: &str) -> Option<(FileAddress, u64)> {
     let cache = ReadCache::new(PositionedFile::new(file).ok()?);
     let elf = ElfFile64::<LittleEndian, _>::parse(&cache).ok()?;

@@ -1,4 +1,5 @@
-//! What hangsnap may do on a host and to a process: the answers of `doctor`, before they are printed.
+//! What hangsnap may do on a host and to a process: the answers of `doctor`, before they are
+//! printed.
 
 use super::Pid;
 
@@ -50,7 +51,8 @@ pub struct Diagnosis {
     pub verdict: Option<Verdict>,
 }
 
-/// What to add to the command line or the file that starts hangsnap; None where there is no such change.
+/// What to add to the command line or the file that starts hangsnap; None where there is no such
+/// change.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Grant {
     pub docker: Option<String>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pattern::is_like;
 use super::{
-    Frame, GeneratedCode, Hold, MemoryPiece, Module, Moment, NamedCode, Notice, Place, ProcessId, Thread, Tid,
+    Acquired, Frame, GeneratedCode, MemoryPiece, Module, Moment, NamedCode, Notice, Place, ProcessId, Thread, Tid,
     WaitFacts, is_called,
 };
 
@@ -83,7 +83,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// The longest time for which any one thread was held. Zero when none was.
     pub fn longest_hold(&self) -> Duration {
-        self.threads.iter().filter_map(|thread| thread.hold.time()).max().unwrap_or_default()
+        self.threads.iter().filter_map(|thread| thread.acquired.time()).max().unwrap_or_default()
     }
 
     /// Of the notices, those of something that is missing.
@@ -113,7 +113,7 @@ impl Snapshot {
     pub fn count_on(&mut self, more: u64) {
         self.number = self.number.saturating_add(more);
         for thread in &mut self.threads {
-            if let Hold::Unchanged(since) = &mut thread.hold {
+            if let Acquired::UnchangedSince(since) = &mut thread.acquired {
                 since.number = since.number.saturating_add(more);
             }
         }

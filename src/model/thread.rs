@@ -102,32 +102,32 @@ pub struct Moment {
 
 /// How the facts about a thread were obtained.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub enum Hold {
+pub enum Acquired {
     /// It was stopped: from just before the request to stop until the kernel had let it go again.
     Held(Duration),
     /// It was read in place, without stopping it: what the kernel tells of a thread that is off the CPU.
-    InPlace,
+    ReadInPlace,
     /// It was not looked at. Since this snapshot, in which it was, the kernel has not given it a
     /// CPU: it is where it was then.
-    Unchanged(Moment),
+    UnchangedSince(Moment),
     /// None of these; a notice says why.
     NotCaptured,
 }
 
-impl Hold {
+impl Acquired {
     /// The time for which it was held, if it was.
     pub fn time(self) -> Option<Duration> {
         match self {
             Self::Held(time) => Some(time),
-            Self::InPlace | Self::Unchanged(_) | Self::NotCaptured => None,
+            Self::ReadInPlace | Self::UnchangedSince(_) | Self::NotCaptured => None,
         }
     }
 
     /// The snapshot since which it has not run, if that is why it was not looked at.
     pub fn unchanged_since(self) -> Option<Moment> {
         match self {
-            Self::Unchanged(since) => Some(since),
-            Self::Held(_) | Self::InPlace | Self::NotCaptured => None,
+            Self::UnchangedSince(since) => Some(since),
+            Self::Held(_) | Self::ReadInPlace | Self::NotCaptured => None,
         }
     }
 }
@@ -153,7 +153,7 @@ pub struct ThreadStatus {
 pub struct Thread {
     pub tid: Tid,
     pub status: ThreadStatus,
-    pub hold: Hold,
+    pub acquired: Acquired,
     /// None when the thread was in user code.
     pub system_call: Option<SystemCall>,
     pub registers: Registers,

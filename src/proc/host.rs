@@ -23,14 +23,15 @@ impl Host {
     }
 }
 
-/// How many threads of this machine run or wait for a CPU (proc_loadavg(5)). None where that is hidden.
+/// How many threads of this machine run or wait for a CPU (proc_loadavg(5)). None where that is
+/// hidden.
 pub fn runnable_threads() -> Option<u32> {
     let text = fs::read_to_string("/proc/loadavg").ok()?;
     text.split_whitespace().nth(3)?.split_once('/')?.0.parse().ok()
 }
 
-/// Whether /proc tells of the processes that this one can see: it may have been mounted for another PID namespace, where the
-/// same number is another process.
+/// Whether /proc tells of the processes that this one can see: it may have been mounted for another
+/// PID namespace, where the same number is another process.
 pub fn is_our_own() -> bool {
     let ourselves = fs::read_link("/proc/self").ok().and_then(|path| path.to_str()?.parse().ok());
     ourselves == Some(std::process::id())

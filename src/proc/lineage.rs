@@ -1,11 +1,13 @@
 //! What goes on where a process has ended: those that came from it.
 //!
-//! A program that makes itself a daemon forks, perhaps twice, and ends: what does the work then is a child of nobody that knew it.
-//! A fork keeps the image of its program where it is, and an address space is laid out by chance each time a program is executed: so a
-//! process with the same image comes from the same execve(2). Others are in the session that the process led, or in its service's
-//! control group. Servers that fork workers beforehand share the image with them, too: what was there already and does not descend from
-//! the process, and what such a process forks later, has not come from it. What is read here is public but for the image, without
-//! which there is less to go by.
+//! A program that makes itself a daemon forks, perhaps twice, and ends: what does the work then is
+//! a child of nobody that knew it. A fork keeps the image of its program where it is, and an
+//! address space is laid out by chance each time a program is executed: so a process with the same
+//! image comes from the same execve(2). Others are in the session that the process led, or in its
+//! service's control group. Servers that fork workers beforehand share the image with them, too:
+//! what was there already and does not descend from the process, and what such a process forks
+//! later, has not come from it. What is read here is public but for the image, without which there
+//! is less to go by.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -23,7 +25,8 @@ pub struct Lineage {
     start: u64,
     image: Option<ImageId>,
     service: Option<String>,
-    /// Processes of the same image or service that were there when this was made and do not descend from the process.
+    /// Processes of the same image or service that were there when this was made and do not descend
+    /// from the process.
     strangers: HashSet<Pid>,
 }
 
@@ -57,7 +60,8 @@ impl Lineage {
         false
     }
 
-    /// Whether a process is known by one of the marks of this one's descendants: first by its image, or not.
+    /// Whether a process is known by one of the marks of this one's descendants: first by its
+    /// image, or not.
     fn is_kin(&self, stat: &Stat) -> Option<bool> {
         let is_same = self.image.is_some() && self.image == Some(ImageId::from_stat(stat));
         let is_near = || stat.session == self.pid.0 || self.service.is_some() && self.service == service(Pid(stat.pid));
@@ -87,7 +91,8 @@ fn stats() -> impl Iterator<Item = Stat> {
     all_processes().into_iter().flatten().filter_map(|process| process.ok()?.stat().ok())
 }
 
-/// The control group that systemd has made for the service that a process belongs to, if it belongs to one.
+/// The control group that systemd has made for the service that a process belongs to, if it belongs
+/// to one.
 fn service(pid: Pid) -> Option<String> {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;

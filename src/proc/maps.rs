@@ -1,7 +1,7 @@
 //! The memory map of a process.
 //!
-//! A process with a thousand threads has twice as many mappings, which are read in every sample; and what it calls the files
-//! that it maps is its own choice.
+//! A process with a thousand threads has twice as many mappings, which are read in every sample;
+//! and what it calls the files that it maps is its own choice.
 
 use std::ops::Range;
 use std::str;
@@ -12,8 +12,9 @@ use crate::model::{RuntimeAddress, text_of};
 /// What lies behind a mapping.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Backing {
-    /// A file, by device, inode and path. The path is what the kernel prints: in the target's mount namespace, with
-    /// ` (deleted)` behind it where that is so, and whatever the file's owner chose to call it.
+    /// A file, by device, inode and path. The path is what the kernel prints: in the target's mount
+    /// namespace, with ` (deleted)` behind it where that is so, and whatever the file's owner chose
+    /// to call it.
     File {
         device: (i32, i32),
         inode: u64,
@@ -21,7 +22,8 @@ pub enum Backing {
     },
     MainStack,
     Vdso,
-    /// Where the kernel keeps what it needs of its own in a process that is probed (kernel/events/uprobes.c).
+    /// Where the kernel keeps what it needs of its own in a process that is probed
+    /// (kernel/events/uprobes.c).
     Uprobes,
     /// Anonymous memory and the kernel's other special mappings.
     Anonymous,
@@ -33,7 +35,8 @@ pub struct Mapping {
     pub range: Range<RuntimeAddress>,
     pub executable: bool,
     pub writable: bool,
-    /// Whether nothing may be done with the memory: below a thread's stack lies such a mapping, to catch its overflow.
+    /// Whether nothing may be done with the memory: below a thread's stack lies such a mapping, to
+    /// catch its overflow.
     pub forbidden: bool,
     /// Where in the file the mapping begins.
     pub offset: u64,
@@ -65,7 +68,8 @@ impl MemoryMap {
         self.mappings[..after].last().filter(|mapping| mapping.range.contains(&address))
     }
 
-    /// Where the memory ends that can be written to without a gap from this mapping on. Allocates nothing.
+    /// Where the memory ends that can be written to without a gap from this mapping on. Allocates
+    /// nothing.
     pub fn writable_end(&self, from: &Mapping) -> RuntimeAddress {
         let after = self.mappings.partition_point(|mapping| mapping.range.start <= from.range.start);
         let mut end = from.range.end;
@@ -85,7 +89,8 @@ impl MemoryMap {
         self.mappings[first..].iter().take_while(move |mapping| mapping.range.start < end)
     }
 
-    /// Whether right below the mapping that holds this address there is one that nothing may be done with.
+    /// Whether right below the mapping that holds this address there is one that nothing may be
+    /// done with.
     pub fn is_guarded(&self, address: RuntimeAddress) -> bool {
         let after = self.mappings.partition_point(|mapping| mapping.range.start <= address);
         match &self.mappings[..after] {
@@ -127,7 +132,8 @@ fn mapping(line: &[u8]) -> Option<Mapping> {
     })
 }
 
-/// Whether this is what the kernel calls a segment of System V shared memory (`newseg`, ipc/shm.c): no file has that path.
+/// Whether this is what the kernel calls a segment of System V shared memory (`newseg`, ipc/shm.c):
+/// no file has that path.
 fn is_shared_segment(path: &[u8]) -> bool {
     let key = path.strip_prefix(b"/SYSV").and_then(|rest| rest.strip_suffix(b" (deleted)"));
     key.is_some_and(|key| key.len() == 8 && key.iter().all(u8::is_ascii_hexdigit))
@@ -157,7 +163,8 @@ mod tests {
         assert!(map.find(RuntimeAddress(0x1000)).is_some_and(|m| m.executable));
     }
 
-    /// A path that began like a shared segment's was cut at its thirteenth byte, whether or not it had as many.
+    /// A path that began like a shared segment's was cut at its thirteenth byte, whether or not it
+    /// had as many.
     #[test]
     fn a_file_may_be_called_like_a_shared_segment() {
         let text = b"1000-2000 r-xp 00003000 fe:01 42                         /SYSV\n\

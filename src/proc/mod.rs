@@ -1,9 +1,10 @@
 //! What /proc says of a process, its threads and its memory map, by way of the procfs crate.
 //!
-//! Promises: what identifies a process is read through a directory that was opened once, so that it is about one process
-//! even if the pid is reused; lists and links go by the pid, and are about whoever has it. Text need not be UTF-8, and all of it is kept
-//! (`model::text_of`). It interprets nothing: which mappings make a module and
-//! which threads to hold is decided elsewhere. (The way a held thread's memory is read is in `sys`.)
+//! Promises: what identifies a process is read through a directory that was opened once, so that it
+//! is about one process even if the pid is reused; lists and links go by the pid, and are about
+//! whoever has it. Text need not be UTF-8, and all of it is kept (`model::text_of`). It interprets
+//! nothing: which mappings make a module and which threads to hold is decided elsewhere. (The way a
+//! held thread's memory is read is in `sys`.)
 
 mod host;
 mod lineage;
@@ -58,7 +59,8 @@ impl From<nix::errno::Errno> for Error {
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         match error.raw_os_error() {
-            // A file below /proc/PID that was opened while the process lived answers ESRCH once it is gone.
+            // A file below /proc/PID that was opened while the process lived answers ESRCH once it
+            // is gone.
             Some(libc::ESRCH | libc::ENOENT) => Self::Gone,
             Some(libc::EACCES | libc::EPERM) => Self::NotPermitted,
             _ => Self::Other(error.to_string()),

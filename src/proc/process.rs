@@ -14,16 +14,18 @@ use procfs::process::{Process as Directory, Stat, Status, all_processes};
 use super::{Error, ThreadDir, thread};
 use crate::model::{Pid, Process, ProcessId, StartTime, ThreadState, Tid, is_called, text_of, text_of_os};
 
-/// The opened directory of one process. Once the process is gone every read fails, even if the pid is given out again.
+/// The opened directory of one process. Once the process is gone every read fails, even if the pid
+/// is given out again.
 pub struct ProcDir {
     directory: Directory,
     tasks: fs::File,
     pid: Pid,
 }
 
-/// Which image of a program a process runs: another after each execve(2), of the same file too. It is where the kernel has put
-/// the program's code, its data and its first stack (fields 26 to 28, 45 and 46 of proc_pid_stat(5)); the stack at least lies
-/// somewhere else each time, unless addresses are not randomized.
+/// Which image of a program a process runs: another after each execve(2), of the same file too. It
+/// is where the kernel has put the program's code, its data and its first stack (fields 26 to 28,
+/// 45 and 46 of proc_pid_stat(5)); the stack at least lies somewhere else each time, unless
+/// addresses are not randomized.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ImageId {
     code: [u64; 2],
@@ -50,8 +52,8 @@ pub struct TracerOf {
 }
 
 impl TracerOf {
-    /// From the number in `TracerPid:` of /proc/PID/status: 0 when there is no tracer, else the thread that traces, which
-    /// need not be its program's main thread.
+    /// From the number in `TracerPid:` of /proc/PID/status: 0 when there is no tracer, else the
+    /// thread that traces, which need not be its program's main thread.
     pub(super) fn from_status(tid: i32) -> Option<Self> {
         let process = |tid| status(&Directory::new(tid).ok()?).ok();
         (tid != 0)
@@ -63,7 +65,8 @@ impl ProcDir {
     pub fn open(pid: Pid) -> Result<Self, Error> {
         let directory = Directory::new(pid.0)?;
         let tasks = fs::File::open(format!("/proc/{pid}/task"))?;
-        // Both were opened by the pid; as long as the first is alive the second is of the same process.
+        // Both were opened by the pid; as long as the first is alive the second is of the same
+        // process.
         stat(&directory)?;
         Ok(Self { directory, tasks, pid })
     }
@@ -78,8 +81,8 @@ impl ProcDir {
         Ok(ProcessId { pid: self.pid, start: StartTime(stat.starttime) })
     }
 
-    /// What the process calls itself and which program it runs; these change when it executes another. Its arguments lie in
-    /// its own memory, and are read by `command`.
+    /// What the process calls itself and which program it runs; these change when it executes
+    /// another. Its arguments lie in its own memory, and are read by `command`.
     pub fn describe(&self) -> Result<Process, Error> {
         let status = self.status()?;
         let inner_pid = status.nspid.as_ref().and_then(|pids| pids.last().copied()).unwrap_or(self.pid.0);
@@ -91,7 +94,8 @@ impl ProcDir {
         Ok(Process { id: self.id()?, inner_pid, name: name_in(&self.read("stat")?)?, executable, command: Vec::new() })
     }
 
-    /// Which image it runs. None at the moment when it has left one and the kernel has not loaded the next.
+    /// Which image it runs. None at the moment when it has left one and the kernel has not loaded
+    /// the next.
     pub fn image(&self) -> Result<Option<ImageId>, Error> {
         const PF_EXITING: u32 = 0x0000_0004;
         let owner = self.memory_owner()?;
@@ -103,8 +107,8 @@ impl ProcDir {
         Ok((stat.startcode != 0).then_some(ImageId::from_stat(&stat)))
     }
 
-    /// The arguments the process was started with. The kernel reads them in the process's memory, and waits for as long as
-    /// somebody keeps the memory map locked.
+    /// The arguments the process was started with. The kernel reads them in the process's memory,
+    /// and waits for as long as somebody keeps the memory map locked.
     pub fn command(&self) -> Result<Vec<String>, Error> {
         let owner = self.memory_owner()?;
         let bytes = self.read(&format!("task/{owner}/cmdline"))?;
@@ -115,13 +119,15 @@ impl ProcDir {
         Ok(bytes.split(|&byte| byte == 0).map(text_of).collect())
     }
 
-    /// The text of /proc/PID/maps. Kernels before 6.17 write it with the memory map locked, and wait for that lock.
+    /// The text of /proc/PID/maps. Kernels before 6.17 write it with the memory map locked, and
+    /// wait for that lock.
     pub fn maps(&self) -> Result<Vec<u8>, Error> {
         let owner = self.memory_owner()?;
         self.read(&format!("task/{owner}/maps"))
     }
 
-    /// Whether the process may be looked at by ptrace's rules. Nothing is read, so there is nothing to wait for.
+    /// Whether the process may be looked at by ptrace's rules. Nothing is read, so there is nothing
+    /// to wait for.
     pub fn permits_access(&self) -> Result<(), Error> {
         let owner = self.memory_owner()?;
         self.directory.open_relative(format!("task/{owner}/maps").as_str())?;
@@ -134,8 +140,8 @@ impl ProcDir {
         Ok(stat(&self.directory)?.flags & PF_KTHREAD != 0)
     }
 
-    /// A thread through which the process's memory can be reached: the main thread unless it has exited, which leaves it
-    /// without memory while its siblings run on.
+    /// A thread through which the process's memory can be reached: the main thread unless it has
+    /// exited, which leaves it without memory while its siblings run on.
     pub fn memory_owner(&self) -> Result<Tid, Error> {
         let main = self.pid.main_thread();
         if self.state()? != ThreadState::Zombie {
@@ -148,7 +154,8 @@ impl ProcDir {
         Ok(self.threads()?.into_iter().find(alive).unwrap_or(main))
     }
 
-    /// The root of the directory tree that the process sees. Opening a file below it needs no more than ptrace access.
+    /// The root of the directory tree that the process sees. Opening a file below it needs no more
+    /// than ptrace access.
     pub fn root(&self) -> PathBuf {
         let owner = self.memory_owner().unwrap_or(self.pid.main_thread());
         PathBuf::from(format!("/proc/{}/task/{owner}/root", self.pid))
@@ -165,13 +172,14 @@ impl ProcDir {
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().map(Tid))
             .collect();
         tids.sort_unstable();
-        // The pid may have gone to another process since this directory was opened; then what was listed is not ours.
+        // The pid may have gone to another process since this directory was opened; then what was
+        // listed is not ours.
         stat(&self.directory)?;
         Ok(tids)
     }
 
-    /// The processes that this one has started and that have not ended, sorted. Empty where the kernel does not tell
-    /// (CONFIG_PROC_CHILDREN).
+    /// The processes that this one has started and that have not ended, sorted. Empty where the
+    /// kernel does not tell (CONFIG_PROC_CHILDREN).
     pub fn children(&self) -> Result<Vec<Pid>, Error> {
         let mut children: Vec<Pid> =
             self.threads()?.into_iter().filter_map(|tid| self.children_of(tid).ok()).flatten().collect();
@@ -184,7 +192,8 @@ impl ProcDir {
         thread::children(&self.tasks, tid)
     }
 
-    /// Whether the thread is, now, one of this process. Allocates nothing: it is asked when the thread has been seized.
+    /// Whether the thread is, now, one of this process. Allocates nothing: it is asked when the
+    /// thread has been seized.
     pub fn has_thread(&self, tid: Tid) -> bool {
         let mut name = [0; 12];
         let mut rest = &mut name[..];
@@ -209,9 +218,10 @@ impl ProcDir {
 
     /// Whether all of its threads have ended, and it only waits for its parent.
     ///
-    /// The state and the number of threads are of one look, for a main thread that has ended may be replaced at any moment by
-    /// another that executes a program. Until then there are two of them; in what is left of the one that was replaced the
-    /// kernel counts none (do_task_stat in fs/proc/array.c).
+    /// The state and the number of threads are of one look, for a main thread that has ended may be
+    /// replaced at any moment by another that executes a program. Until then there are two of them;
+    /// in what is left of the one that was replaced the kernel counts none (do_task_stat in
+    /// fs/proc/array.c).
     pub fn has_exited(&self) -> Result<bool, Error> {
         const LOOKS: usize = 8;
         for _ in 0..LOOKS {
@@ -225,14 +235,16 @@ impl ProcDir {
         Err(Error::Gone)
     }
 
-    /// The first bytes of the program, enough to see which class of ELF it is. None where it cannot be read.
+    /// The first bytes of the program, enough to see which class of ELF it is. None where it cannot
+    /// be read.
     pub fn executable_head(&self) -> Option<[u8; 5]> {
         let mut head = [0; 5];
         fs::File::open(self.executable()?).ok()?.read_exact(&mut head).ok()?;
         Some(head)
     }
 
-    /// By which path the file can be opened that the process executes, whatever has become of its name.
+    /// By which path the file can be opened that the process executes, whatever has become of its
+    /// name.
     pub fn executable(&self) -> Option<PathBuf> {
         let owner = self.memory_owner().ok()?;
         Some(format!("/proc/{}/task/{owner}/exe", self.pid).into())
@@ -261,12 +273,14 @@ pub(super) fn status(directory: &Directory) -> Result<Status, Error> {
     Ok(Status::from_read(legible(&read(directory, "status")?).as_bytes())?)
 }
 
-/// For the procfs crate, which refuses what is not UTF-8. Only the name can be, and it is not looked for there.
+/// For the procfs crate, which refuses what is not UTF-8. Only the name can be, and it is not
+/// looked for there.
 fn legible(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
 
-/// The name in `stat`, which is between the first and the last parenthesis. (That in `status` has escapes.)
+/// The name in `stat`, which is between the first and the last parenthesis. (That in `status` has
+/// escapes.)
 fn name_in(stat: &[u8]) -> Result<String, Error> {
     let ends = stat.iter().position(|&byte| byte == b'(').zip(stat.iter().rposition(|&byte| byte == b')'));
     let name = ends.and_then(|(open, close)| stat.get(open + 1..close));
@@ -279,15 +293,16 @@ pub fn thread_name(tid: Tid) -> String {
     text_of(name.strip_suffix(b"\n").unwrap_or(&name))
 }
 
-/// The path of the program that a process runs, if that may be known. While one of its threads executes a program it may seem to
-/// have none, so it is looked at a few times.
+/// The path of the program that a process runs, if that may be known. While one of its threads
+/// executes a program it may seem to have none, so it is looked at a few times.
 fn program(pid: Pid) -> Option<PathBuf> {
     const LOOKS: usize = 4;
     let look = || fs::read_link(ProcDir::open(pid).ok()?.executable()?).ok();
     (0..LOOKS).find_map(|_| look())
 }
 
-/// The processes of which one of the names (what it calls itself, or the last component of its program's path) is this.
+/// The processes of which one of the names (what it calls itself, or the last component of its
+/// program's path) is this.
 pub fn names_matching(name: &str) -> Result<Vec<Pid>, Error> {
     let mut pids: Vec<Pid> = all_processes()?
         .filter_map(Result::ok)

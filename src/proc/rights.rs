@@ -1,7 +1,8 @@
 //! Who a process is to the kernel, and what the host says of who may look at whom.
 //!
-//! Facts only: ids, capabilities, namespaces and settings as they are written in /proc. What follows from them is
-//! decided in `doctor`. Whatever cannot be read is None, because a container may hide any of it.
+//! Facts only: ids, capabilities, namespaces and settings as they are written in /proc. What
+//! follows from them is decided in `doctor`. Whatever cannot be read is None, because a container
+//! may hide any of it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -129,8 +130,8 @@ impl UserNamespace {
         self.inode == Some(INITIAL_USER_NAMESPACE)
     }
 
-    /// Whether two processes are in the same one. Two namespaces with the same map are told apart only where both have
-    /// numbers.
+    /// Whether two processes are in the same one. Two namespaces with the same map are told apart
+    /// only where both have numbers.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self.inode, other.inode) {
             (Some(one), Some(other)) => one == other,
@@ -150,19 +151,22 @@ impl Limits {
     }
 }
 
-/// Yama's `ptrace_scope`: who may trace whom beyond the kernel's own rules. None where Yama is not there.
+/// Yama's `ptrace_scope`: who may trace whom beyond the kernel's own rules. None where Yama is not
+/// there.
 pub fn yama_scope() -> Option<u8> {
     fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?.trim().parse().ok()
 }
 
-/// What the security module (AppArmor, SELinux) calls hangsnap; None where there is none that labels processes.
+/// What the security module (AppArmor, SELinux) calls hangsnap; None where there is none that
+/// labels processes.
 pub fn security_label() -> Option<String> {
     let label = fs::read_to_string("/proc/self/attr/current").ok()?;
     let label = label.trim_matches(['\0', '\n']);
     (!label.is_empty()).then(|| label.to_owned())
 }
 
-/// Which processes /proc hides from some of its readers: `hidepid` of its mount, none when it is not set.
+/// Which processes /proc hides from some of its readers: `hidepid` of its mount, none when it is
+/// not set.
 pub fn hidden_processes() -> Option<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     // The last mount on a directory is the one that is seen.
@@ -171,8 +175,9 @@ pub fn hidden_processes() -> Option<String> {
     (!matches!(option, "0" | "off")).then(|| option.to_owned())
 }
 
-/// How many microseconds of a period processes of hangsnap's control group may run at a real-time policy; None where
-/// the kernel keeps no such account (CONFIG_RT_GROUP_SCHED) or does not show it. A new group begins with none at all.
+/// How many microseconds of a period processes of hangsnap's control group may run at a real-time
+/// policy; None where the kernel keeps no such account (CONFIG_RT_GROUP_SCHED) or does not show it.
+/// A new group begins with none at all.
 pub fn real_time_budget() -> Option<i64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     // Each line is `number:controllers:path`; the account is one of version 1 of control groups.
@@ -193,7 +198,8 @@ pub fn real_time_budget() -> Option<i64> {
     })
 }
 
-/// Whether the kernel counts how often a thread was given a CPU: whether `schedstat` is there and more than zeroes.
+/// Whether the kernel counts how often a thread was given a CPU: whether `schedstat` is there and
+/// more than zeroes.
 pub fn counts_runs() -> bool {
     fs::read_to_string("/proc/thread-self/schedstat")
         .is_ok_and(|text| text.split_whitespace().last().is_some_and(|runs| runs != "0"))
@@ -213,8 +219,8 @@ impl ProcDir {
         UserNamespace::below(&format!("/proc/{}", self.pid()))
     }
 
-    /// Whether the process may be read by others of its user (PR_SET_DUMPABLE in prctl(2)). Files of one that may not
-    /// belong to root; so of a process of root's nothing can be told.
+    /// Whether the process may be read by others of its user (PR_SET_DUMPABLE in prctl(2)). Files
+    /// of one that may not belong to root; so of a process of root's nothing can be told.
     pub fn is_dumpable(&self) -> Option<bool> {
         let effective = self.status().ok()?.euid;
         let owner = fs::metadata(format!("/proc/{}/stat", self.pid())).ok()?.uid();

@@ -1,7 +1,8 @@
 //! A thread's directory below /proc/PID/task.
 //!
-//! Each file is read with one call into a buffer on the stack: before every hold half a dozen of them are read, for each of
-//! perhaps ten thousand threads. What a file does not say, or not in the way it should, is None.
+//! Each file is read with one call into a buffer on the stack: before every hold half a dozen of
+//! them are read, for each of perhaps ten thousand threads. What a file does not say, or not in the
+//! way it should, is None.
 
 use std::fs::File;
 use std::io::{BufRead, Read};
@@ -18,20 +19,22 @@ use crate::model::{
     ThreadState, ThreadStatus, Tid, text_of,
 };
 
-/// More than any of these files holds: `status`, the longest, has some 1,500 bytes, and `stack` at most 64 lines.
+/// More than any of these files holds: `status`, the longest, has some 1,500 bytes, and `stack` at
+/// most 64 lines.
 const BUFFER: usize = 8192;
 
 /// What `status` calls the numbers of times that the thread gave its CPU up, and had it taken away.
 const VOLUNTARY: &str = "voluntary_ctxt_switches:";
 const INVOLUNTARY: &str = "nonvoluntary_ctxt_switches:";
 
-/// The opened directory of one thread. Once the thread is gone every read fails, even if its id is given out again.
+/// The opened directory of one thread. Once the thread is gone every read fails, even if its id is
+/// given out again.
 pub struct ThreadDir {
     directory: OwnedFd,
 }
 
-/// Where a thread that is off the CPU entered the kernel: `syscall` in proc_pid_syscall(5). By which convention its call was made
-/// is not in there.
+/// Where a thread that is off the CPU entered the kernel: `syscall` in proc_pid_syscall(5). By
+/// which convention its call was made is not in there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct BlockedCall {
     /// None when it is blocked for another reason, such as a page fault.
@@ -40,7 +43,8 @@ pub struct BlockedCall {
     pub program_counter: RuntimeAddress,
 }
 
-/// What changes whenever a thread is given a CPU. Two equal counts prove that it was not in between.
+/// What changes whenever a thread is given a CPU. Two equal counts prove that it was not in
+/// between.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RunCount(u64);
 
@@ -66,8 +70,9 @@ impl ThreadDir {
         Ok(status)
     }
 
-    /// What the thread waits for in the kernel: with `stack` the kernel's frames, and the function it sleeps in, which is the
-    /// innermost of them or else what `wchan` says. An error says that the frames are not permitted.
+    /// What the thread waits for in the kernel: with `stack` the kernel's frames, and the function
+    /// it sleeps in, which is the innermost of them or else what `wchan` says. An error says that
+    /// the frames are not permitted.
     pub fn kernel_wait(&self, stack: bool) -> (KernelWait, Result<(), Error>) {
         let mut buffer = [0; BUFFER];
         let refused = match stack.then(|| self.read("stack", &mut buffer)) {
@@ -89,8 +94,8 @@ impl ThreadDir {
         Ok(parse_stat(self.read("stat", &mut buffer)?)?.state)
     }
 
-    /// None while the thread is running. One that has ended is gone, although its entry may be there for a moment: the kernel has
-    /// freed its stack, and shows zeroes for what was on it.
+    /// None while the thread is running. One that has ended is gone, although its entry may be
+    /// there for a moment: the kernel has freed its stack, and shows zeroes for what was on it.
     pub fn blocked_call(&self) -> Result<Option<BlockedCall>, Error> {
         const NONE: RuntimeAddress = RuntimeAddress(0);
         let mut buffer = [0; BUFFER];
@@ -100,8 +105,8 @@ impl ThreadDir {
         }
     }
 
-    /// How often the thread has been given a CPU. None where the kernel keeps no such account; `schedstat` is all zeroes there,
-    /// and a thread that was never given one has not begun to run.
+    /// How often the thread has been given a CPU. None where the kernel keeps no such account;
+    /// `schedstat` is all zeroes there, and a thread that was never given one has not begun to run.
     pub fn run_count(&self) -> Result<Option<RunCount>, Error> {
         let mut buffer = [0; BUFFER];
         if let Ok(schedstat) = self.read("schedstat", &mut buffer)
@@ -110,7 +115,8 @@ impl ThreadDir {
             return Ok(Some(RunCount(slices)));
         }
         let text = self.read("status", &mut buffer)?;
-        // These count the other way, how often it was taken off, which proves as much of a thread that is off both times.
+        // These count the other way, how often it was taken off, which proves as much of a thread
+        // that is off both times.
         let sum = decimal(text, VOLUNTARY).zip(decimal(text, INVOLUNTARY));
         Ok(sum.map(|(voluntary, involuntary)| RunCount(voluntary.wrapping_add(involuntary))))
     }
@@ -122,8 +128,9 @@ impl ThreadDir {
         Ok(tracer.and_then(|tid| i32::try_from(tid).ok()).and_then(TracerOf::from_status))
     }
 
-    /// How much code is mapped into the process's memory, in KiB. It is another number when a module has been loaded or has gone, or
-    /// another program was executed. None for a thread that has no memory any more.
+    /// How much code is mapped into the process's memory, in KiB. It is another number when a
+    /// module has been loaded or has gone, or another program was executed. None for a thread that
+    /// has no memory any more.
     pub fn mapped_code(&self) -> Result<Option<u64>, Error> {
         let mut buffer = [0; BUFFER];
         let text = self.read("status", &mut buffer)?;
@@ -141,8 +148,8 @@ impl ThreadDir {
     }
 }
 
-/// The processes that this thread of those in `tasks` has started and that have not ended. Most threads have started none, and
-/// then this is three system calls.
+/// The processes that this thread of those in `tasks` has started and that have not ended. Most
+/// threads have started none, and then this is three system calls.
 pub(super) fn children(tasks: &impl AsFd, tid: Tid) -> Result<Vec<Pid>, Error> {
     let mut file = open_file(tasks, &format!("{tid}/children"))?;
     let mut buffer = [0; BUFFER];
@@ -160,7 +167,8 @@ fn open_file(directory: &impl AsFd, name: &str) -> Result<File, Error> {
     Ok(openat(directory, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?.into())
 }
 
-/// The state at which `stat` is about a thread; the name before it may hold anything, a parenthesis too, what follows not.
+/// The state at which `stat` is about a thread; the name before it may hold anything, a parenthesis
+/// too, what follows not.
 fn parse_stat(text: &[u8]) -> Result<ThreadStatus, Error> {
     let malformed = || Error::Other("its `stat` is not as it should be".into());
     let (open, close) = (text.iter().position(|&byte| byte == b'('), text.iter().rposition(|&byte| byte == b')'));
@@ -248,12 +256,14 @@ fn add_accounts(mut text: &[u8], status: &mut ThreadStatus) {
     status.scheduling.involuntary_switches = count(INVOLUNTARY);
 }
 
-/// What stands behind a name at the beginning of a line of `status`, and the lines behind that. The thread's own name is on the
-/// first line, which cannot be mistaken: the kernel writes a line break in it as an escape.
+/// What stands behind a name at the beginning of a line of `status`, and the lines behind that. The
+/// thread's own name is on the first line, which cannot be mistaken: the kernel writes a line break
+/// in it as an escape.
 fn find<'t>(mut text: &'t [u8], name: &str) -> Option<(&'t str, &'t [u8])> {
     while !text.is_empty() {
         let line = text;
-        // Of the ways to the next line the quickest: these files are read of every thread in every sample.
+        // Of the ways to the next line the quickest: these files are read of every thread in every
+        // sample.
         let length = text.skip_until(b'\n').ok()?;
         if let Some(value) = line[..length].strip_prefix(name.as_bytes()) {
             return Some((str::from_utf8(value).ok()?.trim(), text));

@@ -1,6 +1,7 @@
 //! Whether a thread has run: two of its files in /proc, kept open and read again.
 //!
-//! To read a file that is open costs a quarter of what it costs to open, read and close it. The kernel keeps a page for each.
+//! To read a file that is open costs a quarter of what it costs to open, read and close it. The
+//! kernel keeps a page for each.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,7 +11,8 @@ use super::{Error, ThreadDir};
 /// More than either file holds.
 const BUFFER: usize = 1024;
 
-/// A thread as it was at one moment: how often it had been given a CPU, its name, its state, its signals and how it is scheduled.
+/// A thread as it was at one moment: how often it had been given a CPU, its name, its state, its
+/// signals and how it is scheduled.
 pub struct Watch {
     stat: File,
     /// `stat` up to the state, and from the field behind what the process has of memory.
@@ -36,9 +38,9 @@ impl Watch {
         Ok(Some(Self { stat, begins, ends, schedstat, told }))
     }
 
-    /// Whether the thread has not been given a CPU since, and has the name, state, signals but real-time ones, and scheduling that it
-    /// had: one that has been woken, and waits for a CPU, has another state. One that has ended has nothing, even if its id was
-    /// given out again.
+    /// Whether the thread has not been given a CPU since, and has the name, state, signals but
+    /// real-time ones, and scheduling that it had: one that has been woken, and waits for a CPU,
+    /// has another state. One that has ended has nothing, even if its id was given out again.
     pub fn is_unchanged(&self) -> bool {
         let mut buffer = [0; BUFFER];
         read(&self.schedstat, &mut buffer).is_ok_and(|text| *text == *self.told)
@@ -47,7 +49,8 @@ impl Watch {
     }
 }
 
-/// The parts of `stat` that are the thread's own: between them is what the process has, used and counts of.
+/// The parts of `stat` that are the thread's own: between them is what the process has, used and
+/// counts of.
 fn lasting(text: &[u8]) -> Option<(&[u8], &[u8])> {
     const STATE: usize = 3;
     const RSSLIM: usize = 25;

@@ -1,7 +1,8 @@
 //! Access to a live process after it was released: its memory, and its files.
 //!
-//! Either may hang for as long as it likes: memory while somebody has the memory map locked, a file on a file system whose
-//! server does not answer. So a thread that may hang does it, and whoever asked goes on without an answer after a while.
+//! Either may hang for as long as it likes: memory while somebody has the memory map locked, a file
+//! on a file system whose server does not answer. So a thread that may hang does it, and whoever
+//! asked goes on without an answer after a while.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,8 @@ use nix::errno::Errno;
 use crate::model::RuntimeAddress;
 use crate::sys::memory::ProcessMemory;
 
-/// Memory comes in microseconds or does not come, but whoever reads it may have to wait for a CPU; a file may have to come from a slow disk.
+/// Memory comes in microseconds or does not come, but whoever reads it may have to wait for a CPU;
+/// a file may have to come from a slow disk.
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(1);
 const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whether memory is still there is asked while a sample is taken.
@@ -23,7 +25,8 @@ const GONE_TIMEOUT: Duration = Duration::from_millis(200);
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A thread that does work which may hang. When it does not come back in time another thread takes its place.
+/// A thread that does work which may hang. When it does not come back in time another thread takes
+/// its place.
 #[derive(Clone, Default)]
 pub struct TimeoutWorker {
     runner: Arc<Mutex<Option<Sender<Work>>>>,
@@ -79,8 +82,8 @@ impl ProcessAccess {
         Self { memory: Arc::new(memory), readable: AtomicBool::new(readable), gone: AtomicBool::new(false), worker }
     }
 
-    /// Copies what lies at `address` into the buffer and tells how many bytes there were. ETIMEDOUT says that memory does
-    /// not come, ESRCH that the process has none any more.
+    /// Copies what lies at `address` into the buffer and tells how many bytes there were. ETIMEDOUT
+    /// says that memory does not come, ESRCH that the process has none any more.
     pub fn read(&self, address: RuntimeAddress, buffer: &mut [u8]) -> Result<usize, Errno> {
         self.read_within(MEMORY_TIMEOUT, address, buffer)
     }
@@ -106,8 +109,8 @@ impl ProcessAccess {
         };
         let bytes = read?;
         if bytes.is_empty() && length > 0 {
-            // So /proc/PID/mem answers, that was opened before, when nobody has this memory any more; where it was never mapped,
-            // the answer is EIO.
+            // So /proc/PID/mem answers, that was opened before, when nobody has this memory any
+            // more; where it was never mapped, the answer is EIO.
             self.gone.store(true, Ordering::Relaxed);
             return Err(Errno::ESRCH);
         }
@@ -127,7 +130,8 @@ impl ProcessAccess {
         self.is_gone()
     }
 
-    /// Whether it was found out that the process has ended, or executed another program, since its memory was opened.
+    /// Whether it was found out that the process has ended, or executed another program, since its
+    /// memory was opened.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }

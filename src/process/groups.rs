@@ -5,8 +5,8 @@ use std::ops::Range;
 use crate::model::RuntimeAddress;
 use crate::proc::{Backing, Mapping, MemoryMap};
 
-/// How much further apart in memory than in the file the pieces of an image may lie. Linkers leave gaps to align pieces to
-/// pages, the largest of which have 1 GiB.
+/// How much further apart in memory than in the file the pieces of an image may lie. Linkers leave
+/// gaps to align pieces to pages, the largest of which have 1 GiB.
 const MAX_GAP: u64 = 1 << 30;
 
 /// A group of mappings that belong to one image.
@@ -14,15 +14,16 @@ pub(super) struct Group<'m> {
     /// The first that is of the file.
     pub(super) first: &'m Mapping,
     pub(super) code: Option<&'m Mapping>,
-    /// Executable anonymous memory among its pieces, or right before them: where none of the code is of the file, its text may
-    /// have been moved there, as programs do to have it in huge pages.
+    /// Executable anonymous memory among its pieces, or right before them: where none of the code
+    /// is of the file, its text may have been moved there, as programs do to have it in huge pages.
     pub(super) moved: Option<&'m Mapping>,
     pub(super) end: RuntimeAddress,
 }
 
-/// Mappings of one file in ascending order of offset are one image, whatever anonymous memory lies between them; a
-/// lower offset begins another copy, and so does a place far off: a program may map a piece of itself once more, to have
-/// it near the code that it makes. Only images with code matter, or with anonymous memory that may be their code.
+/// Mappings of one file in ascending order of offset are one image, whatever anonymous memory lies
+/// between them; a lower offset begins another copy, and so does a place far off: a program may map
+/// a piece of itself once more, to have it near the code that it makes. Only images with code
+/// matter, or with anonymous memory that may be their code.
 pub(super) fn groups(map: &MemoryMap) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut anonymous: Option<&Mapping> = None;

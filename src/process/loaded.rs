@@ -11,7 +11,8 @@ use crate::model::{Bias, Module};
 pub struct LoadedModule {
     pub module: Module,
     pub(super) headers: Headers,
-    /// The bias of the copy in memory that has all of the image. A part that is mapped once more has its code alone.
+    /// The bias of the copy in memory that has all of the image. A part that is mapped once more
+    /// has its code alone.
     pub(super) whole: Bias,
 }
 

@@ -1,10 +1,10 @@
 //! Which process, and what is loaded into it.
 //!
-//! `select` turns what the user typed into one live process and refuses what cannot be looked at, saying why and what
-//! would help. `modules` turns the process's memory map into modules with build-ids, and finds the call frame
-//! information of each; `places` opens files to which their paths do not lead. `perf_map` names
-//! code that the process made, `registered` that which it registered for debuggers. None of them holds
-//! a thread.
+//! `select` turns what the user typed into one live process and refuses what cannot be looked at,
+//! saying why and what would help. `modules` turns the process's memory map into modules with
+//! build-ids, and finds the call frame information of each; `places` opens files to which their
+//! paths do not lead. `perf_map` names code that the process made, `registered` that which it
+//! registered for debuggers. None of them holds a thread.
 
 mod access;
 mod groups;

@@ -1,8 +1,10 @@
-//! From a memory map to modules: what is loaded where, its build-id, and its call frame information.
+//! From a memory map to modules: what is loaded where, its build-id, and its call frame
+//! information.
 //!
-//! Identity comes from the process's own memory (headers and build-id note of what really runs); the bytes of the call
-//! frame information come from the file when the file is provably the same, and from memory when it is not: replaced by
-//! a package upgrade, deleted, a memfd, out of reach. What was once read is kept and shared by all targets and samples.
+//! Identity comes from the process's own memory (headers and build-id note of what really runs);
+//! the bytes of the call frame information come from the file when the file is provably the same,
+//! and from memory when it is not: replaced by a package upgrade, deleted, a memfd, out of reach.
+//! What was once read is kept and shared by all targets and samples.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
@@ -64,7 +66,8 @@ pub struct Source<'a> {
 impl Loader {
     /// The modules of a process, as its memory map shows them.
     ///
-    /// `root` is the root of the directory tree that the process sees, below which its files are looked for.
+    /// `root` is the root of the directory tree that the process sees, below which its files are
+    /// looked for.
     pub fn modules<'a>(
         &'a mut self,
         process: ProcessId,
@@ -91,7 +94,8 @@ impl Loader {
         }
         found.sort_by_key(|(identity, _)| identity.range.start);
         let (loaded, modules): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        // A process that executes itself again and again, or loads and unloads plugins, has new ones for ever.
+        // A process that executes itself again and again, or loads and unloads plugins, has new
+        // ones for ever.
         let now: HashSet<&Identity> = loaded.iter().collect();
         self.modules.retain(|identity, _| identity.process != process || now.contains(identity));
         self.by_place.retain(|(owner, start, path), _| {
@@ -168,7 +172,8 @@ impl Group<'_> {
         Some(LoadedModule { module, headers, whole: bias })
     }
 
-    /// The same image once more: where the kernel has it from the same file, what runs here is what was read there.
+    /// The same image once more: where the kernel has it from the same file, what runs here is what
+    /// was read there.
     fn as_part_of(&self, whole: &LoadedModule) -> Option<LoadedModule> {
         let bias = self.bias(&whole.headers)?;
         let range = match self.code.is_some() || self.has_moved_code(&whole.headers, bias) {
@@ -211,7 +216,8 @@ fn read_vdso(range: Range<RuntimeAddress>, access: &ProcessAccess) -> Option<Loa
 }
 
 impl Source<'_> {
-    /// What comes of looking at the file of a module. None when there is none that is the one that runs.
+    /// What comes of looking at the file of a module. None when there is none that is the one that
+    /// runs.
     pub fn with_file<T: Send + 'static>(
         &self,
         loaded: &LoadedModule,
@@ -295,8 +301,8 @@ impl Source<'_> {
     }
 }
 
-/// What a file's section headers lead to. Packers and builders of images take them off; then the program headers do, as
-/// in memory.
+/// What a file's section headers lead to. Packers and builders of images take them off; then the
+/// program headers do, as in memory.
 fn sections_of(file: &File, headers: &Headers) -> CfiSections {
     let sections = CfiSections::from_file(file).unwrap_or_default();
     if sections.eh_frame.is_some() || sections.pclntab.is_some() || sections.debug_frame().is_some() {

@@ -1,8 +1,8 @@
 //! Pages of a process's memory, each read once while a snapshot is put together.
 //!
-//! Finding out what called a function takes many looks of a few bytes at the same few pages of code, and each reading of
-//! a process's memory takes two switches between threads. What was read stays as it was first seen. Not for stacks and data,
-//! whose bytes have to be of one moment.
+//! Finding out what called a function takes many looks of a few bytes at the same few pages of
+//! code, and each reading of a process's memory takes two switches between threads. What was read
+//! stays as it was first seen. Not for stacks and data, whose bytes have to be of one moment.
 
 use std::collections::HashMap;
 
@@ -56,7 +56,8 @@ impl<'a> Pages<'a> {
         self.pages.entry(start).or_insert_with(|| read_at(self.access, start, PAGE))
     }
 
-    /// Reads a page with its neighbours, which are often asked for next; fewer where memory ends among them.
+    /// Reads a page with its neighbours, which are often asked for next; fewer where memory ends
+    /// among them.
     fn read_around(&mut self, start: u64) {
         let first = start - start % TOGETHER;
         let together = read_at(self.access, first, TOGETHER as usize);

@@ -1,9 +1,11 @@
-//! Names of code that a process makes while it runs, from the file that it writes for perf: `/tmp/perf-PID.map`.
+//! Names of code that a process makes while it runs, from the file that it writes for perf:
+//! `/tmp/perf-PID.map`.
 //!
-//! Each line is the address and the size of a function, in hexadecimal digits, and its name. Java, Node, .NET and others
-//! write such files if they are told to. Promises: the file is as hostile as all else that comes from a target. It is
-//! opened below the process's own root, has to belong to the process's user or to root, is read once from its beginning to its end
-//! with a few kilobytes of memory, and lines that make no sense are skipped.
+//! Each line is the address and the size of a function, in hexadecimal digits, and its name. Java,
+//! Node, .NET and others write such files if they are told to. Promises: the file is as hostile as
+//! all else that comes from a target. It is opened below the process's own root, has to belong to
+//! the process's user or to root, is read once from its beginning to its end with a few kilobytes
+//! of memory, and lines that make no sense are skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -21,8 +23,8 @@ use crate::proc::{self, ProcDir};
 const MAX_FILE: u64 = 256 << 20;
 /// The part of a line that is looked at; names with the types of all their arguments are long.
 const MAX_LINE: u64 = 4096;
-/// How often lines may say something of addresses that are asked for. A process of ten thousand threads whose code was
-/// all replaced a hundred times stays below.
+/// How often lines may say something of addresses that are asked for. A process of ten thousand
+/// threads whose code was all replaced a hundred times stays below.
 const MAX_ANSWERS: usize = 1 << 22;
 /// All names that are kept; a line may name as many addresses as there are.
 const MAX_NAMES: usize = 64 << 20;
@@ -46,7 +48,8 @@ enum Refused {
     TooLarge,
 }
 
-/// What the process calls the code at these addresses, in their order. A file that is there and cannot be used is told.
+/// What the process calls the code at these addresses, in their order. A file that is there and
+/// cannot be used is told.
 pub fn generated_code(
     process: &Process,
     root: &Path,

@@ -7,7 +7,8 @@
 //! (/proc/PID/map_files, for CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE in the first user namespace).
 //! Promises: what is opened is a regular file with the program headers and the build-id of what
 //! runs, a bounded number of places is tried, and nothing is opened that could make its opener wait
-//! by being what it is; but a file system that does not answer may, so all of this is for a `TimeoutWorker`.
+//! by being what it is; but a file system that does not answer may, so all of this is for a
+//! `TimeoutWorker`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

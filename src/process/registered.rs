@@ -1,12 +1,15 @@
-//! Code that JIT compilers register for gdb: LLVM's (numba, PostgreSQL, Julia), and whatever else keeps gdb's list.
+//! Code that JIT compilers register for gdb: LLVM's (numba, PostgreSQL, Julia), and whatever else
+//! keeps gdb's list.
 //!
-//! `__jit_debug_descriptor` begins a list of ELF objects in the process's memory. It is looked for only once a walk meets
-//! code in no module, once in each file; the list is read once more only where its beginning has changed, and an object
-//! that is used is compared with what was read of it before, once in a snapshot.
+//! `__jit_debug_descriptor` begins a list of ELF objects in the process's memory. It is looked for
+//! only once a walk meets code in no module, once in each file; the list is read once more only
+//! where its beginning has changed, and an object that is used is compared with what was read of it
+//! before, once in a snapshot.
 //!
-//! Promises: the list is hostile. Its length, the size of each object and of all together are bounded, a list that runs in
-//! circles ends, and where objects claim the same code the one that was registered last has it. Nothing is written to the process, and
-//! debug information is not read.
+//! Promises: the list is hostile. Its length, the size of each object and of all together are
+//! bounded, a list that runs in circles ends, and where objects claim the same code the one that
+//! was registered last has it. Nothing is written to the process, and debug information is not
+//! read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -18,7 +21,8 @@ use crate::elf::{CfiSections, RegisteredObject, read_all, variable};
 use crate::model::{Bias, BuildId, FileAddress, GeneratedCode, ProcessId, RuntimeAddress};
 
 const DESCRIPTOR: &[u8] = b"__jit_debug_descriptor";
-/// Its version and the last action, 32 bits each, and two pointers: to the entry of that action and to the first.
+/// Its version and the last action, 32 bits each, and two pointers: to the entry of that action and
+/// to the first.
 const DESCRIPTOR_SIZE: usize = 24;
 /// Pointers to the next and the last one, the address of an object, and its size.
 const ENTRY_SIZE: usize = 32;

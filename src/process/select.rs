@@ -42,7 +42,8 @@ impl FromStr for Wanted {
 }
 
 impl Wanted {
-    /// The process id that is meant; whether there is such a process is not looked at if it was named by its id.
+    /// The process id that is meant; whether there is such a process is not looked at if it was
+    /// named by its id.
     pub(crate) fn find(&self) -> Result<Pid, Error> {
         match self {
             Self::Pid(pid) => Ok(*pid),
@@ -106,8 +107,9 @@ pub enum Error {
     OwnProcess { reason: String },
 }
 
-/// For so long a process is looked at again that seems to have gone although its pid is taken: when a thread that is not the
-/// main thread executes a program, it takes that one's place between two looks.
+/// For so long a process is looked at again that seems to have gone although its pid is taken: when
+/// a thread that is not the main thread executes a program, it takes that one's place between two
+/// looks.
 const EXECUTING: Duration = Duration::from_millis(100);
 
 /// A process that was there and could be looked at when it was opened.
@@ -192,8 +194,8 @@ impl Target {
 
     /// Whether the process is still there, as the process it was.
     ///
-    /// When a thread that is not the main thread executes a program, it takes the main thread's place between one look
-    /// and the next, so what seems to have ended is looked at again.
+    /// When a thread that is not the main thread executes a program, it takes the main thread's
+    /// place between one look and the next, so what seems to have ended is looked at again.
     pub fn is_alive(&self) -> bool {
         self.seems_alive() || self.seems_alive()
     }

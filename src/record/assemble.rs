@@ -171,8 +171,8 @@ fn thread(
         let reason = Reason::StackTruncated { copied: copy.stack.bytes.len() as u64 };
         notices.push(Notice { subject: Subject::Thread(copy.tid), reason });
     }
-    let CapturedThread { tid, status, hold, system_call, memory, stack: copied, .. } = copy;
-    (Thread { tid, status, hold, system_call, registers, stack, memory }, copied)
+    let CapturedThread { tid, status, acquired, system_call, memory, stack: copied, .. } = copy;
+    (Thread { tid, status, acquired, system_call, registers, stack, memory }, copied)
 }
 
 /// The parts of a thread's stack that were copied.

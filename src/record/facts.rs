@@ -54,7 +54,7 @@ fn thread(threads: &[Thread], tid: Tid) -> Option<&Thread> {
 }
 
 fn is_unchanged(thread: &Thread) -> bool {
-    thread.hold.unchanged_since().is_some()
+    thread.acquired.unchanged_since().is_some()
 }
 
 /// Addresses of locks that threads wait for, where they lie on stacks.

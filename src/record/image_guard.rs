@@ -1,8 +1,9 @@
 //! Guards samples against `execve`: each is of one image of a program only.
 //!
-//! Promises: a sample that was taken while the process executed another program is taken again. Of a process that executes faster
-//! than it can be looked at, the sample says so, and has nothing that might be of two programs mixed. Where a process has ended by
-//! the end of its sample nobody can tell whether it had executed another before; that is said.
+//! Promises: a sample that was taken while the process executed another program is taken again. Of
+//! a process that executes faster than it can be looked at, the sample says so, and has nothing
+//! that might be of two programs mixed. Where a process has ended by the end of its sample nobody
+//! can tell whether it had executed another before; that is said.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,7 +24,8 @@ const LOADING: Duration = Duration::from_millis(100);
 pub(super) struct ImageGuard {
     request: CaptureRequest,
     image: Option<ImageId>,
-    /// Memory of that image, opened when it was new: it has gone when another is executed, wherever that is put.
+    /// Memory of that image, opened when it was new: it has gone when another is executed, wherever
+    /// that is put.
     witness: Option<ProcessAccess>,
     worker: TimeoutWorker,
     /// Images so far.
@@ -42,7 +44,8 @@ enum Since {
 }
 
 impl ImageGuard {
-    /// What to ask for of a process as it is now. Errors if memory is asked for by a name that it does not have.
+    /// What to ask for of a process as it is now. Errors if memory is asked for by a name that it
+    /// does not have.
     pub(super) fn new(target: &Target, options: &CaptureOptions) -> Result<Self, Error> {
         let begun = Instant::now();
         let worker = TimeoutWorker::default();
@@ -59,8 +62,8 @@ impl ImageGuard {
         }
     }
 
-    /// The same for a recording, of which the pipeline has the last sample and needs no more than what has changed since, unless the
-    /// bytes of all stacks are to be kept.
+    /// The same for a recording, of which the pipeline has the last sample and needs no more than
+    /// what has changed since, unless the bytes of all stacks are to be kept.
     pub(super) fn for_changes(target: &Target, options: &CaptureOptions) -> Result<Self, Error> {
         let mut guard = Self::new(target, options)?;
         guard.request.after = (!options.keep_stacks).then_some(0);
@@ -72,8 +75,8 @@ impl ImageGuard {
         self.request.stop = stop;
     }
 
-    /// Takes a sample by `take`, which is called with a request, as often as is needed for one that is of one image. The sample
-    /// has to be handed on: the next one may refer to it.
+    /// Takes a sample by `take`, which is called with a request, as often as is needed for one that
+    /// is of one image. The sample has to be handed on: the next one may refer to it.
     pub(super) fn sample(
         &mut self,
         target: &Target,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::capture::UnchangedThread;
 use crate::model::{
-    Frame, Hold, MemoryPiece, Module, ModuleIndex, Moment, Notice, Place, ProcessId, Reason, Snapshot, Subject, Thread,
-    ThreadStatus, WaitFacts,
+    Acquired, Frame, MemoryPiece, Module, ModuleIndex, Moment, Notice, Place, ProcessId, Reason, Snapshot, Subject,
+    Thread, ThreadStatus, WaitFacts,
 };
 
 /// The last snapshots, by process.
@@ -80,8 +80,8 @@ impl Last {
 /// A thread that has not run since `moment`, when it was as it is here, or since that said so
 /// already.
 fn as_it_rests(before: Thread, moment: Moment, status: Option<ThreadStatus>, memory: Vec<MemoryPiece>) -> Thread {
-    let since = before.hold.unchanged_since().unwrap_or(moment);
-    let mut thread = Thread { hold: Hold::Unchanged(since), memory, ..before };
+    let since = before.acquired.unchanged_since().unwrap_or(moment);
+    let mut thread = Thread { acquired: Acquired::UnchangedSince(since), memory, ..before };
     if let Some(status) = status {
         thread.status = status;
     }

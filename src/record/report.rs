@@ -9,7 +9,8 @@ use crate::model::{Snapshot, StopMode};
 use crate::process::Target;
 use crate::store::{self, Unsynced};
 
-/// Receives what happens, in order. Targets are numbered in the order in which they begin. An error ends the recording.
+/// Receives what happens, in order. Targets are numbered in the order in which they begin. An error
+/// ends the recording.
 pub trait Report: Send {
     /// A target will be recorded.
     fn begin(
@@ -22,7 +23,8 @@ pub trait Report: Send {
     ) -> io::Result<()>;
     /// A sample was stored, and takes this many bytes.
     fn sample(&mut self, target: usize, snapshot: &Snapshot, stored: u64) -> io::Result<()>;
-    /// A sample found no room; `missing` have not since one did. They go on being taken, and each is tried.
+    /// A sample found no room; `missing` have not since one did. They go on being taken, and each
+    /// is tried.
     fn no_room(&mut self, target: usize, why: &store::Error, missing: u64) -> io::Result<()>;
     /// A sample was stored after `missing` that found no room.
     fn room_again(&mut self, target: usize, missing: u64) -> io::Result<()>;

@@ -7,7 +7,7 @@ use super::value::{Foreign, duration, moment, source, time};
 use super::width::{FrameText, Width, Wrapped, columns};
 use super::{details, system_call};
 use crate::analysis::groups;
-use crate::model::{FoundBy, Frame, Hold, Module, Place, Snapshot, Stack, StopMode, Thread, ThreadState, WalkEnd};
+use crate::model::{Acquired, FoundBy, Frame, Module, Place, Snapshot, Stack, StopMode, Thread, ThreadState, WalkEnd};
 use crate::symbols::{Function, Missing, Names, Stripped, Unused};
 
 /// Frames at the same instruction, one calling the next, that are all shown.
@@ -55,11 +55,11 @@ pub fn show(
             }
             if selection.registers {
                 details::registers(out, thread, width)?;
-                are_unknown |= match thread.hold {
-                    Hold::InPlace => true,
+                are_unknown |= match thread.acquired {
+                    Acquired::ReadInPlace => true,
                     // It may have been held then.
-                    Hold::Unchanged(_) => thread.registers.special.is_none(),
-                    Hold::Held(_) | Hold::NotCaptured => false,
+                    Acquired::UnchangedSince(_) => thread.registers.special.is_none(),
+                    Acquired::Held(_) | Acquired::NotCaptured => false,
                 };
             }
             details::memory(out, &thread.memory, selection.verbose, width)?;
@@ -147,13 +147,13 @@ fn thread_line(
     if let Some(call) = thread.system_call {
         write!(out, " in {}", system_call::text(call))?;
     }
-    match thread.hold {
-        Hold::Unchanged(since) => {
+    match thread.acquired {
+        Acquired::UnchangedSince(since) => {
             let seen_ns = snapshot.taken.realtime_ns;
             write!(out, " {FAINT}(unchanged since {}){FAINT:#}", moment(since, seen_ns))?;
         }
-        Hold::InPlace if verbose => write!(out, " {FAINT}(read in place){FAINT:#}")?,
-        Hold::InPlace | Hold::Held(_) | Hold::NotCaptured => {}
+        Acquired::ReadInPlace if verbose => write!(out, " {FAINT}(read in place){FAINT:#}")?,
+        Acquired::ReadInPlace | Acquired::Held(_) | Acquired::NotCaptured => {}
     }
     writeln!(out)
 }

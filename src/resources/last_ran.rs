@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid as NixPid;
 
-use crate::model::{Hold, LastRan, Pid, Thread, Tid};
+use crate::model::{Acquired, LastRan, Pid, Thread, Tid};
 use crate::sys::clock;
 
 /// A thread that ran more recently than this tells nothing that two samples do not.
@@ -58,12 +58,12 @@ pub fn not_run_since(pid: Pid, raw: &[RawLastRan], threads: &[Thread]) -> Vec<La
     let last_ran = |raw: &RawLastRan| {
         let thread = find(raw.tid)?;
         let (now_ns, monotonic_ns) = clocks.get(&cpu(thread)?)?;
-        let is_still = match thread.hold {
-            Hold::Held(_) => true,
-            Hold::InPlace if begun.elapsed() < PATIENCE => {
+        let is_still = match thread.acquired {
+            Acquired::Held(_) => true,
+            Acquired::ReadInPlace if begun.elapsed() < PATIENCE => {
                 exec_start(&format!("/proc/{pid}/task/{}/sched", raw.tid)) == Some(raw.exec_start_ns)
             }
-            Hold::InPlace | Hold::Unchanged(_) | Hold::NotCaptured => false,
+            Acquired::ReadInPlace | Acquired::UnchangedSince(_) | Acquired::NotCaptured => false,
         };
         let ago = now_ns.saturating_sub(raw.exec_start_ns);
         (is_still && ago >= A_WHILE_NS)

@@ -1,5 +1,6 @@
-//! Deadlines that the kernel keeps: one for a blocking system call of the calling thread (a timer whose signal does
-//! nothing but end the call with EINTR), and one for the calling process (a timer whose signal is SIGKILL).
+//! Deadlines that the kernel keeps: one for a blocking system call of the calling thread (a timer
+//! whose signal does nothing but end the call with EINTR), and one for the calling process (a timer
+//! whose signal is SIGKILL).
 
 use std::mem;
 use std::ptr;
@@ -11,8 +12,9 @@ use nix::unistd::gettid;
 /// A timer of the thread that made it. Disarmed and removed when it is dropped.
 pub struct Alarm(Timer);
 
-/// A timer that kills the process that made it, at a moment when nothing else may be able to: while it waits in the kernel
-/// for memory of another process, or is not given a CPU. Disarmed and removed when it is dropped.
+/// A timer that kills the process that made it, at a moment when nothing else may be able to: while
+/// it waits in the kernel for memory of another process, or is not given a CPU. Disarmed and
+/// removed when it is dropped.
 pub struct KillTimer(Timer);
 
 struct Timer(libc::timer_t);
@@ -22,7 +24,8 @@ unsafe impl Send for Timer {}
 // SAFETY: the calls that use it are atomic in the kernel.
 unsafe impl Sync for Timer {}
 
-/// A real-time signal that nothing else of this program uses, so that nobody's meaning of it is changed.
+/// A real-time signal that nothing else of this program uses, so that nobody's meaning of it is
+/// changed.
 fn signal() -> libc::c_int {
     libc::SIGRTMIN() + 3
 }
@@ -34,7 +37,8 @@ impl Alarm {
     pub fn new() -> Option<Self> {
         static HANDLER: Once = Once::new();
         HANDLER.call_once(|| {
-            // SAFETY: zeroes are a valid sigaction: no flags (no SA_RESTART above all) and an empty mask.
+            // SAFETY: zeroes are a valid sigaction: no flags (no SA_RESTART above all) and an empty
+            // mask.
             let mut action: libc::sigaction = unsafe { mem::zeroed() };
             action.sa_sigaction = nothing as *const () as usize;
             // SAFETY: the handler does nothing at all, which is safe at any moment.
@@ -43,7 +47,8 @@ impl Alarm {
         Timer::new(libc::SIGEV_THREAD_ID, signal(), gettid().as_raw()).map(Self)
     }
 
-    /// Rings after this time, and then every half of a millisecond: a ring that comes just before the call begins would be missed.
+    /// Rings after this time, and then every half of a millisecond: a ring that comes just before
+    /// the call begins would be missed.
     pub fn set(&self, after: Duration) {
         self.0.set(after, Duration::from_micros(500));
     }

@@ -1,9 +1,10 @@
-//! Memory shared by the process that traces and the one that asked it to: the first copies into it, the second takes out.
+//! Memory shared by the process that traces and the one that asked it to: the first copies into it,
+//! the second takes out.
 //!
-//! Three parts: a page that says what the tracer is doing, a log of records, and the bytes that records refer to. What has
-//! been logged is there for good, so that nothing that was captured is lost when the tracer is killed. Pages are written
-//! to before a thread is held and are used again for the next snapshot: page faults in the receiving buffer cost more than
-//! the copying itself.
+//! Three parts: a page that says what the tracer is doing, a log of records, and the bytes that
+//! records refer to. What has been logged is there for good, so that nothing that was captured is
+//! lost when the tracer is killed. Pages are written to before a thread is held and are used again
+//! for the next snapshot: page faults in the receiving buffer cost more than the copying itself.
 //!
 //! The reader trusts no length it finds: the writer may have been killed in the middle of a word.
 
@@ -24,7 +25,8 @@ use super::clock::Instant;
 
 const PAGE: usize = 4096;
 const HEADER: usize = PAGE;
-/// Room for the records of some hundred thousand threads. Address space only: pages come into being when they are used.
+/// Room for the records of some hundred thousand threads. Address space only: pages come into being
+/// when they are used.
 const LOG: usize = 256 << 20;
 const BYTES: usize = 768 << 20;
 const SIZE: usize = HEADER + LOG + BYTES;
@@ -91,22 +93,23 @@ struct Shared {
     base: NonNull<u8>,
 }
 
-// SAFETY: the memory belongs to the value, whichever thread has it; its parts are reached through `&mut self` of the writer,
-// through atomics, or by copying out of them.
+// SAFETY: the memory belongs to the value, whichever thread has it; its parts are reached through
+// `&mut self` of the writer, through atomics, or by copying out of them.
 unsafe impl Send for Shared {}
 
 impl Shared {
     fn map(file: File) -> io::Result<Self> {
         let size = NonZeroUsize::new(SIZE).ok_or(io::ErrorKind::InvalidInput)?;
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that is in use.
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that is in
+        // use.
         let base = unsafe { mmap(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags, &file, 0) }?;
         Ok(Self { file, base: base.cast() })
     }
 
     fn header(&self) -> &Header {
-        // SAFETY: the mapping begins with a header, is aligned to a page, lives as long as `self`, and any bits are a
-        // valid header of atomics.
+        // SAFETY: the mapping begins with a header, is aligned to a page, lives as long as `self`,
+        // and any bits are a valid header of atomics.
         unsafe { self.base.cast().as_ref() }
     }
 
@@ -124,7 +127,8 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // SAFETY: nothing borrows from the mapping any more. Should it fail the memory stays, which harms nobody.
+        // SAFETY: nothing borrows from the mapping any more. Should it fail the memory stays, which
+        // harms nobody.
         let _ = unsafe { munmap(self.base.cast(), SIZE) };
     }
 }
@@ -141,7 +145,8 @@ impl ArenaReader {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let file = File::from(memfd_create(c"hangsnap", flags)?);
         file.set_len(SIZE as u64)?;
-        // Were it made shorter by the other process, to look at what is missing would end this one (SIGBUS).
+        // Were it made shorter by the other process, to look at what is missing would end this one
+        // (SIGBUS).
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
         Ok(Self { shared: Shared::map(file)?, read_to: Cell::new(0) })
@@ -159,16 +164,17 @@ impl ArenaReader {
         header.step.store(TracerStep::Between as u32, Ordering::Release);
     }
 
-    /// Has no more of the bytes in its own page tables, if they were many: their contents are the writer's matter, and to
-    /// look at some again costs little here, where no thread is held.
+    /// Has no more of the bytes in its own page tables, if they were many: their contents are the
+    /// writer's matter, and to look at some again costs little here, where no thread is held.
     fn let_go_of_pages(&self) {
         let read_to = self.read_to.replace(0);
         if read_to > WORTH_GIVING {
             let length = read_to.next_multiple_of(PAGE).min(BYTES);
             // SAFETY: the bytes begin within the mapping.
             if let Some(bytes) = NonNull::new(unsafe { self.shared.at(HEADER + LOG) }.cast()) {
-                // SAFETY: the range lies within the mapping, which is shared: its contents stay. Nothing refers to them, because the
-                // reader only copies. Should it fail, the pages stay, which harms nobody.
+                // SAFETY: the range lies within the mapping, which is shared: its contents stay.
+                // Nothing refers to them, because the reader only copies. Should it fail, the pages
+                // stay, which harms nobody.
                 let _ = unsafe { madvise(bytes, length, MmapAdvise::MADV_DONTNEED) };
             }
         }
@@ -190,7 +196,8 @@ impl ArenaReader {
         at(&header.last_release_ns).since(at(&header.first_freeze_ns))
     }
 
-    /// Copies of all records that have been logged, one after the other. Each has its length before it.
+    /// Copies of all records that have been logged, one after the other. Each has its length before
+    /// it.
     pub fn log(&self) -> impl Iterator<Item = Vec<u8>> {
         let logged = usize::try_from(self.shared.header().logged.load(Ordering::Acquire)).unwrap_or(0).min(LOG);
         let mut at = 0;
@@ -214,8 +221,9 @@ impl ArenaReader {
     fn copy(&self, part: usize, size: usize, offset: usize, length: usize) -> Option<Vec<u8>> {
         let end = offset.checked_add(length).filter(|end| *end <= size)?;
         let mut bytes = Vec::with_capacity(end - offset);
-        // SAFETY: the source lies within the mapping, as was checked; the destination has room for as many bytes and is ours
-        // alone. Another process may be writing there, which yields other bytes and nothing worse: they are plain numbers.
+        // SAFETY: the source lies within the mapping, as was checked; the destination has room for
+        // as many bytes and is ours alone. Another process may be writing there, which yields other
+        // bytes and nothing worse: they are plain numbers.
         unsafe {
             ptr::copy_nonoverlapping(self.shared.at(part + offset).cast_const(), bytes.as_mut_ptr(), length);
             bytes.set_len(length);
@@ -236,8 +244,8 @@ pub struct ArenaWriter {
     /// How much of the bytes is taken, and how much has been written to since the tracer began.
     taken: usize,
     touched: usize,
-    /// How far the room of this snapshot has reached, and how far that of those before it did: a half less of what it was
-    /// more with each.
+    /// How far the room of this snapshot has reached, and how far that of those before it did: a
+    /// half less of what it was more with each.
     reached: usize,
     usual: usize,
 }
@@ -247,8 +255,9 @@ impl ArenaWriter {
         Ok(Self { shared: Shared::map(File::from(file))?, taken: 0, touched: 0, reached: 0, usual: 0 })
     }
 
-    /// Begins a new snapshot. Pages that an unusually large one needed are given back, by and by: one that comes now and then
-    /// finds some of them, and those that are always the same never wait for fresh ones.
+    /// Begins a new snapshot. Pages that an unusually large one needed are given back, by and by:
+    /// one that comes now and then finds some of them, and those that are always the same never
+    /// wait for fresh ones.
     pub fn begin(&mut self) {
         self.taken = 0;
         let reached = std::mem::take(&mut self.reached);
@@ -271,7 +280,8 @@ impl ArenaWriter {
         ProgressPage(self.shared.header())
     }
 
-    /// Up to so many bytes to copy into, all of which have been written to. What is to stay must be kept with `keep`.
+    /// Up to so many bytes to copy into, all of which have been written to. What is to stay must be
+    /// kept with `keep`.
     pub fn room(&mut self, size: usize) -> &mut [u8] {
         self.room_and_page(size).0
     }
@@ -288,13 +298,14 @@ impl ArenaWriter {
             page += PAGE;
         }
         self.touched = self.touched.max(page.min(BYTES));
-        // SAFETY: the range lies within the mapping, nothing else refers to it (`&mut self`), and the reader only copies
-        // what was kept.
+        // SAFETY: the range lies within the mapping, nothing else refers to it (`&mut self`), and
+        // the reader only copies what was kept.
         let room = unsafe { std::slice::from_raw_parts_mut(self.shared.at(HEADER + LOG + start), end - start) };
         (room, self.progress_page())
     }
 
-    /// A piece that was kept in this snapshot, and as much room beside it. None if there is no such piece, or no room.
+    /// A piece that was kept in this snapshot, and as much room beside it. None if there is no such
+    /// piece, or no room.
     pub fn kept_beside_room(&mut self, piece: Piece) -> Option<(&[u8], &mut [u8])> {
         let (offset, length) = (usize::try_from(piece.offset).ok()?, usize::try_from(piece.length).ok()?);
         if offset.checked_add(length).is_none_or(|end| end > self.taken) {
@@ -326,7 +337,8 @@ impl ArenaWriter {
             return false;
         }
         let to = HEADER + at;
-        // SAFETY: both ranges lie within the mapping, as was checked, and no slice of this part exists.
+        // SAFETY: both ranges lie within the mapping, as was checked, and no slice of this part
+        // exists.
         unsafe {
             ptr::copy_nonoverlapping(length.to_le_bytes().as_ptr(), self.shared.at(to), size_of::<u32>());
             ptr::copy_nonoverlapping(record.as_ptr(), self.shared.at(to + size_of::<u32>()), record.len());
@@ -337,7 +349,8 @@ impl ArenaWriter {
     }
 }
 
-/// What the one who watches the tracer sees. Marking is a few stores: it may be done while a thread is held.
+/// What the one who watches the tracer sees. Marking is a few stores: it may be done while a thread
+/// is held.
 #[derive(Clone, Copy)]
 pub struct ProgressPage<'a>(&'a Header);
 
@@ -370,7 +383,8 @@ impl ProgressPage<'_> {
 mod tests {
     use super::*;
 
-    /// A tracer that has gone wrong could have cut it short, and ended the process that reads it (SIGBUS).
+    /// A tracer that has gone wrong could have cut it short, and ended the process that reads it
+    /// (SIGBUS).
     #[test]
     fn the_other_side_cannot_change_its_length() {
         let reader = ArenaReader::create().expect("a memfd");

@@ -15,7 +15,8 @@ impl Instant {
         Self(nanoseconds(ClockId::CLOCK_MONOTONIC).unsigned_abs())
     }
 
-    /// Nanoseconds since the clock's beginning; what one process of a machine says another understands.
+    /// Nanoseconds since the clock's beginning; what one process of a machine says another
+    /// understands.
     pub fn nanoseconds(self) -> u64 {
         self.0
     }

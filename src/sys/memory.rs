@@ -11,9 +11,10 @@ use crate::model::{RuntimeAddress, Tid};
 
 /// The memory of one process.
 ///
-/// It is read through /proc/PID/mem. process_vm_readv(2) would take 0.6 times as long, but where a thread of the target
-/// sleeps in the kernel with the memory map locked it waits beyond the reach of SIGKILL, and whoever is held by its caller
-/// waits with it; a read of the file can be killed. Only where the file may not be opened is there no choice.
+/// It is read through /proc/PID/mem. process_vm_readv(2) would take 0.6 times as long, but where a
+/// thread of the target sleeps in the kernel with the memory map locked it waits beyond the reach
+/// of SIGKILL, and whoever is held by its caller waits with it; a read of the file can be killed.
+/// Only where the file may not be opened is there no choice.
 pub struct ProcessMemory {
     way: Way,
 }
@@ -24,8 +25,8 @@ enum Way {
 }
 
 impl ProcessMemory {
-    /// Opens what there is to open now, so that reading needs no more than one system call. Any thread of the process
-    /// that has not exited will do.
+    /// Opens what there is to open now, so that reading needs no more than one system call. Any
+    /// thread of the process that has not exited will do.
     pub fn open(owner: Tid) -> Self {
         Self {
             way: match File::open(format!("/proc/{owner}/mem")) {
@@ -35,8 +36,8 @@ impl ProcessMemory {
         }
     }
 
-    /// Copies what lies at `address` into the buffer and tells how many bytes there were: fewer than asked for when the
-    /// memory ends before, and an error when there is none.
+    /// Copies what lies at `address` into the buffer and tells how many bytes there were: fewer
+    /// than asked for when the memory ends before, and an error when there is none.
     pub fn read(&self, address: RuntimeAddress, buffer: &mut [u8]) -> Result<usize, Errno> {
         match &self.way {
             Way::File(file) => file

@@ -1,9 +1,9 @@
-//! The kernel's door: ptrace, the memory of another process, shared memory, the heap, clocks, alarms, scheduling, signals,
-//! trials. The only room with `unsafe`.
+//! The kernel's door: ptrace, the memory of another process, shared memory, the heap, clocks,
+//! alarms, scheduling, signals, trials. The only room with `unsafe`.
 //!
-//! Promises: nothing here allocates, logs, locks or parses while a thread is held, so all of it may be called between
-//! freeze and release. Errors are the kernel's own errno. It does not decide anything: what to hold, for how long and
-//! what to copy is `capture`'s business.
+//! Promises: nothing here allocates, logs, locks or parses while a thread is held, so all of it may
+//! be called between freeze and release. Errors are the kernel's own errno. It does not decide
+//! anything: what to hold, for how long and what to copy is `capture`'s business.
 
 #![allow(unsafe_code)]
 

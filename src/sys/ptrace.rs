@@ -1,8 +1,9 @@
 //! Holding one thread: seize, interrupt, poll for the stop, read registers, let go.
 //!
-//! PTRACE_SEIZE does not stop a thread and sends it no signal; PTRACE_INTERRUPT does the first without the second. A
-//! signal that happens to arrive at the same moment is reported instead of the stop that was asked for, and must be
-//! handed back when the thread is let go. nix's wrappers know only signals with names, so waiting and detaching call libc.
+//! PTRACE_SEIZE does not stop a thread and sends it no signal; PTRACE_INTERRUPT does the first
+//! without the second. A signal that happens to arrive at the same moment is reported instead of
+//! the stop that was asked for, and must be handed back when the thread is let go. nix's wrappers
+//! know only signals with names, so waiting and detaching call libc.
 
 use std::mem::{self, MaybeUninit};
 use std::ptr;
@@ -30,7 +31,8 @@ pub enum Wait {
     Gone,
 }
 
-/// The registers as the kernel keeps them for a stopped thread, not yet interpreted: taken while a thread is held.
+/// The registers as the kernel keeps them for a stopped thread, not yet interpreted: taken while a
+/// thread is held.
 #[derive(Clone, Copy)]
 pub struct RawRegisters(libc::user_regs_struct);
 
@@ -44,25 +46,29 @@ pub enum RegisterError {
 
 /// Becomes the thread's tracer without stopping it.
 ///
-/// Errors: ESRCH when it is gone, EPERM when it may not be traced, is being traced already, or is ending.
+/// Errors: ESRCH when it is gone, EPERM when it may not be traced, is being traced already, or is
+/// ending.
 pub fn seize(tid: Tid) -> Result<(), Errno> {
     ptrace::seize(raw(tid), Options::empty())
 }
 
-/// Asks a seized thread to stop. It does so when it next leaves the kernel, or at once when it sleeps interruptibly.
+/// Asks a seized thread to stop. It does so when it next leaves the kernel, or at once when it
+/// sleeps interruptibly.
 pub fn interrupt(tid: Tid) -> Result<(), Errno> {
     ptrace::interrupt(raw(tid))
 }
 
 /// Looks whether a thread has stopped, and does not wait for it.
 ///
-/// The stop is looked at and not collected (WNOWAIT): the kernel keeps a signal that was on its way as the stop's status,
-/// and would lose it if it had been collected and hangsnap died before handing it back.
+/// The stop is looked at and not collected (WNOWAIT): the kernel keeps a signal that was on its way
+/// as the stop's status, and would lose it if it had been collected and hangsnap died before
+/// handing it back.
 pub fn poll(tid: Tid) -> Wait {
     look(tid, libc::WNOHANG)
 }
 
-/// The same, but sleeps until there is something to see or a signal arrives; `NotYet` says that one did.
+/// The same, but sleeps until there is something to see or a signal arrives; `NotYet` says that one
+/// did.
 pub fn sleep_until_stopped(tid: Tid) -> Wait {
     look(tid, 0)
 }
@@ -74,7 +80,8 @@ fn look(tid: Tid, blocking: libc::c_int) -> Wait {
     }
 }
 
-/// Looks whether any tracee of the calling thread has stopped or ended, and which. None when it has no tracees.
+/// Looks whether any tracee of the calling thread has stopped or ended, and which. None when it has
+/// no tracees.
 pub fn poll_any() -> Option<(Tid, Wait)> {
     look_at(libc::P_ALL, 0, libc::WNOHANG | libc::__WNOTHREAD)
 }
@@ -89,7 +96,8 @@ fn look_at(kind: libc::idtype_t, id: libc::id_t, blocking: libc::c_int) -> Optio
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT | libc::__WALL | blocking;
     let no_usage = ptr::null_mut::<libc::rusage>();
-    // Not by the C library's function, which prepares at each call for the thread to be cancelled: it is called in a loop.
+    // Not by the C library's function, which prepares at each call for the thread to be cancelled:
+    // it is called in a loop.
     // SAFETY: `info` is a valid place for a siginfo_t, and waitid writes nothing else.
     let result = unsafe { libc::syscall(libc::SYS_waitid, kind, id, info.as_mut_ptr(), options, no_usage) };
     if result == -1 {
@@ -98,7 +106,8 @@ fn look_at(kind: libc::idtype_t, id: libc::id_t, blocking: libc::c_int) -> Optio
     }
     // SAFETY: it was zeroed, which is valid, and waitid fills it in or leaves it alone.
     let info = unsafe { info.assume_init() };
-    // SAFETY: these fields of the union are what waitid fills in; zeroes where nothing has happened.
+    // SAFETY: these fields of the union are what waitid fills in; zeroes where nothing has
+    // happened.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
     let wait = match (pid, info.si_code) {
         (0, _) => Wait::NotYet,
@@ -111,11 +120,12 @@ fn look_at(kind: libc::idtype_t, id: libc::id_t, blocking: libc::c_int) -> Optio
     Some((Tid(pid), wait))
 }
 
-/// Collects a tracee that has ended, which the kernel tells its tracer before anybody else; one that has not ended is left
-/// alone. Any thread of the tracer's process may do it.
+/// Collects a tracee that has ended, which the kernel tells its tracer before anybody else; one
+/// that has not ended is left alone. Any thread of the tracer's process may do it.
 ///
-/// It looks before it collects: waitid tells of a tracee's stop whether or not it was asked for stops (waitid(2) does not
-/// say so; kernel/exit.c, wait_task_stopped), and collecting one loses the signal that comes with it.
+/// It looks before it collects: waitid tells of a tracee's stop whether or not it was asked for
+/// stops (waitid(2) does not say so; kernel/exit.c, wait_task_stopped), and collecting one loses
+/// the signal that comes with it.
 pub fn reap_if_exited(tid: Tid) {
     // For a tracee that has ended this collects it on the way.
     let _: Wait = poll(tid);
@@ -127,8 +137,9 @@ fn collect(id: libc::id_t) {
     unsafe { libc::waitid(libc::P_PID, id, ptr::null_mut(), options) };
 }
 
-/// A stop with an event above its signal is ptrace's own (our interrupt, or a group stop that stays in force by itself);
-/// one without is a signal on its way to the thread (ptrace(2), "PTRACE_EVENT stops").
+/// A stop with an event above its signal is ptrace's own (our interrupt, or a group stop that stays
+/// in force by itself); one without is a signal on its way to the thread (ptrace(2), "PTRACE_EVENT
+/// stops").
 fn signal_to_hand_back(status: i32) -> PendingSignal {
     if status >> 8 == 0 { PendingSignal(status) } else { PendingSignal::NONE }
 }
@@ -142,14 +153,16 @@ pub fn registers(tid: Tid) -> Result<RawRegisters, RegisterError> {
     if length.map_err(RegisterError::Kernel)? != size {
         return Err(RegisterError::ThirtyTwoBit);
     }
-    // SAFETY: the kernel filled in all of it, as the length says; and zeroes would be valid integers too.
+    // SAFETY: the kernel filled in all of it, as the length says; and zeroes would be valid
+    // integers too.
     Ok(RawRegisters(unsafe { registers.assume_init() }))
 }
 
 /// The size of the x87 and SSE registers as FXSAVE lays them out.
 pub const FLOATING_POINT_SIZE: usize = 512;
 
-/// Copies the x87 and SSE registers of a held thread into a buffer of that size and tells how much of it was filled.
+/// Copies the x87 and SSE registers of a held thread into a buffer of that size and tells how much
+/// of it was filled.
 pub fn floating_point(tid: Tid, buffer: &mut [u8; FLOATING_POINT_SIZE]) -> Result<usize, Errno> {
     // SAFETY: the buffer is a valid place for as many bytes.
     unsafe { register_set(tid, libc::NT_PRFPREG, buffer.as_mut_ptr().cast(), buffer.len()) }
@@ -161,7 +174,8 @@ pub fn floating_point(tid: Tid, buffer: &mut [u8; FLOATING_POINT_SIZE]) -> Resul
 /// `to` is a valid place for `size` bytes, any of which may be written.
 unsafe fn register_set(tid: Tid, set: libc::c_int, to: *mut libc::c_void, size: usize) -> Result<usize, Errno> {
     let mut iov = libc::iovec { iov_base: to, iov_len: size };
-    // SAFETY: the iovec describes a valid place, as the caller promises, and the kernel writes at most iov_len bytes.
+    // SAFETY: the iovec describes a valid place, as the caller promises, and the kernel writes at
+    // most iov_len bytes.
     let result = unsafe {
         libc::ptrace(
             libc::PTRACE_GETREGSET,
@@ -194,7 +208,8 @@ fn raw(tid: Tid) -> nix::unistd::Pid {
 }
 
 impl RawRegisters {
-    /// The value of each register, in the order of the kernel's structure, to hand to another process.
+    /// The value of each register, in the order of the kernel's structure, to hand to another
+    /// process.
     pub fn words(&self) -> [u64; 27] {
         let r = &self.0;
         [
@@ -265,8 +280,9 @@ impl RawRegisters {
         })
     }
 
-    /// Whether the thread was taken out of the system call it is in and the call will return EINTR, or be ended by what
-    /// happens next. (A call that the kernel will begin again has another, internal number here.)
+    /// Whether the thread was taken out of the system call it is in and the call will return EINTR,
+    /// or be ended by what happens next. (A call that the kernel will begin again has another,
+    /// internal number here.)
     pub fn was_interrupted(&self) -> bool {
         self.system_call_number().is_some() && self.0.rax.cast_signed() == -i64::from(libc::EINTR)
     }
@@ -284,12 +300,14 @@ impl RawRegisters {
         self.0.fs_base
     }
 
-    /// Where Go's functions keep the current `g` (Go's internal ABI), and everybody else whatever they like.
+    /// Where Go's functions keep the current `g` (Go's internal ABI), and everybody else whatever
+    /// they like.
     pub fn goroutine(&self) -> u64 {
         self.0.r14
     }
 
-    /// The number of the system call that the thread entered last and has not returned from to user code; None in user code.
+    /// The number of the system call that the thread entered last and has not returned from to user
+    /// code; None in user code.
     pub fn system_call_number(&self) -> Option<u32> {
         u32::try_from(self.0.orig_rax.cast_signed()).ok()
     }
@@ -336,7 +354,8 @@ mod tests {
 
     use super::*;
 
-    /// How a sleeping child ends whose tracer stops it with a signal on its way, does this, and dies without letting go.
+    /// How a sleeping child ends whose tracer stops it with a signal on its way, does this, and
+    /// dies without letting go.
     fn end_of_a_child(after_the_stop: impl FnOnce(Tid) + Send + 'static) -> Option<i32> {
         let mut sleeper = Command::new("sleep").arg("60").spawn().expect("sleep can be started");
         let tid = Tid(i32::try_from(sleeper.id()).expect("a pid"));
@@ -357,7 +376,8 @@ mod tests {
         assert_eq!(end_of_a_child(|_| {}), Some(libc::SIGUSR1));
     }
 
-    /// Looking for tracees that have ended collected the stop of one that had not, and its signal was lost.
+    /// Looking for tracees that have ended collected the stop of one that had not, and its signal
+    /// was lost.
     #[test]
     fn looking_for_the_dead_does_not_take_a_signal_from_the_living() {
         assert_eq!(end_of_a_child(reap_if_exited), Some(libc::SIGUSR1));

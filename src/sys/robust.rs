@@ -2,8 +2,8 @@
 
 use crate::model::Tid;
 
-/// Where the thread's list of robust locks begins: libc registers it for each thread, in its descriptor. None where that is not
-/// told, or nothing was registered.
+/// Where the thread's list of robust locks begins: libc registers it for each thread, in its
+/// descriptor. None where that is not told, or nothing was registered.
 pub fn robust_list_head(tid: Tid) -> Option<u64> {
     /// The kernel takes no list of another size (`struct robust_list_head`, linux/futex.h).
     const SIZE: libc::size_t = 24;

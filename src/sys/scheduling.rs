@@ -1,7 +1,8 @@
 //! The calling thread's scheduling class, for the time in which it holds somebody else's thread.
 //!
-//! A tracer that is preempted while it holds a thread makes that thread wait for it. In the class SCHED_FIFO only another
-//! such thread can preempt it. It never polls for long in that class: what it waits for may need its CPU.
+//! A tracer that is preempted while it holds a thread makes that thread wait for it. In the class
+//! SCHED_FIFO only another such thread can preempt it. It never polls for long in that class: what
+//! it waits for may need its CPU.
 
 /// The calling thread is in the class SCHED_FIFO until this is dropped.
 pub struct Urgent(());

@@ -1,16 +1,18 @@
-//! Signals to hangsnap itself: SIGINT and SIGTERM, received by a thread that does nothing else; and, for the process that
-//! traces, none at all.
+//! Signals to hangsnap itself: SIGINT and SIGTERM, received by a thread that does nothing else;
+//! and, for the process that traces, none at all.
 
 use std::io;
 
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::setsid;
 
-/// The signals that ask for an orderly end, blocked in the calling thread and in every thread it starts from now on.
+/// The signals that ask for an orderly end, blocked in the calling thread and in every thread it
+/// starts from now on.
 pub struct Termination(SigSet);
 
 impl Termination {
-    /// Call it before any other thread exists: a thread that does not block the signals would die of them.
+    /// Call it before any other thread exists: a thread that does not block the signals would die
+    /// of them.
     pub fn block() -> io::Result<Self> {
         let mut set = SigSet::empty();
         set.add(Signal::SIGINT);
@@ -32,10 +34,12 @@ pub fn survive_file_size_limit() {
     let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
 }
 
-/// Makes the calling process deaf to what a terminal or a service manager sends to all processes of a program: it must not
-/// be stopped, nor end, while it holds a thread of somebody else's. It ends when there is nobody left to ask it for anything.
+/// Makes the calling process deaf to what a terminal or a service manager sends to all processes of
+/// a program: it must not be stopped, nor end, while it holds a thread of somebody else's. It ends
+/// when there is nobody left to ask it for anything.
 pub fn ignore_requests_to_end() {
-    // Fails only for the leader of a process group, which is out of the terminal's reach already if it is one of its own.
+    // Fails only for the leader of a process group, which is out of the terminal's reach already if
+    // it is one of its own.
     let _ = setsid();
     for which in [
         Signal::SIGINT,
@@ -60,7 +64,8 @@ pub fn is_thread_alive(tid: i32) -> bool {
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, 0) == 0 }
 }
 
-/// Ends the calling process as a seccomp filter does that kills processes and not threads only: by SIGSYS.
+/// Ends the calling process as a seccomp filter does that kills processes and not threads only: by
+/// SIGSYS.
 pub fn end_as_filtered() -> ! {
     // SAFETY: the default action ends the process; nothing of it is used after that.
     unsafe {

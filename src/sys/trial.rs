@@ -1,8 +1,8 @@
 //! Trying what the kernel lets this process do, in a child process that does it in its stead.
 //!
-//! A seccomp filter may answer a system call by killing its caller, and a read of a process whose memory map is locked
-//! may never return: only somebody else can try and live to tell. The tries leave nothing behind. None of them traces a
-//! process that is not of our own making.
+//! A seccomp filter may answer a system call by killing its caller, and a read of a process whose
+//! memory map is locked may never return: only somebody else can try and live to tell. The tries
+//! leave nothing behind. None of them traces a process that is not of our own making.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -51,22 +51,27 @@ impl From<std::io::Error> for Outcome {
     }
 }
 
-/// Whether system calls for tracing get as far as the kernel at all. Asked about a process that cannot exist the kernel
-/// says so, while a seccomp filter that forbids the call says something else.
+/// Whether system calls for tracing get as far as the kernel at all. Asked about a process that
+/// cannot exist the kernel says so, while a seccomp filter that forbids the call says something
+/// else.
 pub fn ptrace_passes_filters() -> Outcome {
-    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made before.
+    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made
+    // before.
     unsafe { attempt(|| expect_nobody(ptrace::seize(unistd::Pid::from_raw(NOBODY), Options::empty()))) }
 }
 
 /// The same for process_vm_readv(2).
 pub fn process_vm_readv_passes_filters() -> Outcome {
-    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made before.
+    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made
+    // before.
     unsafe { attempt(|| expect_nobody(read_byte(NOBODY, 0))) }
 }
 
-/// Whether a child of our own can be traced and its memory read: both must work where anything does.
+/// Whether a child of our own can be traced and its memory read: both must work where anything
+/// does.
 pub fn trace_own_child() -> Outcome {
-    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made before.
+    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made
+    // before.
     unsafe {
         attempt(|| {
             let (tracer, byte) = (unistd::getpid(), 0u8);
@@ -79,19 +84,23 @@ pub fn trace_own_child() -> Outcome {
     }
 }
 
-/// Whether a process of ours may run at the real-time policy SCHED_FIFO. The child that tries it ends at once.
+/// Whether a process of ours may run at the real-time policy SCHED_FIFO. The child that tries it
+/// ends at once.
 pub fn real_time() -> Outcome {
-    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made before.
+    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made
+    // before.
     unsafe { attempt(|| Urgent::enter().map(drop).ok_or_else(Errno::last)) }
 }
 
-/// Whether the kernel would let us trace this process and read its memory, which need the same right (ptrace(2),
-/// PTRACE_MODE_ATTACH_REALCREDS), without doing either: a read at address 0 fails for want of memory there, not of
-/// rights.
+/// Whether the kernel would let us trace this process and read its memory, which need the same
+/// right (ptrace(2), PTRACE_MODE_ATTACH_REALCREDS), without doing either: a read at address 0 fails
+/// for want of memory there, not of rights.
 ///
-/// It takes the lock of the process's memory map, so it is not for a process with a thread in uninterruptible sleep.
+/// It takes the lock of the process's memory map, so it is not for a process with a thread in
+/// uninterruptible sleep.
 pub fn read_memory(owner: Tid) -> Outcome {
-    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made before.
+    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made
+    // before.
     unsafe {
         attempt(|| match read_byte(owner.0, 0) {
             Err(Errno::EFAULT) => Ok(()),
@@ -100,11 +109,13 @@ pub fn read_memory(owner: Tid) -> Outcome {
     }
 }
 
-/// Whether memory of this process can be read at this moment, by way of its file: while the lock of its memory map is kept
-/// from everybody the read does not come back, but whoever waits for it can be killed.
+/// Whether memory of this process can be read at this moment, by way of its file: while the lock of
+/// its memory map is kept from everybody the read does not come back, but whoever waits for it can
+/// be killed.
 pub fn read_memory_file(owner: Tid) -> Outcome {
     let path = format!("/proc/{owner}/mem");
-    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made before.
+    // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made
+    // before.
     unsafe {
         attempt(|| {
             let file = File::open(&path).map_err(errno)?;
@@ -117,8 +128,9 @@ pub fn read_memory_file(owner: Tid) -> Outcome {
     }
 }
 
-/// The same as `read_memory` without any lock of the memory map: pidfd_getfd(2) asks for the same right before it looks for the
-/// descriptor, and there is none with this number. Needs Linux 5.6 and a seccomp filter that lets it through.
+/// The same as `read_memory` without any lock of the memory map: pidfd_getfd(2) asks for the same
+/// right before it looks for the descriptor, and there is none with this number. Needs Linux 5.6
+/// and a seccomp filter that lets it through.
 pub fn take_no_descriptor(process: Pid) -> Outcome {
     let work = || {
         // SAFETY: pidfd_open takes two numbers and touches no memory of ours.
@@ -148,7 +160,8 @@ fn read_byte(owner: libc::pid_t, address: usize) -> Result<(), Errno> {
     let mut byte = 0u8;
     let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
     let remote = libc::iovec { iov_base: ptr::without_provenance_mut(address), iov_len: 1 };
-    // SAFETY: the local vector describes `byte`, which outlives the call; the remote one is only a number to us.
+    // SAFETY: the local vector describes `byte`, which outlives the call; the remote one is only a
+    // number to us.
     Errno::result(unsafe { libc::process_vm_readv(owner, &raw const local, 1, &raw const remote, 1, 0) }).map(drop)
 }
 
@@ -156,8 +169,8 @@ fn read_byte(owner: libc::pid_t, address: usize) -> Result<(), Errno> {
 ///
 /// # Safety
 ///
-/// The work must allocate nothing and take no lock: other threads may have held the allocator's when the child was made, and are not
-/// there to let go of it.
+/// The work must allocate nothing and take no lock: other threads may have held the allocator's
+/// when the child was made, and are not there to let go of it.
 unsafe fn attempt(work: impl FnOnce() -> Result<(), Errno>) -> Outcome {
     // SAFETY: the child does system calls only, and ends with _exit, which runs nothing of ours.
     let child = match unsafe { libc::fork() } {
@@ -176,7 +189,8 @@ unsafe fn attempt(work: impl FnOnce() -> Result<(), Errno>) -> Outcome {
         match unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } {
             0 if begun.elapsed() < TRIAL_TIMEOUT => thread::sleep(BETWEEN_LOOKS),
             0 => {
-                // SAFETY: the child is ours and not yet collected, so that the pid is still its own.
+                // SAFETY: the child is ours and not yet collected, so that the pid is still its
+                // own.
                 unsafe { libc::kill(child, libc::SIGKILL) };
                 return Outcome::Hung;
             }
@@ -192,7 +206,8 @@ unsafe fn attempt(work: impl FnOnce() -> Result<(), Errno>) -> Outcome {
     }
 }
 
-/// Does `work` to a child that only waits, and ends it. Should `parent` be killed, the kernel ends the child.
+/// Does `work` to a child that only waits, and ends it. Should `parent` be killed, the kernel ends
+/// the child.
 fn with_child(parent: unistd::Pid, work: impl FnOnce(unistd::Pid) -> Result<(), Errno>) -> Result<(), Errno> {
     // SAFETY: the child does system calls only and never returns from here.
     let child = match unsafe { libc::fork() } {
@@ -211,7 +226,8 @@ fn with_child(parent: unistd::Pid, work: impl FnOnce(unistd::Pid) -> Result<(), 
         child => child,
     };
     let result = work(unistd::Pid::from_raw(child));
-    // SAFETY: the child is ours and not yet collected, so that the pid is still its own; no status is asked for.
+    // SAFETY: the child is ours and not yet collected, so that the pid is still its own; no status
+    // is asked for.
     unsafe {
         libc::kill(child, libc::SIGKILL);
         libc::waitpid(child, ptr::null_mut(), 0);

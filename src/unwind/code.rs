@@ -1,4 +1,5 @@
-//! The code that a walk looks at, whatever the machine: read once, within a budget, and what can be said of it without decoding it.
+//! The code that a walk looks at, whatever the machine: read once, within a budget, and what can be
+//! said of it without decoding it.
 //!
 //! Promises: the work of one walk is bounded, however much the stack was made to cause (`Budget`).
 
@@ -9,7 +10,8 @@ use super::rules::Effort;
 use super::{Rules, Walk};
 use crate::model::{CodeAddress, RuntimeAddress};
 
-/// The code from a program's entry to the first call in it, and of a function that only calls another one.
+/// The code from a program's entry to the first call in it, and of a function that only calls
+/// another one.
 pub(super) const ENTRY: u64 = 64;
 
 /// What may still be spent on recovering registers in one walk.
@@ -49,8 +51,8 @@ pub(super) fn take(left: &mut usize) -> Option<()> {
     Some(())
 }
 
-/// A few bytes at a time of the code that this walk has looked at, by address and length. Recursions look at the same code
-/// again and again.
+/// A few bytes at a time of the code that this walk has looked at, by address and length.
+/// Recursions look at the same code again and again.
 #[derive(Default)]
 pub(super) struct Code(HashMap<(RuntimeAddress, usize), ([u8; CODE], usize)>);
 
@@ -116,8 +118,9 @@ impl<R: Machine> Walk<'_, R> {
         entry.is_some_and(|entry| bias.to_file(at).0.checked_sub(entry.0).is_some_and(|into| into < ENTRY))
     }
 
-    /// What a return address really is, which nothing was called before: the first instruction of a function that was put
-    /// there by hand, as a signal's trampoline and the end of a coroutine are.
+    /// What a return address really is, which nothing was called before: the first instruction of a
+    /// function that was put there by hand, as a signal's trampoline and the end of a coroutine
+    /// are.
     pub(super) fn as_put_there(&mut self, code: CodeAddress<RuntimeAddress>) -> CodeAddress<RuntimeAddress> {
         let CodeAddress::Return(address) = code else {
             return code;

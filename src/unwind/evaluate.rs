@@ -69,7 +69,8 @@ pub(super) fn caller<R: Machine>(
     if let Some(link) = R::LINK
         && !row.signal_frame
     {
-        // The caller has made a call, and what was in the link register before is where the caller has saved it.
+        // The caller has made a call, and what was in the link register before is where the caller
+        // has saved it.
         outer.forget(link);
     }
     let target = RuntimeAddress(target);

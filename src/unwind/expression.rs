@@ -1,4 +1,5 @@
-//! DWARF expressions in call frame information: glibc's signal trampolines, PLT entries and hand-written assembly use them.
+//! DWARF expressions in call frame information: glibc's signal trampolines, PLT entries and
+//! hand-written assembly use them.
 
 use gimli::{EvaluationResult, Location, Piece, Value};
 
@@ -25,7 +26,8 @@ impl Failure {
     }
 }
 
-/// Evaluates an expression; the rules of registers begin with the CFA on the stack (DWARF 5, 6.4.2.2).
+/// Evaluates an expression; the rules of registers begin with the CFA on the stack (DWARF 5,
+/// 6.4.2.2).
 pub(super) fn evaluate<R: Register>(
     expression: &StoredExpression,
     sections: &CfiSections,

@@ -1,4 +1,5 @@
-//! The frames of a walk that are kept: all of a usual stack, and of a very long one the newest and the oldest.
+//! The frames of a walk that are kept: all of a usual stack, and of a very long one the newest and
+//! the oldest.
 
 use crate::model::{Frame, Gap, Stack, WalkEnd};
 
@@ -30,7 +31,8 @@ impl FrameBuffer {
 
     #[inline]
     pub(super) fn push(&mut self, frame: Frame) {
-        // Twice as many are kept for a while, so that moving them costs each frame no more than one move.
+        // Twice as many are kept for a while, so that moving them costs each frame no more than one
+        // move.
         if self.frames.len() == self.newest + 2 * OLDEST {
             self.frames.drain(self.newest..self.newest + OLDEST);
             self.left_out += OLDEST as u64;

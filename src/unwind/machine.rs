@@ -1,7 +1,9 @@
-//! What the unwinder has to know of a machine. One walk serves all of them; this is where they differ.
+//! What the unwinder has to know of a machine. One walk serves all of them; this is where they
+//! differ.
 //!
-//! A machine is its set of registers: of what kind the registers are that a walk begins with decides at compile time which
-//! machine's walk it is. What a machine has no need of is of no size (`()`) or empty there and costs nothing.
+//! A machine is its set of registers: of what kind the registers are that a walk begins with
+//! decides at compile time which machine's walk it is. What a machine has no need of is of no size
+//! (`()`) or empty there and costs nothing.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -16,7 +18,8 @@ use crate::model::{CodeAddress, FileAddress, Register, RegisterFile, RuntimeAddr
 pub trait Machine: Register {
     const PC: Self;
     const SP: Self;
-    /// The register in which a call leaves its return address; None where it leaves it on the stack.
+    /// The register in which a call leaves its return address; None where it leaves it on the
+    /// stack.
     const LINK: Option<Self>;
     /// Where each callee-saved register lies, from the CFA.
     type Slots: Copy + Default + AsRef<[i16]> + AsMut<[i16]>;
@@ -40,20 +43,22 @@ pub trait Machine: Register {
     /// Where the return address lies by these rules, if they are of the usual kind.
     fn return_slot(row: &Row<Self>) -> Option<Self::ReturnSlot>;
     fn return_offset(slot: Self::ReturnSlot) -> i64;
-    /// The rules of code that a signal's handler has returned to: the kernel's saved context begins where the stack pointer
-    /// points.
+    /// The rules of code that a signal's handler has returned to: the kernel's saved context begins
+    /// where the stack pointer points.
     fn signal_return(function: Range<FileAddress>) -> Row<Self>;
     /// What Go's own table says of an address; None where it does not know.
     fn go_row(table: &Pclntab<'_>, address: FileAddress, effort: &mut Effort) -> Option<Result<Row<Self>, NoRow>>;
-    /// The instruction pointer of an innermost frame points at no code: somebody called through a bad pointer, and the call
-    /// has just left its return address. An outer frame has no such excuse.
+    /// The instruction pointer of an innermost frame points at no code: somebody called through a
+    /// bad pointer, and the call has just left its return address. An outer frame has no such
+    /// excuse.
     fn called_through_bad_pointer(
         pc: RuntimeAddress,
         registers: &RegisterFile<Self>,
         stack: StackMemory<'_>,
     ) -> Result<Caller<Self>, WalkEnd>;
 
-    /// The caller of a frame in a module's code that no call frame information covers, by what can be told of such code.
+    /// The caller of a frame in a module's code that no call frame information covers, by what can
+    /// be told of such code.
     fn caller_without_cfi(
         walk: &mut Walk<'_, Self>,
         code: CodeAddress<RuntimeAddress>,
@@ -93,6 +98,7 @@ pub trait Machine: Register {
         registers: &RegisterFile<Self>,
         register: Self,
     ) -> Result<Caller<Self>, WalkEnd>;
-    /// The first frame that can be told behind the hole in a stack in which this address lies, and the size of the hole.
+    /// The first frame that can be told behind the hole in a stack in which this address lies, and
+    /// the size of the hole.
     fn behind_the_hole(walk: &mut Walk<'_, Self>, missing: RuntimeAddress) -> Option<(Caller<Self>, u64)>;
 }

@@ -1,14 +1,17 @@
-//! From copied bytes to frames: registers, a piece of stack and call frame information in, a stack out.
+//! From copied bytes to frames: registers, a piece of stack and call frame information in, a stack
+//! out.
 //!
-//! Promises: pure (it reads what it is given, never a process or a file); every frame says how it was found and every
-//! walk why it ended; a register that was not captured is unknown. Where a walk needs it, it is looked for on the stack
-//! (`recover`), and a walk that cannot tell what it was ends there. Where no call frame information covers the code, and behind
-//! what was not copied of a stack, callers are guessed (`no_cfi`, `resume`), and marked as that. All general
-//! registers are carried from frame to frame, because a caller's CFA may depend on any of them: signal frames restore every one.
-//! Call frame information is hostile input: evaluation is bounded and cannot panic.
+//! Promises: pure (it reads what it is given, never a process or a file); every frame says how it
+//! was found and every walk why it ended; a register that was not captured is unknown. Where a walk
+//! needs it, it is looked for on the stack (`recover`), and a walk that cannot tell what it was
+//! ends there. Where no call frame information covers the code, and behind what was not copied of a
+//! stack, callers are guessed (`no_cfi`, `resume`), and marked as that. All general registers are
+//! carried from frame to frame, because a caller's CFA may depend on any of them: signal frames
+//! restore every one. Call frame information is hostile input: evaluation is bounded and cannot
+//! panic.
 //!
-//! It knows nothing of symbols. Changes of stacks are followed where Go's table tells of them (`go`), into what was copied
-//! of the other stack.
+//! It knows nothing of symbols. Changes of stacks are followed where Go's table tells of them
+//! (`go`), into what was copied of the other stack.
 
 mod aarch64;
 mod code;
@@ -33,8 +36,8 @@ use rule_cache::Table;
 use rules::{ModuleRules, Row};
 pub use stack_memory::StackMemory;
 
-/// What tells the modules of one address space from those of another, or of the same one when it has changed since: spaces
-/// of the same number have the same modules at the same addresses.
+/// What tells the modules of one address space from those of another, or of the same one when it
+/// has changed since: spaces of the same number have the same modules at the same addresses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SpaceId(pub u64);
 
@@ -49,21 +52,26 @@ pub trait CodeSpace {
     fn is_executable(&self, address: RuntimeAddress) -> bool;
     /// The call frame information of a module.
     fn cfi(&mut self, module: ModuleIndex) -> Arc<CfiSections>;
-    /// The call frame information of code in no module, by the addresses that it has, if the process has registered some.
+    /// The call frame information of code in no module, by the addresses that it has, if the
+    /// process has registered some.
     fn registered(&mut self, _: RuntimeAddress) -> Option<Arc<CfiSections>> {
         None
     }
-    /// Whether it is where the kernel has functions return to while a tracer's probe waits for that (uprobes).
+    /// Whether it is where the kernel has functions return to while a tracer's probe waits for that
+    /// (uprobes).
     fn is_uprobe(&self, _: RuntimeAddress) -> bool {
         false
     }
-    /// Copies what lies there now, code or the tables that code jumps through, and tells how many bytes could be had.
+    /// Copies what lies there now, code or the tables that code jumps through, and tells how many
+    /// bytes could be had.
     fn read(&mut self, address: RuntimeAddress, buffer: &mut [u8]) -> usize;
 }
 
-/// Walks stacks of one machine. Keeps the rules it has worked out, by module, for all targets and samples.
+/// Walks stacks of one machine. Keeps the rules it has worked out, by module, for all targets and
+/// samples.
 pub struct Unwinder<R: Machine> {
-    /// By the address of the sections, which the rules keep alive, so that it is not given out again.
+    /// By the address of the sections, which the rules keep alive, so that it is not given out
+    /// again.
     modules: HashMap<usize, ModuleRules<R>>,
     table: Table<R>,
     /// Addresses of files' code that are not among the last instructions of a function.

@@ -1,10 +1,11 @@
-//! The step that nearly every frame takes, kept by run-time address: one look into a table finds the frame's place and its
-//! rules, and a handful of loads its caller.
+//! The step that nearly every frame takes, kept by run-time address: one look into a table finds
+//! the frame's place and its rules, and a handful of loads its caller.
 //!
-//! In compilers' code the CFA is a register plus a constant, and the return address and the registers that are kept for the
-//! caller lie below it. Such a row is folded into a few words here. Whatever else there is (expressions,
-//! signal frames, registers in other registers, memory that was not copied, a caller that cannot be one) is not decided
-//! here: `caller` returns None, and the general way is taken, which tells why a walk ends.
+//! In compilers' code the CFA is a register plus a constant, and the return address and the
+//! registers that are kept for the caller lie below it. Such a row is folded into a few words here.
+//! Whatever else there is (expressions, signal frames, registers in other registers, memory that
+//! was not copied, a caller that cannot be one) is not decided here: `caller` returns None, and the
+//! general way is taken, which tells why a walk ends.
 
 use super::frame_buffer::FrameBuffer;
 use super::machine::Machine;
@@ -12,7 +13,8 @@ use super::rules::{Cfa, Row, Rule};
 use super::{SpaceId, StackMemory};
 use crate::model::{Bias, CodeAddress, FoundBy, Frame, ModuleIndex, Place, RegisterFile, RegisterSet, RuntimeAddress};
 
-/// Places in the table: half a mebibyte. Threads that run meet more addresses than threads that wait.
+/// Places in the table: half a mebibyte. Threads that run meet more addresses than threads that
+/// wait.
 const PLACES: usize = 1 << 13;
 
 /// What is known of one address of code.
@@ -176,8 +178,9 @@ impl<R: Machine> Table<R> {
         (entry.at == at && entry.space == space).then_some(&entry.cached)
     }
 
-    /// Walks on from a frame of which everything is known, for as long as the table has all that is needed: usually to the
-    /// root. Code and registers become those of the last frame so found; returns what is known of that.
+    /// Walks on from a frame of which everything is known, for as long as the table has all that is
+    /// needed: usually to the root. Code and registers become those of the last frame so found;
+    /// returns what is known of that.
     #[inline]
     pub(super) fn walk(
         &self,

@@ -1,10 +1,12 @@
-//! From an address to the rules that recover its caller's registers, by way of gimli, with a cache in front.
+//! From an address to the rules that recover its caller's registers, by way of gimli, with a cache
+//! in front.
 //!
-//! `.eh_frame_hdr` has a search table for `.eh_frame`. Where there is none, and for `.debug_frame`, an index is made of
-//! the whole section when it is first needed.
+//! `.eh_frame_hdr` has a search table for `.eh_frame`. Where there is none, and for `.debug_frame`,
+//! an index is made of the whole section when it is first needed.
 //!
-//! What an entry costs to be evaluated grows with its length, which is up to whoever made the file, and there may be a frame at
-//! every address of it. So each walk has an `Effort` to spend, and entries that nobody would make are malformed.
+//! What an entry costs to be evaluated grows with its length, which is up to whoever made the file,
+//! and there may be a frame at every address of it. So each walk has an `Effort` to spend, and
+//! entries that nobody would make are malformed.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -33,7 +35,8 @@ const MAX_AUGMENTATION: usize = 32;
 /// Steps before an expression is taken for one that never ends; real ones have a dozen.
 pub(super) const MAX_STEPS: u32 = 1000;
 
-/// What may still be spent on rules in one walk: bytes of call frame information, and steps of expressions.
+/// What may still be spent on rules in one walk: bytes of call frame information, and steps of
+/// expressions.
 pub struct Effort(usize);
 
 impl Default for Effort {
@@ -113,8 +116,8 @@ pub struct Row<R: Machine> {
 }
 
 impl<R: Machine> Row<R> {
-    /// The rules of code that a signal's handler has returned to, where the kernel's saved context has these registers one
-    /// after the other, so far from the stack pointer.
+    /// The rules of code that a signal's handler has returned to, where the kernel's saved context
+    /// has these registers one after the other, so far from the stack pointer.
     pub(super) fn of_signal_frame(
         (sp, offset): (R, i64),
         saved: &[R],
@@ -150,14 +153,15 @@ pub enum NoRow {
     None,
     /// There is some, and it is malformed.
     Bad,
-    /// The function, which begins there, has changed to another stack, and what called it may be on the first: nothing
-    /// tells where.
+    /// The function, which begins there, has changed to another stack, and what called it may be on
+    /// the first: nothing tells where.
     Elsewhere(FileAddress),
     /// To find out would take more than may be spent.
     TooLong,
 }
 
-/// The functions of a section without a search table: range and the offset of the entry, in the order of their addresses.
+/// The functions of a section without a search table: range and the offset of the entry, in the
+/// order of their addresses.
 type Index = Vec<(Range<u64>, usize)>;
 
 /// The rules of one module.
@@ -205,8 +209,9 @@ impl<R: Machine> ModuleRules<R> {
         if let Some(row) = self.rows.get(&address) {
             return row.clone();
         }
-        // Go's own table comes first, and what it does not know of its functions nothing else does: what Go's linker writes
-        // into `.debug_frame` marks neither the outermost functions nor those that change to another stack.
+        // Go's own table comes first, and what it does not know of its functions nothing else does:
+        // what Go's linker writes into `.debug_frame` marks neither the outermost functions nor
+        // those that change to another stack.
         let go = self.sections.pclntab.as_ref().and_then(|table| R::go_row(table, address, effort));
         let row = go.unwrap_or_else(|| match self.row_of_eh_frame(address, effort) {
             Err(NoRow::None) => self.row_of_debug_frame(address, effort),
@@ -238,13 +243,15 @@ impl<R: Machine> ModuleRules<R> {
         self.evaluate(&section, &bytes.data, SectionKind::EhFrame, offset, address, effort)
     }
 
-    /// Where the search table says the entry for this address is. None where there is no table that can be used.
+    /// Where the search table says the entry for this address is. None where there is no table that
+    /// can be used.
     fn search(&self, sections: &CfiSections, address: FileAddress) -> Option<usize> {
         let hdr = sections.eh_frame_hdr.as_ref()?;
         let length = hdr.data.len();
         let hdr = EhFrameHdr::new(&hdr.data, LittleEndian).parse(&self.bases, 8).ok()?;
         let table = hdr.table()?;
-        // A table that says it is longer than its section, or that points before the other one, tells nothing.
+        // A table that says it is longer than its section, or that points before the other one,
+        // tells nothing.
         let rows = table.iter(&self.bases).size_hint().0;
         if rows > length {
             return None;
@@ -322,7 +329,8 @@ fn stored<R: Machine>(
     })
 }
 
-/// Reads the common entry that functions refer to: anew for each of them, so it must not be long where it need not be.
+/// Reads the common entry that functions refer to: anew for each of them, so it must not be long
+/// where it need not be.
 fn common_entry<'a, S>(
     bytes: &[u8],
 ) -> impl FnMut(&S, &BaseAddresses, S::Offset) -> gimli::Result<CommonInformationEntry<DwarfBytes<'a>>>

@@ -1,20 +1,23 @@
 //! What was copied of a thread's stacks, as a walk reads it.
 //!
-//! A thread may have more than one: the one it is on, those that were left or interrupted for it, its own. Promises: an address that was
-//! not copied has no word. It does not know how the pieces came to be (`capture`).
+//! A thread may have more than one: the one it is on, those that were left or interrupted for it,
+//! its own. Promises: an address that was not copied has no word. It does not know how the pieces
+//! came to be (`capture`).
 
 use std::iter;
 use std::ops::Range;
 
 use crate::model::{MemoryPiece, RuntimeAddress};
 
-/// The pieces of a thread's stacks that were copied, the newest first: of the one it is on, of those that were left or interrupted
-/// for it, of its own, or the oldest part of what is too long to be copied whole.
+/// The pieces of a thread's stacks that were copied, the newest first: of the one it is on, of
+/// those that were left or interrupted for it, of its own, or the oldest part of what is too long
+/// to be copied whole.
 #[derive(Clone, Copy)]
 pub struct StackMemory<'a> {
     newest: (u64, &'a [u8]),
     others: &'a [MemoryPiece],
-    /// How many bytes were left out before the last piece: behind the newest or, where there is an empty one before it, from there on.
+    /// How many bytes were left out before the last piece: behind the newest or, where there is an
+    /// empty one before it, from there on.
     left_out: u64,
 }
 
@@ -38,7 +41,8 @@ impl<'a> StackMemory<'a> {
         iter::once(self.newest).chain(self.others.iter().map(|piece| (piece.address.0, &*piece.bytes)))
     }
 
-    /// The words of the oldest part, if this address lies in what was left out before it, and how many bytes are missing from there on.
+    /// The words of the oldest part, if this address lies in what was left out before it, and how
+    /// many bytes are missing from there on.
     pub(super) fn oldest_behind(&self, missing: u64) -> Option<(Range<u64>, u64)> {
         let (oldest, before) = self.others.split_last().filter(|(oldest, _)| !oldest.bytes.is_empty())?;
         let start = oldest.address.0;
@@ -68,7 +72,8 @@ impl<'a> StackMemory<'a> {
         })
     }
 
-    /// Whether one stack pointer is further out than another: higher up or, where stacks were changed, in a piece further back.
+    /// Whether one stack pointer is further out than another: higher up or, where stacks were
+    /// changed, in a piece further back.
     pub(super) fn is_outward(&self, inner: u64, outer: u64) -> bool {
         match (self.piece(inner), self.piece(outer)) {
             (Some(from), Some(to)) if from != to => from < to,

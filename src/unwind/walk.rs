@@ -1,6 +1,7 @@
 //! The walk: from frame to frame, by the cheapest way that tells the caller, until there is none.
 //!
-//! Promises: it ends, whatever lies on the stack, and says why; a caller that cannot be one is refused (`check`).
+//! Promises: it ends, whatever lies on the stack, and says why; a caller that cannot be one is
+//! refused (`check`).
 
 use std::mem;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::model::{
 
 /// More frames than are copied of any stack.
 const MAX_FRAMES: u64 = 1 << 20;
-/// How many of them may have to be found in the general way, which is slower and which only hostile stacks take often.
+/// How many of them may have to be found in the general way, which is slower and which only hostile
+/// stacks take often.
 const MAX_GENERAL: usize = 1 << 16;
 /// How many addresses are remembered as no end of a function.
 const MOST_NO_ENDS: usize = 1 << 16;
@@ -77,7 +79,8 @@ impl<R: Machine> Walk<'_, R> {
                     if caller.found == FoundBy::SignalFrame
                         && let Some(trampoline) = frames.last_mut()
                     {
-                        // Nothing called the trampoline: the kernel made its first instruction the handler's return address.
+                        // Nothing called the trampoline: the kernel made its first instruction the
+                        // handler's return address.
                         *trampoline = Frame::new(CodeAddress::Pc(trampoline.place()), trampoline.found());
                     }
                     if mem::take(&mut self.beyond_heap) == Some(code.exact()) {
@@ -97,8 +100,8 @@ impl<R: Machine> Walk<'_, R> {
         frames.into_stack(end)
     }
 
-    /// The caller of a frame in a file's code of which only the end is left, where that is another one than call frame
-    /// information says.
+    /// The caller of a frame in a file's code of which only the end is left, where that is another
+    /// one than call frame information says.
     fn end_without_cfi(
         &mut self,
         code: CodeAddress<RuntimeAddress>,
@@ -221,8 +224,8 @@ impl<R: Machine> Walk<'_, R> {
         callee: &RegisterFile<R>,
     ) -> Result<Caller<R>, WalkEnd> {
         let CodeAddress::Return(address) = caller.code else {
-            // What a signal interrupted may be a call through a bad pointer, a null one too, and may have run on another
-            // stack: nothing can be demanded of it.
+            // What a signal interrupted may be a call through a bad pointer, a null one too, and
+            // may have run on another stack: nothing can be demanded of it.
             return Ok(caller);
         };
         let nowhere = WalkEnd::NoUnwindInfo(RuntimeAddress(callee.get(R::PC).unwrap_or(0)));
@@ -243,7 +246,8 @@ impl<R: Machine> Walk<'_, R> {
             });
         }
         match (callee.get(R::SP), caller.registers.get(R::SP)) {
-            // A function whose return address is in a register (vfork takes it off the stack) may have nothing on the stack.
+            // A function whose return address is in a register (vfork takes it off the stack) may
+            // have nothing on the stack.
             (Some(inner), Some(outer)) if outer == inner && matches!(at, CodeAddress::Pc(_)) => Ok(caller),
             (Some(inner), Some(outer)) if !self.stack.is_outward(inner, outer) => Err(WalkEnd::NoProgress),
             _ => Ok(caller),

@@ -1,7 +1,8 @@
-//! Small values of the model as messages, and messages as values: both directions beside each other.
+//! Small values of the model as messages, and messages as values: both directions beside each
+//! other.
 //!
-//! Promises: a value that this version writes comes back as it was. A number that it does not know is an error, or the value that
-//! stands for unknown ones where the model has one.
+//! Promises: a value that this version writes comes back as it was. A number that it does not know
+//! is an error, or the value that stands for unknown ones where the model has one.
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use super::stacks::Stacks;
 use super::tables::Rows;
 use super::{Error, Record, notice, packed, pb, wait_facts};
 use crate::model::{
-    FileAddress, Frame, GeneratedCode, Hold, KernelWait, ModuleIndex, NamedCode, Pid, Policy, Process, ProcessId,
+    Acquired, FileAddress, Frame, GeneratedCode, KernelWait, ModuleIndex, NamedCode, Pid, Policy, Process, ProcessId,
     RuntimeAddress, Scheduling, SignalSet, SignalSets, Snapshot, StartTime, Thread, ThreadState, ThreadStatus, Tid,
     Timestamp, WaitFacts,
 };
@@ -216,12 +216,13 @@ impl Decoder {
         Ok(Thread {
             tid: Tid(thread.tid),
             status: self.status(thread)?,
-            hold: match thread.held_ns_plus_one.checked_sub(1) {
-                Some(time) => Hold::Held(Duration::from_nanos(time)),
-                None if thread.in_place => {
-                    thread.unchanged_since.and_then(convert::moment).map_or(Hold::InPlace, Hold::Unchanged)
-                }
-                None => Hold::NotCaptured,
+            acquired: match thread.held_ns_plus_one.checked_sub(1) {
+                Some(time) => Acquired::Held(Duration::from_nanos(time)),
+                None if thread.in_place => thread
+                    .unchanged_since
+                    .and_then(convert::moment)
+                    .map_or(Acquired::ReadInPlace, Acquired::UnchangedSince),
+                None => Acquired::NotCaptured,
             },
             system_call: thread.system_call.as_ref().map(system_call).transpose()?,
             registers: registers.to_model(),

@@ -90,7 +90,7 @@ impl Encoder {
     /// those count that say so themselves, and if there are none it is not known.
     fn not_run(&self, snapshot: &Snapshot) -> Option<usize> {
         let Some(previous) = &self.previous else {
-            let count = snapshot.threads.iter().filter(|thread| thread.hold.unchanged_since().is_some()).count();
+            let count = snapshot.threads.iter().filter(|thread| thread.acquired.unchanged_since().is_some()).count();
             return (count > 0).then_some(count);
         };
         let ProcessId { pid, start } = snapshot.process.id;
@@ -101,7 +101,7 @@ impl Encoder {
         let has_not_run = |thread: &&Thread| {
             while before.next_if(|old| old.base.thread.tid < thread.tid.0).is_some() {}
             let old = before.next_if(|old| old.base.thread.tid == thread.tid.0);
-            match thread.hold.unchanged_since() {
+            match thread.acquired.unchanged_since() {
                 Some(since) => since.number <= previous.number,
                 None => old.is_some_and(|old| old.has_not_run_until(thread)),
             }

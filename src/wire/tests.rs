@@ -89,11 +89,11 @@ fn everything(number: u64) -> Snapshot {
             }
             .into(),
         },
-        hold: [
-            Hold::InPlace,
-            Hold::Held(Duration::from_nanos(0)),
-            Hold::NotCaptured,
-            Hold::Unchanged(Moment { number: u64::MAX, realtime_ns: -1 }),
+        acquired: [
+            Acquired::ReadInPlace,
+            Acquired::Held(Duration::from_nanos(0)),
+            Acquired::NotCaptured,
+            Acquired::UnchangedSince(Moment { number: u64::MAX, realtime_ns: -1 }),
         ][tid as usize % 4],
         system_call: (tid % 2 == 1).then_some(SystemCall {
             abi: [Abi::X86_64, Abi::I386][tid as usize % 4 / 2],
@@ -493,9 +493,10 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
         1 => thread.status.state = ThreadState::from_letter(['R', 'S', 'D'][word as usize % 3]),
         2 => {
             let since = Moment { number: word % 3 + 1, realtime_ns: (word % 5).cast_signed() };
-            thread.hold = [Hold::InPlace, Hold::NotCaptured, Hold::Unchanged(since)][word as usize / 16 % 3];
+            thread.acquired =
+                [Acquired::ReadInPlace, Acquired::NotCaptured, Acquired::UnchangedSince(since)][word as usize / 16 % 3];
         }
-        3 => thread.hold = Hold::Held(Duration::from_nanos(word % 1_000_000)),
+        3 => thread.acquired = Acquired::Held(Duration::from_nanos(word % 1_000_000)),
         4 => {
             let abi = [Abi::X86_64, Abi::I386][word as usize / 2 % 2];
             thread.system_call =
@@ -546,7 +547,7 @@ fn assert_same(decoded: &Snapshot, original: &Snapshot) {
             assert!(behind < 50_000, "{behind} ns behind");
             *true_one = told.filter(|_| true_one.is_some());
         }
-        if let (Hold::Held(told), Hold::Held(true_one)) = (decoded.hold, &mut original.hold) {
+        if let (Acquired::Held(told), Acquired::Held(true_one)) = (decoded.acquired, &mut original.acquired) {
             assert!(told.abs_diff(*true_one) <= Duration::from_micros(2), "{told:?} instead of {true_one:?}");
             *true_one = told;
         }

@@ -3,7 +3,7 @@
 use super::convert::nanoseconds;
 use super::pb;
 use super::tables::Tables;
-use crate::model::{Abi, Hold, SystemCall, Thread, ThreadStatus};
+use crate::model::{Abi, Acquired, SystemCall, Thread, ThreadStatus};
 
 /// Puts into a message what identifies a thread and is counted of it.
 pub(super) fn count(thread: &Thread, message: &mut pb::Thread) {
@@ -12,9 +12,9 @@ pub(super) fn count(thread: &Thread, message: &mut pb::Thread) {
     message.tid = thread.tid.0;
     message.start_ticks = start.0;
     message.cpu_ns_plus_one = plus_one(scheduling.cpu_ns);
-    message.held_ns_plus_one = plus_one(thread.hold.time().map(nanoseconds));
-    message.in_place = matches!(thread.hold, Hold::InPlace | Hold::Unchanged(_));
-    message.unchanged_since = thread.hold.unchanged_since().map(Into::into);
+    message.held_ns_plus_one = plus_one(thread.acquired.time().map(nanoseconds));
+    message.in_place = matches!(thread.acquired, Acquired::ReadInPlace | Acquired::UnchangedSince(_));
+    message.unchanged_since = thread.acquired.unchanged_since().map(Into::into);
     message.run_queue_wait_ns_plus_one = plus_one(scheduling.run_queue_wait_ns);
     message.voluntary_switches_plus_one = plus_one(scheduling.voluntary_switches);
     message.involuntary_switches_plus_one = plus_one(scheduling.involuntary_switches);

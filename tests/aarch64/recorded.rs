@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hangsnap::model::{
-    Aarch64Register, FoundBy, Hold, Pid, Process, ProcessId, RegisterFile, Registers, RuntimeAddress, Scheduling,
+    Aarch64Register, Acquired, FoundBy, Pid, Process, ProcessId, RegisterFile, Registers, RuntimeAddress, Scheduling,
     Snapshot, Stack, StartTime, StopMode, Thread, ThreadState, ThreadStatus, Tid, Timestamp, WalkEnd,
 };
 use hangsnap::symbols::{Finder, Names};
@@ -200,7 +200,7 @@ fn viewed(recorded: &Recorded, stack: Stack) -> Snapshot {
             worker: None,
             wait: Arc::default(),
         },
-        hold: Hold::InPlace,
+        acquired: Acquired::ReadInPlace,
         system_call: None,
         registers: Registers::default(),
         stack: stack.into(),

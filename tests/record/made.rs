@@ -116,7 +116,7 @@ fn thread(tid: u64, moves: u64) -> Thread {
             worker: None,
             wait: Arc::default(),
         },
-        hold: Hold::Held(Duration::from_nanos(20_000 + moves % 100 * 4_000)),
+        acquired: Acquired::Held(Duration::from_nanos(20_000 + moves % 100 * 4_000)),
         system_call: Some(SystemCall::new(202, [random.next(), 0, 1, 2, 3, 4])),
         registers: Registers { general, special: None, floating: None },
         stack: Arc::new(Stack {

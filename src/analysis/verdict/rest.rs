@@ -4,7 +4,7 @@
 //! ends of the time, or where the kernel says when it ran last.
 
 use super::Observation;
-use crate::model::{Hold, Snapshot, Thread, ThreadState};
+use crate::model::{Acquired, Snapshot, Thread, ThreadState};
 
 /// What one thread did over the samples.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -67,7 +67,7 @@ fn of_thread(observation: &Observation<'_>, last: &Snapshot, number: usize, thre
     match (proved, told, first) {
         // The kernel's word goes back further than the samples, which confirm it.
         (Some(since_ns), told, _) => Rest::Rests { since_ns: told.map_or(since_ns, |told| told.min(since_ns)) },
-        (None, Some(told), None) if thread.hold == Hold::InPlace => Rest::Rests { since_ns: told },
+        (None, Some(told), None) if thread.acquired == Acquired::ReadInPlace => Rest::Rests { since_ns: told },
         (None, _, None) => Rest::Unknown,
         (None, _, Some((taken, before))) if is_found_running => {
             let ran = thread.status.scheduling.cpu_ns.zip(before.status.scheduling.cpu_ns);
@@ -86,7 +86,7 @@ pub(super) fn same<'s>(sample: &'s Snapshot, thread: &Thread) -> Option<&'s Thre
 }
 
 fn has_not_run(before: &Thread, later: &Thread) -> bool {
-    if later.hold.unchanged_since().is_some() {
+    if later.acquired.unchanged_since().is_some() {
         return true;
     }
     let waits = |thread: &Thread| thread.status.state != ThreadState::Running;

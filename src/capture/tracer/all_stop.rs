@@ -1,10 +1,13 @@
-//! Every thread at once: one consistent moment, at the price of holding the first while the last is waited for.
+//! Every thread at once: one consistent moment, at the price of holding the first while the last is
+//! waited for.
 //!
-//! Threads are seized first, which stops nobody. Those that sleep are asked to stop first and those that run last; once all
-//! have stopped, those that ran are copied and let go first, for they are the ones that lose time, and then those that
-//! slept. Each is waited for by its own id (waiting for any tracee looks at all of them each time, 20 times as slow at
-//! 10,000 threads). As in `one_at_a_time`, this is done by a thread of its own whose end lets go of those that did not stop in
-//! time; these are then captured one at a time. So are all, when the time is up for which a thread may be held.
+//! Threads are seized first, which stops nobody. Those that sleep are asked to stop first and those
+//! that run last; once all have stopped, those that ran are copied and let go first, for they are
+//! the ones that lose time, and then those that slept. Each is waited for by its own id (waiting
+//! for any tracee looks at all of them each time, 20 times as slow at 10,000 threads). As in
+//! `one_at_a_time`, this is done by a thread of its own whose end lets go of those that did not
+//! stop in time; these are then captured one at a time. So are all, when the time is up for which a
+//! thread may be held.
 
 use std::mem;
 use std::thread;
@@ -30,14 +33,14 @@ use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, RawRegisters, RegisterError};
 use crate::sys::scheduling::Urgent;
 
-/// How long to wait for one thread while others are held already, and how often in a row that may be in vain: while one is
-/// waited for, hundreds of others stop.
+/// How long to wait for one thread while others are held already, and how often in a row that may
+/// be in vain: while one is waited for, hundreds of others stop.
 const STOP_DEADLINE: Duration = Duration::from_millis(1);
 const VAIN_WAITS: u32 = 3;
 /// How often to look whether a deadline has passed.
 const RING: Duration = Duration::from_micros(500);
-/// What is set aside of the arena for each thread. Used stacks are rarely more than a few KiB; a deeper one may use what
-/// shallow ones before it have left.
+/// What is set aside of the arena for each thread. Used stacks are rarely more than a few KiB; a
+/// deeper one may use what shallow ones before it have left.
 const SHARE_PER_THREAD: usize = 16 << 10;
 
 /// One thread on its way through the stop; all slots exist before the first thread is stopped.
@@ -105,7 +108,8 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
             _ => finish(slot, kept, draft),
         }
     }
-    // Better a moment late than not at all; the notice says that they are not of the same moment as the others.
+    // Better a moment late than not at all; the notice says that they are not of the same moment as
+    // the others.
     if all > 1 {
         for tid in &late {
             draft.notice(*tid, Reason::StoppedLate);
@@ -118,8 +122,8 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     one_at_a_time::capture(draft, late);
 }
 
-/// From the first stop to the last release; nothing in here allocates once the first is seized. Returns how much of the
-/// room is in use.
+/// From the first stop to the last release; nothing in here allocates once the first is seized.
+/// Returns how much of the room is in use.
 fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
     let (room, page) = draft.arena.room_and_page(size);
     let queue = draft.memory.map(|memory| CopyQueue::new(slots.len(), memory, &draft.map));
@@ -204,8 +208,8 @@ fn running(slots: &[Slot]) -> usize {
     slots.partition_point(|slot| slot.planned.status.state == ThreadState::Running)
 }
 
-/// Reads the registers of those that are held, the last one's first, and plans with them where in the room each stack is to
-/// be copied. Returns how much of the room that takes.
+/// Reads the registers of those that are held, the last one's first, and plans with them where in
+/// the room each stack is to be copied. Returns how much of the room that takes.
 fn read_registers<'room>(
     slots: &mut [Slot],
     until: Instant,
@@ -247,10 +251,11 @@ fn read_registers<'room>(
     used
 }
 
-/// Copies the stacks of those that ran, lets go of them, and then does the same with those that slept.
+/// Copies the stacks of those that ran, lets go of them, and then does the same with those that
+/// slept.
 ///
-/// Nobody is let go of before the last of its kind has been copied: one that wakes up takes a share of the machine, and of the
-/// lock of its memory, from the copying of those that are still held.
+/// Nobody is let go of before the last of its kind has been copied: one that wakes up takes a share
+/// of the machine, and of the lock of its memory, from the copying of those that are still held.
 fn copy_and_let_go(slots: &mut [Slot], queue: Option<&CopyQueue<'_>>) {
     let running = running(slots);
     for kind in [0..running, running..slots.len()] {
@@ -274,7 +279,8 @@ impl Slot {
         matches!(self.stage, Stage::LetGo | Stage::OutOfTime | Stage::NotSeized(_))
     }
 
-    /// Lets the thread run on, if it is held. One that was killed meanwhile is collected when this thread ends.
+    /// Lets the thread run on, if it is held. One that was killed meanwhile is collected when this
+    /// thread ends.
     fn let_go(&mut self) {
         let then = if self.registers.is_some() && self.in_time { Stage::LetGo } else { Stage::OutOfTime };
         match mem::replace(&mut self.stage, then) {

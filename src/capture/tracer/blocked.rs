@@ -1,14 +1,16 @@
 //! Which system call a thread is in.
 //!
-//! The kernel's word for it, a number, is not always enough. Calls made by `int $0x80` are numbered differently from those made by
-//! `syscall`: the instruction that made the call distinguishes them. And poll, nanosleep, a relative clock_nanosleep and a
-//! futex wait with a timeout are begun again as restart_syscall when anything has interrupted them: a tracer, job control, or hangsnap
-//! itself. Their arguments stay in their registers. The number is then found in one of these places: the code that made the call;
-//! what the same call was when hangsnap looked at the thread a moment before; the function of the kernel that it sleeps in; and the
-//! arguments, where they are possible for one of these calls only.
+//! The kernel's word for it, a number, is not always enough. Calls made by `int $0x80` are numbered
+//! differently from those made by `syscall`: the instruction that made the call distinguishes them.
+//! And poll, nanosleep, a relative clock_nanosleep and a futex wait with a timeout are begun again
+//! as restart_syscall when anything has interrupted them: a tracer, job control, or hangsnap
+//! itself. Their arguments stay in their registers. The number is then found in one of these
+//! places: the code that made the call; what the same call was when hangsnap looked at the thread a
+//! moment before; the function of the kernel that it sleeps in; and the arguments, where they are
+//! possible for one of these calls only.
 //!
-//! Promises: a number is taken only where the evidence leaves no other; what is not known is a notice. Nothing here runs while a
-//! thread is held.
+//! Promises: a number is taken only where the evidence leaves no other; what is not known is a
+//! notice. Nothing here runs while a thread is held.
 
 use super::draft::{CODE_LENGTH, Draft, Entered, Planned};
 use crate::capture::protocol::ContextRecord;
@@ -20,7 +22,8 @@ use crate::sys::ptrace::RawRegisters;
 /// Instruction pointers whose code is kept: most threads of a process are in the same few.
 const MOST_KEPT: usize = 4096;
 
-/// Where a thread that is off the CPU entered the kernel, by which convention. None while it is running.
+/// Where a thread that is off the CPU entered the kernel, by which convention. None while it is
+/// running.
 pub(super) fn blocked_call(
     draft: &mut Draft<'_>,
     thread: &ThreadDir,
@@ -52,8 +55,8 @@ fn shown(draft: &mut Draft<'_>, tid: Tid, context: &ContextRecord) -> Option<Sys
 
 /// The call it is in, with the number by which it was made if that can be found out.
 ///
-/// `wait` is what the thread waits for in the kernel, with whether it is asleep there, and `before` where it was when it was looked at before, with the call that
-/// that was.
+/// `wait` is what the thread waits for in the kernel, with whether it is asleep there, and `before`
+/// where it was when it was looked at before, with the call that that was.
 fn true_call(
     draft: &mut Draft<'_>,
     tid: Tid,
@@ -165,7 +168,8 @@ fn code_before(draft: &mut Draft<'_>, tid: Tid, program_counter: u64) -> Option<
     code
 }
 
-/// The number that this code, which ends with the instruction that makes a call, puts into the register for it.
+/// The number that this code, which ends with the instruction that makes a call, puts into the
+/// register for it.
 fn number_in(code: &[u8; CODE_LENGTH]) -> Option<u32> {
     let (before, [0x0f, 0x05] | [0xcd, 0x80]) = code.split_last_chunk::<2>()? else {
         return None;
@@ -173,7 +177,8 @@ fn number_in(code: &[u8; CODE_LENGTH]) -> Option<u32> {
     match before {
         // mov $number, %rax
         [.., 0x48, 0xc7, 0xc0, a, b, c, d] => Some(u32::from_le_bytes([*a, *b, *c, *d])),
-        // mov $number, %eax; and an exclusive or that some compilers put after it, of another register.
+        // mov $number, %eax; and an exclusive or that some compilers put after it, of another
+        // register.
         [.., 0xb8, a, b, c, d] | [.., 0xb8, a, b, c, d, 0x40, 0x80, 0xf6, _] => {
             Some(u32::from_le_bytes([*a, *b, *c, *d]))
         }
@@ -191,10 +196,12 @@ enum Family {
     Sleep,
 }
 
-/// What the kernel's functions say that a thread sleeps for (Linux 4.19 to 6.18: kernel/futex, fs/select.c, kernel/time).
+/// What the kernel's functions say that a thread sleeps for (Linux 4.19 to 6.18: kernel/futex,
+/// fs/select.c, kernel/time).
 ///
-/// A nanosleep that is begun again sleeps in functions that count as the scheduler's own, which the kernel leaves out of what it shows: of
-/// a thread that is asleep nothing is left then but what every system call passes through.
+/// A nanosleep that is begun again sleeps in functions that count as the scheduler's own, which the
+/// kernel leaves out of what it shows: of a thread that is asleep nothing is left then but what
+/// every system call passes through.
 fn family(wait: &KernelWait, is_asleep: bool) -> Option<Family> {
     const ENTRY: [&str; 4] = ["do_syscall_64", "x64_sys_call", "__x64_sys_restart_syscall", "__do_sys_restart_syscall"];
     let of = |function: &str| {
@@ -258,7 +265,8 @@ impl Renamed {
         }
     }
 
-    /// Those that can have these arguments. An i386 call may be any of them under two numbers: that is never certain.
+    /// Those that can have these arguments. An i386 call may be any of them under two numbers: that
+    /// is never certain.
     fn possible(call: &SystemCall, map: &MemoryMap) -> Vec<Self> {
         if call.abi == Abi::I386 {
             return Vec::new();
@@ -266,15 +274,17 @@ impl Renamed {
         Self::ALL.into_iter().filter(|renamed| renamed.can_have(&call.arguments, map)).collect()
     }
 
-    /// Whether the kernel would have slept in this call with these arguments, and would begin it again as restart_syscall. What it
-    /// must have read lies in memory, and an int is a register's lower half.
+    /// Whether the kernel would have slept in this call with these arguments, and would begin it
+    /// again as restart_syscall. What it must have read lies in memory, and an int is a register's
+    /// lower half.
     fn can_have(self, arguments: &[u64; 6], map: &MemoryMap) -> bool {
         let [first, second, third, fourth, ..] = *arguments;
         let is_mapped = |address: u64| map.find(RuntimeAddress(address)).is_some_and(|mapping| !mapping.forbidden);
         let low = |value: u64| value & 0xffff_ffff;
         match self {
             Self::Futex => {
-                // FUTEX_WAIT and FUTEX_WAIT_BITSET, private or not, by whichever clock; without a timeout they keep their number.
+                // FUTEX_WAIT and FUTEX_WAIT_BITSET, private or not, by whichever clock; without a
+                // timeout they keep their number.
                 let operation = low(second) & !(128 | 256);
                 matches!(operation, 0 | 9) && first.is_multiple_of(4) && is_mapped(first) && is_mapped(fourth)
             }
@@ -285,12 +295,29 @@ impl Renamed {
             }
             Self::Nanosleep => is_mapped(first),
             Self::ClockNanosleep => {
-                // A clock is a small number, or a negative one; only a relative sleep, without flags, is renamed.
+                // A clock is a small number, or a negative one; only a relative sleep, without
+                // flags, is renamed.
                 let is_clock = first < 16 || first.cast_signed() < 0 || (1 << 31..1 << 32).contains(&first);
                 is_clock && low(second) == 0 && is_mapped(third)
             }
         }
     }
+}
+
+/// Whether a futex wait has missed its wake-up: its word has another value than the one that the
+/// thread went to sleep for. (A waker may also be just on its way.) A stop would end such a wait: the
+/// kernel begins it again, and sees the value.
+pub(super) fn is_wakeup_lost(draft: &Draft<'_>, call: Option<SystemCall>) -> bool {
+    const COMMAND: u64 = 0x7f;
+    const WAIT: u64 = 0;
+    const WAIT_BITSET: u64 = 9;
+    let Some((memory, call)) = draft.memory.zip(call.filter(|call| call.abi == Abi::X86_64)) else { return false };
+    let [address, operation, expected, ..] = call.arguments;
+    let waits = libc::c_long::from(call.number) == libc::SYS_futex && matches!(operation & COMMAND, WAIT | WAIT_BITSET);
+    let mut word = [0; 4];
+    waits
+        && memory.read(RuntimeAddress(address), &mut word) == Ok(word.len())
+        && u32::from_le_bytes(word) != expected as u32
 }
 
 #[cfg(test)]
@@ -327,7 +354,8 @@ mod tests {
 
     #[test]
     fn arguments_that_only_one_call_can_have_tell_which_it_is() {
-        // futex(word, FUTEX_WAIT_BITSET_PRIVATE|REALTIME, 0, timeout): more than any poll's descriptors it is not.
+        // futex(word, FUTEX_WAIT_BITSET_PRIVATE|REALTIME, 0, timeout): more than any poll's
+        // descriptors it is not.
         assert_eq!(possible([0x10002, 137, 0, 0x7f00_0000_0000, 0, 0]), [Renamed::Poll, Renamed::Nanosleep]);
         assert_eq!(possible([0, 0, 1000, 0, 0, 0]), [Renamed::Poll]);
         assert_eq!(possible([1, 0, 0x10000, 0, 0, 0]), [Renamed::Poll, Renamed::ClockNanosleep]);

@@ -1,13 +1,14 @@
 //! Threads that wait for a CPU before they can stop: each is held when its turn comes.
 //!
-//! A thread stops when the scheduler next runs it. To wait for that is not to hold it: many are asked at once, so that all
-//! of their turns take as long as one round of the scheduler, each is copied the moment it has stopped and let go at once,
-//! and the others are waited for. The time for which a thread may be held begins at the last moment at which none of
-//! them had stopped. It is counted from there, and the kernel's timer runs from there: it is set again while none has.
+//! A thread stops when the scheduler next runs it. To wait for that is not to hold it: many are
+//! asked at once, so that all of their turns take as long as one round of the scheduler, each is
+//! copied the moment it has stopped and let go at once, and the others are waited for. The time for
+//! which a thread may be held begins at the last moment at which none of them had stopped. It is
+//! counted from there, and the kernel's timer runs from there: it is set again while none has.
 //!
-//! Those that do not sleep come first. Those that were read in place come after them, for a part of the time that the
-//! snapshot has taken, and what is not held by then is said. As in `one_at_a_time`, this is done by threads whose end lets go of
-//! what has not stopped.
+//! Those that do not sleep come first. Those that were read in place come after them, for a part of
+//! the time that the snapshot has taken, and what is not held by then is said. As in
+//! `one_at_a_time`, this is done by threads whose end lets go of what has not stopped.
 
 use std::thread;
 use std::time::Duration;
@@ -29,11 +30,12 @@ use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, RawRegisters, RegisterError, Wait};
 use crate::sys::scheduling::Urgent;
 
-/// How many are asked at once. Of those that run as many as are copied within a fraction of a hold should all stop together;
-/// those that sleep wake up together, so they are fewer.
+/// How many are asked at once. Of those that run as many as are copied within a fraction of a hold
+/// should all stop together; those that sleep wake up together, so they are fewer.
 const RUNNING: usize = 256;
 const ASLEEP: usize = 32;
-/// For how long none of them may stop before the rest are given up: thirty programs for each CPU take some 100 ms for a round.
+/// For how long none of them may stop before the rest are given up: thirty programs for each CPU
+/// take some 100 ms for a round.
 const TURN_TIMEOUT: Duration = Duration::from_millis(250);
 /// For how long all of them are waited for.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -45,7 +47,8 @@ const ATTEMPTS: u32 = 3;
 const RING: Duration = Duration::from_micros(250);
 /// What is set aside of the arena for each; a deeper stack may use what those before it have left.
 const SHARE: usize = 16 << 10;
-/// Those that were read in place are held for at least this long, and for this part of the time that was taken already.
+/// Those that were read in place are held for at least this long, and for this part of the time
+/// that was taken already.
 const LEAST_FOR_ASLEEP: Duration = Duration::from_millis(100);
 const PART_FOR_ASLEEP: u32 = 4;
 
@@ -63,7 +66,8 @@ enum State {
     NotSeized(Errno),
     NotInterrupted(Errno),
     Gone,
-    /// It has stopped, and runs on. It was not copied if others had been held for so long that it was let go at once.
+    /// It has stopped, and runs on. It was not copied if others had been held for so long that it
+    /// was let go at once.
     LetGo,
     /// It was not held, and sleeps where it is not to be.
     Sleeps,
@@ -78,7 +82,8 @@ struct Copied {
     held: Duration,
 }
 
-/// Holds those that run, and then, as far as there is time, those that have been read in place since `begun`.
+/// Holds those that run, and then, as far as there is time, those that have been read in place
+/// since `begun`.
 pub(super) fn capture(draft: &mut Draft<'_>, running: Vec<Planned>, asleep: Vec<Planned>, begun: Instant) {
     // Should the tracer die over this it has been said.
     draft.note_not_held(asleep.len(), 0);
@@ -87,7 +92,8 @@ pub(super) fn capture(draft: &mut Draft<'_>, running: Vec<Planned>, asleep: Vec<
     let (mut attempt, asking, cpu_timeout) = (1, Instant::now(), hold::cpu_timeout());
     while attempt <= ATTEMPTS && !waiting.is_empty() {
         let (mut again, mut asked) = (Vec::new(), 0);
-        // One that is on its way out of a call is not asked before it has left it, which takes a round of the scheduler.
+        // One that is on its way out of a call is not asked before it has left it, which takes a
+        // round of the scheduler.
         let may_leave = asking.elapsed() < cpu_timeout;
         while !waiting.is_empty() {
             let rest = waiting.split_off(RUNNING.min(waiting.len()));
@@ -119,7 +125,8 @@ pub(super) fn capture(draft: &mut Draft<'_>, running: Vec<Planned>, asleep: Vec<
                 held += 1;
                 settle(slot, true, draft);
             } else {
-                // What was read in place remains; it is as it should be where a stop would disturb the thread now.
+                // What was read in place remains; it is as it should be where a stop would disturb
+                // the thread now.
                 held += usize::from(matches!(slot.state, State::Sleeps));
             }
         }
@@ -191,14 +198,15 @@ fn one_round(draft: &mut Draft<'_>, threads: Vec<Planned>, until: Instant) -> Ve
     slots
 }
 
-/// From the first seizure to the last release; nothing in here allocates after the first seizure. Returns how much of the
-/// room is in use.
+/// From the first seizure to the last release; nothing in here allocates after the first seizure.
+/// Returns how much of the room is in use.
 fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Instant) -> usize {
     let Some(alarm) = Alarm::new() else {
         return 0;
     };
     let max_hold = draft.request.max_hold;
-    // Between the look and the request nothing delays this thread: one that was seen running may enter a call meanwhile.
+    // Between the look and the request nothing delays this thread: one that was seen running may
+    // enter a call meanwhile.
     let urgent = Urgent::enter();
     for slot in &mut *slots {
         slot.state = match plan::now(&slot.planned, draft) {
@@ -239,7 +247,8 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
         let looked_at = Instant::now();
         let mut seen = ptrace::poll_any();
         if let Some((_, Wait::NotYet)) = seen {
-            // None had stopped then: the time for which one may be held begins there at the earliest.
+            // None had stopped then: the time for which one may be held begins there at the
+            // earliest.
             free_at = looked_at;
             if free_at >= until || free_at.since(arrived_at) >= TURN_TIMEOUT {
                 break;

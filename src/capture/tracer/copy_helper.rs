@@ -1,11 +1,13 @@
 //! Copying the stacks of threads that are held together, on two CPUs at once.
 //!
-//! Copying takes half of the time for which everybody is held, and it is the one part of it that another thread than the
-//! tracing one can do. So a helper sleeps until everybody has stopped, and then copies from the last stack on, right behind
-//! the tracing thread, which reads registers in that order, too, and then copies from the first stack on, until they meet.
+//! Copying takes half of the time for which everybody is held, and it is the one part of it that
+//! another thread than the tracing one can do. So a helper sleeps until everybody has stopped, and
+//! then copies from the last stack on, right behind the tracing thread, which reads registers in
+//! that order, too, and then copies from the first stack on, until they meet.
 //!
-//! Neither ever waits for a lock: a stack that is locked is in the other's hands. The tracing thread polls for the one that
-//! the helper has, until it is out of time. The helper helps only if nothing can preempt it with a stack in its hands.
+//! Neither ever waits for a lock: a stack that is locked is in the other's hands. The tracing
+//! thread polls for the one that the helper has, until it is out of time. The helper helps only if
+//! nothing can preempt it with a stack in its hands.
 
 use std::hint;
 use std::sync::Mutex;
@@ -36,7 +38,8 @@ pub(super) struct CopyQueue<'room> {
     tasks: Vec<Mutex<CopyTask<'room>>>,
     pub(super) memory: &'room ProcessMemory,
     map: &'room MemoryMap,
-    /// Until when copying may go on, in nanoseconds of the clock. Zero before everybody has stopped.
+    /// Until when copying may go on, in nanoseconds of the clock. Zero before everybody has
+    /// stopped.
     until: AtomicU64,
     /// From this task on all are planned that will be.
     planned_from: AtomicUsize,
@@ -53,8 +56,8 @@ impl<'room> CopyQueue<'room> {
         }
     }
 
-    /// Starts the helper, which sleeps until what this returns is dropped. None if there is none; then the work is done
-    /// without.
+    /// Starts the helper, which sleeps until what this returns is dropped. None if there is none;
+    /// then the work is done without.
     pub(super) fn helper<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> Option<CopyHelper<'scope>> {
         let cpus = thread::available_parallelism().map_or(1, usize::from);
         if cpus == 1 || self.tasks.len() < WORTH_HELP {

@@ -1,4 +1,5 @@
-//! A snapshot in the making: what the parts of the tracer read of the process, and the log that they write to.
+//! A snapshot in the making: what the parts of the tracer read of the process, and the log that
+//! they write to.
 //!
 //! It is passed to every part, and uses none of them but `hold` and `stack`.
 
@@ -10,7 +11,7 @@ use super::hold::Polling;
 use super::stack::Owner;
 use crate::capture::CaptureRequest;
 use crate::capture::protocol::{Assignment, ContextRecord, StackRecord, ThreadRecord, TracerRecord};
-use crate::model::{Hold, Notice, Reason, Subject, SystemCall, ThreadStatus, Tid};
+use crate::model::{Acquired, Notice, Reason, Subject, SystemCall, ThreadStatus, Tid};
 use crate::proc::{self, BlockedCall, MemoryMap, ProcDir};
 use crate::sys::alarm::KillTimer;
 use crate::sys::arena::ArenaWriter;
@@ -21,8 +22,8 @@ const ALL_WISHES: usize = 64 << 20;
 /// Bytes of code before an instruction pointer.
 pub(super) const CODE_LENGTH: usize = 16;
 
-/// A thread that is to be looked at, with what /proc said of it beforehand. It keeps nothing open: there may be more
-/// threads than hangsnap may have descriptors.
+/// A thread that is to be looked at, with what /proc said of it beforehand. It keeps nothing open:
+/// there may be more threads than hangsnap may have descriptors.
 pub(super) struct Planned {
     pub(super) tid: Tid,
     pub(super) status: ThreadStatus,
@@ -61,7 +62,8 @@ pub(super) struct Draft<'a> {
     /// None when memory is not to be read.
     pub(super) memory: Option<&'a ProcessMemory>,
     pub(super) map: MemoryMap,
-    /// How much code was mapped when the map was read. None where that was not the same before and after.
+    /// How much code was mapped when the map was read. None where that was not the same before and
+    /// after.
     mapped_code: Option<u64>,
     /// The code that was read of it in this snapshot.
     pub(super) code: Code,
@@ -119,7 +121,8 @@ impl<'a> Draft<'a> {
 
 impl Draft<'_> {
     pub(super) fn record(&mut self, record: &TracerRecord<'_>) {
-        // Everything that is recorded can be encoded; there is no map without a length and no error of our own in it.
+        // Everything that is recorded can be encoded; there is no map without a length and no error
+        // of our own in it.
         let mut encoded = postcard::to_extend(record, mem::take(&mut self.encoded)).unwrap_or_default();
         self.full |= !self.arena.log(&encoded);
         encoded.clear();
@@ -174,7 +177,7 @@ impl Draft<'_> {
         self.record(&TracerRecord::Thread(Box::new(ThreadRecord {
             tid: planned.tid,
             status: Cow::Borrowed(&planned.status),
-            hold: Hold::NotCaptured,
+            acquired: Acquired::NotCaptured,
             context: ContextRecord::Nothing,
             stack: StackRecord::default(),
             memory: Vec::new(),
@@ -190,7 +193,8 @@ impl Draft<'_> {
         self.mapped_code = self.mapped_code_now().filter(|now| self.mapped_code == Some(*now));
         let map = MemoryMap::parse(&text)?;
         let room = self.arena.room(text.len());
-        // A map of more bytes than the arena holds is cut at a line; hardly any process has a millionth part of that.
+        // A map of more bytes than the arena holds is cut at a line; hardly any process has a
+        // millionth part of that.
         let length = text.len().min(room.len());
         room[..length].copy_from_slice(&text[..length]);
         let piece = self.arena.keep(length);

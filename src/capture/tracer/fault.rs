@@ -1,7 +1,8 @@
-//! Failures on purpose, for the tests: HANGSNAP_FAULT=POINT:EFFECT makes a step between freeze and release fail in the
-//! tracer, each time it is reached.
+//! Failures on purpose, for the tests: HANGSNAP_FAULT=POINT:EFFECT makes a step between freeze and
+//! release fail in the tracer, each time it is reached.
 //!
-//! When nothing is set, which is looked up once when the tracer begins, a point costs one load of a word.
+//! When nothing is set, which is looked up once when the tracer begins, a point costs one load of a
+//! word.
 
 use std::process;
 use std::sync::OnceLock;

@@ -25,8 +25,8 @@ impl Held {
         Self { tid, signal }
     }
 
-    /// Lets the thread run on now. ESRCH says that it was killed in the meantime; there is no other error for a thread that
-    /// had stopped.
+    /// Lets the thread run on now. ESRCH says that it was killed in the meantime; there is no other
+    /// error for a thread that had stopped.
     pub(super) fn release(self) -> Result<(), Errno> {
         let (tid, signal) = (self.tid, self.signal);
         mem::forget(self);
@@ -39,7 +39,8 @@ impl Held {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum NotHeld {
     Gone,
-    /// It has not stopped in time. It stays seized, and may yet stop, until the calling thread ends.
+    /// It has not stopped in time. It stays seized, and may yet stop, until the calling thread
+    /// ends.
     DidNotStop,
 }
 
@@ -51,10 +52,11 @@ const LONGEST_PAUSE: u32 = 1024;
 
 /// Whether polling pays.
 ///
-/// Whoever sleeps until a thread has stopped has to be woken up, on a CPU that has gone idle meanwhile: some 25 us on a
-/// virtual machine, with the thread in hand. Whoever polls sees at once that it has stopped, if it does so on another CPU; one
-/// that needs the poller's own CPU for it does not get that before the polling is over, for nobody preempts a poller in
-/// SCHED_FIFO. So polling that was in vain is not tried again for a while, for twice as long each time.
+/// Whoever sleeps until a thread has stopped has to be woken up, on a CPU that has gone idle
+/// meanwhile: some 25 us on a virtual machine, with the thread in hand. Whoever polls sees at once
+/// that it has stopped, if it does so on another CPU; one that needs the poller's own CPU for it
+/// does not get that before the polling is over, for nobody preempts a poller in SCHED_FIFO. So
+/// polling that was in vain is not tried again for a while, for twice as long each time.
 #[derive(Default)]
 pub(super) struct Polling {
     /// How many waits are yet to do without, of those that do not find the thread stopped at once.
@@ -86,11 +88,13 @@ impl Polling {
     }
 }
 
-/// Waits for a thread that was asked to stop, until `deadline` after `since`: polls for a little while if that has been worth
-/// it, then sleeps while an alarm of the calling thread rings. Without an alarm it polls to the end.
+/// Waits for a thread that was asked to stop, until `deadline` after `since`: polls for a little
+/// while if that has been worth it, then sleeps while an alarm of the calling thread rings. Without
+/// an alarm it polls to the end.
 ///
-/// It never calls sched_yield: Linux 6.18 takes a whole time slice off the caller's account at each call, so that a few
-/// hundred calls in a row keep it from running for seconds, with a thread in its hands.
+/// It never calls sched_yield: Linux 6.18 takes a whole time slice off the caller's account at each
+/// call, so that a few hundred calls in a row keep it from running for seconds, with a thread in
+/// its hands.
 pub(super) fn wait(
     tid: Tid,
     since: Instant,
@@ -136,13 +140,15 @@ impl Drop for Held {
     }
 }
 
-/// For how long at least, and at most, a thread is looked at again that waits for a CPU on its way out of a call, while
-/// nothing is held.
+/// For how long at least, and at most, a thread is looked at again that waits for a CPU on its way
+/// out of a call, while nothing is held.
 const SHORTEST_WAIT: Duration = Duration::from_millis(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// How long one thread may keep a CPU from others that want it, with some room: Linux's base slice is a few milliseconds.
+/// How long one thread may keep a CPU from others that want it, with some room: Linux's base slice
+/// is a few milliseconds.
 const SLICE: Duration = Duration::from_millis(4);
-/// The number of turns to wait for: of the thread, and of this one, which needs a CPU to look at it.
+/// The number of turns to wait for: of the thread, and of this one, which needs a CPU to look at
+/// it.
 const TURNS: u32 = 8;
 
 /// How long to wait for a thread that only needs a CPU: longer where more threads want one.

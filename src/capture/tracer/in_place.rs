@@ -1,8 +1,9 @@
 //! A thread read in place: without stopping it.
 //!
-//! /proc/PID/task/TID/syscall tells of a thread that is off the CPU where it entered the kernel and with which arguments;
-//! the bytes of its stack belong to that as long as it has not run in between. The count of its time slices proves it: the
-//! same before and after, it never did. Callee-saved registers remain unknown.
+//! /proc/PID/task/TID/syscall tells of a thread that is off the CPU where it entered the kernel and
+//! with which arguments; the bytes of its stack belong to that as long as it has not run in
+//! between. The count of its time slices proves it: the same before and after, it never did.
+//! Callee-saved registers remain unknown.
 
 use nix::errno::Errno;
 
@@ -12,7 +13,7 @@ use super::loss;
 use super::stack;
 use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 use crate::capture::protocol::{ContextRecord, StackRecord};
-use crate::model::{Hold, Reason, StopMode, ThreadState};
+use crate::model::{Acquired, Reason, StopMode, ThreadState};
 use crate::proc::{BlockedCall, ThreadDir};
 use crate::sys::arena::TracerStep;
 
@@ -53,11 +54,12 @@ pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>)
             StackRecord::default()
         }
     };
-    draft.captured(planned, Hold::InPlace, context, call, stack, None);
+    draft.captured(planned, Acquired::ReadInPlace, context, call, stack, None);
     Ok(())
 }
 
-/// Copies the stack to the beginning of the arena's room. An error of None says that memory is not to be read at all.
+/// Copies the stack to the beginning of the arena's room. An error of None says that memory is not
+/// to be read at all.
 fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Result<StackCopy, Option<Errno>> {
     let memory = draft.memory.ok_or(None)?;
     draft.arena.progress_page().step(TracerStep::ReadingMemory, planned.tid.0);

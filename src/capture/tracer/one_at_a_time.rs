@@ -1,11 +1,13 @@
 //! One thread at a time: while one is held, all others run.
 //!
-//! Threads are held by a thread of the tracer that exists for this purpose only. When a tracee does not stop in time it can
-//! be neither held nor let go (a running tracee cannot be detached), but the kernel lets go of all tracees of a thread that
-//! ends: so the tracing thread ends, the tracee is read in place if it sleeps, and another thread goes on with the next one.
+//! Threads are held by a thread of the tracer that exists for this purpose only. When a tracee does
+//! not stop in time it can be neither held nor let go (a running tracee cannot be detached), but
+//! the kernel lets go of all tracees of a thread that ends: so the tracing thread ends, the tracee
+//! is read in place if it sleeps, and another thread goes on with the next one.
 //!
-//! Where thread after thread does not stop in time the CPUs are busy. No other is waited for then: those that sleep are read
-//! in place, and all that were to be held are held in the end as their turns come (`by_turns`).
+//! Where thread after thread does not stop in time the CPUs are busy. No other is waited for then:
+//! those that sleep are read in place, and all that were to be held are held in the end as their
+//! turns come (`by_turns`).
 
 use std::collections::{HashSet, VecDeque};
 use std::thread;
@@ -28,14 +30,16 @@ use crate::sys::clock::Instant;
 use crate::sys::ptrace::{self, RawRegisters, RegisterError};
 use crate::sys::scheduling::Urgent;
 
-/// How long to wait for one thread to stop. One that sleeps needs some 10 us and one that runs some 30; one that needs
-/// longer waits for a CPU, or does not stop at all: it is held when its turn comes (`by_turns`).
+/// How long to wait for one thread to stop. One that sleeps needs some 10 us and one that runs some
+/// 30; one that needs longer waits for a CPU, or does not stop at all: it is held when its turn
+/// comes (`by_turns`).
 const STOP_DEADLINE: Duration = Duration::from_micros(400);
 
 /// How often such a thread is looked at. No thread is held meanwhile.
 const AGAIN: Duration = Duration::from_micros(200);
 
-/// How much a thread weighs that does not stop in time, beside one that does, and from which weight on no other is waited for.
+/// How much a thread weighs that does not stop in time, beside one that does, and from which weight
+/// on no other is waited for.
 const MISS: u32 = 4;
 const PRESSURE: u32 = 3 * MISS;
 
@@ -78,7 +82,8 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
                 work();
                 Ok(())
             }
-            // It has one tracee at a time, and collects that itself: none is left when the next is seized.
+            // It has one tracee at a time, and collects that itself: none is left when the next is
+            // seized.
             StopMode::OneAtATime | StopMode::All => supervise(&[], kill_timer, work),
         };
         if let Err(error) = traced {
@@ -97,9 +102,9 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     by_turns::capture(draft, unfinished.running, unfinished.asleep, begun);
 }
 
-/// Captures threads until there are none left, or one of them could not be let go in order: it did not stop, and is
-/// returned, or ended while we were its tracer. The end of this thread lets go of it, and the next thread is not seized with
-/// it in our hands.
+/// Captures threads until there are none left, or one of them could not be let go in order: it did
+/// not stop, and is returned, or ended while we were its tracer. The end of this thread lets go of
+/// it, and the next thread is not seized with it in our hands.
 fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, unfinished: &mut Unfinished) -> Option<Planned> {
     let alarm = Alarm::new();
     while let Some(Task { tid, is_suspect, postponed }) = remaining.pop_front() {
@@ -157,7 +162,8 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, unfinished: &mut
                 return None;
             }
             Err(Failure::NotSeized(errno)) => {
-                // Whoever may not be traced, or is traced by somebody else, can still be read in place while it sleeps.
+                // Whoever may not be traced, or is traced by somebody else, can still be read in
+                // place while it sleeps.
                 if !plan::read_instead(&planned, draft) {
                     let reason = loss::not_seized(draft.process, tid, errno);
                     draft.lost(&planned, reason);
@@ -190,7 +196,8 @@ enum Failure {
     Registers(RegisterError),
 }
 
-/// Holds the thread, copies its registers and stack, lets it go. Nothing in here allocates before the release.
+/// Holds the thread, copies its registers and stack, lets it go. Nothing in here allocates before
+/// the release.
 fn hold_and_copy(
     planned: &Planned,
     draft: &mut Draft<'_>,

@@ -1,7 +1,8 @@
 //! The plan: for each thread the least intrusive method that yields what is asked for.
 //!
-//! A thread that sleeps where a stop would disturb it, or cannot arrive, is read in place. Everything else is held, alone and
-//! for some microseconds. `--stop none` reads everything in place, and `--stop all` holds whatever can be held.
+//! A thread that sleeps where a stop would disturb it, or cannot arrive, is read in place.
+//! Everything else is held, alone and for some microseconds. `--stop none` reads everything in
+//! place, and `--stop all` holds whatever can be held.
 
 use std::hint;
 use std::time::Duration;
@@ -12,12 +13,13 @@ use super::in_place::{self, NotRead};
 use super::stack::Owner;
 use super::syscalls;
 use crate::capture::protocol::{ContextRecord, StackRecord};
-use crate::model::{Hold, Reason, StopMode, ThreadState, ThreadStatus, Tid};
+use crate::model::{Acquired, Reason, StopMode, ThreadState, ThreadStatus, Tid};
 use crate::proc::{self, BlockedCall, RunCount, ThreadDir};
 use crate::sys::arena::TracerStep;
 use crate::sys::clock::Instant;
 
-/// How often a thread is looked at before it is taken for one that runs, or that cannot be read in place.
+/// How often a thread is looked at before it is taken for one that runs, or that cannot be read in
+/// place.
 const LOOKS: usize = 5;
 /// The time between two looks: a thread that only wakes up to go back to sleep has done so.
 const PAUSE: Duration = Duration::from_micros(20);
@@ -46,10 +48,12 @@ pub(super) enum Plan {
     Hold(Planned),
     /// It was to be held and has been read in place instead, because threads do not stop in time.
     ReadInstead(Planned),
-    /// It goes on running, or waiting for a CPU, where threads do not stop in time: it is to be held when its turn comes.
+    /// It goes on running, or waiting for a CPU, where threads do not stop in time: it is to be
+    /// held when its turn comes.
     Runs(Planned),
-    /// It is on its way out of a call that a stop would disturb, or may be, and only waits for a CPU: it is to be looked at
-    /// again later, and if that comes to nothing is lost for this reason.
+    /// It is on its way out of a call that a stop would disturb, or may be, and only waits for a
+    /// CPU: it is to be looked at again later, and if that comes to nothing is lost for this
+    /// reason.
     Later(Planned, Reason),
 }
 
@@ -73,7 +77,7 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
     }
     if planned.status.worker.is_some() {
         // There is no user half of it to look at, and what the kernel says of it has been read.
-        draft.captured(&planned, Hold::InPlace, ContextRecord::Nothing, None, StackRecord::default(), None);
+        draft.captured(&planned, Acquired::ReadInPlace, ContextRecord::Nothing, None, StackRecord::default(), None);
         return Plan::Done;
     }
     let cannot_stop = syscalls::cannot_be_stopped(&planned.status);
@@ -108,7 +112,15 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
         let made = call.map(ContextRecord::Blocked);
         let made = made.and_then(|context| blocked::of_blocked(draft, &planned, &thread, &context));
         planned.entered = call.zip(made).map(|(blocked, call)| Entered { blocked, call }).or(planned.entered);
-        match choose(stop, &planned.status, call.map(|blocked| BlockedCall { call: made, ..blocked }).as_ref()) {
+        let blocked = call.map(|blocked| BlockedCall { call: made, ..blocked });
+        let chosen = match choose(stop, &planned.status, blocked.as_ref()) {
+            // The kernel would look at the word again, and the thread would go on that hangs.
+            Some(Method::Hold) if stop != StopMode::All && blocked::is_wakeup_lost(draft, made) => {
+                Some(Method::InPlace)
+            }
+            chosen => chosen,
+        };
+        match chosen {
             // One that runs right now may be about to sleep where it should not be disturbed.
             Some(Method::Hold) => return Plan::Hold(planned),
             None => run = run.or_else(|| Some(Run::observe(&thread, draft))),
@@ -148,8 +160,9 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
 /// What was seen of a thread that runs, or waits for a CPU.
 struct Run {
     count: Option<RunCount>,
-    /// Whether, as far as is known, it is not on its way out of a call that a stop would disturb: the kernel has a stack to show
-    /// of a thread that is not on a CPU, and in it the call that it was in when it was woken, or preempted.
+    /// Whether, as far as is known, it is not on its way out of a call that a stop would disturb:
+    /// the kernel has a stack to show of a thread that is not on a CPU, and in it the call that it
+    /// was in when it was woken, or preempted.
     may_be_stopped: bool,
 }
 
@@ -162,8 +175,8 @@ impl Run {
         }
     }
 
-    /// Whether the thread has been running since, without a pause, and may be stopped. One that has just been given a CPU may
-    /// be about to sleep again.
+    /// Whether the thread has been running since, without a pause, and may be stopped. One that has
+    /// just been given a CPU may be about to sleep again.
     fn goes_on(&self, thread: &ThreadDir, draft: &Draft<'_>) -> bool {
         let now = Self::observe(thread, draft);
         let runs = matches!(thread.blocked_call(), Ok(None));
@@ -171,7 +184,8 @@ impl Run {
     }
 }
 
-/// The way to look at a thread in this state, which sleeps in this call; None for one that runs where it is too early to say.
+/// The way to look at a thread in this state, which sleeps in this call; None for one that runs
+/// where it is too early to say.
 fn choose(stop: StopMode, status: &ThreadStatus, blocked: Option<&BlockedCall>) -> Option<Method> {
     match (stop, status.state, blocked) {
         (StopMode::None, _, None) => None,
@@ -179,7 +193,8 @@ fn choose(stop: StopMode, status: &ThreadStatus, blocked: Option<&BlockedCall>) 
         _ if syscalls::cannot_be_stopped(status) => Some(Method::InPlace),
         (StopMode::All, ..) => Some(Method::Hold),
         (StopMode::OneAtATime, _, None) => None,
-        // Stopped by job control: letting go of it would make it run for a moment, into the same stop again.
+        // Stopped by job control: letting go of it would make it run for a moment, into the same
+        // stop again.
         (StopMode::OneAtATime, ThreadState::Stopped, _) => Some(Method::InPlace),
         (StopMode::OneAtATime, _, Some(BlockedCall { call: Some(call), .. }))
             if !syscalls::restarts_after_stop(call) =>
@@ -202,13 +217,14 @@ fn read_status(tid: Tid, draft: &mut Draft<'_>) -> Result<(ThreadDir, Planned), 
         true => Owner::MainThread,
         false => Owner::OtherThread,
     };
-    // The kernel makes its workers beside a program's threads. Before Linux 5.17 the flag of one of them had another meaning.
+    // The kernel makes its workers beside a program's threads. Before Linux 5.17 the flag of one of
+    // them had another meaning.
     status.worker = status.worker.filter(|_| owner == Owner::OtherThread);
     Ok((thread, Planned { tid, status, owner, entered: None }))
 }
 
-/// A thread that was asked to stop and did not: it is no longer asked, and is read in place if it sleeps. False if that did
-/// not work either.
+/// A thread that was asked to stop and did not: it is no longer asked, and is read in place if it
+/// sleeps. False if that did not work either.
 pub(super) fn read_instead(planned: &Planned, draft: &mut Draft<'_>) -> bool {
     let Ok(thread) = draft.process.thread(planned.tid) else {
         return false;
@@ -246,7 +262,8 @@ pub(super) fn now(planned: &Planned, draft: &Draft<'_>) -> Now {
     }
 }
 
-/// Plans the threads of a snapshot that is to hold them together; those that are not to be held are dealt with at once.
+/// Plans the threads of a snapshot that is to hold them together; those that are not to be held are
+/// dealt with at once.
 pub(super) fn plan_all(draft: &mut Draft<'_>, tids: Vec<Tid>) -> Vec<Planned> {
     let mut planned = Vec::with_capacity(tids.len());
     for tid in tids {

@@ -9,7 +9,7 @@ use super::draft::{Draft, Looked, Planned};
 use super::hold::FloatingPoint;
 use super::{blocked, loss, memory, syscalls};
 use crate::capture::protocol::{ContextRecord, StackRecord, ThreadRecord, TracerRecord};
-use crate::model::{Hold, Reason, RuntimeAddress, SystemCall};
+use crate::model::{Acquired, Reason, RuntimeAddress, SystemCall};
 use crate::sys::arena::Piece;
 use crate::sys::ptrace::RawRegisters;
 
@@ -18,7 +18,7 @@ impl Draft<'_> {
     pub(super) fn captured(
         &mut self,
         planned: &Planned,
-        hold: Hold,
+        acquired: Acquired,
         context: ContextRecord,
         system_call: Option<SystemCall>,
         stack: StackRecord,
@@ -33,7 +33,7 @@ impl Draft<'_> {
         self.record(&TracerRecord::Thread(Box::new(ThreadRecord {
             tid: planned.tid,
             status: Cow::Borrowed(&planned.status),
-            hold,
+            acquired,
             context,
             stack,
             memory,
@@ -43,7 +43,8 @@ impl Draft<'_> {
     }
 }
 
-/// Records a thread that was held, whichever way, with what was copied of it. Nothing is held any more.
+/// Records a thread that was held, whichever way, with what was copied of it. Nothing is held any
+/// more.
 pub(super) fn record_held(
     planned: &Planned,
     held: Duration,
@@ -68,5 +69,5 @@ pub(super) fn record_held(
         // It had entered the call just before it stopped, and will now return early.
         draft.notice(planned.tid, Reason::Disturbed(call));
     }
-    draft.captured(planned, Hold::Held(held), context, call, stack, floating_point);
+    draft.captured(planned, Acquired::Held(held), context, call, stack, floating_point);
 }

@@ -1,8 +1,8 @@
 //! The tracer: a process that waits to be asked for a snapshot, takes it, and waits again.
 //!
-//! It is hangsnap's own program, executed again with a socket for its standard input and the shared memory for its standard
-//! output. It belongs to no terminal and ignores requests to end: it ends when hangsnap has gone, which it notices between
-//! two snapshots, or when it is killed.
+//! It is hangsnap's own program, executed again with a socket for its standard input and the shared
+//! memory for its standard output. It belongs to no terminal and ignores requests to end: it ends
+//! when hangsnap has gone, which it notices between two snapshots, or when it is killed.
 
 use std::io;
 use std::os::fd::AsFd;

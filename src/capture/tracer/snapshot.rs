@@ -1,7 +1,7 @@
 //! The tracer's work: one snapshot, recorded piece by piece.
 //!
-//! The threads of the process are listed again until no new one shows up, because a thread may be born while others are
-//! being looked at.
+//! The threads of the process are listed again until no new one shows up, because a thread may be
+//! born while others are being looked at.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -24,7 +24,8 @@ const LEAST_PER_THREAD: Duration = Duration::from_micros(8);
 
 /// Takes one snapshot.
 ///
-/// Errors only if the process cannot be looked at at all; whatever is lost of a process that can is a notice.
+/// Errors only if the process cannot be looked at at all; whatever is lost of a process that can is
+/// a notice.
 pub(super) fn take(
     process: &ProcDir,
     assignment: &Assignment,
@@ -44,8 +45,8 @@ pub(super) fn take(
         draft.read_map()?;
     }
     if draft.memory.is_some() {
-        // The first read of its memory is made while no thread is held: if it hangs, this process is killed, and the next
-        // one does without.
+        // The first read of its memory is made while no thread is held: if it hangs, this process
+        // is killed, and the next one does without.
         draft.arena.progress_page().step(TracerStep::ReadingMemory, 0);
         description.command = process.command()?;
         draft.record(&TracerRecord::Process(description));
@@ -68,13 +69,14 @@ pub(super) fn take(
             break;
         }
         if scan > 0 && assignment.read_map {
-            // The stack of a thread that was born since lies in a mapping that was not there before. Where the map
-            // cannot be read again the one before stands.
+            // The stack of a thread that was born since lies in a mapping that was not there
+            // before. Where the map cannot be read again the one before stands.
             let _ = draft.read_map();
         }
         let fresh = unchanged::emit_unchanged(&mut draft, &mut watched, fresh);
         if fresh.is_empty() {
-            // None of them had run when it was looked at. Who is born of one that has begun to since is the next snapshot's.
+            // None of them had run when it was looked at. Who is born of one that has begun to
+            // since is the next snapshot's.
             break;
         }
         let together = draft.request.stop == StopMode::All && may_hold_together(&mut draft, fresh.len());

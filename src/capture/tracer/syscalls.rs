@@ -1,17 +1,20 @@
 //! Which system calls a stop disturbs.
 //!
-//! A stop takes a sleeping thread out of its system call. Some calls are then begun again by the kernel as if nothing had
-//! happened; some return EINTR, or with less than they would have transferred, or write to the caller's memory; and a file
-//! system in user space is told that its request was interrupted. So the calls are listed that are known to go on
-//! undisturbed (measured one by one; tests/harmless/matrix.rs measures them again), and all others count as disturbed.
+//! A stop takes a sleeping thread out of its system call. Some calls are then begun again by the
+//! kernel as if nothing had happened; some return EINTR, or with less than they would have
+//! transferred, or write to the caller's memory; and a file system in user space is told that its
+//! request was interrupted. So the calls are listed that are known to go on undisturbed (measured
+//! one by one; tests/harmless/matrix.rs measures them again), and all others count as disturbed.
 
 use crate::model::{Abi, KernelWait, SystemCall, ThreadState, ThreadStatus};
 
-/// Functions of the kernel in which a thread shows as sleeping interruptibly and yet does not stop when it is asked to: it
-/// ignores the request, or spins, until what it waits for has come (Linux 6.18: fs/fuse/dev.c, fs/userfaultfd.c).
+/// Functions of the kernel in which a thread shows as sleeping interruptibly and yet does not stop
+/// when it is asked to: it ignores the request, or spins, until what it waits for has come (Linux
+/// 6.18: fs/fuse/dev.c, fs/userfaultfd.c).
 const UNSTOPPABLE: [&str; 2] = ["request_wait_answer", "handle_userfault"];
 
-/// Whether the kernel's stack of a thread that runs, and waits for a CPU, is one of a call that a stop would disturb.
+/// Whether the kernel's stack of a thread that runs, and waits for a CPU, is one of a call that a
+/// stop would disturb.
 pub(super) fn may_be_returning_from_interruptible_call(wait: &KernelWait) -> bool {
     const CALL: &str = "do_syscall_64";
     const RESTARTING: [&str; 13] = [
@@ -64,7 +67,8 @@ pub(super) fn restarts_after_stop(call: &SystemCall) -> bool {
         | libc::SYS_msgsnd
         | libc::SYS_mq_timedreceive
         | libc::SYS_mq_timedsend => true,
-        // Where the caller wants to know it, the kernel writes down the time that remains whenever the sleep is interrupted.
+        // Where the caller wants to know it, the kernel writes down the time that remains whenever
+        // the sleep is interrupted.
         libc::SYS_nanosleep => argument(1) == 0,
         libc::SYS_clock_nanosleep => argument(3) == 0,
         libc::SYS_fcntl => matches!(i64::try_from(argument(1)), Ok(F_SETLKW | F_OFD_SETLKW)),

@@ -1,15 +1,19 @@
-//! Threads that are unchanged: they have not run since an earlier snapshot, so nothing of what it says is looked at again.
+//! Threads that are unchanged: they have not run since an earlier snapshot, so nothing of what it
+//! says is looked at again.
 //!
-//! Of a process that is recorded most threads sleep most of the time. One that was looked at is looked at once more when the
-//! snapshot is done: if it sleeps in the same call, with the same arguments, the same stack pointer and the same bytes on its stack,
-//! and no code was mapped or has gone since the map was read, it is asleep there. As long as the kernel has not given it a CPU since (`Watch`), a later snapshot says that and no
-//! more: it is neither held nor copied. Only the memory around what it waits on, which others may have changed, is copied
-//! again. What others write into its stack meanwhile is not seen.
+//! Of a process that is recorded most threads sleep most of the time. One that was looked at is
+//! looked at once more when the snapshot is done: if it sleeps in the same call, with the same
+//! arguments, the same stack pointer and the same bytes on its stack, and no code was mapped or has
+//! gone since the map was read, it is asleep there. As long as the kernel has not given it a CPU
+//! since (`Watch`), a later snapshot says that and no more: it is neither held nor copied. Only the
+//! memory around what it waits on, which others may have changed, is copied again. What others
+//! write into its stack meanwhile is not seen.
 //!
-//! Promises: that a thread is unchanged is known by the count of its time slices and never by where it seems to be; of a thread about which
-//! something was lost nothing is taken for granted; and the caller has the snapshot that is referred to. Between being released
-//! and being found asleep a thread may have returned and called again, to leave every byte of its stack as it was: then callee-saved
-//! registers are those of the first call.
+//! Promises: that a thread is unchanged is known by the count of its time slices and never by where
+//! it seems to be; of a thread about which something was lost nothing is taken for granted; and the
+//! caller has the snapshot that is referred to. Between being released and being found asleep a
+//! thread may have returned and called again, to leave every byte of its stack as it was: then
+//! callee-saved registers are those of the first call.
 
 use std::collections::{HashMap, HashSet};
 
@@ -25,15 +29,17 @@ use crate::proc::{self, BlockedCall, ProcDir, ThreadDir, Watch};
 use crate::sys::arena::TracerStep;
 use crate::sys::ptrace::RawRegisters;
 
-/// Threads of all processes together that are watched at most: each costs two descriptors, and two pages of the kernel's memory.
+/// Threads of all processes together that are watched at most: each costs two descriptors, and two
+/// pages of the kernel's memory.
 const MOST_WATCHED: u64 = 4096;
 /// Descriptors that are needed for everything else.
 const OTHER_DESCRIPTORS: u64 = 64;
-/// How many snapshots later /proc is read again of an unchanged thread: others may have sent it real-time signals that it blocks.
+/// How many snapshots later /proc is read again of an unchanged thread: others may have sent it
+/// real-time signals that it blocks.
 const READ_AGAIN: u32 = 64;
 
-/// The threads that are watched while they sleep, of each process that is recorded. They are lost with the tracer; then all
-/// threads are looked at again.
+/// The threads that are watched while they sleep, of each process that is recorded. They are lost
+/// with the tracer; then all threads are looked at again.
 pub(super) struct Sleepers {
     processes: HashMap<ProcessId, Watched>,
     /// How many there may be.
@@ -50,19 +56,21 @@ pub(super) struct Sleeper {
     stored_in: u64,
     /// In how many it has been unchanged since.
     times: u32,
-    /// What /proc said of it when it was found asleep: being released has left its traces. None once that is recorded.
+    /// What /proc said of it when it was found asleep: being released has left its traces. None
+    /// once that is recorded.
     status: Option<ThreadStatus>,
     of_all: Option<OfAll>,
     context: ContextRecord,
     system_call: Option<SystemCall>,
 }
 
-/// What /proc says of signals and is the same for all threads of a process: those sent to it that nobody has taken, and which it ignores
-/// and handles. To change that need not wake any.
+/// What /proc says of signals and is the same for all threads of a process: those sent to it that
+/// nobody has taken, and which it ignores and handles. To change that need not wake any.
 type OfAll = [SignalSet; 3];
 
 impl Sleepers {
-    /// Allows this process as many descriptors as it may have. Where that is not enough some threads are looked at again each time.
+    /// Allows this process as many descriptors as it may have. Where that is not enough some
+    /// threads are looked at again each time.
     pub(super) fn new() -> Self {
         let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, hard)| {
             let raised = hard.min(OTHER_DESCRIPTORS + 2 * MOST_WATCHED).max(soft);
@@ -72,7 +80,8 @@ impl Sleepers {
         Self { processes: HashMap::new(), most: usize::try_from(most).unwrap_or(0) }
     }
 
-    /// Takes out those of a process that a snapshot is to be taken of. They are lost unless they are put back.
+    /// Takes out those of a process that a snapshot is to be taken of. They are lost unless they
+    /// are put back.
     pub(super) fn take(&mut self, process: ProcessId) -> Watched {
         if let Some(threads) = self.processes.remove(&process) {
             return threads;
@@ -123,7 +132,8 @@ pub(super) fn emit_unchanged(draft: &mut Draft<'_>, watched: &mut Watched, tids:
     tids.into_iter().filter(|tid| is_unchanged(tid).is_none()).collect()
 }
 
-/// Watches those threads captured in this snapshot that are asleep where they were, as long as there is room for more.
+/// Watches those threads captured in this snapshot that are asleep where they were, as long as
+/// there is room for more.
 pub(super) fn watch_sleepers(draft: &mut Draft<'_>, watched: &mut Watched, number: u64, room: usize) {
     let looked = std::mem::take(&mut draft.looked);
     let lossy: HashSet<Tid> = std::mem::take(&mut draft.lossy);
@@ -161,7 +171,8 @@ fn signals_of_all(draft: &Draft<'_>) -> Option<OfAll> {
     Some([process_pending, ignored, caught])
 }
 
-/// Watches a thread that is where it was when it was captured, and tells what /proc says of it. None if it is not there.
+/// Watches a thread that is where it was when it was captured, and tells what /proc says of it.
+/// None if it is not there.
 fn watch_if_asleep(
     draft: &mut Draft<'_>,
     tid: Tid,
@@ -178,8 +189,9 @@ fn watch_if_asleep(
         is_copied && is_in(&blocked, context)
     });
     let is_same = is_there && has_same_stack(draft, tid, stack);
-    // What it waits for in the kernel may have been looked at before it was where it is. And whoever else traces a thread that it
-    // has stopped can change its registers, which takes no CPU.
+    // What it waits for in the kernel may have been looked at before it was where it is. And
+    // whoever else traces a thread that it has stopped can change its registers, which takes no
+    // CPU.
     let is_unchanged = |status: &ThreadStatus| is_same && status.state != ThreadState::Traced && watch.is_unchanged();
     let status = status(draft, tid).filter(is_unchanged);
     Ok(status.map(|status| (watch, status)))
@@ -191,7 +203,8 @@ fn is_in(blocked: &BlockedCall, context: &ContextRecord) -> bool {
         ContextRecord::Blocked(before) => before == blocked,
         ContextRecord::Full(words) => {
             let registers = RawRegisters::from_words(*words);
-            // A call that was interrupted by being held may go by another number when the kernel has begun it again.
+            // A call that was interrupted by being held may go by another number when the kernel
+            // has begun it again.
             let is_call = blocked.call.zip(registers.system_call_number()).is_some_and(|(call, number)| {
                 (call.number == number || call.is_restart()) && call.arguments == registers.arguments(call.abi)
             });

@@ -1,10 +1,11 @@
-//! Go's table of functions: names, lines, and how deep the stack is at each instruction. The Go runtime walks its own
-//! stacks by it, so it is in every Go program, stripped or not.
+//! Go's table of functions: names, lines, and how deep the stack is at each instruction. The Go
+//! runtime walks its own stacks by it, so it is in every Go program, stripped or not.
 //!
-//! The format is what Go's `cmd/link` writes and its `runtime/symtab.go` reads, as of Go 1.2, 1.16, 1.18 and 1.20; those who
-//! changed it gave it a new magic number each time. Promises: hostile bytes give no answer or a wrong one, never a panic,
-//! and every look-up is bounded. Of functions that were inlined it is told that they were, and not which they are: that lies
-//! elsewhere in the program.
+//! The format is what Go's `cmd/link` writes and its `runtime/symtab.go` reads, as of Go 1.2, 1.16,
+//! 1.18 and 1.20; those who changed it gave it a new magic number each time. Promises: hostile
+//! bytes give no answer or a wrong one, never a panic, and every look-up is bounded. Of functions
+//! that were inlined it is told that they were, and not which they are: that lies elsewhere in the
+//! program.
 
 mod numbers;
 #[cfg(test)]
@@ -16,7 +17,8 @@ use std::ops::Range;
 use crate::model::FileAddress;
 use numbers::{u32_at, u64_at, variable};
 
-/// The header begins with a magic number, two zeroes, the size of an instruction's unit (1 on x86-64) and of a pointer.
+/// The header begins with a magic number, two zeroes, the size of an instruction's unit (1 on
+/// x86-64) and of a pointer.
 const MAGIC_SIZE: usize = 8;
 /// More functions than any program has.
 const MAX_FUNCTIONS: u64 = 1 << 24;
@@ -84,7 +86,8 @@ impl Version {
         }
     }
 
-    /// How far behind a function's address its description goes on behind its kind, its flags and two bytes more.
+    /// How far behind a function's address its description goes on behind its kind, its flags and
+    /// two bytes more.
     fn behind_flags(self) -> Option<usize> {
         match self {
             Self::Go2 => None,
@@ -106,16 +109,16 @@ impl<'d> Pclntab<'d> {
         Version::of(bytes).is_some()
     }
 
-    /// The address of the program's text as the header has it. None where there is none in the header, or it was left to
-    /// whoever loads the program.
+    /// The address of the program's text as the header has it. None where there is none in the
+    /// header, or it was left to whoever loads the program.
     pub(super) fn stated_text(bytes: &[u8]) -> Option<FileAddress> {
         let has_text = Version::of(bytes)? >= Version::Go18;
         let text = u64_at(bytes, TEXT_START)?;
         (has_text && text != 0).then_some(FileAddress(text))
     }
 
-    /// Reads the header. `text` is what addresses count from, which older tables do not need; bytes behind the table do no
-    /// harm.
+    /// Reads the header. `text` is what addresses count from, which older tables do not need; bytes
+    /// behind the table do no harm.
     pub fn parse(data: Cow<'d, [u8]>, text: FileAddress) -> Option<Self> {
         let version = Version::of(&data)?;
         let part = |number: usize| usize::try_from(u64_at(&data, MAGIC_SIZE + 8 * number)?).ok();
@@ -125,7 +128,8 @@ impl<'d> Pclntab<'d> {
         // The numbers of functions and of files come first, then, since Go 1.18, the text.
         let first = if version >= Version::Go18 { 3 } else { 2 };
         let (names, units, files, values, index) = match version {
-            // The list of files follows the index, and says itself how long it is; all else counts from the beginning.
+            // The list of files follows the index, and says itself how long it is; all else counts
+            // from the beginning.
             Version::Go2 => {
                 let index = MAGIC_SIZE + 8;
                 (0, 0, u32_at(&data, index + after_index + 8)? as usize, 0, index)
@@ -209,7 +213,8 @@ impl GoFunction<'_> {
         is_called().is_some()
     }
 
-    /// The source file and the line of an instruction; of an inlined function where one was inlined.
+    /// The source file and the line of an instruction; of an inlined function where one was
+    /// inlined.
     pub fn line(&self, at: FileAddress) -> Option<(&str, u32)> {
         let table = self.table;
         let (file, _) = self.value(self.field(4)?, at)?;
@@ -226,7 +231,8 @@ impl GoFunction<'_> {
         Some((table.text_at(files, offset)?, u32::try_from(line).ok().filter(|line| *line > 0)?))
     }
 
-    /// Whether the line of an instruction is that of another function, which was inlined. Nobody knows before Go 1.16.
+    /// Whether the line of an instruction is that of another function, which was inlined. Nobody
+    /// knows before Go 1.16.
     pub fn is_inlined(&self, at: FileAddress) -> bool {
         const INDEX_OF_INLINED: u32 = 2;
         let further = || {
@@ -245,7 +251,8 @@ impl GoFunction<'_> {
         Some(Depth { bytes: u64::try_from(bytes).ok()?, since })
     }
 
-    /// Whether the function writes the stack pointer other than by pushing, so that it may be on another stack.
+    /// Whether the function writes the stack pointer other than by pushing, so that it may be on
+    /// another stack.
     pub fn switches_stacks(&self) -> bool {
         const SPWRITE: u8 = 2;
         self.flags() & SPWRITE != 0
@@ -257,7 +264,8 @@ impl GoFunction<'_> {
         self.flags() & ASM != 0
     }
 
-    /// Whether a stack begins with this function, by the table's own word. Nobody knows before Go 1.17.
+    /// Whether a stack begins with this function, by the table's own word. Nobody knows before Go
+    /// 1.17.
     pub fn is_outermost(&self) -> bool {
         const TOPFRAME: u8 = 1;
         self.flags() & TOPFRAME != 0
@@ -273,14 +281,14 @@ impl GoFunction<'_> {
         self.table.version.index_number()
     }
 
-    /// A number of the description, counted behind the address: 0 name, 1 arguments, 2 deferred return, 3 depth, 4 file, 5
-    /// line, 6 number of further tables, 7 compilation unit.
+    /// A number of the description, counted behind the address: 0 name, 1 arguments, 2 deferred
+    /// return, 3 depth, 4 file, 5 line, 6 number of further tables, 7 compilation unit.
     fn field(&self, number: usize) -> Option<u32> {
         u32_at(&self.table.data, self.description.checked_add(self.size_of_address() + 4 * number)?)
     }
 
-    /// A value that changes along the function: pairs of differences, of the value and of the address up to which it holds.
-    /// Told with the address from which on it holds.
+    /// A value that changes along the function: pairs of differences, of the value and of the
+    /// address up to which it holds. Told with the address from which on it holds.
     fn value(&self, offset: u32, at: FileAddress) -> Option<(i32, FileAddress)> {
         if offset == 0 {
             return None;

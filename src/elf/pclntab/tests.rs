@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Two functions of 0x100 bytes, the second with lines 7 and 9 of `b.go`, and pushing 24 bytes at its fourth instruction.
+/// Two functions of 0x100 bytes, the second with lines 7 and 9 of `b.go`, and pushing 24 bytes at
+/// its fourth instruction.
 fn table(version: Version) -> Vec<u8> {
     let magic: u32 = match version {
         Version::Go2 => 0xffff_fffb,

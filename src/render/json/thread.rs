@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::nanoseconds;
 use crate::model::{
-    Abi, CodeAddress, FoundBy, Frame, Gap, Hold, KernelWorker, MemoryOf, MemoryPiece, Moment, Place, Policy, Snapshot,
-    SpecialRegister, SystemCall, Thread, ThreadStatus, WalkEnd,
+    Abi, Acquired, CodeAddress, FoundBy, Frame, Gap, KernelWorker, MemoryOf, MemoryPiece, Moment, Place, Policy,
+    Snapshot, SpecialRegister, SystemCall, Thread, ThreadStatus, WalkEnd,
 };
 use crate::render::system_call;
 use crate::symbols::Names;
@@ -130,13 +130,13 @@ pub(super) fn thread_fields<'a>(
         involuntary_switches: scheduling.involuntary_switches,
         last_cpu: scheduling.last_cpu,
         scheduling: scheduling.policy.map(Policy::name),
-        how: match thread.hold {
-            Hold::Held(_) => "held",
-            Hold::InPlace | Hold::Unchanged(_) => "in-place",
-            Hold::NotCaptured => "not-captured",
+        how: match thread.acquired {
+            Acquired::Held(_) => "held",
+            Acquired::ReadInPlace | Acquired::UnchangedSince(_) => "in-place",
+            Acquired::NotCaptured => "not-captured",
         },
-        unchanged_since: thread.hold.unchanged_since().map(moment_fields),
-        held_ns: thread.hold.time().map(nanoseconds),
+        unchanged_since: thread.acquired.unchanged_since().map(moment_fields),
+        held_ns: thread.acquired.time().map(nanoseconds),
         wait_channel: wait.channel.as_deref(),
         kernel_stack: wait.stack.as_deref(),
         signals: signals.map(|sets| SignalFields {

@@ -1,5 +1,6 @@
-//! What aarch64 machine code says of a call (Arm Architecture Reference Manual, C6.2): every instruction is four bytes, so
-//! unlike on x86-64 what lies before a return address is not a matter of chance.
+//! What aarch64 machine code says of a call (Arm Architecture Reference Manual, C6.2): every
+//! instruction is four bytes, so unlike on x86-64 what lies before a return address is not a matter
+//! of chance.
 //!
 //! Pure: instructions and the addresses they lie at in, addresses out.
 
@@ -31,7 +32,8 @@ pub(super) fn call(return_address: RuntimeAddress, instruction: u32) -> Option<C
     }
 }
 
-/// Where an entry of a procedure linkage table finds the address that it jumps to: adrp x16, page; ldr x17, [x16, #offset].
+/// Where an entry of a procedure linkage table finds the address that it jumps to: adrp x16, page;
+/// ldr x17, [x16, #offset].
 pub(super) fn slot(at: RuntimeAddress, code: &[u8]) -> Option<RuntimeAddress> {
     let (words, _) = code.as_chunks::<4>();
     let mut instructions = words.iter().map(|word| u32::from_le_bytes(*word)).zip((0..).step_by(4)).peekable();
@@ -48,7 +50,8 @@ pub(super) fn slot(at: RuntimeAddress, code: &[u8]) -> Option<RuntimeAddress> {
     Some(page.offset(i64::from(ldr >> 10 & 0xfff) * 8))
 }
 
-/// Whether an instruction may change the stack pointer: additions to it, and loads and stores that write it back.
+/// Whether an instruction may change the stack pointer: additions to it, and loads and stores that
+/// write it back.
 pub(super) fn moves_stack_pointer(instruction: u32) -> bool {
     const SP: u32 = 31;
     let (destination, base) = (instruction & 31, instruction >> 5 & 31);
@@ -58,7 +61,8 @@ pub(super) fn moves_stack_pointer(instruction: u32) -> bool {
     adds && destination == SP || (writes_back_pair || writes_back) && base == SP
 }
 
-/// Whether an instruction points x29 at a record on the stack: add x29, sp, #offset, which is mov x29, sp too.
+/// Whether an instruction points x29 at a record on the stack: add x29, sp, #offset, which is mov
+/// x29, sp too.
 pub(super) fn sets_frame_pointer(instruction: u32) -> bool {
     instruction & 0xff80_03ff == 0x9100_03fd
 }
@@ -75,7 +79,8 @@ mod tests {
     #[test]
     fn calls_are_told_from_jumps_and_their_targets_from_them() {
         let at = RuntimeAddress(0x1004);
-        // As GNU as encodes them: bl .+16, bl .-4, blr x3, blraaz x8, blrab x1, x2; b .+16, br x3, ret, nop.
+        // As GNU as encodes them: bl .+16, bl .-4, blr x3, blraaz x8, blrab x1, x2; b .+16, br x3,
+        // ret, nop.
         assert_eq!(call(at, 0x9400_0004), Some(Call::To(RuntimeAddress(0x1010))));
         assert_eq!(call(at, 0x97ff_ffff), Some(Call::To(RuntimeAddress(0xffc))));
         for indirect in [0xd63f_0060, 0xd63f_091f, 0xd73f_0c22] {
@@ -99,12 +104,13 @@ mod tests {
 
     #[test]
     fn what_moves_the_stack_pointer_is_seen() {
-        // sub sp, sp, #0x20; stp x29, x30, [sp, #-32]!; ldp x29, x30, [sp], #32; str x30, [sp, #-16]!; mov sp, x29;
-        // sub sp, sp, x9
+        // sub sp, sp, #0x20; stp x29, x30, [sp, #-32]!; ldp x29, x30, [sp], #32; str x30, [sp,
+        // #-16]!; mov sp, x29; sub sp, sp, x9
         for moving in [0xd100_83ff, 0xa9be_7bfd, 0xa8c2_7bfd, 0xf81f_0ffe, 0x9100_03bf, 0xcb29_63ff] {
             assert!(moves_stack_pointer(moving), "{moving:x}");
         }
-        // add x29, sp, #0x10; stp x19, x20, [sp, #16]; ldr x0, [sp, #8]; add x0, x0, #1; str x0, [x1], #8; cmp sp, #0
+        // add x29, sp, #0x10; stp x19, x20, [sp, #16]; ldr x0, [sp, #8]; add x0, x0, #1; str x0,
+        // [x1], #8; cmp sp, #0
         for still in [0x9100_43fd, 0xa901_53f3, 0xf940_07e0, 0x9100_0400, 0xf800_8420, 0xf100_03ff] {
             assert!(!moves_stack_pointer(still), "{still:x}");
         }

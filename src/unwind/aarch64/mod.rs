@@ -1,20 +1,23 @@
-//! What the unwinder knows of aarch64 (AAPCS64, aadwarf64): a call leaves its return address in x30, and a function that
-//! calls others saves that wherever it likes.
+//! What the unwinder knows of aarch64 (AAPCS64, aadwarf64): a call leaves its return address in
+//! x30, and a function that calls others saves that wherever it likes.
 //!
-//! * Call frame information says nothing of x30 in a function that has not saved it: the return address is still there. A
-//!   caller has overwritten x30 by its call, so its own return address has to be on the stack; where it is not, the walk ends.
-//! * Return addresses may be signed (pointer authentication). RA_SIGN_STATE says at each instruction whether they are;
-//!   then, and only then, what lies above an address is taken off. The signature takes the bits between the highest
-//!   address that there can be and bit 55 (the kernel tells debuggers the same: NT_ARM_PAC_MASK); which those are is
-//!   taken from where the highest memory ends, since no address in the space has more bits.
-//! * Look-ups for return addresses are made one byte before, as on x86-64: that is inside the call, and call frame
-//!   information is in force for whole instructions.
-//! * The kernel's context of a signal is found by the two instructions that its trampoline consists of: current kernels'
-//!   vdso has no call frame information there.
+//! * Call frame information says nothing of x30 in a function that has not saved it: the return
+//!   address is still there. A caller has overwritten x30 by its call, so its own return address
+//!   has to be on the stack; where it is not, the walk ends.
+//! * Return addresses may be signed (pointer authentication). RA_SIGN_STATE says at each
+//!   instruction whether they are; then, and only then, what lies above an address is taken off.
+//!   The signature takes the bits between the highest address that there can be and bit 55 (the
+//!   kernel tells debuggers the same: NT_ARM_PAC_MASK); which those are is taken from where the
+//!   highest memory ends, since no address in the space has more bits.
+//! * Look-ups for return addresses are made one byte before, as on x86-64: that is inside the call,
+//!   and call frame information is in force for whole instructions.
+//! * The kernel's context of a signal is found by the two instructions that its trampoline consists
+//!   of: current kernels' vdso has no call frame information there.
 //!
-//! Without call frame information there is the chain of frame records: x29 points to the caller's x29 and the return
-//! address. In the innermost function that may be its caller's record still, so x30 is asked first. Such code is not
-//! searched for other return addresses, and what was not copied of a stack is not bridged: there the walk ends, and says so.
+//! Without call frame information there is the chain of frame records: x29 points to the caller's
+//! x29 and the return address. In the innermost function that may be its caller's record still, so
+//! x30 is asked first. Such code is not searched for other return addresses, and what was not
+//! copied of a stack is not bridged: there the walk ends, and says so.
 
 mod code;
 
@@ -31,12 +34,14 @@ use crate::model::{
 };
 use code::Call;
 
-/// Where the kernel's frame for a signal (`struct rt_sigframe`) has the registers: behind 128 bytes of siginfo, 176 of a
-/// ucontext, and the fault's address.
+/// Where the kernel's frame for a signal (`struct rt_sigframe`) has the registers: behind 128 bytes
+/// of siginfo, 176 of a ucontext, and the fault's address.
 const SAVED_REGISTERS: i64 = 128 + 176 + 8;
-/// At least as much of that frame lies before anything behind it: the registers, and the processor's state.
+/// At least as much of that frame lies before anything behind it: the registers, and the
+/// processor's state.
 const SIGNAL_CONTEXT: u64 = SAVED_REGISTERS as u64 + 8 * 35;
-/// How far before the record behind it the kernel's frame is sought. With the largest vectors it is some 10 KiB long.
+/// How far before the record behind it the kernel's frame is sought. With the largest vectors it is
+/// some 10 KiB long.
 const LONGEST_SIGNAL_FRAME: u64 = 16 << 10;
 /// How far behind its beginning a function without call frame information may be left.
 const LONGEST_FUNCTION: u64 = 4096;
@@ -108,7 +113,8 @@ impl Machine for Aarch64Register {
         Row::of_signal_frame((Self::Sp, SAVED_REGISTERS), &Aarch64Register::ALL, function, Signing::Plain)
     }
 
-    /// Go's table is not read for this machine; the call frame information that Go's linker writes is.
+    /// Go's table is not read for this machine; the call frame information that Go's linker writes
+    /// is.
     fn go_row(_: &Pclntab<'_>, _: FileAddress, _: &mut Effort) -> Option<Result<Row<Self>, NoRow>> {
         None
     }
@@ -158,7 +164,8 @@ impl Machine for Aarch64Register {
         Self::caller_by_frame_pointer(walk, code, registers)
     }
 
-    /// At its end a function has its return address in the link register again, as call frame information says.
+    /// At its end a function has its return address in the link register again, as call frame
+    /// information says.
     fn is_end(_: &mut Walk<'_, Self>, _: RuntimeAddress) -> bool {
         false
     }
@@ -201,8 +208,9 @@ fn still_in_link_register(registers: &RegisterFile<Aarch64Register>, target: u64
 }
 
 impl Walk<'_, Aarch64Register> {
-    /// The stack pointer, where frames without call frame information are behind: a function that has saved x29 and x30 side
-    /// by side has made a record of them, as a rule, and points x29 at it.
+    /// The stack pointer, where frames without call frame information are behind: a function that
+    /// has saved x29 and x30 side by side has made a record of them, as a rule, and points x29 at
+    /// it.
     fn recovered(
         &mut self,
         code: CodeAddress<RuntimeAddress>,
@@ -246,13 +254,15 @@ impl Walk<'_, Aarch64Register> {
             return None;
         }
         let (outer_fp, stored) = (self.stack.word(fp)?, self.stack.word(fp.wrapping_add(8))?);
-        // Each record points to one further up, the outermost to none (AAPCS64, 6.4.6). Nothing says whether it is signed.
+        // Each record points to one further up, the outermost to none (AAPCS64, 6.4.6). Nothing
+        // says whether it is signed.
         let target = Aarch64Register::address(stored, Signing::Signed, self.pointers);
         (outer_fp == 0 || outer_fp > fp).then_some((outer_fp, RuntimeAddress(target)))
     }
 
-    /// The caller of the innermost function, which no call frame information covers, if x30 still is its return address: it
-    /// lies behind a call of this function, or behind an indirect one in code that does have such information.
+    /// The caller of the innermost function, which no call frame information covers, if x30 still
+    /// is its return address: it lies behind a call of this function, or behind an indirect one in
+    /// code that does have such information.
     fn caller_in_link_register(
         &mut self,
         pc: RuntimeAddress,
@@ -294,8 +304,9 @@ impl Walk<'_, Aarch64Register> {
         Some(caller)
     }
 
-    /// What a signal has interrupted, where only the record is known that the kernel puts behind its frame, as if the
-    /// interrupted function had called the handler: the frame is the nearest before it with the same x29 and x30 in it.
+    /// What a signal has interrupted, where only the record is known that the kernel puts behind
+    /// its frame, as if the interrupted function had called the handler: the frame is the nearest
+    /// before it with the same x29 and x30 in it.
     fn interrupted_behind_record(
         &mut self,
         registers: &RegisterFile<Aarch64Register>,
@@ -326,7 +337,8 @@ impl Walk<'_, Aarch64Register> {
         code::call(return_address, u32::from_le_bytes(instruction)).filter(|_| length == instruction.len())
     }
 
-    /// Whether this is in an entry of a procedure linkage table, which changes nothing whoever has called or jumped there.
+    /// Whether this is in an entry of a procedure linkage table, which changes nothing whoever has
+    /// called or jumped there.
     fn is_in_stub(&mut self, pc: RuntimeAddress) -> bool {
         const BEFORE: usize = code::STUB - code::SIZE as usize;
         let mut around = [0; BEFORE + code::STUB];
@@ -339,7 +351,8 @@ impl Walk<'_, Aarch64Register> {
         })
     }
 
-    /// Where a call of this address comes to, as far as an entry of a procedure linkage table tells.
+    /// Where a call of this address comes to, as far as an entry of a procedure linkage table
+    /// tells.
     fn behind_stub(&mut self, target: RuntimeAddress) -> RuntimeAddress {
         let mut stub = [0; code::STUB];
         let length = self.look(target, &mut stub).unwrap_or(0);

@@ -1,8 +1,10 @@
-//! What machine code says of a call: the instruction before a return address, and where a jump stub goes.
+//! What machine code says of a call: the instruction before a return address, and where a jump stub
+//! goes.
 //!
-//! Pure: bytes and the address they lie at in, addresses out. It knows the forms that compilers and linkers for x86-64
-//! emit (Intel SDM volume 2, CALL and JMP, near forms only) and promises nothing about hand-made ones: bytes that end
-//! like a call may be the end of something else, so what is found here is a reason to look further, never a proof.
+//! Pure: bytes and the address they lie at in, addresses out. It knows the forms that compilers and
+//! linkers for x86-64 emit (Intel SDM volume 2, CALL and JMP, near forms only) and promises nothing
+//! about hand-made ones: bytes that end like a call may be the end of something else, so what is
+//! found here is a reason to look further, never a proof.
 
 use std::ops::Range;
 
@@ -29,7 +31,8 @@ pub(super) fn direct(return_address: RuntimeAddress, before: &[u8; LONGEST]) -> 
     Some(return_address.offset(i32::from_le_bytes([a, b, c, d]).into()))
 }
 
-/// The slot of `call *slot(%rip)`: how code compiled without a procedure linkage table calls another module.
+/// The slot of `call *slot(%rip)`: how code compiled without a procedure linkage table calls
+/// another module.
 pub(super) fn through_slot(return_address: RuntimeAddress, before: &[u8; LONGEST]) -> Option<RuntimeAddress> {
     let [.., 0xff, 0x15, a, b, c, d] = *before else {
         return None;
@@ -77,9 +80,10 @@ pub(super) fn stub(at: RuntimeAddress, code: &[u8]) -> Option<Stub> {
     Some(if through { Stub::Through(target) } else { Stub::To(target) })
 }
 
-/// Whether the code at this address jumps into a function, as one does whose last call became a jump, or whose cold
-/// part was moved away. Instructions are not decoded: that the bytes behind a jump's first ones hit upon the function
-/// by chance is not to be expected, but of a short jump, which has one such byte, the start only counts.
+/// Whether the code at this address jumps into a function, as one does whose last call became a
+/// jump, or whose cold part was moved away. Instructions are not decoded: that the bytes behind a
+/// jump's first ones hit upon the function by chance is not to be expected, but of a short jump,
+/// which has one such byte, the start only counts.
 pub(super) fn jumps_into(at: RuntimeAddress, code: &[u8], function: &Range<RuntimeAddress>) -> bool {
     (0i64..).zip(0..code.len()).any(|(offset, index)| {
         let long = |a, b, c, d| at.offset(offset + i64::from(i32::from_le_bytes([a, b, c, d])));
@@ -119,8 +123,8 @@ mod tests {
 
     #[test]
     fn indirect_calls_are_told_from_jumps_and_pushes() {
-        // As GNU as encodes them: *%rax, *%r9, *(%rax), *8(%rax), *8(%r12), *0x100(%rbx), *(%rax,%rdx,8),
-        // *8(%rax,%rdx,8), *0x100(%r12), *0x1000(,%rax,8), *0x10(%rip).
+        // As GNU as encodes them: *%rax, *%r9, *(%rax), *8(%rax), *8(%r12), *0x100(%rbx),
+        // *(%rax,%rdx,8), *8(%rax,%rdx,8), *0x100(%r12), *0x1000(,%rax,8), *0x10(%rip).
         let calls: [&[u8]; 11] = [
             &[0xff, 0xd0],
             &[0x41, 0xff, 0xd1],
@@ -137,7 +141,8 @@ mod tests {
         for call in calls {
             assert!(is_indirect(&ending(call)), "{call:x?}");
         }
-        // jmp *%rax, push (%rax), a direct call, call *%rax with a byte behind it, an incomplete one.
+        // jmp *%rax, push (%rax), a direct call, call *%rax with a byte behind it, an incomplete
+        // one.
         let others: [&[u8]; 5] =
             [&[0xff, 0xe0], &[0xff, 0x30], &[0xe8, 0, 0, 0, 0], &[0xff, 0xd0, 0x90], &[0xff, 0x50]];
         for other in others {

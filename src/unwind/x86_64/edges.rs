@@ -1,10 +1,12 @@
-//! The first and the last instructions of a function, where the frame pointer is still its caller's, or is it again.
+//! The first and the last instructions of a function, where the frame pointer is still its
+//! caller's, or is it again.
 //!
-//! In generated code a walk by the frame pointer alone would leave out the caller of such a function without a mark. In a
-//! file's code the last instructions are what call frame information forgets, above all that of hand-written functions and
-//! of compilers that describe no epilogues. Only where a thread is, or was interrupted, can that be: calls are made with a
-//! frame. Promises: the return address so found lies after a call. What a function does to its stack between its ends is
-//! not followed here (`effects`, `epilogue`).
+//! In generated code a walk by the frame pointer alone would leave out the caller of such a
+//! function without a mark. In a file's code the last instructions are what call frame information
+//! forgets, above all that of hand-written functions and of compilers that describe no epilogues.
+//! Only where a thread is, or was interrupted, can that be: calls are made with a frame. Promises:
+//! the return address so found lies after a call. What a function does to its stack between its
+//! ends is not followed here (`effects`, `epilogue`).
 
 use super::CALLEE_SAVED;
 use super::instruction::{FP, Map, Operands, Other, SP, instruction};
@@ -28,7 +30,8 @@ struct Edge {
 }
 
 impl Walk<'_> {
-    /// The caller of a function that has no frame yet at this instruction, or is about to give it up.
+    /// The caller of a function that has no frame yet at this instruction, or is about to give it
+    /// up.
     pub(super) fn caller_at_edge(&mut self, pc: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
         let mut before = [0];
         let before = (self.see(pc.offset(-1), &mut before) == Some(1)).then_some(before[0]);
@@ -93,7 +96,8 @@ enum Between {
     Tests,
 }
 
-/// Follows pops, and what leaves the stack alone and may stand between them, to the end of the function.
+/// Follows pops, and what leaves the stack alone and may stand between them, to the end of the
+/// function.
 fn to_return(code: &[u8], between: Between) -> Option<Edge> {
     let mut rest = code;
     let mut edge = Edge { depth: 0, popped: Vec::new() };

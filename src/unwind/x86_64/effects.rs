@@ -1,10 +1,11 @@
-//! How deep a function's stack is at one of its instructions, and where it has put what it keeps for its caller, by its
-//! own instructions.
+//! How deep a function's stack is at one of its instructions, and where it has put what it keeps
+//! for its caller, by its own instructions.
 //!
-//! Libraries without call frame information (musl's) are compiled code: what a function does to the stack pointer is pushes
-//! and pops, constants added and subtracted, and calls, which leave it alone. They are followed from the function's beginning
-//! along its jumps. Where the stack pointer becomes something that nobody can know, the frame pointer may still tell; else
-//! there is no answer. Promises: bounded, whatever the bytes are. Jumps through tables are not followed.
+//! Libraries without call frame information (musl's) are compiled code: what a function does to the
+//! stack pointer is pushes and pops, constants added and subtracted, and calls, which leave it
+//! alone. They are followed from the function's beginning along its jumps. Where the stack pointer
+//! becomes something that nobody can know, the frame pointer may still tell; else there is no
+//! answer. Promises: bounded, whatever the bytes are. Jumps through tables are not followed.
 
 use std::collections::HashMap;
 
@@ -25,8 +26,8 @@ pub(super) struct Effects {
     pub(super) depth: Option<i64>,
     /// The same from the frame pointer, where there is one.
     pub(super) frame: Option<i64>,
-    /// Bytes from the stack pointer up to where the frame pointer points, where both are known to belong together. A
-    /// realigned frame has it, though its depth is unknown.
+    /// Bytes from the stack pointer up to where the frame pointer points, where both are known to
+    /// belong together. A realigned frame has it, though its depth is unknown.
     pub(super) above: Option<i64>,
     /// How far below the return address each of `CALLEE_SAVED` lies, if it was put there.
     saved: [Option<i64>; CALLEE_SAVED.len()],
@@ -49,8 +50,8 @@ impl Effects {
     }
 }
 
-/// What has been done before the instruction in which `wanted` lies, in a function that begins where the code does. None:
-/// no way is seen that leads there.
+/// What has been done before the instruction in which `wanted` lies, in a function that begins
+/// where the code does. None: no way is seen that leads there.
 pub(super) fn effects_at(code: &[u8], wanted: usize) -> Option<Effects> {
     let start = Effects { depth: Some(0), ..Effects::default() };
     // What is known where jumps lead to.
@@ -108,8 +109,9 @@ pub(super) fn effects_at(code: &[u8], wanted: usize) -> Option<Effects> {
     found_there.map(|effects| Effects { depth: None, above: None, ..effects })
 }
 
-/// Whether a function takes stack of a size that is not in its code (alloca, arrays of variable length), as far as its code was
-/// read: the distance from its stack pointer to its frame pointer may then differ from one call to the next.
+/// Whether a function takes stack of a size that is not in its code (alloca, arrays of variable
+/// length), as far as its code was read: the distance from its stack pointer to its frame pointer
+/// may then differ from one call to the next.
 pub(super) fn takes_any_size(code: &[u8]) -> bool {
     let mut rest = code;
     while let Some(found) = instruction(rest) {
@@ -237,14 +239,16 @@ impl Effects {
             // cmp, test, calls, which come back with everything as it was, and x87's
             (0x39 | 0x3b | 0x85, ..) | (0xff, 2, _) | (0xd8..=0xdf, ..) => self,
             (0x87, register, Other::Register(other)) => self.without(register).without(other),
-            // The second operand is the one that is changed: of arithmetic, mov, shifts, and where the first is part of the opcode.
+            // The second operand is the one that is changed: of arithmetic, mov, shifts, and where
+            // the first is part of the opcode.
             (0x00..=0x3f, _, other) if found.opcode & 2 == 0 => self.without_other(other),
             (0x81 | 0x83 | 0x89 | 0xc1 | 0xc7 | 0xd1 | 0xd3 | 0xf7 | 0xff, _, other) => self.without_other(other),
             (_, register, _) => self.without(register),
         }
     }
 
-    /// A register that is kept for the caller was put so far below the return address, if that is known.
+    /// A register that is kept for the caller was put so far below the return address, if that is
+    /// known.
     fn with_saved(mut self, register: u8, below: Option<i64>) -> Self {
         if let Some(index) = place(register)
             && self.saved[index].is_none()
@@ -280,8 +284,8 @@ impl Effects {
     }
 }
 
-/// Whether an operation of the first table works on bytes. Their registers have other numbers, and the stack is not moved by
-/// bytes.
+/// Whether an operation of the first table works on bytes. Their registers have other numbers, and
+/// the stack is not moved by bytes.
 fn is_of_bytes(opcode: u8) -> bool {
     match opcode {
         0x00..=0x3f => opcode & 1 == 0,
@@ -338,13 +342,15 @@ mod tests {
     #[test]
     fn the_distance_to_a_frame_pointer_is_known_where_the_depth_is_not() {
         let above = |code: &[u8], wanted| effects_at(code, wanted).and_then(|effects| effects.above);
-        // lea 8(%rsp),%r10; and $-32,%rsp; push -8(%r10); push %rbp; mov %rsp,%rbp; push %r10; sub $0x28,%rsp; nop
+        // lea 8(%rsp),%r10; and $-32,%rsp; push -8(%r10); push %rbp; mov %rsp,%rbp; push %r10; sub
+        // $0x28,%rsp; nop
         let realigned = [
             0x4c, 0x8d, 0x54, 0x24, 8, 0x48, 0x83, 0xe4, 0xe0, 0x41, 0xff, 0x72, 0xf8, 0x55, 0x48, 0x89, 0xe5, 0x41,
             0x52, 0x48, 0x83, 0xec, 0x28, 0x90,
         ];
         assert_eq!((at(&realigned, 23), above(&realigned, 23)), (Some((None, None)), Some(0x30)));
-        // push %rbp; mov %rsp,%rbp; sub $0x20,%rsp; nop; sub %rax,%rsp; nop; lea -8(%rbp),%rsp; nop; leave; nop
+        // push %rbp; mov %rsp,%rbp; sub $0x20,%rsp; nop; sub %rax,%rsp; nop; lea -8(%rbp),%rsp;
+        // nop; leave; nop
         let alloca = [
             0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x20, 0x90, 0x48, 0x29, 0xc4, 0x90, 0x48, 0x8d, 0x65, 0xf8, 0x90,
             0xc9, 0x90,
@@ -355,10 +361,12 @@ mod tests {
         assert_eq!((above(&alloca, 1), above(&alloca, 4)), (None, Some(0)));
     }
 
-    /// `if (n > sizeof buffer) buffer = alloca(n)` counted as if nothing had been taken, since a jump leads past it.
+    /// `if (n > sizeof buffer) buffer = alloca(n)` counted as if nothing had been taken, since a
+    /// jump leads past it.
     #[test]
     fn a_function_that_takes_stack_of_any_size_is_seen_as_one() {
-        // push %rbp; mov %rsp,%rbp; sub $0x40,%rsp; cmp %rax,%rbx; jbe 1f; sub %rax,%rsp; 1: call; leave; ret
+        // push %rbp; mov %rsp,%rbp; sub $0x40,%rsp; cmp %rax,%rbx; jbe 1f; sub %rax,%rsp; 1: call;
+        // leave; ret
         let sometimes = [
             0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x40, 0x48, 0x39, 0xc3, 0x76, 3, 0x48, 0x29, 0xc4, 0xe8, 0, 0, 0,
             0, 0xc9, 0xc3,
@@ -385,7 +393,8 @@ mod tests {
         // push %rbx; je 1f; push %rbp; call (of what does not return); 1: pop %rbx
         let never = [0x53, 0x74, 6, 0x55, 0xe8, 0, 0, 0, 0, 0x5b];
         assert_eq!(at(&never, 9), Some((Some(8), None)));
-        // push %rbp; mov %rsp,%rbp; 1: push %rax; dec %ecx; jne 1b; call: as many pushes as nobody knows.
+        // push %rbp; mov %rsp,%rbp; 1: push %rax; dec %ecx; jne 1b; call: as many pushes as nobody
+        // knows.
         let pushes = [0x55, 0x48, 0x89, 0xe5, 0x50, 0xff, 0xc9, 0x75, 0xfb, 0xe8, 0, 0, 0, 0];
         assert_eq!(at(&pushes, 9), Some((None, Some(8))));
     }

@@ -1,14 +1,16 @@
 //! Generated code followed from an instruction to the end of its function.
 //!
-//! Nothing says where a function begins that was called through a pointer, but whatever it has done to its stack it must
-//! undo before it returns. Its instructions are followed from its frame's address on (`effects`), along jumps and past
-//! conditional ones, to a `ret`: the return address lies where the stack pointer then is, and what was popped on the way are
-//! its caller's registers. Where the end takes the stack pointer from a frame pointer that was not captured, each word of
-//! the stack is supposed to be it, the nearest first, and believed if a call lies before the return address and the walk
-//! gets from there to the outermost frame.
+//! Nothing says where a function begins that was called through a pointer, but whatever it has done
+//! to its stack it must undo before it returns. Its instructions are followed from its frame's
+//! address on (`effects`), along jumps and past conditional ones, to a `ret`: the return address
+//! lies where the stack pointer then is, and what was popped on the way are its caller's registers.
+//! Where the end takes the stack pointer from a frame pointer that was not captured, each word of
+//! the stack is supposed to be it, the nearest first, and believed if a call lies before the return
+//! address and the walk gets from there to the outermost frame.
 //!
-//! Promises: bounded, whatever the bytes are; the return address so found lies after a call. Functions that change stacks,
-//! end in a jump, or go round a loop for longer than is followed have no answer here.
+//! Promises: bounded, whatever the bytes are; the return address so found lies after a call.
+//! Functions that change stacks, end in a jump, or go round a loop for longer than is followed have
+//! no answer here.
 
 use super::CALLEE_SAVED;
 use super::effects::Effects;
@@ -52,7 +54,8 @@ impl Walk<'_> {
         }
     }
 
-    /// The nearest caller that a frame pointer into this stack leads to and from which the walk gets to the outermost frame.
+    /// The nearest caller that a frame pointer into this stack leads to and from which the walk
+    /// gets to the outermost frame.
     fn caller_by_supposed_frame_pointer(&mut self, at: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
         if self.budget.depth == DEEPEST {
             return None;
@@ -76,7 +79,8 @@ impl Walk<'_> {
         let sp = registers.get(X86_64Register::Rsp)?;
         let mut outer = *registers;
         outer.forget_all_but(RegisterSet::of(X86_64Register::CALLEE_SAVED));
-        // Distances are counted from the stack pointer as it is now, which takes the place of the return address.
+        // Distances are counted from the stack pointer as it is now, which takes the place of the
+        // return address.
         let frame = registers.get(X86_64Register::Rbp).map(|fp| sp.wrapping_sub(fp).cast_signed());
         let mut effects = Effects::before_return(frame);
         let mut has_grown = false;
@@ -86,7 +90,8 @@ impl Walk<'_> {
             let found = piece.instruction(self, at)?;
             let depth = effects.depth?;
             match ends(&found) {
-                // All that this takes it gives back: it is another function, after a call that does not return.
+                // All that this takes it gives back: it is another function, after a call that does
+                // not return.
                 End::Returns if has_grown && depth == 0 => return None,
                 End::Returns => {
                     outer.forget(X86_64Register::Rsp);

@@ -1,8 +1,10 @@
-//! The fallback where no call frame information covers an address: the chain of saved frame pointers.
+//! The fallback where no call frame information covers an address: the chain of saved frame
+//! pointers.
 //!
-//! A function that keeps a frame pointer has its caller's at [rbp] and its return address at [rbp + 8]. Generated code
-//! and assembly often do; nothing proves it, so the frame is marked, and what does not look like a chain is refused. A frame pointer
-//! of zero is no proof of an outermost frame either: code without frame pointers uses rbp for anything.
+//! A function that keeps a frame pointer has its caller's at [rbp] and its return address at [rbp +
+//! 8]. Generated code and assembly often do; nothing proves it, so the frame is marked, and what
+//! does not look like a chain is refused. A frame pointer of zero is no proof of an outermost frame
+//! either: code without frame pointers uses rbp for anything.
 
 use super::{Caller, RegisterFile};
 use crate::model::{CodeAddress, FoundBy, RuntimeAddress, WalkEnd, X86_64Register};

@@ -1,18 +1,23 @@
-//! Go's functions: rules from the table by which Go's runtime walks its own stacks, and the way across a change of stacks.
+//! Go's functions: rules from the table by which Go's runtime walks its own stacks, and the way
+//! across a change of stacks.
 //!
-//! The table tells how far above the stack pointer the return address lies, and which functions are the outermost ones or
-//! change to another stack, about which call frame information of Go's says nothing. Go's functions keep no register for
-//! their callers but rbp; frames of C below them (a callback's) get nothing else.
+//! The table tells how far above the stack pointer the return address lies, and which functions are
+//! the outermost ones or change to another stack, about which call frame information of Go's says
+//! nothing. Go's functions keep no register for their callers but rbp; frames of C below them (a
+//! callback's) get nothing else.
 //!
-//! A function that changes from one stack to another (runtime.asmcgocall, which calls C, runtime.systemstack,
-//! runtime.cgocallback, by which C calls Go) goes on from a stack pointer that Go keeps in its heap. What was copied of a second stack begins there, if `capture` found it. And
-//! where C and Go call each other by turns, the frame from which a stack was changed to is where the next change goes on, because
-//! each of these functions leaves a stack as it found it, but for some words of its own.
+//! A function that changes from one stack to another (runtime.asmcgocall, which calls C,
+//! runtime.systemstack, runtime.cgocallback, by which C calls Go) goes on from a stack pointer that
+//! Go keeps in its heap. What was copied of a second stack begins there, if `capture` found it. And
+//! where C and Go call each other by turns, the frame from which a stack was changed to is where
+//! the next change goes on, because each of these functions leaves a stack as it found it, but for
+//! some words of its own.
 //!
-//! Near such a place, behind some words, must be a return address behind a direct call of the very function; nothing else
-//! is taken. It is marked as inferred.
+//! Near such a place, behind some words, must be a return address behind a direct call of the very
+//! function; nothing else is taken. It is marked as inferred.
 //!
-//! gcc's split stacks need none of this where the frame pointer is known: libgcc's call frame information tells the way.
+//! gcc's split stacks need none of this where the frame pointer is known: libgcc's call frame
+//! information tells the way.
 
 use super::call;
 use super::{Caller, Cfa, RegisterFile, Row, Rule, Rules, Walk};
@@ -21,15 +26,17 @@ use crate::model::{CodeAddress, FileAddress, FoundBy, RuntimeAddress, WalkEnd, X
 use crate::unwind::machine::Machine;
 use crate::unwind::rules::{Effort, NoRow};
 
-/// Words between where a stack was left and the return address: cgocallback's frame has six, and asmcgocall's ten, with
-/// what it loses by aligning the stack.
+/// Words between where a stack was left and the return address: cgocallback's frame has six, and
+/// asmcgocall's ten, with what it loses by aligning the stack.
 const MOST_WORDS: usize = 16;
 
 /// Functions that nothing has called, by name because tables before Go 1.17 do not mark them.
 const OUTERMOST: [&str; 3] = ["runtime.goexit", "runtime.mstart", "runtime.rt0_go"];
-/// It leaves its goroutine's stack for good and pushes a word onto the scheduler's: what it calls then has no other caller.
+/// It leaves its goroutine's stack for good and pushes a word onto the scheduler's: what it calls
+/// then has no other caller.
 const LEAVES: &str = "runtime.mcall";
-/// Functions that go on on another stack. Before Go 1.17 and since Go 1.26 they are not marked as that.
+/// Functions that go on on another stack. Before Go 1.17 and since Go 1.26 they are not marked as
+/// that.
 const SWITCHES: [&str; 3] = ["runtime.asmcgocall", "runtime.systemstack", "runtime.cgocallback"];
 /// Marked as one though a signal's handler returns from it, to the trampoline.
 const HANDLER: &str = "runtime.sigtramp";
@@ -38,9 +45,11 @@ const TRAMPOLINES: [&str; 2] = ["runtime.sigreturn", "runtime.sigreturn__sigacti
 /// The longest instruction with which rbp is saved once there is room for it.
 const SAVING: u64 = 8;
 
-/// The rules at an address inside the instruction in question. None where the table does not know the address.
+/// The rules at an address inside the instruction in question. None where the table does not know
+/// the address.
 pub(super) fn row(table: &Pclntab<'_>, address: FileAddress, effort: &mut Effort) -> Option<Result<Row, NoRow>> {
-    // A handler's return address is the trampoline's first instruction, and look-ups are made one byte before.
+    // A handler's return address is the trampoline's first instruction, and look-ups are made one
+    // byte before.
     if let Some(next) = table.function(address.offset(1))
         && is_one_of(&next, &TRAMPOLINES)
     {
@@ -68,14 +77,16 @@ pub(super) fn row(table: &Pclntab<'_>, address: FileAddress, effort: &mut Effort
     };
     let frame_pointer = match bytes {
         0 => Rule::Same,
-        // Below the return address, once the instruction after the one that made room is done. Assembly may push anything.
+        // Below the return address, once the instruction after the one that made room is done.
+        // Assembly may push anything.
         _ if !function.is_assembly() && address.0.wrapping_sub(depth.since.0) >= SAVING => Rule::Offset(-16),
         _ => Rule::Undefined,
     };
     Some(Ok(plain(&function, bytes, Rule::Offset(-8), frame_pointer)))
 }
 
-/// Whether it has one of these names, apart from what linkers add to tell calling conventions apart.
+/// Whether it has one of these names, apart from what linkers add to tell calling conventions
+/// apart.
 fn is_one_of(function: &GoFunction<'_>, names: &[&str]) -> bool {
     names.iter().any(|name| function.is_called(name, "") || function.is_called(name, ".abi0"))
 }
@@ -113,8 +124,9 @@ impl Walk<'_> {
         Ok(Caller { registers: outer, found: FoundBy::Inferred, code: CodeAddress::Return(target) })
     }
 
-    /// The caller of libgcc's __morestack, where the frame pointer is unknown by which it finds the stack that it has left: what was
-    /// copied of that begins with its frame. Above the saved frame pointer is the return address behind the call of it.
+    /// The caller of libgcc's __morestack, where the frame pointer is unknown by which it finds the
+    /// stack that it has left: what was copied of that begins with its frame. Above the saved frame
+    /// pointer is the return address behind the call of it.
     pub(super) fn caller_on_left_stack(
         &mut self,
         at: RuntimeAddress,

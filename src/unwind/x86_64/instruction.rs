@@ -1,8 +1,8 @@
 //! Where instructions end, and the parts of them that tell what becomes of the stack.
 //!
-//! Lengths of everything that 64-bit programs execute (Intel SDM volume 2, chapter 2 and appendix A): prefixes, opcode maps,
-//! operands, constants. It does not know what instructions do. What it cannot read it says it cannot; bytes that are no
-//! code may be read as some all the same.
+//! Lengths of everything that 64-bit programs execute (Intel SDM volume 2, chapter 2 and appendix
+//! A): prefixes, opcode maps, operands, constants. It does not know what instructions do. What it
+//! cannot read it says it cannot; bytes that are no code may be read as some all the same.
 
 use crate::model::X86_64Register;
 
@@ -302,7 +302,8 @@ mod tests {
 
     use super::*;
 
-    /// A library with instructions of all kinds, for all kinds of processors, as another program takes it apart.
+    /// A library with instructions of all kinds, for all kinds of processors, as another program
+    /// takes it apart.
     #[test]
     fn instructions_end_where_objdump_says() {
         const LIBRARIES: [&str; 2] = ["/lib/x86_64-linux-gnu/libm.so.6", "/lib64/libm.so.6"];

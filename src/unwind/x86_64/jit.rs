@@ -1,10 +1,12 @@
 //! Code that the process made at run time, of which no file tells anything.
 //!
-//! What was called directly is walked by its own instructions, as code without call frame information is (`no_cfi`). So is
-//! what Java's HotSpot has compiled and its interpreter has called, or what has moved away from where it was called: it
-//! uses the frame pointer for anything, but each function of it has a frame of fixed size, and begins in one of few ways.
-//! Everything else (interpreters, what V8 compiles) keeps frame pointers, but for its first and last instructions (`edges`).
-//! HotSpot's interpreter has what it needs of its caller's stack made part of its own frame, and notes where that began.
+//! What was called directly is walked by its own instructions, as code without call frame
+//! information is (`no_cfi`). So is what Java's HotSpot has compiled and its interpreter has
+//! called, or what has moved away from where it was called: it uses the frame pointer for anything,
+//! but each function of it has a frame of fixed size, and begins in one of few ways. Everything
+//! else (interpreters, what V8 compiles) keeps frame pointers, but for its first and last
+//! instructions (`edges`). HotSpot's interpreter has what it needs of its caller's stack made part
+//! of its own frame, and notes where that began.
 
 use super::effects::{Effects, effects_at};
 use super::frame_pointer;
@@ -56,8 +58,8 @@ impl Walk<'_> {
         }
     }
 
-    /// The caller of a frame that a frame pointer told, with the stack pointer that the interpreter has noted for it, if
-    /// that is what it needs.
+    /// The caller of a frame that a frame pointer told, with the stack pointer that the interpreter
+    /// has noted for it, if that is what it needs.
     fn with_callers_stack(&mut self, caller: Caller) -> Caller {
         let Some(own) = caller.registers.get(X86_64Register::Rsp) else {
             return caller;
@@ -83,7 +85,8 @@ impl Walk<'_> {
         is_code.then_some(Caller { found: FoundBy::Guess, ..caller })
     }
 
-    /// What a function has done to its stack where this address is, if HotSpot has compiled it, as far as that can be told.
+    /// What a function has done to its stack where this address is, if HotSpot has compiled it, as
+    /// far as that can be told.
     fn java(&mut self, at: RuntimeAddress) -> Option<Option<Effects>> {
         if let Some(known) = self.followed.java.get(&at) {
             return *known;
@@ -97,8 +100,8 @@ impl Walk<'_> {
         effects
     }
 
-    /// The function that this address lies in, if HotSpot has compiled it: its code, from its beginning on, and how far into
-    /// it the address lies.
+    /// The function that this address lies in, if HotSpot has compiled it: its code, from its
+    /// beginning on, and how far into it the address lies.
     fn java_function(&mut self, at: RuntimeAddress) -> Option<(Vec<u8>, usize)> {
         let mut end = at.0.checked_add(1)?;
         let last = at.0.saturating_sub(FARTHEST);
@@ -136,8 +139,8 @@ fn effects_in_java(code: &[u8], into: usize) -> Option<Effects> {
     })
 }
 
-/// Whether a function ends in this code: behind it there are a few halts. (Instructions cannot be followed that far: there
-/// may be data between them.)
+/// Whether a function ends in this code: behind it there are a few halts. (Instructions cannot be
+/// followed that far: there may be data between them.)
 fn has_end(code: &[u8]) -> bool {
     const HALTS: [u8; 3] = [0xf4; 3];
     code.windows(HALTS.len()).any(|bytes| bytes == HALTS)
@@ -151,9 +154,9 @@ fn is_beginning(code: &[u8]) -> bool {
     beginning(&copy[..length]).is_some()
 }
 
-/// How long the beginning of a function is that HotSpot has compiled, if this is one. It touches the stack a few pages further
-/// down, saves the frame pointer and takes a frame; a function that calls nothing takes one, and puts the frame pointer at
-/// its end.
+/// How long the beginning of a function is that HotSpot has compiled, if this is one. It touches
+/// the stack a few pages further down, saves the frame pointer and takes a frame; a function that
+/// calls nothing takes one, and puts the frame pointer at its end.
 fn beginning(code: &[u8]) -> Option<usize> {
     let mut at = 0;
     if let [0x89, 0x84, 0x24, 0, low, _, 0xff, ..] = code
@@ -185,8 +188,9 @@ fn beginning(code: &[u8]) -> Option<usize> {
     ((found.map, found.opcode) == (Map::One, 0x89) && found.is_wide && found.operands == saves).then_some(end)
 }
 
-/// Undoes what HotSpot does to a function that is not to be entered any more: while some frames of it are still there, a jump
-/// takes the place of the first instruction, which is long enough for that. Whether there was one.
+/// Undoes what HotSpot does to a function that is not to be entered any more: while some frames of
+/// it are still there, a jump takes the place of the first instruction, which is long enough for
+/// that. Whether there was one.
 pub(super) fn restore_entry(code: &mut [u8]) -> bool {
     const JUMP: u8 = 0xe9;
     match code {

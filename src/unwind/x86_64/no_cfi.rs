@@ -1,17 +1,21 @@
-//! Code that no call frame information covers: all of musl, assembly, what a compiler thought nobody would unwind.
+//! Code that no call frame information covers: all of musl, assembly, what a compiler thought
+//! nobody would unwind.
 //!
-//! Nothing tells where such a frame's return address is, but each word of the stack is either one or not. A return address
-//! behind a direct call tells where the function begins that was called, and from there the function's own instructions
-//! tell how deep its stack is (`effects`): where that is the place of the very word, the caller and its registers are found
-//! as if by call frame information, and marked as inferred.
+//! Nothing tells where such a frame's return address is, but each word of the stack is either one
+//! or not. A return address behind a direct call tells where the function begins that was called,
+//! and from there the function's own instructions tell how deep its stack is (`effects`): where
+//! that is the place of the very word, the caller and its registers are found as if by call frame
+//! information, and marked as inferred.
 //!
-//! Where that does not find it, because it was called through a pointer or does things to its stack that cannot be followed,
-//! the nearest return address behind a call that may have led here is taken, and the nearest behind any other call if the
-//! walk gets from there to the outermost frame. Either is a guess, and marked as one. Registers that are kept for the caller are
-//! taken to be untouched if the walk gets to the outermost frame with them, and else to be unknown; a caller that needs one
-//! then has it recovered.
+//! Where that does not find it, because it was called through a pointer or does things to its stack
+//! that cannot be followed, the nearest return address behind a call that may have led here is
+//! taken, and the nearest behind any other call if the walk gets from there to the outermost frame.
+//! Either is a guess, and marked as one. Registers that are kept for the caller are taken to be
+//! untouched if the walk gets to the outermost frame with them, and else to be unknown; a caller
+//! that needs one then has it recovered.
 //!
-//! What has no caller is told by what it is: the program's entry, or code that goes straight on to exit(2).
+//! What has no caller is told by what it is: the program's entry, or code that goes straight on to
+//! exit(2).
 
 use super::CALLEE_SAVED;
 use super::effects::{Effects, effects_at};
@@ -22,7 +26,8 @@ use super::{call, frame_pointer, jit};
 use crate::model::{CodeAddress, FoundBy, Register, RegisterSet, RuntimeAddress, WalkEnd, X86_64Register};
 use crate::unwind::code::{ENTRY, take};
 
-/// Words of stack that such a frame may have: where a call is sought that is known to have led here, and where one is guessed.
+/// Words of stack that such a frame may have: where a call is sought that is known to have led
+/// here, and where one is guessed.
 const MOST_WORDS_BY_CALL: usize = 1 << 13;
 const MOST_WORDS: usize = 512;
 /// How far behind its beginning a function may be left.
@@ -92,15 +97,15 @@ impl Walk<'_> {
         Err(if self.is_spent() { WalkEnd::TooManyFrames } else { none })
     }
 
-    /// The caller by the frame pointer, if that has this return address: such code (V8's, of which a part lies in its file)
-    /// may keep frame pointers, and then its caller's is not untouched.
+    /// The caller by the frame pointer, if that has this return address: such code (V8's, of which
+    /// a part lies in its file) may keep frame pointers, and then its caller's is not untouched.
     fn caller_in_frame(&self, address: u64, at: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
         let fp = registers.get(X86_64Register::Rbp)?;
         (fp.checked_add(8) == Some(address)).then(|| frame_pointer::caller(registers, self.stack, at).ok())?
     }
 
-    /// The caller, if a direct call has led here and the function that it called has done nothing to its stack that cannot be
-    /// followed.
+    /// The caller, if a direct call has led here and the function that it called has done nothing
+    /// to its stack that cannot be followed.
     pub(super) fn caller_by_call(&mut self, at: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
         let sp = registers.get(X86_64Register::Rsp)?.checked_next_multiple_of(8)?;
         self.stack.from(sp)?.step_by(8).take(MOST_WORDS_BY_CALL).find_map(|address| {
@@ -114,7 +119,8 @@ impl Walk<'_> {
         })
     }
 
-    /// Whether the instructions of the function that begins there tell where its return address lies, and there is one.
+    /// Whether the instructions of the function that begins there tell where its return address
+    /// lies, and there is one.
     fn returns_elsewhere(&mut self, function: RuntimeAddress, at: RuntimeAddress, registers: &RegisterFile) -> bool {
         let effects = self.followed.functions.get(&(function, at)).copied().flatten();
         let depth = effects.and_then(|effects| effects.depth);
@@ -122,7 +128,8 @@ impl Walk<'_> {
         place.is_some_and(|place| self.link_to(place, at).is_some())
     }
 
-    /// The return address at this place of the stack, if it is one, and how the call before it may have led to this code.
+    /// The return address at this place of the stack, if it is one, and how the call before it may
+    /// have led to this code.
     fn link_to(&mut self, address: u64, code: RuntimeAddress) -> Option<(RuntimeAddress, Link)> {
         let target = self.stack.word(address).map(RuntimeAddress)?;
         if self.space.is_executable(target) && self.is_trampoline(target) {
@@ -143,7 +150,8 @@ impl Walk<'_> {
         Some((target, link))
     }
 
-    /// Where a function goes on that does little else than to call another one last, which then is a jump.
+    /// Where a function goes on that does little else than to call another one last, which then is
+    /// a jump.
     fn tail_called(&mut self, function: RuntimeAddress) -> Option<RuntimeAddress> {
         let mut code = [0; ENTRY as usize];
         let length = self.see(function, &mut code)?;
@@ -231,7 +239,8 @@ impl Walk<'_> {
         Some(Caller { registers: outer, found: FoundBy::Inferred, code })
     }
 
-    /// Whether nothing lies between this instruction and exit(2) or exit_group(2): threads of musl begin in such code.
+    /// Whether nothing lies between this instruction and exit(2) or exit_group(2): threads of musl
+    /// begin in such code.
     fn goes_on_to_exit(&mut self, at: RuntimeAddress) -> bool {
         let mut code = [0; 16];
         let length = self.see(at, &mut code).unwrap_or(0);

@@ -1,9 +1,10 @@
 //! Where an indirect call went, as far as the code before it says.
 //!
-//! Any function may have been called through a pointer, so that such a call says nothing of whom it called. But compilers
-//! load the pointer shortly before the call, from a variable, the stack, or a table, and mostly it is still there. The
-//! instructions of the caller are followed from its beginning to the call, in the order in which they lie. Promises:
-//! bounded; no answer where the pointer was computed, or came in a register. A variable may have changed since.
+//! Any function may have been called through a pointer, so that such a call says nothing of whom it
+//! called. But compilers load the pointer shortly before the call, from a variable, the stack, or a
+//! table, and mostly it is still there. The instructions of the caller are followed from its
+//! beginning to the call, in the order in which they lie. Promises: bounded; no answer where the
+//! pointer was computed, or came in a register. A variable may have changed since.
 
 use super::instruction::{FP, Instruction, Map, Other, SP, instruction};
 use super::recover::MOST_CODE;

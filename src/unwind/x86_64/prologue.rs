@@ -1,10 +1,11 @@
 //! How much stack a function takes when it begins, read from its first instructions.
 //!
-//! Call frame information stops telling where the stack pointer is once a frame pointer is set up. Compilers reserve
-//! the rest of the frame right behind that (`push %rbp; mov %rsp,%rbp; push %rbx; sub $N,%rsp`) and give it back only
-//! at the end. So it is the least distance between the stack pointer at any call and the frame pointer; more only where
-//! the function takes stack as it goes, for alloca or for arguments. Reading ends at the first instruction that is not
-//! known: what was found so far is still true. Promises nothing about code that no compiler made.
+//! Call frame information stops telling where the stack pointer is once a frame pointer is set up.
+//! Compilers reserve the rest of the frame right behind that (`push %rbp; mov %rsp,%rbp; push %rbx;
+//! sub $N,%rsp`) and give it back only at the end. So it is the least distance between the stack
+//! pointer at any call and the frame pointer; more only where the function takes stack as it goes,
+//! for alloca or for arguments. Reading ends at the first instruction that is not known: what was
+//! found so far is still true. Promises nothing about code that no compiler made.
 
 /// As many bytes of a function as are looked at.
 pub(super) const LONGEST: usize = 96;
@@ -20,8 +21,8 @@ enum PrologueStep {
     Nothing,
 }
 
-/// Bytes between the frame pointer and the stack pointer behind the prologue, at least. None where it makes no frame
-/// pointer.
+/// Bytes between the frame pointer and the stack pointer behind the prologue, at least. None where
+/// it makes no frame pointer.
 pub(super) fn reserved(code: &[u8]) -> Option<u64> {
     let mut rest = code;
     let (mut saved, mut reserved) = (None, 0_u64);
@@ -53,15 +54,16 @@ fn decode(code: &[u8]) -> Option<(usize, PrologueStep)> {
         [0xf3, 0x0f, 0x1e, 0xfa, ..] => (4, PrologueStep::Nothing),
         // mov %rsp,%rbp
         [0x48, 0x89, 0xe5, ..] => (3, PrologueStep::SetsFramePointer),
-        // push %rbx, push %rbp; push %r12 to %r15, and %r10, by which realigned frames find their arguments
+        // push %rbx, push %rbp; push %r12 to %r15, and %r10, by which realigned frames find their
+        // arguments
         [0x53 | 0x55, ..] => (1, PrologueStep::Saves),
         [0x41, 0x52 | 0x54..=0x57, ..] => (2, PrologueStep::Saves),
         // sub $N,%rsp, for which add $-128,%rsp is shorter than sub $128,%rsp
         [0x48, 0x83, 0xec, size @ 0..=0x7f, ..] => (4, PrologueStep::Reserves(size.into())),
         [0x48, 0x81, 0xec, a, b, c, d @ 0..=0x7f, ..] => (7, PrologueStep::Reserves(u32::from_le_bytes([a, b, c, d]))),
         [0x48, 0x83, 0xc4, 0x80, ..] => (4, PrologueStep::Reserves(128)),
-        // orq $0,(%rsp) touches each page of a large frame; for a very large one there is a loop, which begins with
-        // lea -N(%rsp),%r11 and goes on with sub, or, cmp %r11,%rsp and jne
+        // orq $0,(%rsp) touches each page of a large frame; for a very large one there is a loop,
+        // which begins with lea -N(%rsp),%r11 and goes on with sub, or, cmp %r11,%rsp and jne
         [0x48, 0x83, 0x0c, 0x24, 0, ..] => (5, PrologueStep::Probes),
         [0x4c, 0x8d, 0x9c, 0x24, a, b, c, d @ 0x80..=0xff, ref around @ ..] if around.starts_with(&PROBES) => {
             (8 + PROBES.len(), PrologueStep::Reserves(i32::from_le_bytes([a, b, c, d]).unsigned_abs()))
@@ -74,9 +76,9 @@ fn decode(code: &[u8]) -> Option<(usize, PrologueStep)> {
     })
 }
 
-/// The length of the first instruction if it computes something in other registers than %rsp and %rbp: optimizing
-/// compilers put such ones in between. Jumps and calls are not among them, since what follows may be run another time
-/// or not at all.
+/// The length of the first instruction if it computes something in other registers than %rsp and
+/// %rbp: optimizing compilers put such ones in between. Jumps and calls are not among them, since
+/// what follows may be run another time or not at all.
 fn unrelated(code: &[u8]) -> Option<usize> {
     const WIDE: u8 = 8;
     let prefix = code.first().copied().filter(|byte| byte & 0xf0 == 0x40).unwrap_or(0);
@@ -87,7 +89,8 @@ fn unrelated(code: &[u8]) -> Option<usize> {
         let is_frame = prefix & 1 == 0 && matches!(opcode & 7, 4 | 5);
         return (!is_frame).then_some(start + if prefix & WIDE == 0 { 5 } else { 9 });
     }
-    // How long the opcode is, how many bytes of constant follow, and whether the operand's middle bits name a register.
+    // How long the opcode is, how many bytes of constant follow, and whether the operand's middle
+    // bits name a register.
     let (length, constant, names_register) = match (opcode, code.get(start + 1)?) {
         // add, or, and, sub, xor, cmp, test, movslq, mov, lea
         (0x01 | 0x03 | 0x09 | 0x0b | 0x21 | 0x23 | 0x29 | 0x2b | 0x31 | 0x33 | 0x39 | 0x3b, _) => (1, 0, true),
@@ -123,7 +126,8 @@ fn unrelated(code: &[u8]) -> Option<usize> {
 /// sub $4096,%rsp; orq $0,(%rsp); cmp %r11,%rsp; jne back to the first.
 const PROBES: [u8; 17] = [0x48, 0x81, 0xec, 0, 0x10, 0, 0, 0x48, 0x83, 0x0c, 0x24, 0, 0x4c, 0x39, 0xdc, 0x75, 0xef];
 
-/// Whether the first instruction pushes something, or copies the stack pointer as the place to put something.
+/// Whether the first instruction pushes something, or copies the stack pointer as the place to put
+/// something.
 fn passes_arguments(code: &[u8]) -> bool {
     match *code {
         [0x50..=0x57 | 0x68 | 0x6a, ..] | [0x41, 0x50..=0x57, ..] | [0x48, 0x89, 0xe0..=0xe7, ..] => true,
@@ -141,13 +145,15 @@ mod tests {
         // endbr64; push %rbp; mov %rsp,%rbp; sub $0x20,%rsp; mov %edi,-0x14(%rbp)
         let gcc = [0xf3, 0x0f, 0x1e, 0xfa, 0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x20, 0x89, 0x7d, 0xec];
         assert_eq!(reserved(&gcc), Some(0x20));
-        // push %rbp; mov %rsp,%rbp; push %r12; mov %rdi,%r12; push %rbx; sub $0x1018,%rsp; xor %eax,%eax; ret
+        // push %rbp; mov %rsp,%rbp; push %r12; mov %rdi,%r12; push %rbx; sub $0x1018,%rsp; xor
+        // %eax,%eax; ret
         let saves = [
             0x55, 0x48, 0x89, 0xe5, 0x41, 0x54, 0x49, 0x89, 0xfc, 0x53, 0x48, 0x81, 0xec, 0x18, 0x10, 0, 0, 0x31, 0xc0,
             0xc3,
         ];
         assert_eq!(reserved(&saves), Some(0x1018 + 16));
-        // lea 8(%rsp),%r10; and $-32,%rsp; push -8(%r10); push %rbp; mov %rsp,%rbp; push %r10; sub $0x28,%rsp
+        // lea 8(%rsp),%r10; and $-32,%rsp; push -8(%r10); push %rbp; mov %rsp,%rbp; push %r10; sub
+        // $0x28,%rsp
         let realigned = [
             0x4c, 0x8d, 0x54, 0x24, 8, 0x48, 0x83, 0xe4, 0xe0, 0x41, 0xff, 0x72, 0xf8, 0x55, 0x48, 0x89, 0xe5, 0x41,
             0x52, 0x48, 0x83, 0xec, 0x28,
@@ -157,15 +163,16 @@ mod tests {
 
     #[test]
     fn what_optimizing_compilers_put_in_between_is_passed_over() {
-        // endbr64; push %rbp; movslq %esi,%rsi; mov %rsp,%rbp; sub $0x4000,%rsp; movb $1,-0x4000(%rbp,%rsi,1);
-        // call *%rdi
+        // endbr64; push %rbp; movslq %esi,%rsi; mov %rsp,%rbp; sub $0x4000,%rsp; movb
+        // $1,-0x4000(%rbp,%rsi,1); call *%rdi
         let indexed = [
             0xf3, 0x0f, 0x1e, 0xfa, 0x55, 0x48, 0x63, 0xf6, 0x48, 0x89, 0xe5, 0x48, 0x81, 0xec, 0, 0x40, 0, 0, 0xc6,
             0x84, 0x35, 0, 0xc0, 0xff, 0xff, 1, 0xff, 0xd7,
         ];
         assert_eq!(reserved(&indexed), Some(0x4000));
-        // push %rbp; imul $0x51eb851f,%rax,%rax; sar $0x1f,%edx; mov %rsp,%rbp; push %rbx; mov %rdi,%rbx; mov
-        // $0xc,%edi; lea 0(,%rax,8),%edx; mov 0x10(%rdi),%r12; sub $8,%rsp; sub %eax,%esi; jne
+        // push %rbp; imul $0x51eb851f,%rax,%rax; sar $0x1f,%edx; mov %rsp,%rbp; push %rbx; mov
+        // %rdi,%rbx; mov $0xc,%edi; lea 0(,%rax,8),%edx; mov 0x10(%rdi),%r12; sub $8,%rsp; sub
+        // %eax,%esi; jne
         let divided = [
             0x55, 0x48, 0x69, 0xc0, 0x1f, 0x85, 0xeb, 0x51, 0xc1, 0xfa, 0x1f, 0x48, 0x89, 0xe5, 0x53, 0x48, 0x89, 0xfb,
             0xbf, 0xc, 0, 0, 0, 0x8d, 0x14, 0xc5, 0, 0, 0, 0, 0x4c, 0x8b, 0x67, 0x10, 0x48, 0x83, 0xec, 8, 0x29, 0xc6,
@@ -205,7 +212,8 @@ mod tests {
         // push %rbp; mov %rsp,%rbp; sub $0x20,%rsp; mov %edi,-0x14(%rbp); sub $0x50,%rsp; ret
         let twice = [0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x20, 0x89, 0x7d, 0xec, 0x48, 0x83, 0xec, 0x50, 0xc3];
         assert_eq!(reserved(&twice), Some(0x20));
-        // push %rbp; mov %rsp,%rbp; push %rax: some compilers align the stack so, but it may be an argument.
+        // push %rbp; mov %rsp,%rbp; push %rax: some compilers align the stack so, but it may be an
+        // argument.
         assert_eq!(reserved(&[0x55, 0x48, 0x89, 0xe5, 0x50]), Some(0));
     }
 

@@ -1,31 +1,36 @@
 //! Recovering a register that was never read and that call frame information needs.
 //!
-//! A thread that is read without stopping it tells its stack and instruction pointers, but none of the registers that
-//! functions keep for their callers. Most code never asks for them; code with a frame pointer (-O0, alloca, arrays of
-//! variable length, realigned stacks) finds its caller by %rbp or another of them. The value points into the stack, so
-//! each word of the stack is supposed to be it, the nearest first, and it is believed if what follows from it is a call
-//! of this very function. Where the function's own instructions say how far above the stack pointer it points (`effects`),
-//! nothing is searched:
+//! A thread that is read without stopping it tells its stack and instruction pointers, but none of
+//! the registers that functions keep for their callers. Most code never asks for them; code with a
+//! frame pointer (-O0, alloca, arrays of variable length, realigned stacks) finds its caller by
+//! %rbp or another of them. The value points into the stack, so each word of the stack is supposed
+//! to be it, the nearest first, and it is believed if what follows from it is a call of this very
+//! function. Where the function's own instructions say how far above the stack pointer it points
+//! (`effects`), nothing is searched:
 //!
-//! * A word that is believed makes the return address lie in executable memory, after a call. A direct call must lead
-//!   to the function that the frame is in: to its start, by way of stubs, or to one that jumps into it. An indirect call
-//!   may have led anywhere, unless the code before it says where (`pointer`). A signal's handler returns to a trampoline,
-//!   which has called nothing.
-//! * The walk must then go on to the outermost frame, by direct calls that lead to the frames that they are said to lead
-//!   to. Where no word does that, the nearest with a direct call is taken: the walk may have other reasons to end early.
-//!   An indirect call is never taken for that, nor past a nearer direct one.
-//! * Return addresses of calls long gone lie about in the stack, in the locals of later frames above all. The first
-//!   word to be supposed is therefore the one that the function's own prologue speaks for, and words closer than that
-//!   are the last: such remains have a chance only where the function takes stack as it goes.
-//! * Where the prologue did not decide, a direct call further out goes before an indirect one, unless the walk from the
-//!   indirect one passes the other on its way: then the function calls itself, by way of something else.
+//! * A word that is believed makes the return address lie in executable memory, after a call. A
+//!   direct call must lead to the function that the frame is in: to its start, by way of stubs, or
+//!   to one that jumps into it. An indirect call may have led anywhere, unless the code before it
+//!   says where (`pointer`). A signal's handler returns to a trampoline, which has called nothing.
+//! * The walk must then go on to the outermost frame, by direct calls that lead to the frames that
+//!   they are said to lead to. Where no word does that, the nearest with a direct call is taken:
+//!   the walk may have other reasons to end early. An indirect call is never taken for that, nor
+//!   past a nearer direct one.
+//! * Return addresses of calls long gone lie about in the stack, in the locals of later frames
+//!   above all. The first word to be supposed is therefore the one that the function's own prologue
+//!   speaks for, and words closer than that are the last: such remains have a chance only where the
+//!   function takes stack as it goes.
+//! * Where the prologue did not decide, a direct call further out goes before an indirect one,
+//!   unless the walk from the indirect one passes the other on its way: then the function calls
+//!   itself, by way of something else.
 //!
-//! The caller so found is marked as inferred, because nothing proves it. Callers further out are marked as what finds
-//! them from there, mostly call frame information: each mark tells of one step, and every stack is as sure as its least
-//! sure step.
+//! The caller so found is marked as inferred, because nothing proves it. Callers further out are
+//! marked as what finds them from there, mostly call frame information: each mark tells of one
+//! step, and every stack is as sure as its least sure step.
 //!
-//! The work is bounded for each walk, however much the stack was made to cause: see `Budget`. Caller-saved registers
-//! are not looked for, since nothing a thread can block in leaves a frame depending on one.
+//! The work is bounded for each walk, however much the stack was made to cause: see `Budget`.
+//! Caller-saved registers are not looked for, since nothing a thread can block in leaves a frame
+//! depending on one.
 
 use std::ops::Range;
 
@@ -37,7 +42,8 @@ use crate::model::{CodeAddress, FoundBy, Register, RuntimeAddress, WalkEnd, X86_
 use crate::unwind::code::take;
 use crate::unwind::evaluate;
 
-/// A trial that has found so many frames has proved itself: a deep recursion need not be walked to its end.
+/// A trial that has found so many frames has proved itself: a deep recursion need not be walked to
+/// its end.
 const LONG_ENOUGH: usize = 256;
 /// Trials within trials: frames further out may need another register.
 pub(super) const DEEPEST: usize = 2;
@@ -97,7 +103,8 @@ impl Walk<'_> {
         self.searched_caller(at, &rules, registers, register).ok_or(unknown)
     }
 
-    /// The frame pointer, where the function's instructions say how far above the stack pointer it points, and it is always as far.
+    /// The frame pointer, where the function's instructions say how far above the stack pointer it
+    /// points, and it is always as far.
     fn frame_pointer_by_effects(
         &mut self,
         registers: &RegisterFile,
@@ -133,7 +140,8 @@ impl Walk<'_> {
     ) -> Option<Caller> {
         let function = self.function(rules);
         let (first, words) = self.words(registers, register, &function)?;
-        // The nearest that lies after an indirect call and leads to the root, and after a direct one that does not.
+        // The nearest that lies after an indirect call and leads to the root, and after a direct
+        // one that does not.
         let mut indirect: Option<(Caller, Vec<u64>)> = None;
         let mut likely = None;
         for value in words {
@@ -176,7 +184,8 @@ impl Walk<'_> {
         rules.bias.to_runtime(*start)..rules.bias.to_runtime(*end)
     }
 
-    /// The value that the function's prologue speaks for, and all values to suppose, the likeliest first.
+    /// The value that the function's prologue speaks for, and all values to suppose, the likeliest
+    /// first.
     fn words(
         &mut self,
         registers: &RegisterFile,
@@ -206,13 +215,15 @@ impl Walk<'_> {
     ) -> Option<Caller> {
         self.budget.effort.spend(rules.row.steps())?;
         let caller = evaluate::caller(&rules.row, &rules.sections, supposed, self.stack, (), at).ok()?;
-        // A frame whose place depends on a register has something on the stack: it is held to that of an outer one.
+        // A frame whose place depends on a register has something on the stack: it is held to that
+        // of an outer one.
         let caller = self.check(caller, CodeAddress::Return(at), supposed).ok()?;
         let is_call = matches!(caller.code, CodeAddress::Return(_));
         is_call.then_some(Caller { found: FoundBy::Inferred, ..caller })
     }
 
-    /// The stack pointers of the frames on the way from this caller to the outermost one, if a walk gets there.
+    /// The stack pointers of the frames on the way from this caller to the outermost one, if a walk
+    /// gets there.
     pub(super) fn way_to_the_root(&mut self, caller: &Caller) -> Option<Vec<u64>> {
         self.budget.depth += 1;
         let left = self.left;
@@ -226,7 +237,8 @@ impl Walk<'_> {
                 break false;
             }
             match self.caller(caller.code, &caller.registers) {
-                // A stack that is over joins the present one where the present one has called something else.
+                // A stack that is over joins the present one where the present one has called
+                // something else.
                 Ok(outer) if self.has_called_another(&outer, caller.code) => break false,
                 Ok(outer) => caller = outer,
                 Err(end) => break end == WalkEnd::Root,
@@ -238,8 +250,8 @@ impl Walk<'_> {
         leads.then_some(passed)
     }
 
-    /// Whether the call before this return address is a direct one of a function that does not lead to the one that `callee`
-    /// lies in.
+    /// Whether the call before this return address is a direct one of a function that does not lead
+    /// to the one that `callee` lies in.
     fn has_called_another(&mut self, caller: &Caller, callee: CodeAddress<RuntimeAddress>) -> bool {
         let (CodeAddress::Return(target), CodeAddress::Return(_)) = (caller.code, callee) else {
             return false;
@@ -254,7 +266,8 @@ impl Walk<'_> {
 
     /// What connects this return address to the function whose caller is sought.
     fn link(&mut self, return_address: RuntimeAddress, function: &Range<RuntimeAddress>) -> Option<Link> {
-        // The kernel has made it so; any function may handle a signal. musl's trampoline has no call frame information.
+        // The kernel has made it so; any function may handle a signal. musl's trampoline has no
+        // call frame information.
         if self.space.is_uprobe(return_address)
             || self.rules(return_address).is_ok_and(|rules| rules.row.signal_frame)
             || self.is_trampoline(return_address)

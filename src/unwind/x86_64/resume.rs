@@ -1,8 +1,9 @@
 //! Going on behind a hole: the oldest part of a stack of which the middle was not copied.
 //!
-//! Nothing tells what the registers were there. But each word of a stack may be a return address, and one from which a
-//! walk gets to the outermost frame, every step by what is known, most likely is one: a word that only looks like one
-//! makes nonsense of the next frame's place. The nearest to the hole is taken. The frame so found is marked as a guess.
+//! Nothing tells what the registers were there. But each word of a stack may be a return address,
+//! and one from which a walk gets to the outermost frame, every step by what is known, most likely
+//! is one: a word that only looks like one makes nonsense of the next frame's place. The nearest to
+//! the hole is taken. The frame so found is marked as a guess.
 //!
 //! The work is bounded by the size of that part, which `capture` chose.
 
@@ -18,7 +19,8 @@ const LONG_ENOUGH: usize = 64;
 const LEAST: usize = 2;
 
 impl Walk<'_> {
-    /// The first frame that can be told behind the hole in which this address lies, and the size of the hole.
+    /// The first frame that can be told behind the hole in which this address lies, and the size of
+    /// the hole.
     pub(super) fn behind_the_hole(&mut self, missing: RuntimeAddress) -> Option<(Caller, u64)> {
         let (oldest, bytes) = self.stack.oldest_behind(missing.0)?;
         let mut trials = 0;
@@ -34,7 +36,8 @@ impl Walk<'_> {
             let mut registers = RegisterFile::default();
             registers.set(X86_64Register::Rsp, at.checked_add(8)?);
             registers.set(X86_64Register::Rip, target.0);
-            // A function that keeps a frame pointer has saved its caller's right below its return address.
+            // A function that keeps a frame pointer has saved its caller's right below its return
+            // address.
             let frame_pointer = self.stack.word(at.wrapping_sub(8)).filter(|value| oldest.contains(value));
             if let Some(frame_pointer) = frame_pointer {
                 registers.set(X86_64Register::Rbp, frame_pointer);

@@ -1,12 +1,15 @@
-//! Return addresses that a tracer has replaced: while a probe waits for a function's return (uprobes), the kernel puts the
-//! address of its own trampoline, in the mapping `[uprobes]`, in the place of the return address, and keeps that to itself.
+//! Return addresses that a tracer has replaced: while a probe waits for a function's return
+//! (uprobes), the kernel puts the address of its own trampoline, in the mapping `[uprobes]`, in the
+//! place of the return address, and keeps that to itself.
 //!
-//! The function that will be returned to is known nevertheless: it is the one that was called from where the next return
-//! address lies. Of its call instructions that one is taken whose call frame information puts its caller's return address
-//! at that very place, and which calls the probed function, if one does. Promises: bounded; a frame so found is marked as
-//! inferred. Where the function was called through a pointer the walk goes on with the next return address that leads to
-//! the outermost frame, as in code without call frame information (`no_cfi`), and where its own return address was replaced,
-//! too, with the trampoline: that function is left out, and a gap says so.
+//! The function that will be returned to is known nevertheless: it is the one that was called from
+//! where the next return address lies. Of its call instructions that one is taken whose call frame
+//! information puts its caller's return address at that very place, and which calls the probed
+//! function, if one does. Promises: bounded; a frame so found is marked as inferred. Where the
+//! function was called through a pointer the walk goes on with the next return address that leads
+//! to the outermost frame, as in code without call frame information (`no_cfi`), and where its own
+//! return address was replaced, too, with the trampoline: that function is left out, and a gap says
+//! so.
 
 use std::ops::Range;
 
@@ -35,7 +38,8 @@ impl Walk<'_> {
             if let Some(word) = self.stack.word(place).map(RuntimeAddress)
                 && self.space.is_uprobe(word)
             {
-                // The function's own return address was replaced, too: nothing says which function it is.
+                // The function's own return address was replaced, too: nothing says which function
+                // it is.
                 self.lacks_function(at);
                 let mut registers = RegisterFile::default();
                 registers.set(X86_64Register::Rsp, place.wrapping_add(8));
@@ -53,14 +57,16 @@ impl Walk<'_> {
         self.caller_without_cfi(CodeAddress::Pc(at), registers)
     }
 
-    /// Notes that a function is missing after the trampoline at `at`. Of several in a row the first is noted.
+    /// Notes that a function is missing after the trampoline at `at`. Of several in a row the first
+    /// is noted.
     fn lacks_function(&mut self, at: RuntimeAddress) {
         if !self.probed.is_some_and(|probed| self.space.is_uprobe(probed)) {
             self.beyond_heap = Some(at);
         }
     }
 
-    /// Where the function goes on that a direct call before the return address at this place of the stack has called.
+    /// Where the function goes on that a direct call before the return address at this place of the
+    /// stack has called.
     fn site_called_from(&mut self, place: u64, registers: &RegisterFile) -> Option<RuntimeAddress> {
         let target = RuntimeAddress(self.stack.word(place)?);
         let before = self.code_before(target)?;

@@ -27,7 +27,7 @@ impl StoredThread {
     /// Whether this is all that a message could tell of the thread as it is now, where the modules are the same. False also where it
     /// takes a message to know.
     pub(in crate::wire) fn is_still(&self, thread: &Thread) -> bool {
-        let Thread { status, hold, system_call, registers, stack, memory, .. } = thread;
+        let Thread { status, acquired, system_call, registers, stack, memory, .. } = thread;
         let told = &self.base.thread;
         let is_told = |(piece, told)| pb::Memory::is(told, piece);
         self.base.registers.are(registers)
@@ -42,7 +42,7 @@ impl StoredThread {
             && told.signals == status.signals.map(Into::into)
             && told.memory.len() == memory.len()
             && memory.iter().zip(&told.memory).all(is_told)
-            && told.unchanged_since == hold.unchanged_since().map(Into::into)
+            && told.unchanged_since == acquired.unchanged_since().map(Into::into)
     }
 
     /// Whether it waits and has the same stack in both snapshots, and the kernel has not given it a

@@ -1,4 +1,5 @@
-//! What is stored once in a file and referred to by row numbers: strings, modules, frames, stacks, chunks of memory.
+//! What is stored once in a file and referred to by row numbers: strings, modules, frames, stacks,
+//! chunks of memory.
 //!
 //! `interned` (with `stack_table`) is the writer's side, `rows` the reader's.
 

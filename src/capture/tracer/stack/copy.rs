@@ -1,4 +1,5 @@
-//! Copying the stack of a thread: what is in use of it, and of those that were left or interrupted for it.
+//! Copying the stack of a thread: what is in use of it, and of those that were left or interrupted
+//! for it.
 //!
 //! Allocates nothing: it is called while the thread is held.
 
@@ -18,17 +19,19 @@ use crate::sys::arena::Piece;
 use crate::sys::memory::ProcessMemory;
 use crate::sys::ptrace::RawRegisters;
 
-/// What is copied at most of one stack: 100,000 frames of a recursion, and all that a main thread has by default. It takes
-/// some 2.5 ms to copy so much; nearly every stack in use is a thousandth of it.
+/// What is copied at most of one stack: 100,000 frames of a recursion, and all that a main thread
+/// has by default. It takes some 2.5 ms to copy so much; nearly every stack in use is a thousandth
+/// of it.
 pub(in crate::capture) const STACK_LIMIT: usize = 8 << 20;
-/// The room that a tracer always has, for one stack and what is copied of another, or for those of a few threads. It is
-/// written to when the tracer begins, and below what the arena keeps from one snapshot to the next: writing to fresh pages
-/// just before a stop leaves cold caches for it.
+/// The room that a tracer always has, for one stack and what is copied of another, or for those of
+/// a few threads. It is written to when the tracer begins, and below what the arena keeps from one
+/// snapshot to the next: writing to fresh pages just before a stop leaves cold caches for it.
 pub(in crate::capture) const STACK_ROOM: usize = 12 << 20;
 /// So many stacks are followed that were left or interrupted one after the other.
 const MOST_PIECES: usize = 4096;
 
-/// Where a thread is, and what tells where its stacks are. Of one that is read in place its stack pointer alone is known.
+/// Where a thread is, and what tells where its stacks are. Of one that is read in place its stack
+/// pointer alone is known.
 #[derive(Clone, Copy)]
 pub(in crate::capture) struct Position {
     stack_pointer: u64,
@@ -60,7 +63,8 @@ pub(in crate::capture) struct StackPlan {
     /// Whether Go may have left another stack for this one.
     is_go: bool,
     owner: Owner,
-    /// The oldest part of the thread's own stack, and how long all of it is, where the stack pointer is on another one.
+    /// The oldest part of the thread's own stack, and how long all of it is, where the stack
+    /// pointer is on another one.
     own: Option<(Extent, u64)>,
     /// The segment that the stack pointer lies in, where gcc has split the stack.
     segment: Option<Segment>,
@@ -70,15 +74,15 @@ pub(in crate::capture) struct StackPlan {
 pub(in crate::capture) struct StackCopy {
     used: Extent,
     read: Result<usize, Errno>,
-    /// How much the other pieces take: of the stacks that a signal interrupted or that were left, one after the other, of the thread's own
-    /// one, or the oldest part of the first.
+    /// How much the other pieces take: of the stacks that a signal interrupted or that were left,
+    /// one after the other, of the thread's own one, or the oldest part of the first.
     pieces: usize,
     left_out: u64,
 }
 
 impl StackPlan {
-    /// What is in use of the stack, in at most so many bytes. Without `fs_base` nobody knows which is the thread's own. Of a
-    /// program of Go's, its memory tells where a goroutine's ends.
+    /// What is in use of the stack, in at most so many bytes. Without `fs_base` nobody knows which
+    /// is the thread's own. Of a program of Go's, its memory tells where a goroutine's ends.
     pub(in crate::capture) fn new(
         map: &MemoryMap,
         memory: Option<&ProcessMemory>,
@@ -142,15 +146,16 @@ impl StackPlan {
         if !self.follow(map, memory, first, &mut pieces, &in_time)
             && let Some(other) = self.other(map, memory, first, &used, pieces.room(), &in_time)
         {
-            // Without it the walk ends where the stacks were switched or the piece does, and says so.
+            // Without it the walk ends where the stacks were switched or the piece does, and says
+            // so.
             pieces.put(other, &in_time);
         }
         let (pieces, left_out) = pieces.finish();
         StackCopy { used, read: copied, pieces, left_out: used.left_out.saturating_add(left_out) }
     }
 
-    /// Copies what is in use of the stacks that were left for the one that the thread is on, or that a signal has interrupted, one
-    /// after the other. False if there is none.
+    /// Copies what is in use of the stacks that were left for the one that the thread is on, or
+    /// that a signal has interrupted, one after the other. False if there is none.
     fn follow(
         &self,
         map: &MemoryMap,
@@ -184,7 +189,8 @@ impl StackPlan {
         extent::left(map, older.left(), self.position.fs_base, usize::MAX)
     }
 
-    /// The stack that a signal has interrupted, whose handler is on another one with this stack pointer.
+    /// The stack that a signal has interrupted, whose handler is on another one with this stack
+    /// pointer.
     fn interrupted(
         &self,
         map: &MemoryMap,
@@ -205,7 +211,8 @@ impl StackPlan {
         })
     }
 
-    /// What else is to be copied of a thread that has left no stack in a way that can be told without knowing what it runs.
+    /// What else is to be copied of a thread that has left no stack in a way that can be told
+    /// without knowing what it runs.
     fn other(
         &self,
         map: &MemoryMap,

@@ -1,12 +1,14 @@
 //! Which part of a stack is in use.
 //!
-//! From the red zone below the stack pointer to the end of the stack: the end of its mapping or, where it is nearer, the
-//! thread descriptor that libc puts above a thread's stack and that the thread pointer (fs_base) points at. A stack
-//! pointer in another mapping (a coroutine's stack in the heap, a signal stack, a stack that has grown or been made since
-//! the map was read) gets a fixed number of bytes instead.
+//! From the red zone below the stack pointer to the end of the stack: the end of its mapping or,
+//! where it is nearer, the thread descriptor that libc puts above a thread's stack and that the
+//! thread pointer (fs_base) points at. A stack pointer in another mapping (a coroutine's stack in
+//! the heap, a signal stack, a stack that has grown or been made since the map was read) gets a
+//! fixed number of bytes instead.
 //!
-//! A thread that has switched to another stack still has its own, with the frames that were interrupted; nothing tells how
-//! much of it is in use before the other one is unwound, so its oldest part is copied as well.
+//! A thread that has switched to another stack still has its own, with the frames that were
+//! interrupted; nothing tells how much of it is in use before the other one is unwound, so its
+//! oldest part is copied as well.
 //!
 //! Allocates nothing: it is called while the thread is held.
 
@@ -75,20 +77,23 @@ pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, li
     Extent::of(start, end.saturating_sub(start), limit)
 }
 
-/// What to copy of a stack of which somebody else says where it ends; None where there is no memory that it could be in.
+/// What to copy of a stack of which somebody else says where it ends; None where there is no memory
+/// that it could be in.
 pub(super) fn until(map: &MemoryMap, stack_pointer: u64, end: u64, limit: usize) -> Option<Extent> {
     let memory = |at: u64| map.find(RuntimeAddress(at)).filter(|mapping| !mapping.forbidden);
     let first = memory(stack_pointer)?.range.start.0;
-    // The kernel may show the memory as several mappings; where there is none between them, copying ends.
+    // The kernel may show the memory as several mappings; where there is none between them, copying
+    // ends.
     memory(end.checked_sub(1)?)?;
     let start = stack_pointer.saturating_sub(RED_ZONE).max(first);
     Some(Extent::of(start, end.checked_sub(start)?, limit))
 }
 
-/// The mapping of the stack that a stack pointer belongs to: the one it points into or, where it has run over, the one
-/// above the guard that it ran into.
+/// The mapping of the stack that a stack pointer belongs to: the one it points into or, where it
+/// has run over, the one above the guard that it ran into.
 fn stack_mapping(map: &MemoryMap, stack_pointer: u64) -> Option<&Mapping> {
-    /// The kernel keeps as many bytes free below the main thread's stack (`stack_guard_gap`, mm/mmap.c).
+    /// The kernel keeps as many bytes free below the main thread's stack (`stack_guard_gap`,
+    /// mm/mmap.c).
     const GUARD_GAP: u64 = 1 << 20;
     match map.find(RuntimeAddress(stack_pointer)) {
         Some(guard) if guard.forbidden => map.find(guard.range.end).filter(|above| !above.forbidden),
@@ -130,7 +135,8 @@ pub(in crate::capture) enum Owner {
     OtherThread,
 }
 
-/// The thread's own stack, if its stack pointer points somewhere else: its oldest part, and how long all of it is.
+/// The thread's own stack, if its stack pointer points somewhere else: its oldest part, and how
+/// long all of it is.
 pub(super) fn own_stack(
     map: &MemoryMap,
     owner: Owner,
@@ -155,14 +161,16 @@ pub(super) fn own_stack(
     Some((Extent { start, length: usize::try_from(length).ok()?, left_out: 0 }, whole))
 }
 
-/// The stack pointer that a signal interrupted, of a thread whose handler runs on a stack of its own.
+/// The stack pointer that a signal interrupted, of a thread whose handler runs on a stack of its
+/// own.
 ///
-/// The kernel has put a `struct ucontext` on that stack (asm-generic/ucontext.h, asm/sigcontext.h), with the bounds of the
-/// signal stack, which the thread's own stack pointer lies in, eighteen words before the interrupted one. That is sought
-/// here instead of unwinding to it. No contexts are linked (`uc_link`).
+/// The kernel has put a `struct ucontext` on that stack (asm-generic/ucontext.h, asm/sigcontext.h),
+/// with the bounds of the signal stack, which the thread's own stack pointer lies in, eighteen
+/// words before the interrupted one. That is sought here instead of unwinding to it. No contexts
+/// are linked (`uc_link`).
 pub(super) fn interrupted_stack_pointer(map: &MemoryMap, stack: &[u8], stack_pointer: u64) -> Option<u64> {
-    /// Words from `uc_link` to `uc_stack.ss_sp`, to `uc_stack.ss_flags`, to `uc_stack.ss_size`, to `uc_mcontext.sp` and to
-    /// `uc_mcontext.cs`.
+    /// Words from `uc_link` to `uc_stack.ss_sp`, to `uc_stack.ss_flags`, to `uc_stack.ss_size`, to
+    /// `uc_mcontext.sp` and to `uc_mcontext.cs`.
     const START: usize = 1;
     const FLAGS: usize = 2;
     const SIZE: usize = 3;

@@ -1,18 +1,21 @@
 //! The stack that a thread of a Go program has left for the one that it is on.
 //!
-//! Go runs goroutines on stacks of their own, in its heap, and the scheduler, the collector and all of C on the thread's
-//! (`g0`'s). Where a goroutine calls C, or the runtime in its own interest, and where C calls back, the frames go on on the
-//! other one. Go keeps in each `g` the bounds of its stack and the stack pointer with which it was left. They are found
-//! by what cannot be mistaken: the bounds have the stack pointer between them, and what a `g` and its `m` say of each other
-//! has to agree. Or by the `g` and the depth that asmcgocall has laid on the stack before it called C.
+//! Go runs goroutines on stacks of their own, in its heap, and the scheduler, the collector and all
+//! of C on the thread's (`g0`'s). Where a goroutine calls C, or the runtime in its own interest,
+//! and where C calls back, the frames go on on the other one. Go keeps in each `g` the bounds of
+//! its stack and the stack pointer with which it was left. They are found by what cannot be
+//! mistaken: the bounds have the stack pointer between them, and what a `g` and its `m` say of each
+//! other has to agree. Or by the `g` and the depth that asmcgocall has laid on the stack before it
+//! called C.
 //!
-//! The offsets are those of `runtime/runtime2.go`, the same since Go 1.4: a part of them is known to the assembler. That
-//! what is found is where the stack goes on, `unwind` checks by the call that must lie there.
+//! The offsets are those of `runtime/runtime2.go`, the same since Go 1.4: a part of them is known
+//! to the assembler. That what is found is where the stack goes on, `unwind` checks by the call
+//! that must lie there.
 //!
 //! Where the register has the current `g`, that tells where the goroutine's stack ends as well.
 //!
-//! Allocates nothing, and looks at a bounded number of words, for as long as there is time: it is called while the thread
-//! is held.
+//! Allocates nothing, and looks at a bounded number of words, for as long as there is time: it is
+//! called while the thread is held.
 
 use std::cell::Cell;
 use std::mem;
@@ -25,11 +28,14 @@ use crate::sys::memory::ProcessMemory;
 const LARGEST: u64 = 1 << 30;
 /// How many words that may point to a `g` are followed.
 const MOST_LOOKS: usize = 32;
-/// How often memory is read at most. It takes a microsecond each time, and a real `g` is found after a few.
+/// How often memory is read at most. It takes a microsecond each time, and a real `g` is found
+/// after a few.
 const MOST_READS: usize = 96;
-/// How many words are looked at at either end of a stack. A call of C lies at the oldest one of the thread's.
+/// How many words are looked at at either end of a stack. A call of C lies at the oldest one of the
+/// thread's.
 const MOST_WORDS: usize = 4096;
-/// Words of an `m` in which the goroutine that runs on it is named: after the scheduler's, the one for signals and the masks.
+/// Words of an `m` in which the goroutine that runs on it is named: after the scheduler's, the one
+/// for signals and the masks.
 const M_WORDS: usize = 40;
 
 /// What is known of a `g`.
@@ -68,7 +74,8 @@ impl Goroutine {
     }
 }
 
-/// What is read of a process's memory, for as long as there is time, and no more often than is allowed.
+/// What is read of a process's memory, for as long as there is time, and no more often than is
+/// allowed.
 struct Search<'a, InTime> {
     memory: &'a ProcessMemory,
     in_time: InTime,
@@ -89,8 +96,8 @@ impl<InTime: Fn() -> bool> Search<'_, InTime> {
     }
 }
 
-/// Where the stack of the goroutine ends that runs with this stack pointer, by what the register holds. The scheduler's
-/// goes on behind what Go knows of it.
+/// Where the stack of the goroutine ends that runs with this stack pointer, by what the register
+/// holds. The scheduler's goes on behind what Go knows of it.
 pub(super) fn end(memory: &ProcessMemory, current: Option<u64>, stack_pointer: u64) -> Option<u64> {
     let at = current.filter(|at| at.is_multiple_of(8))?;
     let search = Search { memory, in_time: || true, reads: Cell::new(0) };
@@ -99,8 +106,9 @@ pub(super) fn end(memory: &ProcessMemory, current: Option<u64>, stack_pointer: u
     (scheduler != at).then_some(goroutine.bounds.1)
 }
 
-/// The stack that was left for the one with this stack pointer, of which these bytes, from there on, were copied. `current`
-/// is what the register holds in which Go's functions keep the current `g`.
+/// The stack that was left for the one with this stack pointer, of which these bytes, from there
+/// on, were copied. `current` is what the register holds in which Go's functions keep the current
+/// `g`.
 pub(super) fn left(
     map: &MemoryMap,
     memory: &ProcessMemory,
@@ -166,7 +174,8 @@ pub(super) fn left(
     None
 }
 
-/// Whether a `g` may lie there: in the heap or, where it is the first thread's own, among the program's variables.
+/// Whether a `g` may lie there: in the heap or, where it is the first thread's own, among the
+/// program's variables.
 fn may_be_goroutine(map: &MemoryMap, at: u64) -> bool {
     let is_data = |mapping: &Mapping| {
         matches!(mapping.backing, Backing::Anonymous | Backing::File { .. })

@@ -1,9 +1,12 @@
-//! Copying the stack of a thread that is held or sleeps: the part in use, and the other pieces that belong to it.
+//! Copying the stack of a thread that is held or sleeps: the part in use, and the other pieces that
+//! belong to it.
 //!
-//! `copy` does it; `extent` says how much of a stack is in use, `pieces` holds the pieces one after the other. `split_stack` and
-//! `goroutine` find the stacks that code of gcc's -fsplit-stack and of Go's has left.
+//! `copy` does it; `extent` says how much of a stack is in use, `pieces` holds the pieces one after
+//! the other. `split_stack` and `goroutine` find the stacks that code of gcc's -fsplit-stack and of
+//! Go's has left.
 //!
-//! Promises: it runs while a thread is held, so it allocates nothing, takes no lock and reads target memory in bounded pieces.
+//! Promises: it runs while a thread is held, so it allocates nothing, takes no lock and reads
+//! target memory in bounded pieces.
 
 mod copy;
 mod extent;

@@ -1,5 +1,6 @@
-//! The other pieces of a stack than the newest, as they are copied into a buffer: one after the other, each behind its address and
-//! its length. However many there are, they take no other memory.
+//! The other pieces of a stack than the newest, as they are copied into a buffer: one after the
+//! other, each behind its address and its length. However many there are, they take no other
+//! memory.
 //!
 //! Allocates nothing: it is called while the thread is held.
 
@@ -9,7 +10,8 @@ use crate::sys::memory::ProcessMemory;
 
 /// What lies before each piece.
 pub(super) const HEADER: usize = 16;
-/// What is copied of a stack of which nobody knows how much is in use, and of the oldest where not all are copied.
+/// What is copied of a stack of which nobody knows how much is in use, and of the oldest where not
+/// all are copied.
 pub(super) const OLDEST: usize = UNKNOWN_EXTENT as usize;
 /// Room for the oldest, and for the mark of what was left out before it.
 pub(super) const RESERVE: usize = OLDEST + 2 * HEADER;
@@ -46,7 +48,8 @@ impl<'a> Pieces<'a> {
         (self.taken, self.left_out)
     }
 
-    /// Copies the next of several that follow one another, the newest first. When the room or the time is up, no more are.
+    /// Copies the next of several that follow one another, the newest first. When the room or the
+    /// time is up, no more are.
     pub(super) fn add_next(&mut self, mut piece: Extent, in_time: &impl Fn() -> bool) {
         let is_full = self.oldest.is_some();
         piece.shorten(if is_full || !in_time() { 0 } else { self.room().saturating_sub(RESERVE) });
@@ -69,7 +72,8 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// Copies a piece behind those before, as much of it as there is room and time for, and returns what that was.
+    /// Copies a piece behind those before, as much of it as there is room and time for, and returns
+    /// what that was.
     pub(super) fn put(&mut self, mut piece: Extent, in_time: &impl Fn() -> bool) -> Extent {
         piece.shorten(self.room());
         if let Some((header, bytes)) = self.buffer[self.taken..].split_at_mut_checked(HEADER)

@@ -1,4 +1,5 @@
-//! Reading a stack's memory piece by piece, for as long as there is time. Allocates nothing: the thread may be held.
+//! Reading a stack's memory piece by piece, for as long as there is time. Allocates nothing: the
+//! thread may be held.
 
 use nix::errno::Errno;
 

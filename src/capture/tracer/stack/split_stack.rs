@@ -1,15 +1,19 @@
-//! A stack in segments, as gcc's -fsplit-stack makes it: where it goes on behind the segment that a thread is on.
+//! A stack in segments, as gcc's -fsplit-stack makes it: where it goes on behind the segment that a
+//! thread is on.
 //!
-//! A function that finds too little room calls libgcc's __morestack, which goes on in a piece of memory of its own and keeps
-//! at its beginning which segment came before and where its stack was left (libgcc/generic-morestack.c). A word of the
-//! thread's descriptor, which every such function compares the stack pointer with, lies in the first page of the segment in
-//! use; it is zero in other programs, and nothing more is read of them. A header is believed where it cannot be mistaken: the
-//! segment before, if there is one, points back at it, it ends with a page, and the stack pointer lies within.
+//! A function that finds too little room calls libgcc's __morestack, which goes on in a piece of
+//! memory of its own and keeps at its beginning which segment came before and where its stack was
+//! left (libgcc/generic-morestack.c). A word of the thread's descriptor, which every such function
+//! compares the stack pointer with, lies in the first page of the segment in use; it is zero in
+//! other programs, and nothing more is read of them. A header is believed where it cannot be
+//! mistaken: the segment before, if there is one, points back at it, it ends with a page, and the
+//! stack pointer lies within.
 //!
-//! Before the oldest segment comes the thread's own stack, which has no header, or a signal's; before a coroutine's comes none.
+//! Before the oldest segment comes the thread's own stack, which has no header, or a signal's;
+//! before a coroutine's comes none.
 //!
-//! Allocates nothing, and looks at a bounded number of headers: few to find the segment in use, and those behind it for as long as
-//! there is time. It is called while the thread is held.
+//! Allocates nothing, and looks at a bounded number of headers: few to find the segment in use, and
+//! those behind it for as long as there is time. It is called while the thread is held.
 
 use std::cell::Cell;
 use std::iter;
@@ -22,7 +26,8 @@ use crate::sys::memory::ProcessMemory;
 use crate::sys::robust;
 
 const PAGE: u64 = 4096;
-/// Where the word lies that functions compare with, from the thread pointer (gcc/config/i386/gnu-user64.h, glibc's tcbhead_t).
+/// Where the word lies that functions compare with, from the thread pointer
+/// (gcc/config/i386/gnu-user64.h, glibc's tcbhead_t).
 const GUARD: u64 = 0x70;
 /// Bytes before those of the stack itself.
 const HEADER: u64 = 7 * 8;
@@ -30,11 +35,13 @@ const HEADER: u64 = 7 * 8;
 const LARGEST: u64 = 1 << 40;
 /// What __morestack and arguments may take of a segment while the word is another's.
 const NEW: u64 = 256;
-/// Pages below the stack pointer that are looked at for a header. What calls code that does not split its stack gets a mebibyte.
+/// Pages below the stack pointer that are looked at for a header. What calls code that does not
+/// split its stack gets a mebibyte.
 const MOST_PAGES: u64 = 320;
 /// How many headers are looked at for one thread. It takes a microsecond each time.
 const MOST_LOOKS: usize = 8192;
-/// How many segments further back the one in use is sought: who has jumped out of more has a stack that goes on nowhere.
+/// How many segments further back the one in use is sought: who has jumped out of more has a stack
+/// that goes on nowhere.
 const MOST_BACK: usize = 64;
 
 /// One segment, and how it came to be used.
@@ -44,11 +51,13 @@ pub(super) struct Segment {
     end: u64,
     previous: u64,
     next: u64,
-    /// Where the arguments lie of the function that did not find enough room: the CFA of __morestack's frame.
+    /// Where the arguments lie of the function that did not find enough room: the CFA of
+    /// __morestack's frame.
     left_at: u64,
 }
 
-/// A stack that was left or interrupted: what is in use of it begins there. Where it is a segment, its end is known.
+/// A stack that was left or interrupted: what is in use of it begins there. Where it is a segment,
+/// its end is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Older {
     pub(super) from: u64,
@@ -115,8 +124,8 @@ impl<'a, InTime: Fn() -> bool> Headers<'a, InTime> {
         if let Some(known) = known.filter(|known| known.holds(stack_pointer)) {
             return Some(known);
         }
-        // After a jump out of it, or an exception, an older one is in use. And __morestack sets the word just after it has changed
-        // to a segment, or just before it leaves one.
+        // After a jump out of it, or an exception, an older one is in use. And __morestack sets the
+        // word just after it has changed to a segment, or just before it leaves one.
         let next = known.and_then(|known| self.read(known.next)).filter(|next| next.holds(stack_pointer));
         next.or_else(|| known.and_then(|known| self.before(&known, stack_pointer)))
             .or_else(|| self.below(map, stack_pointer))
@@ -128,7 +137,8 @@ impl<'a, InTime: Fn() -> bool> Headers<'a, InTime> {
         back.skip(1).take(MOST_BACK).find(|here| here.holds(stack_pointer))
     }
 
-    /// The one that begins with a page below a stack pointer and holds it, with next to nothing in it.
+    /// The one that begins with a page below a stack pointer and holds it, with next to nothing in
+    /// it.
     fn below(&self, map: &MemoryMap, stack_pointer: u64) -> Option<Segment> {
         let last = stack_pointer.checked_sub(1).filter(|last| PAGE - last % PAGE <= NEW)?;
         let mapping = map.find(RuntimeAddress(last))?;
@@ -138,8 +148,8 @@ impl<'a, InTime: Fn() -> bool> Headers<'a, InTime> {
             .find_map(|at| self.read(at).filter(|segment| segment.holds(stack_pointer)))
     }
 
-    /// The stack that was left for this segment. __morestack's frame lies at its newest end: a frame pointer, and two return
-    /// addresses above. None where nothing was left.
+    /// The stack that was left for this segment. __morestack's frame lies at its newest end: a
+    /// frame pointer, and two return addresses above. None where nothing was left.
     pub(super) fn older(&self, segment: &Segment) -> Option<Older> {
         const SAVED: u64 = 3 * 8;
         let from = segment.left_at.checked_sub(SAVED)?;
@@ -153,8 +163,9 @@ fn words<const N: usize>(memory: &ProcessMemory, at: u64) -> Option<[u64; N]> {
     (memory.read(RuntimeAddress(at), room) == Ok(room.len())).then(|| bytes.map(u64::from_le_bytes))
 }
 
-/// The thread pointer of a thread that is not held and whose stack pointer is not where its own stack is: that of glibc's
-/// descriptor, in which the list of robust locks lies. It begins with its own address, and has it again as its third word.
+/// The thread pointer of a thread that is not held and whose stack pointer is not where its own
+/// stack is: that of glibc's descriptor, in which the list of robust locks lies. It begins with its
+/// own address, and has it again as its third word.
 pub(in crate::capture) fn thread_pointer(
     map: &MemoryMap,
     memory: &ProcessMemory,

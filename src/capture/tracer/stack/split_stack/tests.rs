@@ -129,7 +129,8 @@ fn segments_in_a_circle_are_not_followed_for_ever() {
     let first = headers.holding(&pages.map, pages.address(0), middle + PAGE).expect("they agree");
     let followed = std::iter::successors(headers.older(&first), |older| headers.older(&older.segment?));
     assert!(followed.count() <= MOST_LOOKS);
-    // Nobody holds this one. A thread that had jumped out of thousands was held until all had been looked at, and lost.
+    // Nobody holds this one. A thread that had jumped out of thousands was held until all had been
+    // looked at, and lost.
     let headers = pages.headers();
     assert_eq!(headers.holding(&pages.map, pages.address(0), 0x7008), None);
     assert!((MOST_BACK..4 * MOST_BACK).contains(&headers.looks.get()), "{}", headers.looks.get());
@@ -156,7 +157,8 @@ fn the_thread_pointer_is_told_of_a_thread_that_is_not_on_its_own_stack() {
     thread.join().expect("it does not panic");
 }
 
-/// A segment that the kernel put right below the main thread's descriptor was taken for that thread's own stack.
+/// A segment that the kernel put right below the main thread's descriptor was taken for that
+/// thread's own stack.
 #[test]
 fn the_main_thread_has_its_own_stack_nowhere_but_where_the_kernel_made_it() {
     let tid = Tid(nix::unistd::getpid().as_raw());
