@@ -211,6 +211,9 @@ pub(super) struct SampleArguments {
     /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it, and how frames were found
     #[arg(long, short, conflicts_with = "every")]
     pub(super) verbose: bool,
+    /// Print all frames, those of a language's runtime too, which are otherwise counted in a line
+    #[arg(long, conflicts_with = "every")]
+    pub(super) all_frames: bool,
     /// Print JSON
     #[arg(long, conflicts_with = "every")]
     pub(super) json: bool,
@@ -370,6 +373,9 @@ pub(super) struct ShowArguments {
     /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it, and how frames were found
     #[arg(long, short)]
     pub(super) verbose: bool,
+    /// Print all frames, those of a language's runtime too, which are otherwise counted in a line
+    #[arg(long)]
+    pub(super) all_frames: bool,
     #[command(flatten)]
     pub(super) files: FileArguments,
     /// Print JSON

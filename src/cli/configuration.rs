@@ -70,6 +70,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         thread,
         registers,
         verbose,
+        all_frames,
         json,
         wide,
         files,
@@ -111,7 +112,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
     let keep = output.map(|path| where_to(path, targets.len())).transpose()?;
     let job = match every {
         None => Job::Print {
-            selection: Selection { thread, registers: registers.is_some(), verbose },
+            selection: Selection { thread, registers: registers.is_some(), verbose, all_frames },
             format: format(json, wide),
             keep,
             finder: finder(&files)?,
@@ -189,10 +190,15 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn check(arguments: &ShowArguments) -> anyhow::Result<Self> {
-        let ShowArguments { at, thread, registers, verbose, files, .. } = arguments;
+        let ShowArguments { at, thread, registers, verbose, all_frames, files, .. } = arguments;
         Ok(Self {
             at: parsed("--at", at, at.parse())?,
-            selection: Selection { thread: thread.clone(), registers: *registers, verbose: *verbose },
+            selection: Selection {
+                thread: thread.clone(),
+                registers: *registers,
+                verbose: *verbose,
+                all_frames: *all_frames,
+            },
             finder: finder(files)?,
         })
     }

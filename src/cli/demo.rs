@@ -76,7 +76,9 @@ pub(super) fn run() -> anyhow::Result<()> {
     record::run(plan, Box::new(Progress::new(voice)), &crossbeam_channel::never(), || {})?;
 
     let finder = Finder::new(Vec::new());
-    say("\n$ hangsnap show demo.hangsnap")?;
+    say("\n$ hangsnap stuck demo.hangsnap")?;
+    view::stuck(&mut out, &file, &At::Last, &finder, Format::Text(output::width()))?;
+    writeln!(out, "\n$ hangsnap show demo.hangsnap")?;
     view::show(&mut out, &file, &At::Last, &finder, &Selection::default(), Format::Text(output::width()))?;
     writeln!(out, "\n$ hangsnap diff demo.hangsnap")?;
     view::diff(&mut out, &file, &Compared::LastTwo, &finder, Format::Text(output::width()))?;

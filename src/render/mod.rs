@@ -7,6 +7,7 @@
 mod details;
 mod diff;
 mod doctor;
+mod fold;
 pub mod json;
 mod list;
 mod show;

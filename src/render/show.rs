@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 
+use super::fold::is_runtime;
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::value::{Foreign, duration, moment, source, time};
 use super::width::{FrameText, Width, Wrapped, columns};
-use super::{details, system_call};
+use super::{details, system_call, why};
 use crate::analysis::groups;
+use crate::analysis::verdict::Judgement;
 use crate::model::{Acquired, FoundBy, Frame, Module, Place, Snapshot, Stack, StopMode, Thread, ThreadState, WalkEnd};
 use crate::symbols::{Function, Missing, Names, Stripped, Unused};
 
@@ -21,6 +23,8 @@ pub struct Selection {
     pub registers: bool,
     /// What is otherwise left out for brevity.
     pub verbose: bool,
+    /// Frames of a language's runtime, too.
+    pub all_frames: bool,
 }
 
 impl Selection {
@@ -33,16 +37,20 @@ impl Selection {
     }
 }
 
-/// Writes a snapshot.
+/// Writes a snapshot, with what can be said of all of it first.
 pub fn show(
     out: &mut dyn Write,
     snapshot: &Snapshot,
     names: &Names,
     selection: &Selection,
+    summary: Option<&Judgement>,
     width: Width,
 ) -> io::Result<()> {
     let out: &mut dyn Write = &mut Wrapped::new(out, width);
     heading(out, snapshot)?;
+    if let Some(judgement) = summary {
+        why::summary(out, judgement)?;
+    }
     let threads = selection.threads(snapshot);
     let mut are_unknown = false;
     if selection.registers || selection.verbose {
@@ -63,7 +71,7 @@ pub fn show(
                 };
             }
             details::memory(out, &thread.memory, selection.verbose, width)?;
-            stack(out, snapshot, thread, names, Detail { verbose: selection.verbose, width })?;
+            stack(out, snapshot, thread, names, Detail { verbose: selection.verbose, all_frames: true, width })?;
         }
     } else {
         for group in groups(threads) {
@@ -83,7 +91,13 @@ pub fn show(
                 }
             }
             if let Some(thread) = group.threads.first() {
-                stack(out, snapshot, thread, names, Detail { verbose: false, width })?;
+                stack(
+                    out,
+                    snapshot,
+                    thread,
+                    names,
+                    Detail { verbose: false, all_frames: selection.all_frames, width },
+                )?;
             }
         }
     }
@@ -182,6 +196,7 @@ fn frame_lines(
     detail: Detail,
     number: &mut usize,
 ) -> io::Result<()> {
+    let mut folded = Folded::default();
     for run in frames.chunk_by(|inner, outer| inner == outer) {
         // A recursion that has run away has thousands of frames that tell nothing new.
         let shown = if run.len() > MOST_ALIKE { 1 } else { run.len() };
@@ -189,27 +204,53 @@ fn frame_lines(
             let module = snapshot.module_of(frame);
             let functions = names.of(snapshot, frame);
             if functions.is_empty() {
+                folded.end(out)?;
                 frame_line(out, number, frame, module, &Function::default(), true, detail)?;
             }
             for (position, function) in functions.iter().enumerate() {
                 // The last one is the function whose code it is; those before it were inlined into it.
                 let outermost = position + 1 == functions.len();
+                if !detail.all_frames && is_runtime(function, folded.functions > 0) {
+                    folded.functions += 1;
+                    *number += 1;
+                    continue;
+                }
+                folded.end(out)?;
                 frame_line(out, number, frame, module, function, outermost, detail)?;
             }
         }
         let alike = (run.len() - shown) * names.of(snapshot, &run[0]).len().max(1);
         if alike > 0 {
+            folded.end(out)?;
             writeln!(out, "    {FAINT}... {alike} more frames like this{FAINT:#}")?;
             *number += alike;
         }
     }
-    Ok(())
+    folded.end(out)
+}
+
+/// Functions of a runtime that were left out since the last line.
+#[derive(Default)]
+struct Folded {
+    functions: usize,
+}
+
+impl Folded {
+    /// Writes how many there are, in a line of their own.
+    fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        match std::mem::take(&mut self.functions) {
+            0 => Ok(()),
+            1 => writeln!(out, "    {FAINT}..  1 frame of the runtime{FAINT:#}"),
+            count => writeln!(out, "    {FAINT}..  {count} frames of the runtime{FAINT:#}"),
+        }
+    }
 }
 
 /// How much to say, and in how many columns.
 #[derive(Clone, Copy)]
 struct Detail {
     verbose: bool,
+    all_frames: bool,
     width: Width,
 }
 

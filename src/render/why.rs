@@ -9,6 +9,7 @@ use super::style::{FAINT, HEADING, THREAD, WARNING};
 use super::value::{Foreign, duration};
 use super::width::{Width, Wrapped};
 use crate::analysis::verdict::{Fault, Judgement, Level, Link, Party, State, ThreadVerdict, Verdict};
+use crate::analysis::waits::Kind;
 use crate::model::Pid;
 
 /// Members of a chain that are named one by one.
@@ -33,7 +34,7 @@ pub fn why(out: &mut dyn Write, judgement: &Judgement, width: Width) -> io::Resu
     if verdicts.len() > MOST_VERDICTS {
         writeln!(out, "and {} more", verdicts.len() - MOST_VERDICTS)?;
     }
-    answer.others(out)?;
+    answer.others(out, "")?;
     for remark in remarks {
         writeln!(out, "{FAINT}{}{FAINT:#}", Foreign(remark))?;
     }
@@ -47,6 +48,17 @@ pub fn why(out: &mut dyn Write, judgement: &Judgement, width: Width) -> io::Resu
         writeln!(out, "{FAINT}{name} ({pid}), {samples}; every stack: hangsnap {pid}{FAINT:#}")?;
     }
     Ok(())
+}
+
+/// Writes the same in a line for each verdict and each group of threads, before the stacks of a
+/// snapshot.
+pub(super) fn summary(out: &mut dyn Write, judgement: &Judgement) -> io::Result<()> {
+    let answer = Answer { judgement, several: false };
+    for verdict in judgement.verdicts.iter().take(MOST_GROUPS) {
+        write!(out, "  ")?;
+        answer.first_line(out, verdict)?;
+    }
+    answer.others(out, "  ")
 }
 
 struct Answer<'a> {
@@ -93,7 +105,23 @@ impl Answer<'_> {
     }
 
     fn verdict(&self, out: &mut dyn Write, verdict: &Verdict) -> io::Result<()> {
-        let Verdict { fault, proof, accused, chain, because, queued, .. } = verdict;
+        let Verdict { fault, accused, chain, queued, .. } = verdict;
+        self.first_line(out, verdict)?;
+        // A thread that spins waits for nothing: where it does is in the first line.
+        for link in chain.iter().take(if *fault == Fault::BusyLoop { 0 } else { MOST_LINKS }) {
+            self.link(out, link)?;
+        }
+        if chain.len() > MOST_LINKS {
+            writeln!(out, "  and {} more", chain.len() - MOST_LINKS)?;
+        }
+        if *queued > 0 && *fault != Fault::Convoy && *fault != Fault::Gil {
+            writeln!(out, "  {queued} {} for {}", waiting(*queued), if accused.len() == 1 { "it" } else { "them" })?;
+        }
+        Ok(())
+    }
+
+    fn first_line(&self, out: &mut dyn Write, verdict: &Verdict) -> io::Result<()> {
+        let Verdict { fault, proof, accused, because, .. } = verdict;
         let style = if verdict.level == Level::Stuck { WARNING } else { HEADING };
         write!(out, "{style}{}{style:#}, {}: ", title(*fault), proof.name())?;
         let lasted = self.lasted(verdict);
@@ -114,18 +142,7 @@ impl Answer<'_> {
                 }
             }
         }
-        writeln!(out)?;
-        // A thread that spins waits for nothing: where it does is in the first line.
-        for link in chain.iter().take(if *fault == Fault::BusyLoop { 0 } else { MOST_LINKS }) {
-            self.link(out, link)?;
-        }
-        if chain.len() > MOST_LINKS {
-            writeln!(out, "  and {} more", chain.len() - MOST_LINKS)?;
-        }
-        if *queued > 0 && *fault != Fault::Convoy && *fault != Fault::Gil {
-            writeln!(out, "  {queued} {} for {}", waiting(*queued), if accused.len() == 1 { "it" } else { "them" })?;
-        }
-        Ok(())
+        writeln!(out)
     }
 
     fn link(&self, out: &mut dyn Write, link: &Link) -> io::Result<()> {
@@ -146,7 +163,7 @@ impl Answer<'_> {
     }
 
     /// Threads that no verdict is about, those that do the same together.
-    fn others(&self, out: &mut dyn Write) -> io::Result<()> {
+    fn others(&self, out: &mut dyn Write, indent: &str) -> io::Result<()> {
         let mut groups: BTreeMap<(State, String), Vec<&ThreadVerdict>> = BTreeMap::new();
         for thread in &self.judgement.threads {
             let is_named = self.judgement.verdicts.iter().any(|verdict| {
@@ -159,15 +176,21 @@ impl Answer<'_> {
         }
         let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_by_key(|(_, threads)| std::cmp::Reverse(threads.len()));
-        for ((state, doing), threads) in groups.iter().take(MOST_GROUPS) {
-            match threads.as_slice() {
-                [only] => writeln!(out, "{} {}: {}", self.party(&only.thread), state_of_one(*state), Foreign(doing))?,
-                several => writeln!(out, "{} threads {}: {}", several.len(), state_of_several(*state), Foreign(doing))?,
+        for ((state, does), threads) in groups.iter().take(MOST_GROUPS) {
+            let does = Foreign(does);
+            let (who, is, they_are) = match threads.as_slice() {
+                [only] => (self.party(&only.thread), state_of_one(*state), String::new()),
+                several => (format!("{} threads", several.len()), state_of_several(*state), " all".into()),
+            };
+            match state {
+                // The clause says it.
+                State::Waiting => writeln!(out, "{indent}{who}{they_are} {does}")?,
+                _ => writeln!(out, "{indent}{who} {is}:{they_are} {does}")?,
             }
         }
         let left: usize = groups.iter().skip(MOST_GROUPS).map(|(_, threads)| threads.len()).sum();
         if left > 0 {
-            writeln!(out, "{left} more threads in {} other places", groups.len() - MOST_GROUPS)?;
+            writeln!(out, "{indent}{left} more threads in {} other places", groups.len() - MOST_GROUPS)?;
         }
         Ok(())
     }
@@ -181,7 +204,7 @@ fn state_of_one(state: State) -> &'static str {
     match state {
         State::Stuck => "is stuck",
         State::Spinning => "spins",
-        State::Waiting => "waits",
+        State::Waiting => "is waiting",
         State::Progressing => "progresses",
         State::Idle => "is idle",
         State::Unknown => "is unknown",
@@ -199,17 +222,15 @@ fn state_of_several(state: State) -> &'static str {
     }
 }
 
-/// What a thread does, without what differs between threads that do the same.
+/// What a thread does, without what differs between threads that do the same: a clause without its
+/// subject.
 fn doing(thread: &ThreadVerdict) -> String {
     let place = thread.place.as_ref().map(|place| format!(" in {place}")).unwrap_or_default();
-    let wait = thread.wait.as_ref().map(|wait| match wait.resource.address {
-        Some(_) if !wait.resource.kind.is_lock() => format!("waits for a {}", wait.resource.kind.name()),
-        _ => format!("waits for {}", wait.resource),
-    });
-    match wait {
-        Some(wait) => format!("{wait}{place}"),
-        None if place.is_empty() => "runs".into(),
-        None => format!("runs{place}"),
+    let Some(wait) = &thread.wait else { return format!("in user code{place}") };
+    match (wait.resource.kind, wait.resource.address) {
+        (Kind::Time, _) => format!("in a sleep{place}"),
+        (kind, Some(_)) if !kind.is_lock() => format!("waiting for a {}{place}", kind.name()),
+        _ => format!("waiting for {}{place}", wait.resource),
     }
 }
 

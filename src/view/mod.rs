@@ -69,7 +69,12 @@ pub fn print(
     ensure_selected(snapshot, selection)?;
     let names = Names::resolve(finder, [snapshot]);
     match format {
-        Format::Text(width) => render::show(out, snapshot, &names, selection, width)?,
+        Format::Text(width) => {
+            // Of one thread, or of one without others to compare it with, all is said below.
+            let is_long = selection.thread.is_none() && snapshot.threads.len() > 1;
+            let judgement = is_long.then(|| why::of_one(snapshot, &names));
+            render::show(out, snapshot, &names, selection, judgement.as_ref(), width)?;
+        }
         Format::Json => json::show(out, snapshot, &names, selection)?,
     }
     Ok(())

@@ -7,7 +7,7 @@ use super::{Aside, At, Error, Format, once_each, select};
 use crate::analysis::History;
 use crate::analysis::verdict::{Judgement, Level, Observation, judge};
 use crate::analysis::waits::Calls;
-use crate::model::Snapshot;
+use crate::model::{Snapshot, Thread};
 use crate::render::{self, json};
 use crate::store::{self, Contents, Reader};
 use crate::symbols::{Finder, Names};
@@ -57,6 +57,14 @@ pub fn why(out: &mut dyn Write, processes: &[Seen], format: Format) -> Result<An
         Format::Json => json::verdict(out, &judgement)?,
     }
     Ok(answer(&judgement))
+}
+
+/// What can be said of one snapshot alone.
+pub(super) fn of_one(snapshot: &Snapshot, names: &Names) -> Judgement {
+    let calls = calls(snapshot, names);
+    let since = |thread: &Thread| thread.acquired.unchanged_since().map(|moment| moment.realtime_ns);
+    let not_run_since = snapshot.threads.iter().map(since).collect();
+    judge(&[Observation { samples: vec![snapshot], calls: &calls, earlier: Vec::new(), not_run_since }])
 }
 
 fn calls<'a>(sample: &'a Snapshot, names: &'a Names) -> Vec<Calls<'a>> {
