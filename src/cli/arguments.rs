@@ -17,6 +17,8 @@ Examples:
   hangsnap 22780 --memory rsp:64 --memory queue_length
   hangsnap 22780 --every 5s                      record until Ctrl-C
   hangsnap 22780 22781 --every 5s --for 10m -o recordings/
+  hangsnap why 22780                             which thread hangs, since when, on what, who holds it
+  hangsnap stuck RECORDING --at 14:05:10         the same of what was recorded
   hangsnap list recordings/                      what was recorded
   hangsnap show FILE --at 14:05:10               the snapshot of that time
   hangsnap diff FILE                             what moved between the last two, what stands still and since when
@@ -24,14 +26,16 @@ Examples:
   hangsnap doctor --pid 22780                    what may be seen of it, and what to change to see more
   hangsnap demo                                  see it work on a program that hangs
 
-Exit codes: 0 done; 1 the recording has no such snapshot or thread, `check` finds
-damage, or `doctor` that a snapshot would lack or disturb something; 2 anything else, told in one line.";
+Exit codes: 0 done; 1 `why` or `stuck` finds something stuck, the recording has no such snapshot or
+thread, `check` finds damage, or `doctor` that a snapshot would lack or disturb something; 2 anything
+else, said in one line.";
 
 /// What hangsnap prints when it is called with nothing: what it is, and how to begin.
 pub(super) const OVERVIEW: &str = "\
 hangsnap takes snapshots of every thread of a live process, which it holds for
 microseconds or not at all, and says which thread hangs, since when, and where.
 
+  hangsnap why 22780               which thread hangs, on what, and who holds it
   hangsnap 22780                   every thread's stack, once
   hangsnap nginx --every 5s        record a snapshot every 5 s, until Ctrl-C
   hangsnap diff RECORDING          what moved, what stands still, and since when

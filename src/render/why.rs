@@ -184,7 +184,10 @@ impl Answer<'_> {
             };
             match state {
                 // The clause says it.
-                State::Waiting => writeln!(out, "{indent}{who}{they_are} {does}")?,
+                State::Waiting => {
+                    let is = if threads.len() == 1 { "is" } else { "are" };
+                    writeln!(out, "{indent}{who} {is} {does}")?;
+                }
                 _ => writeln!(out, "{indent}{who} {is}:{they_are} {does}")?,
             }
         }
