@@ -33,12 +33,11 @@ else, said in one line.";
 /// What hangsnap prints when it is called with nothing: what it is, and how to begin.
 pub(super) const OVERVIEW: &str = "\
 hangsnap takes snapshots of every thread of a live process, which it holds for
-microseconds or not at all, and says which thread hangs, since when, and where.
+microseconds or not at all, and says which thread hangs, on what, who holds it.
 
-  hangsnap why 22780               which thread hangs, on what, and who holds it
-  hangsnap 22780                   every thread's stack, once
+  hangsnap why 22780               what hangs, since when, and who holds it
   hangsnap nginx --every 5s        record a snapshot every 5 s, until Ctrl-C
-  hangsnap diff RECORDING          what moved, what stands still, and since when
+  hangsnap stuck RECORDING         what hung then
   hangsnap doctor --pid 22780      what may be seen of it, and how to see more
 
 `hangsnap --help` lists all commands and options; `hangsnap demo` shows it

@@ -61,11 +61,8 @@ pub(super) fn read(reading: &mut Reading<'_>, descriptors: &[Descriptor]) -> Vec
     locks.retain(|lock| !lock.waiters.is_empty() && (lock.path.is_some() || lock.waiters.iter().any(own)));
     locks.truncate(MOST);
     // Who took it may have ended, and left the open file to others.
-    for at in 0..locks.len() {
-        if let (None, Some(path)) = (&locks[at].holder, &locks[at].path) {
-            let path = path.clone();
-            locks[at].holder = open_files::lock_holder(reading, &path);
-        }
+    for lock in locks.iter_mut().filter(|lock| lock.holder.is_none()) {
+        lock.holder = lock.path.as_ref().and_then(|path| open_files::lock_holder(reading, path));
     }
     locks
 }

@@ -24,7 +24,7 @@ const MOST_REFERENCES: usize = 4096;
 const MOST_LOCKS: usize = 16_384;
 
 /// The word that is waited on and those around it, if a thread waits for a futex.
-fn futex<'t>(call: Option<SystemCall>, memory: &'t [MemoryPiece]) -> Option<(u64, &'t MemoryPiece)> {
+fn futex(call: Option<SystemCall>, memory: &[MemoryPiece]) -> Option<(u64, &MemoryPiece)> {
     let call = call.filter(|call| matches!(call.name(), Some("futex" | "futex_time64")))?;
     let piece = memory.iter().find(|piece| piece.what == MemoryOf::Futex)?;
     Some((call.abi.values(call.arguments)[0], piece))

@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn answers_that_are_cut_short_or_go_on_for_ever_are_survived() {
-        let mut answer = vec![0_u8; 64];
+        let mut answer = [0_u8; 64];
         answer[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
         // An attribute of no length at all.
         for length in 0..answer.len() {

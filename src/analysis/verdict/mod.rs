@@ -212,10 +212,8 @@ pub fn judge(observations: &[Observation<'_>]) -> Judgement {
         }
         verdicts.extend(kernel::waits(process));
     }
-    for at in 0..verdicts.len() {
-        if verdicts[at].queued == 0 {
-            verdicts[at].queued = chains::queued(&processes, &graph, &verdicts[at]);
-        }
+    for verdict in verdicts.iter_mut().filter(|verdict| verdict.queued == 0) {
+        verdict.queued = chains::queued(&processes, &graph, verdict);
     }
     verdicts.sort_by_key(|verdict| (verdict.level, verdict.proof, verdict.fault, std::cmp::Reverse(verdict.queued)));
     let threads = processes.iter().flat_map(|process| states::of(process, &verdicts)).collect();

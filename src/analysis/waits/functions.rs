@@ -5,33 +5,9 @@
 //! taken by a condition variable is one, and a lock below `dlopen` is what it is.
 
 use super::futex::Futex;
+use super::reading::Reading;
 use super::{Call, Calls, Kind, Resource, Scene, Wait, glibc, musl, rust};
-use crate::model::{RuntimeAddress, Thread};
-
-/// A futex wait with all that explains it.
-pub(super) struct Reading<'s, 'a> {
-    pub(super) scene: &'s Scene<'a>,
-    pub(super) thread: &'s Thread,
-    pub(super) calls: &'s Calls<'a>,
-    pub(super) futex: &'s Futex<'s>,
-    /// The function that decides what the word means.
-    pub(super) name: &'s str,
-}
-
-impl Reading<'_, '_> {
-    /// A wait for this kind of thing, so many bytes before the word.
-    pub(super) fn wait(&self, kind: Kind, offset: u64) -> Wait {
-        self.wait_for(Resource::at(kind, self.futex.base(offset)))
-    }
-
-    pub(super) fn wait_for(&self, resource: Resource) -> Wait {
-        Wait {
-            is_private: self.futex.is_private,
-            is_word_other: self.futex.is_other(),
-            ..Wait::for_what(resource).timed(self.futex.is_timed)
-        }
-    }
-}
+use crate::model::Thread;
 
 type Read = fn(&Reading<'_, '_>) -> Wait;
 
@@ -136,10 +112,4 @@ impl Function {
             Has(part) => call.name().contains(part),
         }
     }
-}
-
-/// A word that lies in a lock as the address of a thread's own structure.
-pub(super) fn thread_of_pointer(scene: &Scene<'_>, pointer: u64) -> Option<i32> {
-    let pointers = &scene.facts().thread_pointers;
-    pointers.iter().find(|(address, _)| *address == RuntimeAddress(pointer)).map(|(_, tid)| *tid)
 }

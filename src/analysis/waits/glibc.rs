@@ -3,7 +3,7 @@
 //! From sysdeps/x86/nptl/bits/pthreadtypes-arch.h, nptl/pthreadP.h and nptl/pthread_rwlock_common.c;
 //! offsets are from the beginning of the object.
 
-use super::functions::{Reading, thread_of_pointer};
+use super::reading::{Reading, thread_of_pointer};
 use super::{Holder, Kind, Proof, Resource, Wait};
 
 /// `pthread_mutex_t`: its owner's tid, how many hold or have locked it, and its kind.

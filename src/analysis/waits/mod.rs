@@ -14,6 +14,7 @@ mod glibc;
 mod kernel;
 mod musl;
 mod owners;
+mod reading;
 mod rust;
 
 use std::fmt;

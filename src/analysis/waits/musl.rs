@@ -1,6 +1,6 @@
 //! Locks of musl, as they lie in memory: src/internal/pthread_impl.h and src/stdio/__lockfile.c.
 
-use super::functions::Reading;
+use super::reading::Reading;
 use super::{Calls, Holder, Kind, Wait};
 
 /// Bits of a lock word beside the owner's tid: that others wait, and that the owner died.

@@ -3,7 +3,7 @@
 //! From library/std/src/sys/sync/{mutex,rwlock}/futex.rs and parking_lot's raw_mutex.rs. In
 //! parking_lot a thread waits in a word of its own, and the lock's address is the key beside it.
 
-use super::functions::Reading;
+use super::reading::Reading;
 use super::{Kind, Resource, Wait};
 use crate::model::RuntimeAddress;
 
