@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
+use super::blocked_call;
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
-use super::system_call;
 use super::value::{Foreign, duration, moment, source, time};
 use super::width::{FrameText, Label, Width, Wrapped, chain};
 use crate::analysis::{Change, Comparison, Sameness, Streak, ThreadChange};
@@ -170,14 +170,14 @@ fn standing_still(
             )?;
             for thread in &group.threads {
                 write!(out, "  {THREAD}thread {} \"{}\"{THREAD:#}", thread.tid, Foreign(&thread.status.name))?;
-                waiting(out, thread)?;
+                waiting(out, after, thread)?;
             }
         }
         write!(out, "    in   ")?;
         innermost(out, after, first, names, width)?;
         if group.threads.len() == 1 {
             write!(out, "       ")?;
-            waiting(out, first)?;
+            waiting(out, after, first)?;
         }
     }
     Ok(())
@@ -221,10 +221,10 @@ fn innermost(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &
 }
 
 /// A thread's state and the system call it sits in.
-fn waiting(out: &mut dyn Write, thread: &Thread) -> io::Result<()> {
+fn waiting(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread) -> io::Result<()> {
     write!(out, "  {}", thread.status.state.name())?;
-    if let Some(call) = thread.system_call {
-        write!(out, " in {}", system_call::text(call))?;
+    if let Some(call) = blocked_call::text(thread, &snapshot.wait_facts) {
+        write!(out, " in {call}")?;
     }
     writeln!(out)
 }
@@ -240,7 +240,7 @@ fn whereabouts(
     write!(out, "    {word} ")?;
     innermost(out, snapshot, thread, names, width)?;
     write!(out, "       ")?;
-    waiting(out, thread)
+    waiting(out, snapshot, thread)
 }
 
 /// The function whose code a frame's is: what is inlined there differs from line to line.

@@ -4,6 +4,7 @@
 //! reach the terminal as control characters. JSON field names and meanings are kept; fields are only added. It computes
 //! nothing that `analysis` or `symbols` should.
 
+mod blocked_call;
 mod details;
 mod diff;
 mod doctor;

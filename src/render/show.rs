@@ -6,7 +6,7 @@ use super::fold::is_runtime;
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::value::{Foreign, duration, moment, source, time};
 use super::width::{FrameText, Width, Wrapped, columns};
-use super::{details, system_call, why};
+use super::{blocked_call, details, why};
 use crate::analysis::groups;
 use crate::analysis::verdict::Judgement;
 use crate::model::{Acquired, FoundBy, Frame, Module, Place, Snapshot, Stack, StopMode, Thread, ThreadState, WalkEnd};
@@ -158,8 +158,8 @@ fn thread_line(
     if let Some(worker) = thread.status.worker {
         write!(out, ", {}", worker.describe())?;
     }
-    if let Some(call) = thread.system_call {
-        write!(out, " in {}", system_call::text(call))?;
+    if let Some(call) = blocked_call::text(thread, &snapshot.wait_facts) {
+        write!(out, " in {call}")?;
     }
     match thread.acquired {
         Acquired::UnchangedSince(since) => {

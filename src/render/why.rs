@@ -151,9 +151,10 @@ impl Answer<'_> {
         write!(out, "  {THREAD}{waiter}{THREAD:#} waits for {}", Foreign(&resource))?;
         if let Some(holder) = &link.holder {
             let holder = self.party(holder);
-            // A join or a child names it already.
+            // A join, a child and another end name it already.
             if !resource.contains(&holder) {
-                write!(out, ", held by {THREAD}{holder}{THREAD:#}")?;
+                let held = if link.resource.kind.is_lock() { "held by" } else { "from" };
+                write!(out, ", {held} {THREAD}{holder}{THREAD:#}")?;
             }
         }
         if let Some(place) = &link.place {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::rest::Rest;
 use super::{Fault, Level, Link, Party, Process, Verdict};
-use crate::analysis::waits::{Kind, Limit, Proof, Wait, Who};
+use crate::analysis::waits::{Holder, Kind, Limit, Proof, Wait, Who};
 
 /// A wait is worth a word of its own when it has lasted this long, in nanoseconds.
 const A_WHILE: i64 = 500_000_000;
@@ -102,10 +102,13 @@ fn with_wait(
     level: Level,
     because: String,
 ) -> Verdict {
-    let holder = wait.holders.first().and_then(|holder| match &holder.who {
-        Who::Elsewhere { pid, tid, name } => Some(Party { pid: Some(*pid), tid: *tid, name: name.clone() }),
-        Who::Thread(_) | Who::Gone(_) | Who::InParent { .. } => None,
-    });
+    // Of several any could end the wait.
+    let holder = match wait.holders.as_slice() {
+        [Holder { who: Who::Elsewhere { pid, tid, name }, .. }] => {
+            Some(Party { pid: Some(*pid), tid: *tid, name: name.clone() })
+        }
+        _ => None,
+    };
     let chain: Vec<Link> = threads
         .iter()
         .filter_map(|number| {

@@ -206,6 +206,11 @@ fn descriptor(facts: &WaitFacts, thread: &Thread, number: u64, is_writing: bool)
         Detail::Socket(socket) if !socket.peer.is_empty() => format!("{what} {} {}", socket.protocol, socket.peer),
         _ => format!("{what} {}", descriptor.target),
     };
+    let name = match others {
+        [] => name,
+        [one] => format!("{name} of {} ({})", one.name, one.pid),
+        several => format!("{name} of {} processes", several.len()),
+    };
     let mut wait = Wait::for_what(Resource::named(kind, name));
     wait.is_writing = is_writing;
     wait.limit = Limit::Never;

@@ -270,7 +270,7 @@ fn change_fields<'a>(comparison: &Comparison<'a>, change: &Change<'a>, names: &'
         name: &thread.status.name,
         change: word,
         state: thread.status.state.name(),
-        system_call: thread.system_call.map(call_fields),
+        system_call: thread.system_call.map(|call| call_fields(call, after, thread)),
         same_for_ns: streak.map(|streak| nanoseconds(after.taken.since(streak.since))),
         same_in_snapshots: streak.map(|streak| streak.samples),
         unseen_in_snapshots: streak.map(|streak| streak.unseen),

@@ -7,7 +7,7 @@ use crate::model::{
     Abi, Acquired, CodeAddress, FoundBy, Frame, Gap, KernelWorker, MemoryOf, MemoryPiece, Moment, Place, Policy,
     Snapshot, SpecialRegister, SystemCall, Thread, ThreadStatus, WalkEnd,
 };
-use crate::render::system_call;
+use crate::render::blocked_call;
 use crate::symbols::Names;
 
 #[derive(Serialize)]
@@ -146,7 +146,7 @@ pub(super) fn thread_fields<'a>(
             pending: sets.pending.names(),
             process_pending: sets.process_pending.names(),
         }),
-        system_call: thread.system_call.map(call_fields),
+        system_call: thread.system_call.map(|call| call_fields(call, snapshot, thread)),
         frames: thread.stack.frames.iter().map(|frame| frame_fields(snapshot, frame, names)).collect(),
         gap: thread.stack.gap.map(|Gap { after, frames, bytes }| GapFields { after, frames, bytes }),
         incomplete: (thread.stack.end != WalkEnd::Root).then(|| thread.stack.end.describe()),
@@ -181,13 +181,13 @@ fn register_fields(thread: &Thread) -> serde_json::Map<String, serde_json::Value
     named.chain(floating).map(|(name, value)| (name, value.into())).collect()
 }
 
-pub(super) fn call_fields(call: SystemCall) -> CallFields {
+pub(super) fn call_fields(call: SystemCall, snapshot: &Snapshot, thread: &Thread) -> CallFields {
     CallFields {
         abi: (call.abi == Abi::I386).then_some("i386"),
         number: call.number,
         name: call.name(),
         arguments: call.abi.values(call.arguments).map(hexadecimal),
-        text: system_call::text(call),
+        text: blocked_call::text(thread, &snapshot.wait_facts).unwrap_or_default(),
     }
 }
 
