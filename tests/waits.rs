@@ -3,6 +3,7 @@
 //!
 //! The oracle is the kernel: what /proc/PID/task/TID/syscall says before anything has interrupted the threads.
 
+mod decoded;
 mod odd;
 mod timed;
 
