@@ -108,11 +108,16 @@ impl Answer<'_> {
         let Verdict { fault, accused, chain, queued, .. } = verdict;
         self.first_line(out, verdict)?;
         // A thread that spins waits for nothing: where it does is in the first line.
-        for link in chain.iter().take(if *fault == Fault::BusyLoop { 0 } else { MOST_LINKS }) {
-            self.link(out, link)?;
+        let links = if *fault == Fault::BusyLoop { &[][..] } else { chain };
+        let alike = |one: &Link, other: &Link| {
+            (&one.resource, &one.holder, &one.place) == (&other.resource, &other.holder, &other.place)
+        };
+        for group in links.chunk_by(alike).take(MOST_LINKS) {
+            self.links(out, group)?;
         }
-        if chain.len() > MOST_LINKS {
-            writeln!(out, "  and {} more", chain.len() - MOST_LINKS)?;
+        let left: usize = links.chunk_by(alike).skip(MOST_LINKS).map(<[Link]>::len).sum();
+        if left > 0 {
+            writeln!(out, "  and {left} more")?;
         }
         if *queued > 0 && *fault != Fault::Convoy && *fault != Fault::Gil {
             writeln!(out, "  {queued} {} for {}", waiting(*queued), if accused.len() == 1 { "it" } else { "them" })?;
@@ -145,10 +150,17 @@ impl Answer<'_> {
         writeln!(out)
     }
 
-    fn link(&self, out: &mut dyn Write, link: &Link) -> io::Result<()> {
+    /// Threads that wait for the same in the same place.
+    fn links(&self, out: &mut dyn Write, links: &[Link]) -> io::Result<()> {
+        let Some(link) = links.first() else { return Ok(()) };
         let waiter = self.party(&link.waiter);
+        write!(out, "  {THREAD}{waiter}{THREAD:#} ")?;
+        match links.len() {
+            1 => write!(out, "waits")?,
+            count => write!(out, "and {} more wait", count - 1)?,
+        }
         let resource = link.resource.to_string();
-        write!(out, "  {THREAD}{waiter}{THREAD:#} waits for {}", Foreign(&resource))?;
+        write!(out, " for {}", Foreign(&resource))?;
         if let Some(holder) = &link.holder {
             let holder = self.party(holder);
             // A join, a child and another end name it already.
@@ -233,6 +245,7 @@ fn doing(thread: &ThreadVerdict) -> String {
     let Some(wait) = &thread.wait else { return format!("in user code{place}") };
     match (wait.resource.kind, wait.resource.address) {
         (Kind::Time, _) => format!("in a sleep{place}"),
+        (Kind::Thread, _) => format!("waiting for the end of a thread{place}"),
         (kind, Some(_)) if !kind.is_lock() => format!("waiting for a {}{place}", kind.name()),
         _ => format!("waiting for {}{place}", wait.resource),
     }

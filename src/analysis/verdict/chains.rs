@@ -153,6 +153,7 @@ fn convoy(processes: &[Process<'_>], graph: &Graph, end: Node, queue: Vec<Node>)
         return None;
     }
     let what = match (wait, rest) {
+        (Some(wait), _) if wait.resource.kind == Kind::Time => "sleeps".into(),
         (Some(wait), _) => format!("waits for {}", wait.resource),
         (None, Rest::Runs { .. }) => "runs all the time".into(),
         (None, _) => "runs".into(),
@@ -168,7 +169,8 @@ fn convoy(processes: &[Process<'_>], graph: &Graph, end: Node, queue: Vec<Node>)
     let is_at_rest = matches!(rest, Rest::Rests { .. });
     Some(Verdict {
         fault: Fault::Convoy,
-        level: if is_at_rest { Level::Stuck } else { Level::Waits },
+        // An accusation by guess is none.
+        level: if is_at_rest && proof < Proof::Guessed { Level::Stuck } else { Level::Waits },
         proof,
         holder: Some(accused.clone()),
         accused: vec![accused],

@@ -285,7 +285,11 @@ fn holders_of(
             let likely = if readers.is_empty() { others().copied().collect() } else { readers };
             likely.into_iter().map(|tid| holder(tid, Proof::Inferred)).collect()
         }
-        (Some(other), None, _) => vec![holder(other, Proof::Inferred)],
+        (Some(other), None, _) => {
+            // One that has nothing to do hardly keeps a lock: who had it may have ended, or forgotten it.
+            let is_idle = wait_of(&other).is_some_and(|wait| wait.resource.kind.is_idle());
+            vec![holder(other, if is_idle { Proof::Guessed } else { Proof::Inferred })]
+        }
         _ => Vec::new(),
     }
 }

@@ -15,6 +15,8 @@ mod runtimes;
 mod spinning;
 mod states;
 
+use std::collections::HashSet;
+
 use crate::analysis::waits::{Calls, Proof, Resource, Scene, Wait};
 use crate::model::{Pid, Snapshot, Thread, Tid};
 use graph::Graph;
@@ -212,6 +214,7 @@ pub fn judge(observations: &[Observation<'_>]) -> Judgement {
         }
         verdicts.extend(kernel::waits(process));
     }
+    drop_repeated(&mut verdicts);
     for verdict in verdicts.iter_mut().filter(|verdict| verdict.queued == 0) {
         verdict.queued = chains::queued(&processes, &graph, verdict);
     }
@@ -220,6 +223,14 @@ pub fn judge(observations: &[Observation<'_>]) -> Judgement {
     let remarks = processes.iter().flat_map(remarks).collect();
     let judged = processes.iter().map(Process::judged).collect();
     Judgement { processes: judged, verdicts, threads, remarks }
+}
+
+/// Takes out waits of threads that are stuck in another verdict.
+fn drop_repeated(verdicts: &mut Vec<Verdict>) {
+    let stuck = verdicts.iter().filter(|verdict| verdict.level == Level::Stuck);
+    let stuck: HashSet<Party> = stuck.flat_map(|verdict| verdict.accused.iter().cloned()).collect();
+    verdicts
+        .retain(|verdict| verdict.level == Level::Stuck || !verdict.accused.iter().all(|party| stuck.contains(party)));
 }
 
 /// What is to be said beside the verdicts.

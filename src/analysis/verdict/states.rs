@@ -100,20 +100,5 @@ fn one(process: &Process<'_>, verdicts: &[Verdict], number: usize, thread: &Thre
 
 /// Whether a thread that waits so may just have nothing to do.
 fn is_idle(wait: &Wait) -> bool {
-    use Kind::{Condvar, Connections, Descriptors, File, Parker, Pipe, Semaphore, Signal, Socket, Time};
-    let kinds = [
-        Condvar,
-        Connections,
-        Descriptors,
-        File,
-        Parker,
-        Pipe,
-        Semaphore,
-        Signal,
-        Socket,
-        Time,
-        Kind::Channel,
-        Kind::Futex,
-    ];
-    kinds.contains(&wait.resource.kind) && !wait.is_writing
+    (wait.resource.kind.is_idle() || wait.resource.kind == Kind::Time) && !wait.is_writing
 }

@@ -44,7 +44,19 @@ impl<'a> Call<'a> {
     pub fn is_library(&self) -> bool {
         const RUST: [&str; 8] =
             ["std::", "core::", "alloc::", "<std::", "<core::", "<alloc::", "parking_lot", "lock_api::"];
-        const OTHER: [&str; 5] = ["std::", "__gthread", "pthread_", "__gnu_cxx::", "lll_lock"];
+        // An interpreter's own functions are no more the program's than a library's are.
+        const OTHER: [&str; 10] = [
+            "std::",
+            "__gthread",
+            "pthread_",
+            "__gnu_cxx::",
+            "lll_lock",
+            "Py",
+            "_Py",
+            "take_gil",
+            "acquire_timed",
+            "lock_Py",
+        ];
         const SOURCES: [&str; 6] = [
             "library/std/src/",
             "library/core/src/",

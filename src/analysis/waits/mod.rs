@@ -135,6 +135,24 @@ impl Kind {
         )
     }
 
+    /// Whether a thread that waits for it may just have nothing to do.
+    pub fn is_idle(self) -> bool {
+        matches!(
+            self,
+            Self::Condvar
+                | Self::Connections
+                | Self::Descriptors
+                | Self::File
+                | Self::Parker
+                | Self::Pipe
+                | Self::Semaphore
+                | Self::Signal
+                | Self::Socket
+                | Self::Channel
+                | Self::Futex
+        )
+    }
+
     /// Whether only a thread that has the same memory can end the wait.
     pub fn is_in_memory(self) -> bool {
         self.is_lock() && self != Self::FileLock
@@ -182,6 +200,8 @@ impl fmt::Display for Resource {
         let noun = self.kind.name();
         match (self.address, self.name.as_str()) {
             (Some(address), "") => write!(f, "{noun} {address}"),
+            // A thread's word says nothing that its name does not.
+            (Some(_), name) if self.kind == Kind::Thread => f.write_str(name),
             (Some(address), name) => write!(f, "{name} ({noun} {address})"),
             (None, "") => f.write_str(noun),
             (None, name) => f.write_str(name),
