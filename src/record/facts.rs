@@ -1,7 +1,8 @@
 //! What the waits of a sample's threads are about.
 //!
-//! Promises: where no thread has run since the sample before, nothing is read anew. Of threads that
-//! have not run, what is known from their stacks stays, for these are not copied again.
+//! Promises: where no thread has run since the sample before, what only the process could have changed
+//! is not read again; who holds its file locks and what its children do is. Of threads that have not
+//! run, what is known from their stacks stays, for these are not copied again.
 
 use std::collections::HashSet;
 use std::iter;
@@ -30,10 +31,9 @@ pub(super) fn of(
 ) -> Arc<WaitFacts> {
     let before = stacks.before;
     let is_first = !last_ran.is_empty() || before.is_empty();
-    if stacks.copied.is_empty() && !is_first {
-        return before.clone();
-    }
-    let mut facts = resources::facts(process, threads, |address, buffer| access.read_all(address, buffer));
+    let at_rest = (stacks.copied.is_empty() && !is_first).then_some(&**before);
+    let mut facts =
+        resources::facts(process, threads, at_rest, |address, buffer| access.read_all(address, buffer));
     facts.references = references(threads, stacks);
     facts.last_ran = match last_ran.is_empty() {
         // They were held since, or ran by themselves, if they do not say otherwise.

@@ -68,11 +68,30 @@ impl Reading<'_> {
 }
 
 /// Reads the facts about these threads. `read` copies memory of the process, all of what is asked for
-/// or nothing. When threads ran last and what stacks refer to is the caller's to add.
-pub fn facts(process: &Process, threads: &[Thread], read: impl Fn(RuntimeAddress, &mut [u8]) -> bool) -> WaitFacts {
+/// or nothing. `before` are the facts as they were when none of the threads had run yet that has not run
+/// since: what only the process itself changes is taken from there. When threads ran last and what stacks
+/// refer to is the caller's to add.
+pub fn facts(
+    process: &Process,
+    threads: &[Thread],
+    before: Option<&WaitFacts>,
+    read: impl Fn(RuntimeAddress, &mut [u8]) -> bool,
+) -> WaitFacts {
     let mut reading = Reading { process, threads, begun: Instant::now(), unread: Vec::new() };
-    let mut facts = WaitFacts { inner_tids: tasks::inner_tids(&reading), ..WaitFacts::default() };
-    facts.thread_pointers = locks::thread_pointers(&reading, read);
+    let mut facts = match before {
+        Some(before) => WaitFacts {
+            inner_tids: before.inner_tids.clone(),
+            thread_pointers: before.thread_pointers.clone(),
+            descriptors: before.descriptors.clone(),
+            ..WaitFacts::default()
+        },
+        None => WaitFacts {
+            inner_tids: tasks::inner_tids(&reading),
+            thread_pointers: locks::thread_pointers(&reading, read),
+            descriptors: descriptors::read(&mut reading),
+            ..WaitFacts::default()
+        },
+    };
     facts.owners = locks::owners(&mut reading, &facts);
     if threads.iter().any(|thread| thread.status.state == ThreadState::Traced) {
         facts.tracer = tasks::tracer(&reading);
@@ -80,7 +99,6 @@ pub fn facts(process: &Process, threads: &[Thread], read: impl Fn(RuntimeAddress
     if !facts.owners.is_empty() {
         facts.parent = tasks::parent(&reading);
     }
-    facts.descriptors = descriptors::read(&mut reading);
     facts.file_locks = file_locks::read(&mut reading, &facts.descriptors);
     facts.children = children::read(&mut reading);
     facts.frozen = freezer::frozen(&reading);
