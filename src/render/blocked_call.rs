@@ -86,7 +86,7 @@ pub(super) fn text(thread: &Thread, facts: &WaitFacts) -> Option<String> {
         }
         "poll" | "ppoll" => reading.with_first(&plain, reading.polled()),
         "nanosleep" => reading.with_first(&plain, reading.time(0)),
-        "clock_nanosleep" => reading.time(2).map(|time| plain.replace(&format!("{:#x}", call.arguments[2]), &time)),
+        "clock_nanosleep" => reading.time(2).map(|time| plain.replacen(&format!("{:#x}", call.arguments[2]), &time, 1)),
         name if ON_DESCRIPTOR.contains(&name) => reading.with_first(&plain, Some(reading.descriptor(0))),
         _ => None,
     };

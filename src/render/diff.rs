@@ -7,13 +7,24 @@ use std::io::{self, Write};
 use super::blocked_call;
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::value::{Foreign, duration, moment, source, time};
+use super::why::changed_groups;
 use super::width::{FrameText, Label, Width, Wrapped, chain};
+use crate::analysis::verdict::Judgement;
 use crate::analysis::{Change, Comparison, Sameness, Streak, ThreadChange};
 use crate::model::{Frame, Moment, Place, Snapshot, Stack, Thread, Timestamp, WalkEnd};
 use crate::symbols::Names;
 
+/// Groups of threads that are listed because there are more or fewer of them.
+const MOST_GROUPS: usize = 8;
+
 /// Writes a comparison.
-pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names, width: Width) -> io::Result<()> {
+pub fn diff(
+    out: &mut dyn Write,
+    comparison: &Comparison<'_>,
+    judgements: [&Judgement; 2],
+    names: &Names,
+    width: Width,
+) -> io::Result<()> {
     let out: &mut dyn Write = &mut Wrapped::new(out, width);
     let Comparison { before, after, changes } = comparison;
     let process = &after.process;
@@ -45,6 +56,10 @@ pub fn diff(out: &mut dyn Write, comparison: &Comparison<'_>, names: &Names, wid
         count(|change| matches!(change, Change::Gone(_))),
         count(|change| matches!(change, Change::Unseen(_))),
     )?;
+    let [earlier, later] = judgements;
+    for (now, then, doing) in changed_groups(earlier, later).iter().take(MOST_GROUPS) {
+        writeln!(out, "  {now} (before {then}) {}", Foreign(doing))?;
+    }
     let mut changes: Vec<&ThreadChange<'_>> = changes.iter().collect();
     // Within a kind the order of ids stays.
     changes.sort_by_key(|change| match change.change {

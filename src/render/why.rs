@@ -251,6 +251,32 @@ fn doing(thread: &ThreadVerdict) -> String {
     }
 }
 
+/// Groups of threads that do the same, of which there are more or fewer than before: the count now and
+/// then, and what they do. Those that changed most come first.
+pub(super) fn changed_groups(before: &Judgement, after: &Judgement) -> Vec<(usize, usize, String)> {
+    let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for thread in &before.threads {
+        counts.entry(kind_of_doing(thread)).or_default().1 += 1;
+    }
+    for thread in &after.threads {
+        counts.entry(kind_of_doing(thread)).or_default().0 += 1;
+    }
+    let changed = counts.into_iter().filter(|(_, (now, then))| now != then);
+    let mut changed: Vec<_> = changed.map(|(doing, (now, then))| (now, then, doing)).collect();
+    changed.sort_by_key(|(now, then, _)| std::cmp::Reverse(now.abs_diff(*then)));
+    changed
+}
+
+/// What a thread does, without addresses: these differ between processes.
+fn kind_of_doing(thread: &ThreadVerdict) -> String {
+    let place = thread.place.as_ref().map(|place| format!(" in {place}")).unwrap_or_default();
+    match &thread.wait {
+        None => format!("in user code{place}"),
+        Some(wait) if wait.resource.kind == Kind::Time => format!("in a sleep{place}"),
+        Some(wait) => format!("waiting for {}{place}", wait.resource.kind.with_article()),
+    }
+}
+
 fn title(fault: Fault) -> &'static str {
     match fault {
         Fault::Deadlock => "DEADLOCK",

@@ -180,7 +180,10 @@ pub fn diff(
     let comparison = compare(&first, &second, &history);
     let names = Names::resolve(finder, [&first, &second]);
     match format {
-        Format::Text(width) => render::diff(out, &comparison, &names, width)?,
+        Format::Text(width) => {
+            let judgements = [why::of_one(&first, &names), why::of_one(&second, &names)];
+            render::diff(out, &comparison, judgements.each_ref(), &names, width)?;
+        }
         Format::Json => json::diff(out, &comparison, &names)?,
     }
     Ok(Aside { remarks, damage: once_each(damage, seen) })

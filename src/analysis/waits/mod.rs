@@ -127,6 +127,18 @@ impl Kind {
         }
     }
 
+    /// The noun as one of several, or as what there is only one of.
+    pub fn with_article(self) -> String {
+        let noun = self.name();
+        match self {
+            Self::Descriptors => "events".into(),
+            Self::Connections | Self::Time | Self::Stop => noun.into(),
+            Self::Gil | Self::Tracer | Self::Freezer | Self::Disk => format!("the {noun}"),
+            Self::Thread => "the end of a thread".into(),
+            _ => format!("a {noun}"),
+        }
+    }
+
     /// Whether it is a lock: one thread holds it, or several as readers, and has to let it go.
     pub fn is_lock(self) -> bool {
         matches!(
