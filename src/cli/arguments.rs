@@ -153,7 +153,8 @@ pub(super) struct Arguments {
 
 #[derive(Args, Debug)]
 pub(super) struct SampleArguments {
-    /// The processes to look at: their ids, or names of programs that run once; what is the name of a command is the command
+    /// The processes to look at: their ids, or names of programs that run once; what is the name of
+    /// a command is the command
     #[arg(value_name = "PID|NAME", required_unless_present = "pid", value_parser = any_text())]
     pub(super) processes: Vec<String>,
     /// A process to look at, as PID|NAME, whatever its name is; may be given more than once
@@ -168,19 +169,21 @@ pub(super) struct SampleArguments {
     /// Stop recording after this time (10m, 1h)
     #[arg(long = "for", value_name = "TIME", requires = "every")]
     pub(super) length: Option<String>,
-    /// Where to keep it: a new file (with --every a new directory), or a directory in which each process gets one of its own
+    /// Where to keep it: a new file (with --every a new directory), or a directory in which each
+    /// process gets one of its own
     #[arg(long, short, value_name = "FILE|DIR")]
     pub(super) output: Option<PathBuf>,
-    /// What a recording may take on disk (1GiB; 512MiB if this is not given); its oldest segments are removed for the next, but not
-    /// those pinned, which do not count. Given with `-o DIR`, it bounds it together with the recordings of that program that
-    /// earlier runs left in DIR
+    /// What a recording may take on disk (1GiB; 512MiB if this is not given); its oldest segments
+    /// are removed for the next, but not those pinned, which do not count. Given with `-o DIR`, it
+    /// bounds it together with the recordings of that program that earlier runs left in DIR
     #[arg(long, value_name = "SIZE", requires = "every")]
     pub(super) max_size: Option<String>,
-    /// Remove segments that are older than this (24h), those of earlier runs as for --max-size; without it they stay while there is
-    /// room
+    /// Remove segments that are older than this (24h), those of earlier runs as for --max-size;
+    /// without it they stay while there is room
     #[arg(long, value_name = "TIME", requires = "every")]
     pub(super) keep_for: Option<String>,
-    /// When the disk is made to have what was recorded, so that a power cut takes only what came after
+    /// When the disk is made to have what was recorded, so that a power cut takes only what came
+    /// after
     #[arg(long, value_enum, default_value_t = SyncPolicy::Segment, requires = "every")]
     pub(super) sync: SyncPolicy,
     /// Which threads to hold, and which at the same time
@@ -192,23 +195,26 @@ pub(super) struct SampleArguments {
     /// The share of time for which threads may be held while recording
     #[arg(long, value_name = "PERCENT", default_value = "1%", requires = "every")]
     pub(super) max_duty: String,
-    /// Copy this memory too: LENGTH bytes at an address, at a variable (all of it without a length), or where a register of
-    /// each thread points to; may be given more than once
+    /// Copy this memory too: LENGTH bytes at an address, at a variable (all of it without a
+    /// length), or where a register of each thread points to; may be given more than once
     #[arg(long, value_name = "ADDRESS:LENGTH|SYMBOL[:LENGTH]|REGISTER:LENGTH")]
     pub(super) memory: Vec<String>,
     /// Keep the bytes of every stack, too; they are printed by --verbose
     #[arg(long, value_enum, value_name = "stacks")]
     pub(super) keep: Option<Keep>,
-    /// Keep and print no copied memory, no words of the command line and no registers for floating point
+    /// Keep and print no copied memory, no words of the command line and no registers for floating
+    /// point
     #[arg(long, conflicts_with_all = ["memory", "keep"])]
     pub(super) redact: bool,
-    /// Print only the thread of this id or name, or those whose names are like `work*` (`?` for one character)
+    /// Print only the thread of this id or name, or those whose names are like `work*` (`?` for one
+    /// character)
     #[arg(long, value_name = "TID|NAME", conflicts_with = "every", value_parser = any_text())]
     pub(super) thread: Option<String>,
     /// Print each thread's registers; with `all`, take and print those for floating point too
     #[arg(long, value_enum, value_name = "general|all", num_args = 0..=1, default_missing_value = "general")]
     pub(super) registers: Option<RegisterSet>,
-    /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it, and how frames were found
+    /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it,
+    /// and how frames were found
     #[arg(long, short, conflicts_with = "every")]
     pub(super) verbose: bool,
     /// Print all frames, those of a language's runtime too, which are otherwise counted in a line
@@ -217,8 +223,8 @@ pub(super) struct SampleArguments {
     /// Print JSON
     #[arg(long, conflicts_with = "every")]
     pub(super) json: bool,
-    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width (COLUMNS, if set), with `..` for what
-    /// is left out of names and paths
+    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width
+    /// (COLUMNS, if set), with `..` for what is left out of names and paths
     #[arg(long, conflicts_with = "every")]
     pub(super) wide: bool,
     #[command(flatten)]
@@ -231,15 +237,16 @@ pub(super) struct FileArguments {
     /// Look for the process's files below this directory first
     #[arg(long, value_name = "DIR")]
     pub(super) sysroot: Option<PathBuf>,
-    /// Take names and lines from this file (a program, a library, or its debug file) for the module with its build-id; may be given
-    /// more than once
+    /// Take names and lines from this file (a program, a library, or its debug file) for the module
+    /// with its build-id; may be given more than once
     #[arg(long, value_name = "FILE")]
     pub(super) symbols: Vec<PathBuf>,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
-    /// One thread at a time, some tens of microseconds each, and none that a stop would disturb; the others run on
+    /// One thread at a time, some tens of microseconds each, and none that a stop would disturb;
+    /// the others run on
     Auto,
     /// All threads at once, for a consistent moment
     All,
@@ -249,9 +256,11 @@ pub(super) enum Stop {
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SyncPolicy {
-    /// When the kernel likes: a power cut takes what it has not written yet, some 30 s, and perhaps all of a young recording
+    /// When the kernel likes: a power cut takes what it has not written yet, some 30 s, and perhaps
+    /// all of a young recording
     Never,
-    /// When a segment ends, after 8 MiB or an hour: a power cut takes at most the segment that is being written
+    /// When a segment ends, after 8 MiB or an hour: a power cut takes at most the segment that is
+    /// being written
     Segment,
     /// With each sample: a power cut takes none that was reported
     Sample,
@@ -270,7 +279,8 @@ pub(super) enum RegisterSet {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// List the snapshots of a recording, or of all recordings in a directory, by their indexes; `check` reads everything
+    /// List the snapshots of a recording, or of all recordings in a directory, by their indexes;
+    /// `check` reads everything
     #[command(after_help = LIST_EXAMPLES)]
     List {
         #[arg(value_name = "FILE|DIR")]
@@ -299,7 +309,8 @@ pub(super) enum Command {
     Check {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
-        /// Make indexes anew that are missing or wrong, and remove what killed processes left; not where there are no locks
+        /// Make indexes anew that are missing or wrong, and remove what killed processes left; not
+        /// where there are no locks
         #[arg(long)]
         repair: bool,
     },
@@ -322,16 +333,19 @@ pub(super) enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
     },
-    /// Take copied memory, words of the command line and registers for floating point out of recordings; every segment is written anew
+    /// Take copied memory, words of the command line and registers for floating point out of
+    /// recordings; every segment is written anew
     #[command(after_help = SCRUB_EXAMPLES)]
     Scrub {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
     },
-    /// Tell what this host and a process allow hangsnap to see, what each missing right costs, and what would grant it
+    /// Tell what this host and a process allow hangsnap to see, what each missing right costs, and
+    /// what would grant it
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor {
-        /// The process that is to be looked at: its id, or the name of a program that runs once; it is not disturbed
+        /// The process that is to be looked at: its id, or the name of a program that runs once; it
+        /// is not disturbed
         #[arg(long, short, value_name = "PID|NAME", allow_negative_numbers = true, value_parser = any_text())]
         pid: Option<String>,
         /// Print JSON
@@ -346,7 +360,8 @@ pub(super) enum Command {
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions { shell: Shell },
-    /// Print a manual page: of hangsnap, or of a command (read it with `hangsnap man show | man -l -`)
+    /// Print a manual page: of hangsnap, or of a command (read it with `hangsnap man show | man -l
+    /// -`)
     #[command(after_help = MAN_EXAMPLES)]
     Man {
         /// A command, such as show
@@ -364,13 +379,15 @@ pub(super) struct ShowArguments {
     /// Which snapshot: `last`, `first`, its number, a time, or how long before the last (-10s)
     #[arg(long, value_name = "last|first|N|TIME", default_value = "last", allow_hyphen_values = true)]
     pub(super) at: String,
-    /// Only the thread of this id or name, or those whose names are like `work*` (`?` for one character)
+    /// Only the thread of this id or name, or those whose names are like `work*` (`?` for one
+    /// character)
     #[arg(long, value_name = "TID|NAME", value_parser = any_text())]
     pub(super) thread: Option<String>,
     /// Print each thread's registers
     #[arg(long)]
     pub(super) registers: bool,
-    /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it, and how frames were found
+    /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it,
+    /// and how frames were found
     #[arg(long, short)]
     pub(super) verbose: bool,
     /// Print all frames, those of a language's runtime too, which are otherwise counted in a line
@@ -381,8 +398,8 @@ pub(super) struct ShowArguments {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width (COLUMNS, if set), with `..` for what
-    /// is left out of names and paths
+    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width
+    /// (COLUMNS, if set), with `..` for what is left out of names and paths
     #[arg(long)]
     pub(super) wide: bool,
 }
@@ -428,7 +445,8 @@ pub(super) struct StuckArguments {
 /// A part of a recording. Without either end it is all of it.
 #[derive(Args, Debug)]
 pub(super) struct RangeArguments {
-    /// From this time on: `last`, `first`, a snapshot's number, a time, or how long before the last (-10s)
+    /// From this time on: `last`, `first`, a snapshot's number, a time, or how long before the last
+    /// (-10s)
     #[arg(long, value_name = "last|first|N|TIME", allow_hyphen_values = true)]
     pub(super) from: Option<String>,
     /// Up to this time
@@ -465,8 +483,8 @@ pub(super) struct CutArguments {
 pub(super) struct DiffArguments {
     #[arg(value_name = "FILE|DIR")]
     pub(super) file: PathBuf,
-    /// The two snapshots: `last`, `first`, numbers, times, or how long before the last (-10s); by default the last two. Or another
-    /// recording: the last snapshots of the two are compared
+    /// The two snapshots: `last`, `first`, numbers, times, or how long before the last (-10s); by
+    /// default the last two. Or another recording: the last snapshots of the two are compared
     #[arg(value_name = "A|FILE", allow_hyphen_values = true)]
     pub(super) first: Option<String>,
     /// The second of two snapshots
@@ -477,8 +495,8 @@ pub(super) struct DiffArguments {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width (COLUMNS, if set), with `..` for what
-    /// is left out of names and paths
+    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width
+    /// (COLUMNS, if set), with `..` for what is left out of names and paths
     #[arg(long)]
     pub(super) wide: bool,
 }

@@ -1,7 +1,7 @@
 //! Manual pages: one for hangsnap and one for each command, made of what `--help` says.
 //!
-//! Promises: each page has examples and says what the exit codes mean. Both are the text below the options of `--help`. The
-//! page of hangsnap itself has manual.md, too: what it does in full.
+//! Promises: each page has examples and says what the exit codes mean. Both are the text below the
+//! options of `--help`. The page of hangsnap itself has manual.md, too: what it does in full.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,5 @@
-//! `hangsnap check`: reads everything and says what is damaged, what is lost, and whether the indexes agree.
+//! `hangsnap check`: reads everything and says what is damaged, what is lost, and whether the
+//! indexes agree.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,7 +8,8 @@ use super::Error;
 use crate::render::{bytes, printable};
 use crate::store::{self, Checked, CheckedSegment};
 
-/// Checks a recording, or every recording in a directory, and makes indexes anew if that is wanted. Whether all is whole.
+/// Checks a recording, or every recording in a directory, and makes indexes anew if that is wanted.
+/// Whether all is whole.
 pub fn check(out: &mut dyn Write, path: &Path, repair: bool) -> Result<bool, Error> {
     let mut is_whole = true;
     for path in store::recordings_in(path)? {

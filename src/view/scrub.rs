@@ -7,7 +7,8 @@ use super::Error;
 use crate::render::printable;
 use crate::store::{self, Damage, Scrubbed};
 
-/// Scrubs a recording, or every recording in a directory. What is returned is what could not be read, and is gone now.
+/// Scrubs a recording, or every recording in a directory. What is returned is what could not be
+/// read, and is gone now.
 pub fn scrub(out: &mut dyn Write, path: &Path) -> Result<Vec<Damage>, Error> {
     let mut gone = Vec::new();
     for path in store::recordings_in(path)? {

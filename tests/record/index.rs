@@ -1,4 +1,5 @@
-//! An index makes things fast and changes no result: missing, out of date, damaged, another segment's or a lie.
+//! An index makes things fast and changes no result: missing, out of date, damaged, another
+//! segment's or a lie.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What was once wrong with files that are not as they should be, each by the name of what happened.
+//! What was once wrong with files that are not as they should be, each by the name of what
+//! happened.
 
 use std::fs;
 use std::os::unix::fs::symlink;
