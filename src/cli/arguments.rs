@@ -25,7 +25,8 @@ Examples:
   hangsnap demo                                  see it work on a program that hangs
 
 Exit codes: 0 done; 1 the recording has no such snapshot or thread, `check` finds
-damage, or `doctor` that a snapshot would lack or disturb something; 2 anything else, told in one line.";
+damage, or `doctor` that a snapshot would lack or disturb something; 2 any other
+failure, explained in one line on standard error.";
 
 /// What hangsnap prints when it is called with nothing: what it is, and how to begin.
 pub(super) const OVERVIEW: &str = "\
@@ -102,7 +103,7 @@ Exit codes: 0 nothing is stuck; 1 something is; 2 the recording could not be rea
 const CHECK_EXAMPLES: &str = "\
 Examples:
   hangsnap check RECORDING             reads everything, and says what is damaged or lost
-  hangsnap check RECORDING --repair    makes indexes anew that are missing or wrong; segments are never changed
+  hangsnap check RECORDING --repair    rebuilds indexes that are missing or wrong; segments are never changed
 
 Exit codes: 0 all of it can be read; 1 something is damaged, lost, or misled by its index; 2 it cannot be checked.";
 
@@ -153,24 +154,24 @@ pub(super) struct Arguments {
 
 #[derive(Args, Debug)]
 pub(super) struct SampleArguments {
-    /// The processes to look at: their ids, or names of programs that run once; what is the name of
-    /// a command is the command
+    /// The processes to look at: their ids, or names of programs that run once; a name that is also
+    /// a command of hangsnap means the command
     #[arg(value_name = "PID|NAME", required_unless_present = "pid", value_parser = any_text())]
     pub(super) processes: Vec<String>,
     /// A process to look at, as PID|NAME, whatever its name is; may be given more than once
     #[arg(long, short, value_name = "PID|NAME", allow_negative_numbers = true, value_parser = any_text())]
     pub(super) pid: Vec<String>,
-    /// Record a snapshot every so often (5s, 500ms, 1m) instead of printing one
+    /// Record a snapshot at this interval (5s, 500ms, 1m) instead of printing one
     #[arg(long, value_name = "TIME")]
     pub(super) every: Option<String>,
-    /// Stop recording after so many snapshots
+    /// Stop recording after this number of snapshots
     #[arg(long, value_name = "N", requires = "every")]
     pub(super) count: Option<String>,
     /// Stop recording after this time (10m, 1h)
     #[arg(long = "for", value_name = "TIME", requires = "every")]
     pub(super) length: Option<String>,
-    /// Where to keep it: a new file (with --every a new directory), or a directory in which each
-    /// process gets one of its own
+    /// Where to keep it: a new file (with --every a new directory), or an existing directory, which
+    /// gets one for each process
     #[arg(long, short, value_name = "FILE|DIR")]
     pub(super) output: Option<PathBuf>,
     /// What a recording may take on disk (1GiB; 512MiB if this is not given); its oldest segments
@@ -182,17 +183,16 @@ pub(super) struct SampleArguments {
     /// without it they stay while there is room
     #[arg(long, value_name = "TIME", requires = "every")]
     pub(super) keep_for: Option<String>,
-    /// When the disk is made to have what was recorded, so that a power cut takes only what came
-    /// after
+    /// When recorded data is forced to disk (fsync): a power cut loses only what was recorded after
     #[arg(long, value_enum, default_value_t = SyncPolicy::Segment, requires = "every")]
     pub(super) sync: SyncPolicy,
     /// Which threads to hold, and which at the same time
     #[arg(long, value_enum, default_value_t = Stop::Auto)]
     pub(super) stop: Stop,
-    /// The longest time for which a thread may be held
+    /// The longest time that a thread may be held
     #[arg(long, value_name = "TIME", default_value = "10ms")]
     pub(super) max_hold: String,
-    /// The share of time for which threads may be held while recording
+    /// The share of time that threads may be held while recording
     #[arg(long, value_name = "PERCENT", default_value = "1%", requires = "every")]
     pub(super) max_duty: String,
     /// Copy this memory too: LENGTH bytes at an address, at a variable (all of it without a
@@ -217,14 +217,14 @@ pub(super) struct SampleArguments {
     /// and how frames were found
     #[arg(long, short, conflicts_with = "every")]
     pub(super) verbose: bool,
-    /// Print all frames, those of a language's runtime too, which are otherwise counted in a line
+    /// Print all frames; without it, those of a language's runtime are counted in one line
     #[arg(long, conflicts_with = "every")]
     pub(super) all_frames: bool,
     /// Print JSON
     #[arg(long, conflicts_with = "every")]
     pub(super) json: bool,
-    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width
-    /// (COLUMNS, if set), with `..` for what is left out of names and paths
+    /// Do not fit lines to the width of the terminal (COLUMNS, if set), which shortens names and
+    /// paths with `..`
     #[arg(long, conflicts_with = "every")]
     pub(super) wide: bool,
     #[command(flatten)]
@@ -256,13 +256,13 @@ pub(super) enum Stop {
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SyncPolicy {
-    /// When the kernel likes: a power cut takes what it has not written yet, some 30 s, and perhaps
+    /// Left to the kernel: a power cut loses what it has not written yet, some 30 s, and perhaps
     /// all of a young recording
     Never,
-    /// When a segment ends, after 8 MiB or an hour: a power cut takes at most the segment that is
+    /// When a segment ends, after 8 MiB or an hour: a power cut loses at most the segment that is
     /// being written
     Segment,
-    /// With each sample: a power cut takes none that was reported
+    /// With each sample: a power cut loses none that was reported
     Sample,
 }
 
@@ -304,13 +304,13 @@ pub(super) enum Command {
     /// Compare two snapshots of a recording, thread by thread
     #[command(after_help = DIFF_EXAMPLES)]
     Diff(DiffArguments),
-    /// Read all of a recording, and tell what is damaged or lost
+    /// Read all of a recording, and list what is damaged or lost
     #[command(after_help = CHECK_EXAMPLES)]
     Check {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
-        /// Make indexes anew that are missing or wrong, and remove what killed processes left; not
-        /// where there are no locks
+        /// Rebuild indexes that are missing or wrong, and remove what killed processes left; refused
+        /// where the file system has no locks
         #[arg(long)]
         repair: bool,
     },
@@ -334,18 +334,18 @@ pub(super) enum Command {
         output: PathBuf,
     },
     /// Take copied memory, words of the command line and registers for floating point out of
-    /// recordings; every segment is written anew
+    /// recordings; every segment is rewritten
     #[command(after_help = SCRUB_EXAMPLES)]
     Scrub {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
     },
-    /// Tell what this host and a process allow hangsnap to see, what each missing right costs, and
+    /// List what this host and a process allow hangsnap to see, what each missing right costs, and
     /// what would grant it
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor {
-        /// The process that is to be looked at: its id, or the name of a program that runs once; it
-        /// is not disturbed
+        /// The process to look at: its id, or the name of a program that runs once; it is not
+        /// disturbed
         #[arg(long, short, value_name = "PID|NAME", allow_negative_numbers = true, value_parser = any_text())]
         pid: Option<String>,
         /// Print JSON
@@ -390,7 +390,7 @@ pub(super) struct ShowArguments {
     /// and how frames were found
     #[arg(long, short)]
     pub(super) verbose: bool,
-    /// Print all frames, those of a language's runtime too, which are otherwise counted in a line
+    /// Print all frames; without it, those of a language's runtime are counted in one line
     #[arg(long)]
     pub(super) all_frames: bool,
     #[command(flatten)]
@@ -398,8 +398,8 @@ pub(super) struct ShowArguments {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width
-    /// (COLUMNS, if set), with `..` for what is left out of names and paths
+    /// Do not fit lines to the width of the terminal (COLUMNS, if set), which shortens names and
+    /// paths with `..`
     #[arg(long)]
     pub(super) wide: bool,
 }
@@ -420,7 +420,7 @@ pub(super) struct WhyArguments {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Print lines as long as they come
+    /// Do not fit lines to the width of the terminal
     #[arg(long)]
     pub(super) wide: bool,
 }
@@ -437,7 +437,7 @@ pub(super) struct StuckArguments {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Print lines as long as they come
+    /// Do not fit lines to the width of the terminal
     #[arg(long)]
     pub(super) wide: bool,
 }
@@ -495,8 +495,8 @@ pub(super) struct DiffArguments {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width
-    /// (COLUMNS, if set), with `..` for what is left out of names and paths
+    /// Do not fit lines to the width of the terminal (COLUMNS, if set), which shortens names and
+    /// paths with `..`
     #[arg(long)]
     pub(super) wide: bool,
 }

@@ -245,7 +245,10 @@ fn where_to(path: PathBuf, targets: usize) -> anyhow::Result<Output> {
         1 => Ok(Output::File(path)),
         // A recording is of one process; several need a directory, which is made.
         _ if path.exists() => {
-            bail!("{} is not a directory for recordings, of which each process gets its own; name one", path.display())
+            bail!(
+                "{} is not a directory; each process gets a recording of its own, so name a directory",
+                path.display()
+            )
         }
         _ => Ok(Output::Directory(path)),
     }

@@ -16,8 +16,8 @@ const CODES: &str = "Exit codes: ";
 /// What hangsnap does, in full.
 const MANUAL: &str = include_str!("manual.md");
 /// Of commands whose help has none of its own.
-const USUAL: &str = "0 done (a closed pipe is fine); 1 the recording has no such snapshot or thread; 2 anything else, told in one line \
-                     on standard error.";
+const USUAL: &str = "0 done (a closed pipe is fine); 1 the recording has no such snapshot or thread; 2 any other failure, explained in \
+                     one line on standard error.";
 
 /// The page of a command; of hangsnap itself if none is named.
 pub(super) fn page(hangsnap: &Command, name: Option<&str>) -> anyhow::Result<Vec<u8>> {

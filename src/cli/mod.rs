@@ -167,7 +167,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Scrub { path }) => {
             let mut out = output();
-            let _patience = Patience::about("writing the recordings anew");
+            let _patience = Patience::about("rewriting the recordings");
             let gone = view::scrub(&mut out, &path)?;
             finish(out, gone.into_iter().map(view::Error::Damaged))
         }

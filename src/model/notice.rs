@@ -89,7 +89,7 @@ pub enum Reason {
     /// Holding the thread took longer than may be, and the kernel let go of it by killing the
     /// tracer.
     HeldTooLong { limit_us: u64 },
-    /// The process that traces died while it was busy with the thread.
+    /// The tracer died while it worked on the thread.
     TracerDied,
     /// Threads that were to be held were read in place, because threads did not stop in time on
     /// busy CPUs: how many. Of their registers only those with which they entered the kernel are
@@ -139,7 +139,7 @@ impl fmt::Display for Reason {
                 f.write_str("in uninterruptible sleep, where it cannot be stopped, and could not be read in place")
             }
             Self::DidNotStop { waited_us } => {
-                write!(f, "did not stop within {waited_us} us and was let go")
+                write!(f, "did not stop within {waited_us} us, and was released")
             }
             Self::StoppedLate => f.write_str("did not stop with the others; captured after them"),
             Self::AlreadyTraced { tracer, tracer_name } => {
@@ -205,20 +205,20 @@ impl fmt::Display for Reason {
                 let cause = match cause {
                     Cause::Hold => "--max-hold",
                     Cause::Duty => "--max-duty",
-                    Cause::Filter => "a seccomp filter that kills whoever stops one",
-                    Cause::TracerKilled => "busy CPUs: the process that traces died each time it was to hold threads",
+                    Cause::Filter => "a seccomp filter that kills any process that stops one",
+                    Cause::TracerKilled => "busy CPUs: the tracer was killed each time it had to hold threads",
                 };
                 write!(f, "taken {way} because of {cause}")
             }
             Self::HeldTooLong { limit_us } => {
-                write!(f, "let go after {limit_us} us, before it was captured (--max-hold)")
+                write!(f, "released after {limit_us} us, before it was captured (--max-hold)")
             }
-            Self::Unknown => f.write_str("something is missing for a reason that only a newer version of hangsnap can tell"),
+            Self::Unknown => f.write_str("something is missing for a reason that only a newer version of hangsnap knows"),
             Self::NotHeldInTime { threads } => write!(
                 f,
                 "{threads} of its threads were read in place instead of held, because threads did not stop in time on busy CPUs"
             ),
-            Self::TracerDied => f.write_str("the process that traces died while it was busy with it; it runs on"),
+            Self::TracerDied => f.write_str("not captured: the tracer died while it worked on it (the thread runs on)"),
         }
     }
 }

@@ -74,7 +74,7 @@ pub enum Error {
     Link { path: PathBuf },
     #[error("{} is being written by a sampler, a scrub or a repair; let that end first, or record with --redact", path.display())]
     BeingWritten { path: PathBuf },
-    #[error("there are no locks where {} is ({source}), so nobody knows whether it is being written; copy it elsewhere first", path.display())]
+    #[error("there are no locks where {} is ({source}), so it is unknown whether it is being written; copy it elsewhere first", path.display())]
     NoLocks { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Unsynced(#[from] Unsynced),

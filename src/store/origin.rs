@@ -48,7 +48,7 @@ impl Origin {
                 return Some(format!("recorded on {}, and the one before it on {}", is.host, was.host));
             }
             if was.boot_id != is.boot_id {
-                return Some("and between it and the one before it the machine was started anew".into());
+                return Some("and the machine was restarted between it and the one before it".into());
             }
         }
         if let (Some(was), Some(is)) = (before.pid, self.pid)

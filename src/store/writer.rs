@@ -66,7 +66,7 @@ pub enum Stored {
 
 /// A segment that the disk may not have all of, although its snapshots were stored.
 #[derive(Debug, thiserror::Error)]
-#[error("the disk may not have all of {} ({snapshots} snapshot{}): {source}; `hangsnap check` tells what can be read", path.display(), if *snapshots == 1 { "" } else { "s" })]
+#[error("the disk may not have all of {} ({snapshots} snapshot{}): {source}; `hangsnap check` says what can be read", path.display(), if *snapshots == 1 { "" } else { "s" })]
 pub struct Unsynced {
     path: PathBuf,
     /// How many it holds.

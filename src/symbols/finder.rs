@@ -34,7 +34,7 @@ pub enum UnusableFile {
     Closed(#[from] std::io::Error),
     #[error("is no ELF file of 64 bits; name a program, a library, or the debug file of one")]
     NotElf,
-    #[error("has no build-id, so nothing tells which module it belongs to; use --sysroot")]
+    #[error("has no build-id, so the module it belongs to is unknown; use --sysroot")]
     NoBuildId,
 }
 

@@ -151,7 +151,7 @@ fn in_order(paths: &[PathBuf]) -> Result<Vec<Source<'_>>, Error> {
             return Err(clash("were recorded on different machines"));
         }
         if before.recording.boot_id != after.recording.boot_id {
-            return Err(clash("were recorded before and after the machine was started anew"));
+            return Err(clash("were recorded before and after a restart of the machine"));
         }
         if before.span.end() >= after.span.start() {
             return Err(clash("were recorded at the same time"));

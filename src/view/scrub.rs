@@ -15,7 +15,7 @@ pub fn scrub(out: &mut dyn Write, path: &Path) -> Result<Vec<Damage>, Error> {
         let Scrubbed { segments, snapshots, dropped } = store::scrub(&path)?;
         let plural = if segments == 1 { "" } else { "s" };
         let name = printable(&path.display().to_string());
-        writeln!(out, "{name}: scrubbed; {snapshots} snapshots in {segments} segment{plural} written anew")?;
+        writeln!(out, "{name}: scrubbed; {snapshots} snapshots in {segments} segment{plural} rewritten")?;
         gone.extend(dropped);
     }
     Ok(gone)

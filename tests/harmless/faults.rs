@@ -37,7 +37,7 @@ const NO_MEMORY: &str = "its memory could not be read in time";
 /// What is said of a thread that has not been captured, or of its stack, because of this.
 fn told(point: &str, effect: &str) -> &'static str {
     match (point, effect) {
-        (_, "kill") => "the process that traces died",
+        (_, "kill") => "the tracer died",
         ("seize", _) => "seizing it failed: Input/output error",
         ("interrupt", _) => "asking it to stop failed: Input/output error",
         ("registers", _) => "reading its registers failed: Input/output error",

@@ -137,7 +137,7 @@ fn a_recording_between_two_segments_is_neither_scrubbed_nor_is_its_last_segment_
     let told = succeed(hangsnap().arg("check").arg(&path).arg("--repair"));
     assert!(told.contains("; it is being written\n"), "{told}");
     assert!(told.contains("00000002.segment: is being written, and gets its index when it ends"), "{told}");
-    assert_eq!(told.matches("made anew").count(), 1, "{told}");
+    assert_eq!(told.matches("rebuilt").count(), 1, "{told}");
     assert!(first.with_extension("index").exists() && !last.with_extension("index").exists());
     store(&mut writer, number + 1);
     writer.finish().expect("it can be ended");
@@ -157,7 +157,7 @@ fn a_segment_that_a_sampler_is_writing_is_not_called_repaired() {
     let mut sampler = Sampler::start(command.arg(&path));
     sampler.samples(2);
     let told = succeed(hangsnap().arg("check").arg(&path).arg("--repair"));
-    assert!(told.contains("00000001.segment: is being written") && !told.contains("made anew"), "{told}");
+    assert!(told.contains("00000001.segment: is being written") && !told.contains("rebuilt"), "{told}");
     assert_eq!(run(hangsnap().arg("scrub").arg(&path)).status.code(), Some(2));
     sampler.signal(Signal::SIGTERM);
     sampler.end().in_order();
