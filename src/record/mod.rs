@@ -75,7 +75,7 @@ pub enum Output {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CaptureOptions {
     pub stop: StopMode,
-    /// The longest time for which a thread may be held.
+    /// The longest time that a thread may be held.
     pub max_hold: Duration,
     /// Whether x87 and SSE registers are wanted.
     pub floating_point: bool,
