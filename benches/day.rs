@@ -1,13 +1,16 @@
-//! What a sampler costs that runs for months: CPU time for each sample, memory and descriptors, of all its processes together.
+//! What a sampler costs that runs for months: CPU time for each sample, memory and descriptors, of
+//! all its processes together.
 //!
 //!     cargo bench --bench day                                   1,000 threads, 600 samples, as fast as they come
 //!     cargo bench --bench day -- --threads 200 --samples 86400  a day of one sample a second takes an hour or two
 //!
-//! Between two samples a share of the target's threads go elsewhere: none, and 5%. CPU times are what the kernel accounts for
-//! the sampler and its tracer from the hundredth sample to the last; the floor is what the kernel does for a program that makes
-//! nothing but the calls by which each thread is held and copied, which is the kernel's share of ptrace. Promised for one sample of
-//! 1,000 threads a second: at most 10 ms of CPU, 1% of one core, beyond that; at most 48 MiB, no more at the end than at the
-//! hundredth sample but 2 MiB; and not one descriptor more, but for the two of each thread that is at rest at the moment.
+//! Between two samples a share of the target's threads go elsewhere: none, and 5%. CPU times are
+//! what the kernel accounts for the sampler and its tracer from the hundredth sample to the last;
+//! the floor is what the kernel does for a program that makes nothing but the calls by which each
+//! thread is held and copied, which is the kernel's share of ptrace. Promised for one sample of
+//! 1,000 threads a second: at most 10 ms of CPU, 1% of one core, beyond that; at most 48 MiB, no
+//! more at the end than at the hundredth sample but 2 MiB; and not one descriptor more, but for the
+//! two of each thread that is at rest at the moment.
 
 #[path = "programs/target.rs"]
 mod target;
@@ -48,7 +51,8 @@ struct Cpu {
 }
 
 impl Cpu {
-    /// Of a process and, with `first` at 15, of its children that have ended; fields as proc_pid_stat(5) counts them.
+    /// Of a process and, with `first` at 15, of its children that have ended; fields as
+    /// proc_pid_stat(5) counts them.
     fn read(pid: u32, first: usize) -> Self {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
         let behind_name = stat.rsplit_once(')').expect("a name").1;
@@ -108,8 +112,8 @@ impl Sampler {
     }
 }
 
-/// The descriptors that a process has all the time; others are open for a moment of each sample, and those by which threads at
-/// rest are watched (two each) come and go with these threads.
+/// The descriptors that a process has all the time; others are open for a moment of each sample,
+/// and those by which threads at rest are watched (two each) come and go with these threads.
 fn descriptors(pid: u32) -> usize {
     let is_watch = |path: &Path| path.ends_with("stat") || path.ends_with("schedstat");
     let look = |_| {

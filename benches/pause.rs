@@ -1,4 +1,5 @@
-//! How long hangsnap holds the threads of a process, beside the same system calls in bare C, in one run.
+//! How long hangsnap holds the threads of a process, beside the same system calls in bare C, in one
+//! run.
 //!
 //!     cargo bench --bench pause                                  100, 1,000 and 10,000 threads
 //!     cargo bench --bench pause -- --rounds 50 --threads 100     more rounds of one size
@@ -7,11 +8,12 @@
 //!     cargo bench --bench pause -- --load --long                 the same with more load and up to 10,000 threads
 //!     cargo bench --bench pause -- --load --snapshots 2000       only: under load, against --max-hold
 //!
-//! Blocks of rounds of hangsnap and of the floor take turns, so that both see the same weather. `held` is per thread,
-//! from before the request to stop until after the release; `window` is from the first stop to the last release. The
-//! heartbeat is a busy thread inside the target that reports the longest gap between two beats; it occupies one of the
-//! CPUs, so it gets rounds of its own. Promised are, of the floor's: for `auto` a p50 and p99 of at most 1.25, for
-//! `all` a window of at most 1.15. Each ratio that is promised says whether it is kept.
+//! Blocks of rounds of hangsnap and of the floor take turns, so that both see the same weather.
+//! `held` is per thread, from before the request to stop until after the release; `window` is from
+//! the first stop to the last release. The heartbeat is a busy thread inside the target that
+//! reports the longest gap between two beats; it occupies one of the CPUs, so it gets rounds of its
+//! own. Promised are, of the floor's: for `auto` a p50 and p99 of at most 1.25, for `all` a window
+//! of at most 1.15. Each ratio that is promised says whether it is kept.
 
 #[path = "pause/figures.rs"]
 mod figures;

@@ -3,10 +3,11 @@
 //!     cargo bench --bench unwind                 C and Python targets, and a file of 46 MB met for the first time
 //!     cargo bench --bench unwind -- --rounds 50
 //!
-//! `warm`: what both keep of addresses they have met is there. `cold`: it is not, while the files' sections are in memory.
-//! hangsnap tracks all registers, framehop three. Both are fed the same registers and stack bytes, and collect the frames;
-//! those must be equally many. Promised are: warm at least as fast as framehop, and the first stack in the large file,
-//! from its opening to the last frame, within 20 ms.
+//! `warm`: what both keep of addresses they have met is there. `cold`: it is not, while the files'
+//! sections are in memory. hangsnap tracks all registers, framehop three. Both are fed the same
+//! registers and stack bytes, and collect the frames; those must be equally many. Promised are:
+//! warm at least as fast as framehop, and the first stack in the large file, from its opening to
+//! the last frame, within 20 ms.
 
 #[path = "unwind/peer.rs"]
 mod peer;

@@ -1,11 +1,13 @@
-//! How long it takes to print every stack of a process, from start to last line, beside eu-stack, gdb and py-spy in one run.
+//! How long it takes to print every stack of a process, from start to last line, beside eu-stack,
+//! gdb and py-spy in one run.
 //!
 //!     cargo bench --bench wall                   1, 100, 1,000 and 10,000 threads, warm; and a Python program
 //!     cargo bench --bench wall -- --threads 1000 --rounds 5
 //!
-//! Output goes to a file, as it would be kept. The programs take turns; medians are printed, and beside the goals whether
-//! they are reached. gdb takes long and varies little, so it gets a few rounds, and none with more than 1,000 threads.
-//! py-spy is the one that $PY_SPY names, or the one in $PATH; without it its rows are left out, and that is said.
+//! Output goes to a file, as it would be kept. The programs take turns; medians are printed, and
+//! beside the goals whether they are reached. gdb takes long and varies little, so it gets a few
+//! rounds, and none with more than 1,000 threads. py-spy is the one that $PY_SPY names, or the one
+//! in $PATH; without it its rows are left out, and that is said.
 
 #[path = "programs/target.rs"]
 mod target;

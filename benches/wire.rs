@@ -6,9 +6,11 @@
 //!     cargo bench --bench wire -- --day         the day of 200 threads alone, every sample of it; takes minutes
 //!     cargo bench --bench wire -- --record      a record of a gibibyte: its list, and one sample of it; takes minutes
 //!
-//! The target's threads go elsewhere when told to, so that it is known how many have moved between two samples. All samples are
-//! taken of the live process, and times are those on a CPU. Promised are, for 1,000 threads: at most 2 KiB when none has moved and 6 KiB when 5% have, and
-//! 5 ms of CPU to encode any; of a record of a gibibyte the list in 0.5 s, and one sample in 20 ms; and a day of samples every 5 s of 200 threads, 5% of which move between two, in at most 40 MiB.
+//! The target's threads go elsewhere when told to, so that it is known how many have moved between
+//! two samples. All samples are taken of the live process, and times are those on a CPU. Promised
+//! are, for 1,000 threads: at most 2 KiB when none has moved and 6 KiB when 5% have, and 5 ms of
+//! CPU to encode any; of a record of a gibibyte the list in 0.5 s, and one sample in 20 ms; and a
+//! day of samples every 5 s of 200 threads, 5% of which move between two, in at most 40 MiB.
 
 #[path = "wire/peers.rs"]
 mod peers;

@@ -1,4 +1,5 @@
-//! Recursion that has run away: the newest and the oldest frames are there, and what lies between is counted.
+//! Recursion that has run away: the newest and the oldest frames are there, and what lies between
+//! is counted.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,7 +17,8 @@ fn deep(command: &mut Command) -> (Victim, u64) {
     (victim, frames)
 }
 
-/// How far a stack is copied in the time for which a thread may be held by default depends on the machine, and is what one test asks.
+/// How far a stack is copied in the time for which a thread may be held by default depends on the
+/// machine, and is what one test asks.
 const LONG_ENOUGH: [&str; 2] = ["--max-hold", "1s"];
 
 /// The stack of the thread that recurses.
@@ -109,7 +111,8 @@ fn of_a_stack_that_is_too_long_to_be_copied_both_ends_are_known() {
     }
 }
 
-/// Of a goroutine's stack, which has no mapping of its own, the newest 64 KiB were copied, and nothing was known of the rest.
+/// Of a goroutine's stack, which has no mapping of its own, the newest 64 KiB were copied, and
+/// nothing was known of the rest.
 #[test]
 fn the_stack_of_a_goroutine_is_copied_to_its_end() {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("recursion");
@@ -130,8 +133,8 @@ fn the_stack_of_a_goroutine_is_copied_to_its_end() {
     }
 }
 
-/// When the time was up while both hands copied, the kill timer came when everybody had been let go of: the next tracer did
-/// the same again, eight times, and nothing was left of the snapshot.
+/// When the time was up while both hands copied, the kill timer came when everybody had been let go
+/// of: the next tracer did the same again, eight times, and nothing was left of the snapshot.
 #[test]
 fn a_snapshot_whose_time_is_up_while_two_hands_copy_is_not_lost() {
     let (victim, _) = deep(Command::new(compile("gcc", "deep.c", &FLAGS)).args(["8000", "200"]));

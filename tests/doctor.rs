@@ -1,7 +1,9 @@
-//! What `hangsnap doctor` says of a process is what happens when hangsnap, with the same rights, is let loose on it.
+//! What `hangsnap doctor` says of a process is what happens when hangsnap, with the same rights, is
+//! let loose on it.
 //!
-//! Rights are real ones: users, capabilities, user namespaces, seccomp filters. What each allows is written down here as
-//! the kernel's manual has it, tried with other programs, and compared with what the doctor says.
+//! Rights are real ones: users, capabilities, user namespaces, seccomp filters. What each allows is
+//! written down here as the kernel's manual has it, tried with other programs, and compared with
+//! what the doctor says.
 
 mod containers;
 mod hosts;
@@ -105,7 +107,8 @@ impl Said {
     }
 }
 
-/// What hangsnap says of a thread that it held without the right to go before other programs, while they kept it waiting.
+/// What hangsnap says of a thread that it held without the right to go before other programs, while
+/// they kept it waiting.
 const HELD_UP: &str = "before it was captured (--max-hold)";
 
 /// Lets hangsnap do with the same rights what the doctor has said of it.
@@ -120,7 +123,8 @@ fn assert_true(said: &Said, before: &[&str], programs: &Programs, pid: &str) {
         }
         "limited" => {
             assert_eq!(said.code, 1, "{}", tell());
-            // Either its system calls are not known, and that is said, or it could not be stopped, and was not.
+            // Either its system calls are not known, and that is said, or it could not be stopped,
+            // and was not.
             let unknown_calls = !said.has("process", "call-file");
             let notices = unexpected(said, notices(&output));
             let told = notices.iter().filter(|notice| notice.contains("system call")).count();
@@ -145,7 +149,8 @@ fn unexpected(said: &Said, mut notices: Vec<String>) -> Vec<String> {
     notices
 }
 
-/// What a snapshot that must have been taken says it could not see. Every thread without a notice has a whole stack.
+/// What a snapshot that must have been taken says it could not see. Every thread without a notice
+/// has a whole stack.
 fn notices(output: &Output) -> Vec<String> {
     assert!(output.status.success(), "{output:?}");
     let snapshot: Value = serde_json::from_slice(&output.stdout).expect("JSON");

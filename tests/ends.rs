@@ -1,5 +1,6 @@
-//! Stacks that are hard to follow to their ends: functions that nothing describes, ends that tables forget, stacks of several
-//! mappings, and ways out that are lost. What must be seen is known from the victims' sources.
+//! Stacks that are hard to follow to their ends: functions that nothing describes, ends that tables
+//! forget, stacks of several mappings, and ways out that are lost. What must be seen is known from
+//! the victims' sources.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +34,8 @@ const EPOLL_WAIT: &str = "232";
 /// What musl makes of it.
 const EPOLL_PWAIT: &str = "281";
 
-/// The last thread of a process by each way of looking at it, live and from the recording after its end.
+/// The last thread of a process by each way of looking at it, live and from the recording after its
+/// end.
 fn each_way(victim: Victim, directory: &Path, check: impl Fn(&str, &Value)) {
     let pid = victim.pid();
     let last = |document: &Value| array(&document["threads"]).last().expect("a thread").clone();
@@ -50,8 +52,8 @@ fn each_way(victim: Victim, directory: &Path, check: impl Fn(&str, &Value)) {
     }
 }
 
-/// Functions of stacks that no longer exist, and of others that had never called, stood in stacks called whole: what led to
-/// some root was believed before the true caller, which could not.
+/// Functions of stacks that no longer exist, and of others that had never called, stood in stacks
+/// called whole: what led to some root was believed before the true caller, which could not.
 #[test]
 fn where_the_way_out_is_lost_the_true_callers_stand_and_then_a_reason() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -85,7 +87,8 @@ fn where_the_way_out_is_lost_the_true_callers_stand_and_then_a_reason() {
     }
 }
 
-/// A jump past `alloca` counted as if nothing had been taken: true stacks were cut, and others had functions that never called.
+/// A jump past `alloca` counted as if nothing had been taken: true stacks were cut, and others had
+/// functions that never called.
 #[test]
 fn a_function_that_takes_stack_now_and_then_has_its_callers() {
     let directory = tempfile::tempdir().expect("a temporary directory");

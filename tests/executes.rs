@@ -1,4 +1,5 @@
-//! A target that executes another program while it is looked at, and while its threads are being held.
+//! A target that executes another program while it is looked at, and while its threads are being
+//! held.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,8 +14,9 @@ use crate::support::{
     PATIENCE, Victim, compile, first_column, hangsnap, limited, long_form, recorder, run, succeed, until,
 };
 
-/// The target waited for a thread of its to be collected, which hangsnap had seized, and hangsnap for the lock that the
-/// target held: both hung, and the signal that asked hangsnap to end changed nothing.
+/// The target waited for a thread of its to be collected, which hangsnap had seized, and hangsnap
+/// for the lock that the target held: both hung, and the signal that asked hangsnap to end changed
+/// nothing.
 #[test]
 fn a_target_that_executes_in_the_middle_of_a_snapshot_hangs_nobody() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -41,7 +43,8 @@ fn a_target_that_executes_in_the_middle_of_a_snapshot_hangs_nobody() {
         let output = run(&mut command);
         assert_eq!(output.status.code(), Some(0), "--stop {stop}: {}", String::from_utf8_lossy(&output.stderr));
         succeed(hangsnap().arg("list").arg(&file));
-        // While it executes it may be in uninterruptible sleep for a moment; what it must not be is there for good, or held.
+        // While it executes it may be in uninterruptible sleep for a moment; what it must not be is
+        // there for good, or held.
         until("the target runs", PATIENCE, || {
             let stat = fs::read_to_string(format!("/proc/{}/stat", victim.pid())).expect("the target is there");
             matches!(stat.rsplit(") ").next().and_then(|rest| rest.chars().next()), Some('R' | 'S'))
@@ -49,8 +52,8 @@ fn a_target_that_executes_in_the_middle_of_a_snapshot_hangs_nobody() {
     }
 }
 
-/// One in hundreds was refused: the process was said not to be there, or to have exited. The thread that executes takes the main
-/// thread's place between two looks at them.
+/// One in hundreds was refused: the process was said not to be there, or to have exited. The thread
+/// that executes takes the main thread's place between two looks at them.
 #[test]
 fn a_target_that_executes_is_there_whenever_it_is_looked_at() {
     let program = compile("gcc", "takeover.c", &["-O1", "-static", "-pthread"]);
@@ -70,8 +73,9 @@ fn a_target_that_executes_is_there_whenever_it_is_looked_at() {
     }
 }
 
-/// Threads of both programs were in one snapshot, their stacks walked with the modules of one, whose files were said not to be those
-/// that run; and a variable was read where it had been in the program before.
+/// Threads of both programs were in one snapshot, their stacks walked with the modules of one,
+/// whose files were said not to be those that run; and a variable was read where it had been in the
+/// program before.
 #[test]
 fn a_snapshot_of_a_target_that_executes_is_of_one_program() {
     let program = compile("gcc", "executes.c", &["-O1", "-pthread"]);
@@ -124,7 +128,8 @@ fn is_of_one(victim: &mut Command) {
     }
 }
 
-/// What was left of the first program's threads was shown with the second's, which had ended when that could have been seen.
+/// What was left of the first program's threads was shown with the second's, which had ended when
+/// that could have been seen.
 #[test]
 fn that_a_target_had_ended_when_its_snapshot_was_complete_is_said() {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -1,4 +1,5 @@
-//! How much of the host's memory hangsnap takes while it records many processes that share libraries.
+//! How much of the host's memory hangsnap takes while it records many processes that share
+//! libraries.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -27,14 +28,16 @@ fn family(pid: u32) -> Vec<u32> {
     found
 }
 
-/// The number behind a name in one of the files of /proc/PID, in KiB. None once the process is gone.
+/// The number behind a name in one of the files of /proc/PID, in KiB. None once the process is
+/// gone.
 fn kib(pid: u32, file: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// A mix of small programs and large ones; of Python's, threads wait in the middle of calls through nine libraries.
+/// A mix of small programs and large ones; of Python's, threads wait in the middle of calls through
+/// nine libraries.
 fn target(number: usize, sleeper: &std::path::Path) -> Victim {
     match number % 5 {
         0 => Victim::start(Command::new("node").args(["-e", "console.log('ready'); setInterval(() => {}, 1e6)"])),
@@ -57,7 +60,8 @@ fn fifty_targets_that_share_libraries_take_less_than_64_mib() {
         if let Some(status) = sampler.try_wait().expect("it is our child") {
             break status;
         }
-        // The most that each has had so far, pages counted in each that has them; and pages shared with others by share.
+        // The most that each has had so far, pages counted in each that has them; and pages shared
+        // with others by share.
         let all = family(sampler.id());
         peaks = peaks.max(all.iter().filter_map(|pid| kib(*pid, "status", "VmHWM")).sum());
         shares = shares.max(all.iter().filter_map(|pid| kib(*pid, "smaps_rollup", "Pss")).sum());

@@ -1,7 +1,8 @@
-//! The same copied stacks, walked by hangsnap and by framehop: an unwinder written by others on the same kind of data.
+//! The same copied stacks, walked by hangsnap and by framehop: an unwinder written by others on the
+//! same kind of data.
 //!
-//! framehop carries three registers only, so it may end earlier than hangsnap does; as far as it goes, each return
-//! address must be the same.
+//! framehop carries three registers only, so it may end earlier than hangsnap does; as far as it
+//! goes, each return address must be the same.
 
 #[path = "../benches/unwind/sections.rs"]
 mod sections;
@@ -16,8 +17,9 @@ use hangsnap::model::X86_64Register;
 use crate::support::held::{held, registers};
 use crate::support::{Victim, hangsnap, succeed};
 
-/// Threads parked in Python's lock, queue, sleep and select. No thread is made to give up the interpreter's lock but by
-/// blocking, so one that has said it will wait is waiting by the time another can run.
+/// Threads parked in Python's lock, queue, sleep and select. No thread is made to give up the
+/// interpreter's lock but by blocking, so one that has said it will wait is waiting by the time
+/// another can run.
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/programs/deep.py");
 
 /// Where each file is loaded, by its first mapping.

@@ -30,7 +30,8 @@ fn snapshot_of(victim: &Victim, directory: &Path) -> Snapshot {
     reader.next_snapshot().expect("it can be read").expect("it holds one").expect("it is whole")
 }
 
-/// A recording, every 5 s by what it says, of that snapshot at each of these times, numbered from 1 on.
+/// A recording, every 5 s by what it says, of that snapshot at each of these times, numbered from 1
+/// on.
 fn recorded_at(path: &Path, of: &Snapshot, times: &[i64]) {
     let recording = Recording { interval: Some(std::time::Duration::from_secs(5)), ..Recording::default() };
     let mut segment = Segment::create(path, &recording).expect("a new file");

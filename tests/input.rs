@@ -1,4 +1,5 @@
-//! Bad input gets one clear line on standard error and the right exit code, and leaves nothing behind.
+//! Bad input gets one clear line on standard error and the right exit code, and leaves nothing
+//! behind.
 
 mod damaged;
 mod pipes;
@@ -15,7 +16,8 @@ const FAILED: i32 = 2;
 /// The recording is fine, and has no such snapshot or thread.
 const NOT_THERE: i32 = 1;
 
-/// Runs what must fail with this exit code and one line of complaint, which is returned without the name before it.
+/// Runs what must fail with this exit code and one line of complaint, which is returned without the
+/// name before it.
 fn complaint(command: &mut Command, code: i32) -> String {
     let output = run(command);
     assert_eq!(output.status.code(), Some(code), "{command:?}: {output:?}");

@@ -1,5 +1,5 @@
-//! A recording needs no hangsnap to be read: a script in another language, with classes that another compiler made of the
-//! .proto file, finds the same threads and frames in it.
+//! A recording needs no hangsnap to be read: a script in another language, with classes that
+//! another compiler made of the .proto file, finds the same threads and frames in it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,8 @@ fn a_python_script_reads_a_recording_with_classes_by_protoc() {
     let mut protoc = Command::new("protoc");
     protoc.arg("-I").arg(root.join("proto")).arg("--python_out").arg(directory.path());
     succeed(protoc.arg("hangsnap/v1/snapshot.proto"));
-    // Its threads come and go and move between samples, and there are more of them than from one whole snapshot to the next.
+    // Its threads come and go and move between samples, and there are more of them than from one
+    // whole snapshot to the next.
     let victim = Victim::start(&mut Command::new(compile("gcc", "restless.c", &["-O1", "-pthread"])));
     let recording = directory.path().join("restless.hangsnap");
     let count = if long_form() { "1000" } else { "100" };

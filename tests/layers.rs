@@ -1,8 +1,8 @@
 //! The order of the rooms of src/: who may import whom, so that the code can be read from the top.
 //!
-//! `LAYERS` is the order of src/README.md. `NEVER` is what holds whatever the order: the live half and the offline half meet in
-//! `model` and the file format only, and a library is known to one room. And files beside each other do not import each other
-//! in a circle.
+//! `LAYERS` is the order of src/README.md. `NEVER` is what holds whatever the order: the live half
+//! and the offline half meet in `model` and the file format only, and a library is known to one
+//! room. And files beside each other do not import each other in a circle.
 
 mod imports;
 
@@ -37,7 +37,8 @@ const LAYERS: [(&str, u32); 17] = [
 const NEVER: [(&[&str], &[&str], &[&str]); 3] = [
     (&["symbols", "analysis", "render", "view"], &["sys", "proc", "process", "capture", "doctor", "record"], &[]),
     (&["process", "capture", "unwind", "doctor"], &["symbols", "analysis", "render", "view"], &[]),
-    // Names in files that may be missing later are kept while they can be had: they are looked up as the viewer does it.
+    // Names in files that may be missing later are kept while they can be had: they are looked up
+    // as the viewer does it.
     (&["record"], &["symbols", "analysis", "render", "view"], &["record/named.rs uses symbols"]),
 ];
 
@@ -237,7 +238,8 @@ fn circles_are_found_however_long_they_are() {
     assert_eq!(circles(&imports::imports(&sources)), found);
 }
 
-/// A file that is renamed leaves its old name in the code map, where nothing but a reader would notice.
+/// A file that is renamed leaves its old name in the code map, where nothing but a reader would
+/// notice.
 #[test]
 fn the_code_map_has_every_room_and_names_files_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

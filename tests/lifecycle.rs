@@ -1,4 +1,5 @@
-//! What happens while a target is recorded: it ends, executes, forks, grows; or somebody ends the recording.
+//! What happens while a target is recorded: it ends, executes, forks, grows; or somebody ends the
+//! recording.
 //!
 //! Each time the sampler says so, ends in order or goes on, and leaves a file that is whole.
 

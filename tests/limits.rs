@@ -16,7 +16,8 @@ fn many_threads(count: usize) -> Victim {
     Victim::start(Command::new("python3").args(["-c", &program]))
 }
 
-/// Each thread's directory in /proc was kept open through the whole stop: past RLIMIT_NOFILE threads were lost.
+/// Each thread's directory in /proc was kept open through the whole stop: past RLIMIT_NOFILE
+/// threads were lost.
 #[test]
 fn more_threads_than_descriptors_are_captured_all_the_same() {
     let victim = many_threads(200);
@@ -30,7 +31,8 @@ fn more_threads_than_descriptors_are_captured_all_the_same() {
         // On a busy machine a thread may not stop in time; it is then read in place.
         let captured = threads.iter().filter(|thread| thread["how"] != "not-captured").count();
         assert_eq!(captured, 201, "--stop {stop}: {snapshot}");
-        // On a busy machine a thread may come late to the stop of all; it is captured, and said to be late.
+        // On a busy machine a thread may come late to the stop of all; it is captured, and said to
+        // be late.
         let notices = snapshot["notices"].as_array().expect("notices");
         let unexpected =
             notices.iter().find(|notice| notice["text"] != "did not stop with the others; captured after them");
@@ -38,7 +40,8 @@ fn more_threads_than_descriptors_are_captured_all_the_same() {
     }
 }
 
-/// Held together, the first threads took all the room there was, and nothing was copied of the others' stacks.
+/// Held together, the first threads took all the room there was, and nothing was copied of the
+/// others' stacks.
 #[test]
 fn deep_stacks_of_threads_held_together_are_all_copied() {
     let program = "import threading\n\

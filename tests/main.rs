@@ -1,4 +1,5 @@
-//! All tests that need a real process, a real peer or the whole program. `tests/run` installs what they need and runs them.
+//! All tests that need a real process, a real peer or the whole program. `tests/run` installs what
+//! they need and runs them.
 //!
 //! Tests that take long have a short form, and their long form when HANGSNAP_LONG=1 is set.
 

@@ -1,5 +1,6 @@
-//! Names and stacks where there is no debug information: programs as distributions ship them, Go's, and code that is made
-//! while a program runs. What must be seen is known from the victims' sources.
+//! Names and stacks where there is no debug information: programs as distributions ship them, Go's,
+//! and code that is made while a program runs. What must be seen is known from the victims'
+//! sources.
 
 mod debugdata;
 mod deleted;
@@ -51,7 +52,8 @@ pub(crate) fn functions(thread: &Value) -> Vec<String> {
     array(&thread["frames"]).iter().flat_map(of_frame).collect()
 }
 
-/// Asserts that these functions are on the stack in this order, though others may be between them, and that it is whole.
+/// Asserts that these functions are on the stack in this order, though others may be between them,
+/// and that it is whole.
 pub(crate) fn assert_stack(what: &str, thread: &Value, chain: &[&str]) {
     let functions = functions(thread);
     let mut rest = functions.iter();

@@ -1,4 +1,5 @@
-//! Targets in namespaces of their own, with files that the host does not have, and files that are not what they were.
+//! Targets in namespaces of their own, with files that the host does not have, and files that are
+//! not what they were.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -55,7 +56,8 @@ fn assert_both_stops_and_a_recording(pid: &str, check: impl Fn(&str)) {
     assert_eq!(soon(&["list", &file]).lines().count(), 5, "three snapshots below the heading");
 }
 
-/// With /proc of another PID namespace it looked at one process in /proc and held another, which had the same number.
+/// With /proc of another PID namespace it looked at one process in /proc and held another, which
+/// had the same number.
 #[test]
 fn the_proc_of_another_namespace_is_refused() {
     let victim = Victim::start(&mut Command::new(sleeper(&[])));

@@ -1,7 +1,8 @@
-//! Recordings on disk: what is left of them by whatever may happen, and that nothing else is ever read from them.
+//! Recordings on disk: what is left of them by whatever may happen, and that nothing else is ever
+//! read from them.
 //!
-//! Most of these write snapshots that are made up, each by its number alone, so that what is read can be compared with what
-//! was to be written, field by field.
+//! Most of these write snapshots that are made up, each by its number alone, so that what is read
+//! can be compared with what was to be written, field by field.
 
 mod check;
 mod chosen;

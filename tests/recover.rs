@@ -1,7 +1,8 @@
-//! The same copied stacks, walked with all registers and with those only that the kernel tells of a thread it was not
-//! asked to stop: the frames have to be the same.
+//! The same copied stacks, walked with all registers and with those only that the kernel tells of a
+//! thread it was not asked to stop: the frames have to be the same.
 //!
-//! The reference is hangsnap's own walk with every register known, which other tests compare with other tools.
+//! The reference is hangsnap's own walk with every register known, which other tests compare with
+//! other tools.
 
 mod forged;
 
@@ -235,8 +236,8 @@ fn stacks_are_the_same_without_the_registers_that_only_a_stop_tells() {
     assert!(same * 100 >= stacks * 99, "{same} of {stacks} stacks are the same");
 }
 
-/// The stacks that hangsnap prints, by thread, as addresses; with how each thread was looked at and whether a frame was
-/// inferred.
+/// The stacks that hangsnap prints, by thread, as addresses; with how each thread was looked at and
+/// whether a frame was inferred.
 fn printed(pid: &str, stop: &str) -> HashMap<u64, (Vec<String>, String, bool)> {
     let text = succeed(hangsnap().args(["--pid", pid, "--stop", stop, "--json"]));
     let snapshot: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -257,7 +258,8 @@ fn threads_that_are_not_stopped_have_the_stacks_that_a_stop_shows() {
         // Its first thread has yet to go to sleep after saying so.
         until("all threads sleep", PATIENCE, || victim.states().iter().all(|state| *state == 'S'));
         let in_place = printed(&victim.pid(), "none");
-        // The reference is to be had only when all were held, which a busy host may not allow at once.
+        // The reference is to be had only when all were held, which a busy host may not allow at
+        // once.
         let mut held = HashMap::new();
         until("all threads were held at once", PATIENCE, || {
             held = printed(&victim.pid(), "all");

@@ -102,7 +102,8 @@ fn of_two_targets_in_a_directory() {
     }
 }
 
-/// A snapshot that is only printed and one that is kept, too, have the same text. They are two snapshots of a process at rest.
+/// A snapshot that is only printed and one that is kept, too, have the same text. They are two
+/// snapshots of a process at rest.
 #[test]
 fn what_is_printed_without_being_kept_is_the_same_text() {
     let victim = Victim::start(&mut Command::new(compile("gcc", "sleeper.c", &["-O1", "-g", "-pthread"])));

@@ -1,7 +1,9 @@
-//! What a thread waits for is right whatever has happened to it: it was stopped before, by hangsnap or by others; it makes its calls by
-//! another convention; it is a thread of the kernel's own; it has exited.
+//! What a thread waits for is right whatever has happened to it: it was stopped before, by hangsnap
+//! or by others; it makes its calls by another convention; it is a thread of the kernel's own; it
+//! has exited.
 //!
-//! The oracle is the kernel: what /proc/PID/task/TID/syscall says before anything has interrupted the threads.
+//! The oracle is the kernel: what /proc/PID/task/TID/syscall says before anything has interrupted
+//! the threads.
 
 mod decoded;
 mod odd;

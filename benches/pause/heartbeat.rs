@@ -1,4 +1,5 @@
-//! The longest gap between two beats of a busy thread inside the target: what the target itself sees of a stop.
+//! The longest gap between two beats of a busy thread inside the target: what the target itself
+//! sees of a stop.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

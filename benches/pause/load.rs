@@ -1,5 +1,6 @@
-//! On a machine that has more to do than it can: every thread is captured, in a time that is compared with that of reading
-//! all in place and of eu-stack, and none is held for longer than was promised.
+//! On a machine that has more to do than it can: every thread is captured, in a time that is
+//! compared with that of reading all in place and of eu-stack, and none is held for longer than was
+//! promised.
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
@@ -9,14 +10,15 @@ use crate::figures::{Holds, percentile};
 use crate::takers::{MAX_HOLD, Mode, add, record, scratch};
 use crate::target;
 
-/// Busy processes for each CPU, sleeping threads, running threads: in the short form, and in the long one.
+/// Busy processes for each CPU, sleeping threads, running threads: in the short form, and in the
+/// long one.
 const SHORT: ([usize; 1], [usize; 2], [usize; 3]) = ([4], [100, 1000], [8, 32, 64]);
 const LONG: ([usize; 3], [usize; 3], [usize; 4]) = ([4, 10, 30], [100, 1000, 10_000], [8, 32, 64, 256]);
 /// Longer than eu-stack takes for ten thousand threads.
 const PATIENCE: &str = "120";
 
-/// How long a hold may last: `--max-hold` and a millisecond, as the kernel lets go of a thread when it has been told to and
-/// not before.
+/// How long a hold may last: `--max-hold` and a millisecond, as the kernel lets go of a thread when
+/// it has been told to and not before.
 const LONGEST: Duration = Duration::from_millis(10 + 1);
 /// Recordings are thrown away piece by piece; all together would fill a small disk.
 const PIECE: usize = 500;
@@ -42,7 +44,8 @@ impl Drop for Load {
     }
 }
 
-/// Takes so many snapshots of a process of so many threads under load, and says how long threads were held.
+/// Takes so many snapshots of a process of so many threads under load, and says how long threads
+/// were held.
 pub fn run(threads: usize, snapshots: usize) {
     let parked = target::compile("parked", &[]);
     let running = match target::start(Command::new(parked).arg(threads.to_string())) {
@@ -75,8 +78,9 @@ pub fn run(threads: usize, snapshots: usize) {
     }
 }
 
-/// Sleeping threads under load, and running ones on a machine that has nothing else to do: what is captured, how long that
-/// takes and how long the longest hold is, beside `--stop none` and eu-stack.
+/// Sleeping threads under load, and running ones on a machine that has nothing else to do: what is
+/// captured, how long that takes and how long the longest hold is, beside `--stop none` and
+/// eu-stack.
 pub fn table(is_long: bool) {
     let (loads, sleeping, running): (&[usize], &[usize], &[usize]) =
         if is_long { (&LONG.0, &LONG.1, &LONG.2) } else { (&SHORT.0, &SHORT.1, &SHORT.2) };
@@ -125,7 +129,8 @@ fn rows(program: &str, threads: usize, kind: &str, load: usize) {
     }
 }
 
-/// How long a program took in milliseconds, and what it printed. None, which is said, when it cannot be run.
+/// How long a program took in milliseconds, and what it printed. None, which is said, when it
+/// cannot be run.
 fn timed(words: &[&str]) -> Option<(f64, String)> {
     let output = scratch("load.out");
     let mut command = Command::new("timeout");

@@ -1,5 +1,6 @@
-//! Other programs that print or dump every stack, on the same targets: how long the target stood still, and how long
-//! they took. Each runs where it is installed; minidump-writer is a library and becomes a program here.
+//! Other programs that print or dump every stack, on the same targets: how long the target stood
+//! still, and how long they took. Each runs where it is installed; minidump-writer is a library and
+//! becomes a program here.
 
 use std::fs::File;
 use std::path::Path;

@@ -1,7 +1,8 @@
-//! Whoever takes snapshots: the floor and the built hangsnap, each as a program of its own, as users run it.
+//! Whoever takes snapshots: the floor and the built hangsnap, each as a program of its own, as
+//! users run it.
 //!
-//! Both take blocks of rounds at the same pace, and the first round of a block warms them and is not counted. What
-//! hangsnap held comes from its recording.
+//! Both take blocks of rounds at the same pace, and the first round of a block warms them and is
+//! not counted. What hangsnap held comes from its recording.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +41,8 @@ pub struct Block {
 }
 
 impl Block {
-    /// Threads that are many need long to be looked at; the pause leaves the machine time to be quiet again.
+    /// Threads that are many need long to be looked at; the pause leaves the machine time to be
+    /// quiet again.
     pub fn for_threads(threads: usize, rounds: usize) -> Self {
         Self { rounds, pause: Duration::from_micros(200 * threads as u64) }
     }
@@ -69,7 +71,8 @@ pub fn floor(program: &Path, pid: &str, mode: Mode, block: Block, holds: &mut Ho
 
 pub fn hangsnap(pid: &str, mode: Mode, block: Block, holds: &mut Holds) {
     let (every, count) = (format!("{}us", block.pause.as_micros()), (block.rounds + 1).to_string());
-    // All threads at once are compared however long that takes; by default they would be held a few at a time instead.
+    // All threads at once are compared however long that takes; by default they would be held a few
+    // at a time instead.
     let max_hold = if mode == Mode::All { "10s" } else { MAX_HOLD };
     for snapshot in record(pid, mode, max_hold, &every, &count).iter().skip(1) {
         add(snapshot, holds);

@@ -57,7 +57,8 @@ pub fn assemble(name: &str) -> PathBuf {
     program
 }
 
-/// Builds the program that writes a minidump by minidump-writer. None, which it says, if that cannot be.
+/// Builds the program that writes a minidump by minidump-writer. None, which it says, if that
+/// cannot be.
 #[allow(dead_code, reason = "each bench uses a part of this")]
 pub fn build_minidump() -> Option<PathBuf> {
     let package = source("minidump");
@@ -77,8 +78,8 @@ pub fn build_minidump() -> Option<PathBuf> {
     }
 }
 
-/// Starts a target and waits until it is ready; if it cannot be, as where the host does not allow so many threads, the
-/// error says why.
+/// Starts a target and waits until it is ready; if it cannot be, as where the host does not allow
+/// so many threads, the error says why.
 #[allow(dead_code, reason = "each bench uses a part of this")]
 pub fn start(command: &mut Command) -> Result<Running, String> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;

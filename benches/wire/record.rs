@@ -13,7 +13,8 @@ const INTERVAL: u64 = 5_000_000_000;
 const LIST_PROMISE: Duration = Duration::from_millis(500);
 const FIND_PROMISE: Duration = Duration::from_millis(20);
 
-/// Stores these samples again and again, each time as the next, until there is a gibibyte of them, and looks things up in it.
+/// Stores these samples again and again, each time as the next, until there is a gibibyte of them,
+/// and looks things up in it.
 pub fn measure(samples: &[Snapshot]) {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let path = directory.path().join("large.hangsnap");

@@ -38,7 +38,7 @@ pub use tracer::{TRACER_ARGUMENT, serve};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CaptureRequest {
     pub stop: StopMode,
-    /// The longest time for which a thread may be held.
+    /// The longest time that a thread may be held.
     pub max_hold: Duration,
     /// Whether x87 and SSE registers are wanted.
     pub floating_point: bool,

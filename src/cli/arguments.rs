@@ -27,8 +27,8 @@ Examples:
   hangsnap demo                                  see it work on a program that hangs
 
 Exit codes: 0 done; 1 `why` or `stuck` finds something stuck, the recording has no such snapshot or
-thread, `check` finds damage, or `doctor` that a snapshot would lack or disturb something; 2 anything
-else, said in one line.";
+thread, `check` finds damage, or `doctor` that a snapshot would lack or disturb something; 2 any other
+failure, explained in one line on standard error.";
 
 /// What hangsnap prints when it is called with nothing: what it is, and how to begin.
 pub(super) const OVERVIEW: &str = "\
@@ -105,7 +105,7 @@ Exit codes: 0 nothing is stuck; 1 something is; 2 the recording could not be rea
 const CHECK_EXAMPLES: &str = "\
 Examples:
   hangsnap check RECORDING             reads everything, and says what is damaged or lost
-  hangsnap check RECORDING --repair    makes indexes anew that are missing or wrong; segments are never changed
+  hangsnap check RECORDING --repair    rebuilds indexes that are missing or wrong; segments are never changed
 
 Exit codes: 0 all of it can be read; 1 something is damaged, lost, or misled by its index; 2 it cannot be checked.";
 
@@ -156,72 +156,77 @@ pub(super) struct Arguments {
 
 #[derive(Args, Debug)]
 pub(super) struct SampleArguments {
-    /// The processes to look at: their ids, or names of programs that run once; what is the name of a command is the command
+    /// The processes to look at: their ids, or names of programs that run once; a name that is also
+    /// a command of hangsnap means the command
     #[arg(value_name = "PID|NAME", required_unless_present = "pid", value_parser = any_text())]
     pub(super) processes: Vec<String>,
     /// A process to look at, as PID|NAME, whatever its name is; may be given more than once
     #[arg(long, short, value_name = "PID|NAME", allow_negative_numbers = true, value_parser = any_text())]
     pub(super) pid: Vec<String>,
-    /// Record a snapshot every so often (5s, 500ms, 1m) instead of printing one
+    /// Record a snapshot at this interval (5s, 500ms, 1m) instead of printing one
     #[arg(long, value_name = "TIME")]
     pub(super) every: Option<String>,
-    /// Stop recording after so many snapshots
+    /// Stop recording after this number of snapshots
     #[arg(long, value_name = "N", requires = "every")]
     pub(super) count: Option<String>,
     /// Stop recording after this time (10m, 1h)
     #[arg(long = "for", value_name = "TIME", requires = "every")]
     pub(super) length: Option<String>,
-    /// Where to keep it: a new file (with --every a new directory), or a directory in which each process gets one of its own
+    /// Where to keep it: a new file (with --every a new directory), or an existing directory, which
+    /// gets one for each process
     #[arg(long, short, value_name = "FILE|DIR")]
     pub(super) output: Option<PathBuf>,
-    /// What a recording may take on disk (1GiB; 512MiB if this is not given); its oldest segments are removed for the next, but not
-    /// those pinned, which do not count. Given with `-o DIR`, it bounds it together with the recordings of that program that
-    /// earlier runs left in DIR
+    /// What a recording may take on disk (1GiB; 512MiB if this is not given); its oldest segments
+    /// are removed for the next, but not those pinned, which do not count. Given with `-o DIR`, it
+    /// bounds it together with the recordings of that program that earlier runs left in DIR
     #[arg(long, value_name = "SIZE", requires = "every")]
     pub(super) max_size: Option<String>,
-    /// Remove segments that are older than this (24h), those of earlier runs as for --max-size; without it they stay while there is
-    /// room
+    /// Remove segments that are older than this (24h), those of earlier runs as for --max-size;
+    /// without it they stay while there is room
     #[arg(long, value_name = "TIME", requires = "every")]
     pub(super) keep_for: Option<String>,
-    /// When the disk is made to have what was recorded, so that a power cut takes only what came after
+    /// When recorded data is forced to disk (fsync): a power cut loses only what was recorded after
     #[arg(long, value_enum, default_value_t = SyncPolicy::Segment, requires = "every")]
     pub(super) sync: SyncPolicy,
     /// Which threads to hold, and which at the same time
     #[arg(long, value_enum, default_value_t = Stop::Auto)]
     pub(super) stop: Stop,
-    /// The longest time for which a thread may be held
+    /// The longest time that a thread may be held
     #[arg(long, value_name = "TIME", default_value = "10ms")]
     pub(super) max_hold: String,
-    /// The share of time for which threads may be held while recording
+    /// The share of time that threads may be held while recording
     #[arg(long, value_name = "PERCENT", default_value = "1%", requires = "every")]
     pub(super) max_duty: String,
-    /// Copy this memory too: LENGTH bytes at an address, at a variable (all of it without a length), or where a register of
-    /// each thread points to; may be given more than once
+    /// Copy this memory too: LENGTH bytes at an address, at a variable (all of it without a
+    /// length), or where a register of each thread points to; may be given more than once
     #[arg(long, value_name = "ADDRESS:LENGTH|SYMBOL[:LENGTH]|REGISTER:LENGTH")]
     pub(super) memory: Vec<String>,
     /// Keep the bytes of every stack, too; they are printed by --verbose
     #[arg(long, value_enum, value_name = "stacks")]
     pub(super) keep: Option<Keep>,
-    /// Keep and print no copied memory, no words of the command line and no registers for floating point
+    /// Keep and print no copied memory, no words of the command line and no registers for floating
+    /// point
     #[arg(long, conflicts_with_all = ["memory", "keep"])]
     pub(super) redact: bool,
-    /// Print only the thread of this id or name, or those whose names are like `work*` (`?` for one character)
+    /// Print only the thread of this id or name, or those whose names are like `work*` (`?` for one
+    /// character)
     #[arg(long, value_name = "TID|NAME", conflicts_with = "every", value_parser = any_text())]
     pub(super) thread: Option<String>,
     /// Print each thread's registers; with `all`, take and print those for floating point too
     #[arg(long, value_enum, value_name = "general|all", num_args = 0..=1, default_missing_value = "general")]
     pub(super) registers: Option<RegisterSet>,
-    /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it, and how frames were found
+    /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it,
+    /// and how frames were found
     #[arg(long, short, conflicts_with = "every")]
     pub(super) verbose: bool,
-    /// Print all frames, those of a language's runtime too, which are otherwise counted in a line
+    /// Print all frames; without it, those of a language's runtime are counted in one line
     #[arg(long, conflicts_with = "every")]
     pub(super) all_frames: bool,
     /// Print JSON
     #[arg(long, conflicts_with = "every")]
     pub(super) json: bool,
-    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width (COLUMNS, if set), with `..` for what
-    /// is left out of names and paths
+    /// Do not fit lines to the width of the terminal (COLUMNS, if set), which shortens names and
+    /// paths with `..`
     #[arg(long, conflicts_with = "every")]
     pub(super) wide: bool,
     #[command(flatten)]
@@ -234,15 +239,16 @@ pub(super) struct FileArguments {
     /// Look for the process's files below this directory first
     #[arg(long, value_name = "DIR")]
     pub(super) sysroot: Option<PathBuf>,
-    /// Take names and lines from this file (a program, a library, or its debug file) for the module with its build-id; may be given
-    /// more than once
+    /// Take names and lines from this file (a program, a library, or its debug file) for the module
+    /// with its build-id; may be given more than once
     #[arg(long, value_name = "FILE")]
     pub(super) symbols: Vec<PathBuf>,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
-    /// One thread at a time, some tens of microseconds each, and none that a stop would disturb; the others run on
+    /// One thread at a time, some tens of microseconds each, and none that a stop would disturb;
+    /// the others run on
     Auto,
     /// All threads at once, for a consistent moment
     All,
@@ -252,11 +258,13 @@ pub(super) enum Stop {
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SyncPolicy {
-    /// When the kernel likes: a power cut takes what it has not written yet, some 30 s, and perhaps all of a young recording
+    /// Left to the kernel: a power cut loses what it has not written yet, some 30 s, and perhaps
+    /// all of a young recording
     Never,
-    /// When a segment ends, after 8 MiB or an hour: a power cut takes at most the segment that is being written
+    /// When a segment ends, after 8 MiB or an hour: a power cut loses at most the segment that is
+    /// being written
     Segment,
-    /// With each sample: a power cut takes none that was reported
+    /// With each sample: a power cut loses none that was reported
     Sample,
 }
 
@@ -273,7 +281,8 @@ pub(super) enum RegisterSet {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// List the snapshots of a recording, or of all recordings in a directory, by their indexes; `check` reads everything
+    /// List the snapshots of a recording, or of all recordings in a directory, by their indexes;
+    /// `check` reads everything
     #[command(after_help = LIST_EXAMPLES)]
     List {
         #[arg(value_name = "FILE|DIR")]
@@ -297,12 +306,13 @@ pub(super) enum Command {
     /// Compare two snapshots of a recording, thread by thread
     #[command(after_help = DIFF_EXAMPLES)]
     Diff(DiffArguments),
-    /// Read all of a recording, and tell what is damaged or lost
+    /// Read all of a recording, and list what is damaged or lost
     #[command(after_help = CHECK_EXAMPLES)]
     Check {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
-        /// Make indexes anew that are missing or wrong, and remove what killed processes left; not where there are no locks
+        /// Rebuild indexes that are missing or wrong, and remove what killed processes left; refused
+        /// where the file system has no locks
         #[arg(long)]
         repair: bool,
     },
@@ -325,16 +335,19 @@ pub(super) enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
     },
-    /// Take copied memory, words of the command line and registers for floating point out of recordings; every segment is written anew
+    /// Take copied memory, words of the command line and registers for floating point out of
+    /// recordings; every segment is rewritten
     #[command(after_help = SCRUB_EXAMPLES)]
     Scrub {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
     },
-    /// Tell what this host and a process allow hangsnap to see, what each missing right costs, and what would grant it
+    /// List what this host and a process allow hangsnap to see, what each missing right costs, and
+    /// what would grant it
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor {
-        /// The process that is to be looked at: its id, or the name of a program that runs once; it is not disturbed
+        /// The process to look at: its id, or the name of a program that runs once; it is not
+        /// disturbed
         #[arg(long, short, value_name = "PID|NAME", allow_negative_numbers = true, value_parser = any_text())]
         pid: Option<String>,
         /// Print JSON
@@ -349,7 +362,8 @@ pub(super) enum Command {
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions { shell: Shell },
-    /// Print a manual page: of hangsnap, or of a command (read it with `hangsnap man show | man -l -`)
+    /// Print a manual page: of hangsnap, or of a command (read it with `hangsnap man show | man -l
+    /// -`)
     #[command(after_help = MAN_EXAMPLES)]
     Man {
         /// A command, such as show
@@ -367,16 +381,18 @@ pub(super) struct ShowArguments {
     /// Which snapshot: `last`, `first`, its number, a time, or how long before the last (-10s)
     #[arg(long, value_name = "last|first|N|TIME", default_value = "last", allow_hyphen_values = true)]
     pub(super) at: String,
-    /// Only the thread of this id or name, or those whose names are like `work*` (`?` for one character)
+    /// Only the thread of this id or name, or those whose names are like `work*` (`?` for one
+    /// character)
     #[arg(long, value_name = "TID|NAME", value_parser = any_text())]
     pub(super) thread: Option<String>,
     /// Print each thread's registers
     #[arg(long)]
     pub(super) registers: bool,
-    /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it, and how frames were found
+    /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it,
+    /// and how frames were found
     #[arg(long, short)]
     pub(super) verbose: bool,
-    /// Print all frames, those of a language's runtime too, which are otherwise counted in a line
+    /// Print all frames; without it, those of a language's runtime are counted in one line
     #[arg(long)]
     pub(super) all_frames: bool,
     #[command(flatten)]
@@ -384,8 +400,8 @@ pub(super) struct ShowArguments {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width (COLUMNS, if set), with `..` for what
-    /// is left out of names and paths
+    /// Do not fit lines to the width of the terminal (COLUMNS, if set), which shortens names and
+    /// paths with `..`
     #[arg(long)]
     pub(super) wide: bool,
 }
@@ -406,7 +422,7 @@ pub(super) struct WhyArguments {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Print lines as long as they come
+    /// Do not fit lines to the width of the terminal
     #[arg(long)]
     pub(super) wide: bool,
 }
@@ -423,7 +439,7 @@ pub(super) struct StuckArguments {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Print lines as long as they come
+    /// Do not fit lines to the width of the terminal
     #[arg(long)]
     pub(super) wide: bool,
 }
@@ -431,7 +447,8 @@ pub(super) struct StuckArguments {
 /// A part of a recording. Without either end it is all of it.
 #[derive(Args, Debug)]
 pub(super) struct RangeArguments {
-    /// From this time on: `last`, `first`, a snapshot's number, a time, or how long before the last (-10s)
+    /// From this time on: `last`, `first`, a snapshot's number, a time, or how long before the last
+    /// (-10s)
     #[arg(long, value_name = "last|first|N|TIME", allow_hyphen_values = true)]
     pub(super) from: Option<String>,
     /// Up to this time
@@ -468,8 +485,8 @@ pub(super) struct CutArguments {
 pub(super) struct DiffArguments {
     #[arg(value_name = "FILE|DIR")]
     pub(super) file: PathBuf,
-    /// The two snapshots: `last`, `first`, numbers, times, or how long before the last (-10s); by default the last two. Or another
-    /// recording: the last snapshots of the two are compared
+    /// The two snapshots: `last`, `first`, numbers, times, or how long before the last (-10s); by
+    /// default the last two. Or another recording: the last snapshots of the two are compared
     #[arg(value_name = "A|FILE", allow_hyphen_values = true)]
     pub(super) first: Option<String>,
     /// The second of two snapshots
@@ -480,8 +497,8 @@ pub(super) struct DiffArguments {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Print lines as long as they come; on a terminal they are otherwise fitted to its width (COLUMNS, if set), with `..` for what
-    /// is left out of names and paths
+    /// Do not fit lines to the width of the terminal (COLUMNS, if set), which shortens names and
+    /// paths with `..`
     #[arg(long)]
     pub(super) wide: bool,
 }

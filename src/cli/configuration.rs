@@ -22,7 +22,8 @@ use crate::view::{At, Compared, Format};
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 /// Below this hardly any thread could be stopped and copied.
 const SHORTEST_HOLD: Duration = Duration::from_millis(1);
-/// The share of time for which threads may be held, unless something else is asked for: 1%, in millionths.
+/// The share of time for which threads may be held, unless something else is asked for: 1%, in
+/// millionths.
 pub(super) const DEFAULT_DUTY: u32 = 10_000;
 /// Below this a recording would hold next to nothing.
 const SMALLEST_SIZE: u64 = 1 << 20;
@@ -30,7 +31,8 @@ const SMALLEST_SIZE: u64 = 1 << 20;
 /// What to do with live processes.
 pub(super) struct Configuration {
     pub(super) targets: Vec<Wanted>,
-    /// Those of the targets that were typed as a word of their own, and so could have been meant for a command.
+    /// Those of the targets that were typed as a word of their own, and so could have been meant
+    /// for a command.
     pub(super) words: Vec<String>,
     pub(super) options: CaptureOptions,
     pub(super) job: Job,
@@ -129,7 +131,8 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
             let length = length.map(|text| time("--for", &text)).transpose()?;
             let output = match keep {
                 None => Output::Beside(".".into()),
-                // What is there already is bounded only by who asks for that, and by what he asks for.
+                // What is there already is bounded only by who asks for that, and by what he asks
+                // for.
                 Some(Output::Directory(path)) if max_size.is_none() && keep_for.is_none() => Output::Beside(path),
                 Some(output) => output,
             };
@@ -242,7 +245,10 @@ fn where_to(path: PathBuf, targets: usize) -> anyhow::Result<Output> {
         1 => Ok(Output::File(path)),
         // A recording is of one process; several need a directory, which is made.
         _ if path.exists() => {
-            bail!("{} is not a directory for recordings, of which each process gets its own; name one", path.display())
+            bail!(
+                "{} is not a directory; each process gets a recording of its own, so name a directory",
+                path.display()
+            )
         }
         _ => Ok(Output::Directory(path)),
     }
@@ -267,7 +273,8 @@ fn share(text: &str) -> anyhow::Result<u32> {
     }
 }
 
-/// `ADDRESS:LENGTH`, `REGISTER:LENGTH` or `SYMBOL[:LENGTH]`; a symbol may have colons of its own, as C++ names do.
+/// `ADDRESS:LENGTH`, `REGISTER:LENGTH` or `SYMBOL[:LENGTH]`; a symbol may have colons of its own,
+/// as C++ names do.
 fn memory_wish(text: &str) -> anyhow::Result<MemoryWish> {
     let wrong = || anyhow!("--memory {text}: write ADDRESS:LENGTH, REGISTER:LENGTH or SYMBOL[:LENGTH]");
     let number = |digits: &str| match digits.strip_prefix("0x") {

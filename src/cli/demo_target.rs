@@ -1,5 +1,5 @@
-//! The program that `hangsnap demo` looks at: two transfers that take two locks in opposite order, a thread that waits
-//! for both, one that waits for work, and one that works.
+//! The program that `hangsnap demo` looks at: two transfers that take two locks in opposite order,
+//! a thread that waits for both, one that waits for work, and one that works.
 
 use std::io::Write;
 use std::sync::mpsc::{self, Receiver};
@@ -7,7 +7,8 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the pump does one thing before it does the next: no two looks half a second apart find it at the same.
+/// How long the pump does one thing before it does the next: no two looks half a second apart find
+/// it at the same.
 const STEP: Duration = Duration::from_millis(350);
 
 type Account = Arc<Mutex<u64>>;

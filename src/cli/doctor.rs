@@ -1,4 +1,5 @@
-//! `hangsnap doctor`: what may be seen here. Its exit code is for scripts that are to know before they begin.
+//! `hangsnap doctor`: what may be seen here. Its exit code is for scripts that are to know before
+//! they begin.
 
 use std::process::ExitCode;
 

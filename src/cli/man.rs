@@ -1,7 +1,7 @@
 //! Manual pages: one for hangsnap and one for each command, made of what `--help` says.
 //!
-//! Promises: each page has examples and says what the exit codes mean. Both are the text below the options of `--help`. The
-//! page of hangsnap itself has manual.md, too: what it does in full.
+//! Promises: each page has examples and says what the exit codes mean. Both are the text below the
+//! options of `--help`. The page of hangsnap itself has manual.md, too: what it does in full.
 
 use std::fs;
 use std::io;
@@ -16,8 +16,8 @@ const CODES: &str = "Exit codes: ";
 /// What hangsnap does, in full.
 const MANUAL: &str = include_str!("manual.md");
 /// Of commands whose help has none of its own.
-const USUAL: &str = "0 done (a closed pipe is fine); 1 the recording has no such snapshot or thread; 2 anything else, told in one line \
-                     on standard error.";
+const USUAL: &str = "0 done (a closed pipe is fine); 1 the recording has no such snapshot or thread; 2 any other failure, explained in \
+                     one line on standard error.";
 
 /// The page of a command; of hangsnap itself if none is named.
 pub(super) fn page(hangsnap: &Command, name: Option<&str>) -> anyhow::Result<Vec<u8>> {

@@ -1,9 +1,11 @@
-//! The command line: arguments as typed, checked configuration, work, exit code. The only room that knows clap.
+//! The command line: arguments as typed, checked configuration, work, exit code. The only room that
+//! knows clap.
 //!
-//! Exit codes: 0 when what was asked for was done (a closed pipe is the reader's right, and counts); 1 when the recording
-//! has no such snapshot or thread, when `check` finds damage, or `doctor` something that a snapshot would lack or disturb; 2 for
-//! everything else that went wrong, with one line on standard error that says what and what would help (clap's few lines
-//! where the options themselves make no sense).
+//! Exit codes: 0 when what was asked for was done (a closed pipe is the reader's right, and
+//! counts); 1 when the recording has no such snapshot or thread, when `check` finds damage, or
+//! `doctor` something that a snapshot would lack or disturb; 2 for everything else that went wrong,
+//! with one line on standard error that says what and what would help (clap's few lines where the
+//! options themselves make no sense).
 
 mod arguments;
 mod configuration;
@@ -51,7 +53,8 @@ pub fn main() -> ExitCode {
     }
     survive_file_size_limit();
     if env::args_os().nth(1).is_none() {
-        // As of a call that lacks something: a script whose variable for the process is empty must not pass for one that did its work.
+        // As of a call that lacks something: a script whose variable for the process is empty must
+        // not pass for one that did its work.
         let _ = io::stderr().write_all(OVERVIEW.as_bytes());
         return ExitCode::from(FAILED);
     }
@@ -71,7 +74,8 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // A message may quote what the user typed or what a target calls itself; it stays one line all the same.
+            // A message may quote what the user typed or what a target calls itself; it stays one
+            // line all the same.
             let message = render::printable(&told(&error));
             // With standard error gone there is nobody left to tell.
             let _ = writeln!(io::stderr(), "hangsnap: {message}");
@@ -163,7 +167,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Scrub { path }) => {
             let mut out = output();
-            let _patience = Patience::about("writing the recordings anew");
+            let _patience = Patience::about("rewriting the recordings");
             let gone = view::scrub(&mut out, &path)?;
             finish(out, gone.into_iter().map(view::Error::Damaged))
         }

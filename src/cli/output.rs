@@ -1,6 +1,7 @@
 //! Standard output in large pieces, without colours where they are not wanted, and how wide it is.
 //!
-//! What takes colours out looks at every byte. A list of a million lines has next to none, so that pieces without any go past it.
+//! What takes colours out looks at every byte. A list of a million lines has next to none, so that
+//! pieces without any go past it.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};

@@ -1,7 +1,9 @@
-//! What `hangsnap` prints while it records: what it will do, a line a sample, what happened, and a summary.
+//! What `hangsnap` prints while it records: what it will do, a line a sample, what happened, and a
+//! summary.
 //!
-//! On a terminal the line of the last sample is overwritten by the next; elsewhere every line stays. Where nothing reads those lines any
-//! more, that is said once where complaints go, and the recording goes on: it is what was asked for, and the lines are about it.
+//! On a terminal the line of the last sample is overwritten by the next; elsewhere every line
+//! stays. Where nothing reads those lines any more, that is said once where complaints go, and the
+//! recording goes on: it is what was asked for, and the lines are about it.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -45,7 +47,8 @@ struct Tally {
     bytes: u64,
     losses: u64,
     skipped: u64,
-    /// Of these, those whose time had passed when hangsnap came to it, and how many of them were told of.
+    /// Of these, those whose time had passed when hangsnap came to it, and how many of them were
+    /// told of.
     late: u64,
     late_told: u64,
     /// Samples for which there was no room.
@@ -163,7 +166,8 @@ impl Report for Progress {
         }
     }
 
-    /// Says that samples find no room, once for all of them; they go on being taken, and each is tried.
+    /// Says that samples find no room, once for all of them; they go on being taken, and each is
+    /// tried.
     fn no_room(&mut self, target: usize, why: &store::Error, missing: u64) -> io::Result<()> {
         self.tallies[target].missing += 1;
         if missing > 1 {
@@ -190,8 +194,8 @@ impl Report for Progress {
         self.say(&format!("{label}: {unsynced}; recording goes on"))
     }
 
-    /// Says that samples were not taken; of those that were late not each time, for where one was, the next may be too, but when there
-    /// are twice as many as were told of.
+    /// Says that samples were not taken; of those that were late not each time, for where one was,
+    /// the next may be too, but when there are twice as many as were told of.
     fn skipped(&mut self, target: usize, skipped: Skipped) -> io::Result<()> {
         let Skipped { unstored, late } = skipped;
         let tally = &mut self.tallies[target];

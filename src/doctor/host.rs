@@ -25,7 +25,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
             "children-file",
             facts.host.has_children_file,
             "/proc/PID/task/TID/children",
-            "a recording does not tell of the processes that its target starts",
+            "a recording does not report the processes that its target starts",
             "a kernel with CONFIG_PROC_CHILDREN",
         ),
     ]
@@ -63,7 +63,7 @@ fn yama(facts: &Facts) -> Finding {
             lower(),
         ),
         Some(scope) => missing(
-            &format!("ptrace_scope is {scope}: nobody may trace anything, and it cannot be lowered"),
+            &format!("ptrace_scope is {scope}: no process may trace another, and it cannot be lowered"),
             "no process can be looked at",
             Some(Grant::on_host("restart the machine with a lower kernel.yama.ptrace_scope")),
         ),

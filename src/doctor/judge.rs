@@ -7,7 +7,7 @@ use crate::model::{Diagnosis, Verdict};
 use crate::sys::trial::Outcome;
 
 /// What a filter costs that kills instead of refusing.
-const KILLED: &str = "a seccomp filter kills whoever would hold a thread: its threads are read in place, and those that run are \
+const KILLED: &str = "a seccomp filter kills any process that holds a thread: its threads are read in place, and those that run are \
                       left out; use --stop none";
 
 /// Everything that follows from these facts.
@@ -44,7 +44,8 @@ fn verdict(facts: &Facts, process: &ProcessFacts) -> Verdict {
         }
         _ if facts.own.real_time == Outcome::Killed && !process.call_file.worked() => {
             return Verdict::Impossible(
-                "a seccomp filter kills whoever would hold a thread, and its threads cannot be read in place".into(),
+                "a seccomp filter kills any process that holds a thread, and its threads cannot be read in place"
+                    .into(),
             );
         }
         Outcome::Failed(_) => limits.push(

@@ -68,7 +68,7 @@ fn user_namespace(facts: &Facts, process: &ProcessFacts) -> Finding {
         return Finding::ok(About::Process, name, "the same as hangsnap's");
     }
     if own.is_initial() {
-        return Finding::ok(About::Process, name, "another one, in which hangsnap's capabilities count");
+        return Finding::ok(About::Process, name, "another one, where hangsnap's capabilities count");
     }
     // Seen from a namespace, one made inside of it is as far away as the one it was made in, but
     // there the right is had.
@@ -110,7 +110,7 @@ fn attach(facts: &Facts, process: &ProcessFacts) -> Finding {
         Outcome::NotTried => Finding::unknown(
             About::Process,
             name,
-            "not tried: system calls that would tell are forbidden, or may hang on a thread in uninterruptible sleep",
+            "not tried: the system calls it takes are forbidden, or may hang on a thread in uninterruptible sleep",
         ),
         outcome => Finding::unknown(About::Process, name, format!("a read of its memory {}", told(outcome))),
     }

@@ -1,8 +1,8 @@
 //! The registers of an aarch64 thread that call frame information speaks of.
 //!
-//! They are numbered as in "DWARF for the Arm 64-bit Architecture" (aadwarf64, "DWARF register names"): x0 to x30, sp, pc. The
-//! pseudo-register RA_SIGN_STATE (34) is no register of a thread: it says at each instruction whether x30 is signed there,
-//! and is part of the unwinder's rules.
+//! They are numbered as in "DWARF for the Arm 64-bit Architecture" (aadwarf64, "DWARF register
+//! names"): x0 to x30, sp, pc. The pseudo-register RA_SIGN_STATE (34) is no register of a thread:
+//! it says at each instruction whether x30 is signed there, and is part of the unwinder's rules.
 
 use std::fmt::Debug;
 

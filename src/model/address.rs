@@ -1,5 +1,5 @@
-//! Addresses that cannot be mistaken for one another: in a running process or in an ELF file, of an instruction about to
-//! run or of the one after a call.
+//! Addresses that cannot be mistaken for one another: in a running process or in an ELF file, of an
+//! instruction about to run or of the one after a call.
 
 use std::fmt;
 
@@ -59,8 +59,9 @@ impl fmt::Display for FileAddress {
 
 /// A place in code and how it came to be known, which decides what to look up for it.
 ///
-/// A return address is the instruction after a call. When the callee never returns, that instruction may belong to
-/// another function, another source line or another row of CFI, so all look-ups are made one byte before it.
+/// A return address is the instruction after a call. When the callee never returns, that
+/// instruction may belong to another function, another source line or another row of CFI, so all
+/// look-ups are made one byte before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum CodeAddress<A> {
     /// The next instruction to execute: a register's value, or what a signal interrupted.

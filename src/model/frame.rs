@@ -1,4 +1,5 @@
-//! A stack as it was walked: frames from the innermost outwards, how each was found, and why the walk ended.
+//! A stack as it was walked: frames from the innermost outwards, how each was found, and why the
+//! walk ended.
 
 use std::fmt;
 
@@ -15,8 +16,8 @@ pub enum Place {
     Outside(RuntimeAddress),
 }
 
-/// One activation of a function. In sixteen bytes: a snapshot of thousands of threads has a hundred thousand of them, and they are
-/// compared in each sample.
+/// One activation of a function. In sixteen bytes: a snapshot of thousands of threads has a hundred
+/// thousand of them, and they are compared in each sample.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Frame {
     address: u64,
@@ -26,7 +27,8 @@ pub struct Frame {
     found: FoundBy,
 }
 
-/// In no module; the address is a run-time one. A process cannot have so many mappings (vm.max_map_count is an `int`).
+/// In no module; the address is a run-time one. A process cannot have so many mappings
+/// (vm.max_map_count is an `int`).
 const OUTSIDE: u32 = u32::MAX;
 
 const _: () = assert!(size_of::<Frame>() == 16);
@@ -95,17 +97,18 @@ pub enum FoundBy {
     Context,
     /// Call frame information of the frame inside it told where its return address is.
     Cfi,
-    /// The frame inside it is a signal trampoline, whose call frame information points into the kernel's saved context.
+    /// The frame inside it is a signal trampoline, whose call frame information points into the
+    /// kernel's saved context.
     SignalFrame,
-    /// A return address behind a call of the frame inside it lies at a place that call frame information alone did not
-    /// tell: a register that it needs was unknown and was recovered, or there is none and the frame's own instructions told
-    /// how deep its stack is, or Go has changed to another stack. Frames further out were found from there, each in the way
-    /// that it says.
+    /// A return address behind a call of the frame inside it lies at a place that call frame
+    /// information alone did not tell: a register that it needs was unknown and was recovered, or
+    /// there is none and the frame's own instructions told how deep its stack is, or Go has changed
+    /// to another stack. Frames further out were found from there, each in the way that it says.
     Inferred,
     /// A chain of saved frame pointers, where no call frame information was found.
     FramePointer,
-    /// A word of the stack was taken for a return address: after a call through a bad pointer, in code without call frame
-    /// information, or behind a part of the stack that was not copied.
+    /// A word of the stack was taken for a return address: after a call through a bad pointer, in
+    /// code without call frame information, or behind a part of the stack that was not copied.
     Guess,
     /// In a way that the version of hangsnap which reads the recording does not know.
     Unknown,
@@ -120,7 +123,8 @@ pub struct Stack {
     pub end: WalkEnd,
 }
 
-/// The middle of a stack that is too long to be kept whole, or that does not lie on the stack; then nothing is counted.
+/// The middle of a stack that is too long to be kept whole, or that does not lie on the stack; then
+/// nothing is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Gap {
     /// How many of the frames lie before it.
@@ -146,7 +150,8 @@ impl Gap {
 /// Why a walk ended. Anything but `Root` means that callers may be missing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum WalkEnd {
-    /// The outermost frame: its call frame information declares that nothing called it, or the return address is zero.
+    /// The outermost frame: its call frame information declares that nothing called it, or the
+    /// return address is zero.
     Root,
     /// Neither registers nor memory of the thread could be had.
     NotCaptured,
@@ -154,7 +159,8 @@ pub enum WalkEnd {
     MemoryNotCopied(RuntimeAddress),
     /// The call frame information needs a register whose value is unknown.
     UnknownRegister(AnyRegister),
-    /// No call frame information covers the address, and no chain of frame pointers goes on from it.
+    /// No call frame information covers the address, and no chain of frame pointers goes on from
+    /// it.
     NoUnwindInfo(RuntimeAddress),
     /// There is call frame information for the address, but it cannot be evaluated.
     BadUnwindInfo(RuntimeAddress),
@@ -162,7 +168,8 @@ pub enum WalkEnd {
     BadReturnAddress(RuntimeAddress),
     /// The caller's frame would not lie further up the stack.
     NoProgress,
-    /// More frames than any stack has that can be copied, or more of them without plain call frame information than are walked.
+    /// More frames than any stack has that can be copied, or more of them without plain call frame
+    /// information than are walked.
     TooManyFrames,
     /// One that the version of hangsnap which reads the recording does not know.
     Unknown,

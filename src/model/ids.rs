@@ -31,8 +31,9 @@ impl fmt::Display for Tid {
     }
 }
 
-/// When a process or thread was created, in clock ticks since boot: field 22 of `stat` in proc_pid_stat(5). Together
-/// with the id it tells a process from a later one that was given the same number.
+/// When a process or thread was created, in clock ticks since boot: field 22 of `stat` in
+/// proc_pid_stat(5). Together with the id it tells a process from a later one that was given the
+/// same number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct StartTime(pub u64);
 
@@ -43,7 +44,8 @@ pub struct ProcessId {
     pub start: StartTime,
 }
 
-/// The contents of an `NT_GNU_BUILD_ID` note: bytes that name one output of the linker, usually 20 of them.
+/// The contents of an `NT_GNU_BUILD_ID` note: bytes that name one output of the linker, usually 20
+/// of them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct BuildId(pub Vec<u8>);
 

@@ -1,14 +1,15 @@
 //! What the register files of all machines have in common, and a register of whichever machine.
 //!
-//! Which machine it is about is part of a register file's type: what the unwinder does to one is compiled for each
-//! machine, and registers of two of them cannot be mixed up.
+//! Which machine it is about is part of a register file's type: what the unwinder does to one is
+//! compiled for each machine, and registers of two of them cannot be mixed up.
 
 use std::fmt::Debug;
 use std::ops::{BitAnd, BitOr, Not};
 
 use super::{Aarch64Register, X86_64Register};
 
-/// A register that call frame information can name, of one machine. They are numbered without gaps as DWARF numbers them.
+/// A register that call frame information can name, of one machine. They are numbered without gaps
+/// as DWARF numbers them.
 pub trait Register: Copy + Ord + Debug + Into<AnyRegister> + TryFrom<AnyRegister> + 'static {
     /// A bit for each register.
     type Bits: Copy
@@ -27,7 +28,8 @@ pub trait Register: Copy + Ord + Debug + Into<AnyRegister> + TryFrom<AnyRegister
     /// The DWARF number.
     fn number(self) -> u8;
     fn bit(self) -> Self::Bits;
-    /// The registers that the ABI obliges a function to leave as it found them, but the stack pointer.
+    /// The registers that the ABI obliges a function to leave as it found them, but the stack
+    /// pointer.
     const CALLEE_SAVED: &'static [Self];
 
     #[inline]

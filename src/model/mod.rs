@@ -1,10 +1,11 @@
-//! The vocabulary that every other room speaks: processes, addresses, registers, modules, frames, threads, snapshots and
-//! notices.
+//! The vocabulary that every other room speaks: processes, addresses, registers, modules, frames,
+//! threads, snapshots and notices.
 //!
-//! Promises: plain data, equal when the facts are equal, no I/O, no unsafe, nothing that can fail. A snapshot holds what
-//! was seen (registers, addresses, module identities, states) and how it was seen; names of functions, source lines and
-//! verdicts are computed when it is viewed and have no place here, but for names that only the
-//! process itself had, and those in files that may be missing later.
+//! Promises: plain data, equal when the facts are equal, no I/O, no unsafe, nothing that can fail.
+//! A snapshot holds what was seen (registers, addresses, module identities, states) and how it was
+//! seen; names of functions, source lines and verdicts are computed when it is viewed and have no
+//! place here, but for names that only the process itself had, and those in files that may be
+//! missing later.
 
 mod aarch64;
 mod address;

@@ -27,16 +27,19 @@ pub enum Subject {
 pub enum Reason {
     /// The thread ended while the snapshot was being taken.
     ThreadGone,
-    /// The thread sleeps uninterruptibly: a stop would not arrive, so none was asked for; nor could it be read in place.
+    /// The thread sleeps uninterruptibly: a stop would not arrive, so none was asked for; nor could
+    /// it be read in place.
     Uninterruptible,
-    /// The thread had not stopped when the time to wait for it was over, and was let go. It may have stopped for a moment
-    /// before the kernel had done so.
+    /// The thread had not stopped when the time to wait for it was over, and was let go. It may
+    /// have stopped for a moment before the kernel had done so.
     DidNotStop { waited_us: u64 },
-    /// The thread had not stopped in time to be of the same moment as the others, and was captured after them.
+    /// The thread had not stopped in time to be of the same moment as the others, and was captured
+    /// after them.
     StoppedLate,
     /// Another program traces the thread.
     AlreadyTraced { tracer: Pid, tracer_name: String },
-    /// The thread has exited and only its entry remains, waiting for its parent or for its sibling threads.
+    /// The thread has exited and only its entry remains, waiting for its parent or for its sibling
+    /// threads.
     Exited,
     /// The kernel refused a request (an errno, see errno(3)).
     Refused { what: String, errno: i32 },
@@ -49,39 +52,48 @@ pub enum Reason {
     FileReplaced,
     /// The file could not be opened or is not what it should be. The same holds.
     FileUnreadable { why: String },
-    /// The file in which the process names code that it made could not be opened or is not what it should be.
+    /// The file in which the process names code that it made could not be opened or is not what it
+    /// should be.
     NamesUnreadable { why: String },
-    /// Threads were still being created when the snapshot ended; there may be some that it never saw.
+    /// Threads were still being created when the snapshot ended; there may be some that it never
+    /// saw.
     ThreadsStillAppearing,
     /// The thread was running, and nothing was to be stopped.
     Running,
-    /// The thread sleeps in a call that a stop would disturb, and woke up each time it was looked at in place.
+    /// The thread sleeps in a call that a stop would disturb, and woke up each time it was looked
+    /// at in place.
     Unsteady,
-    /// The thread was running when it was asked to stop and had entered this call before it did: the call returns EINTR, or
-    /// less than it would have.
+    /// The thread was running when it was asked to stop and had entered this call before it did:
+    /// the call returns EINTR, or less than it would have.
     Disturbed(SystemCall),
-    /// The thread's entries in /proc that tell its system call may not be read, so it was held whatever it was doing.
+    /// The thread's entries in /proc that tell its system call may not be read, so it was held
+    /// whatever it was doing.
     CallUnknown,
-    /// The thread was interrupted in a call that the kernel has begun again under the number of `restart_syscall`, and nothing says
-    /// which call it is.
+    /// The thread was interrupted in a call that the kernel has begun again under the number of
+    /// `restart_syscall`, and nothing says which call it is.
     CallRenamed,
-    /// Some thread of the process keeps its memory map locked, or a page of it does not arrive: no memory could be read.
+    /// Some thread of the process keeps its memory map locked, or a page of it does not arrive: no
+    /// memory could be read.
     MemoryBlocked,
-    /// The process ended or executed another program before all of its memory that was wanted had been read.
+    /// The process ended or executed another program before all of its memory that was wanted had
+    /// been read.
     MemoryGone,
-    /// The process executed another program each time it was looked at. Its threads may be those of one or of the other.
+    /// The process executed another program each time it was looked at. Its threads may be those of
+    /// one or of the other.
     Executed,
     /// The process had ended when the snapshot was complete.
     Ended,
-    /// A bound on how long threads may be held was reached, or would have been, or none may be held at all: the snapshot went
-    /// on in this way.
+    /// A bound on how long threads may be held was reached, or would have been, or none may be held
+    /// at all: the snapshot went on in this way.
     Degraded { to: StopMode, cause: Cause },
-    /// Holding the thread took longer than may be, and the kernel let go of it by killing the tracer.
+    /// Holding the thread took longer than may be, and the kernel let go of it by killing the
+    /// tracer.
     HeldTooLong { limit_us: u64 },
-    /// The process that traces died while it was busy with the thread.
+    /// The tracer died while it worked on the thread.
     TracerDied,
-    /// Threads that were to be held were read in place, because threads did not stop in time on busy CPUs: how many. Of their
-    /// registers only those with which they entered the kernel are known.
+    /// Threads that were to be held were read in place, because threads did not stop in time on
+    /// busy CPUs: how many. Of their registers only those with which they entered the kernel are
+    /// known.
     NotHeldInTime { threads: u64 },
     /// A newer version wrote down why, in a way that this one does not know.
     Unknown,
@@ -96,12 +108,14 @@ pub enum Cause {
     Duty,
     /// A seccomp filter of hangsnap's own host that kills whoever holds a thread.
     Filter,
-    /// The process that traces was killed again and again while it was to hold threads, as it is on a host whose CPUs are all busy.
+    /// The process that traces was killed again and again while it was to hold threads, as it is on
+    /// a host whose CPUs are all busy.
     TracerKilled,
 }
 
 impl Notice {
-    /// Whether something is missing because of it. What is not is less sure than usual, or was taken in another way.
+    /// Whether something is missing because of it. What is not is less sure than usual, or was
+    /// taken in another way.
     pub fn is_loss(&self) -> bool {
         !matches!(
             self.reason,
@@ -125,7 +139,7 @@ impl fmt::Display for Reason {
                 f.write_str("in uninterruptible sleep, where it cannot be stopped, and could not be read in place")
             }
             Self::DidNotStop { waited_us } => {
-                write!(f, "did not stop within {waited_us} us and was let go")
+                write!(f, "did not stop within {waited_us} us, and was released")
             }
             Self::StoppedLate => f.write_str("did not stop with the others; captured after them"),
             Self::AlreadyTraced { tracer, tracer_name } => {
@@ -191,20 +205,20 @@ impl fmt::Display for Reason {
                 let cause = match cause {
                     Cause::Hold => "--max-hold",
                     Cause::Duty => "--max-duty",
-                    Cause::Filter => "a seccomp filter that kills whoever stops one",
-                    Cause::TracerKilled => "busy CPUs: the process that traces died each time it was to hold threads",
+                    Cause::Filter => "a seccomp filter that kills any process that stops one",
+                    Cause::TracerKilled => "busy CPUs: the tracer was killed each time it had to hold threads",
                 };
                 write!(f, "taken {way} because of {cause}")
             }
             Self::HeldTooLong { limit_us } => {
-                write!(f, "let go after {limit_us} us, before it was captured (--max-hold)")
+                write!(f, "released after {limit_us} us, before it was captured (--max-hold)")
             }
-            Self::Unknown => f.write_str("something is missing for a reason that only a newer version of hangsnap can tell"),
+            Self::Unknown => f.write_str("something is missing for a reason that only a newer version of hangsnap knows"),
             Self::NotHeldInTime { threads } => write!(
                 f,
                 "{threads} of its threads were read in place instead of held, because threads did not stop in time on busy CPUs"
             ),
-            Self::TracerDied => f.write_str("the process that traces died while it was busy with it; it runs on"),
+            Self::TracerDied => f.write_str("not captured: the tracer died while it worked on it (the thread runs on)"),
         }
     }
 }

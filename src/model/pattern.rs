@@ -2,7 +2,8 @@
 
 use super::bytes_of;
 
-/// Whether a text is like a pattern. Takes time in proportion to the product of their lengths at most.
+/// Whether a text is like a pattern. Takes time in proportion to the product of their lengths at
+/// most.
 pub(super) fn is_like(text: &str, pattern: &str) -> bool {
     let (text, pattern) = (characters(text), characters(pattern));
     let (mut at, mut next) = (0, 0);
@@ -30,7 +31,8 @@ pub(super) fn is_like(text: &str, pattern: &str) -> bool {
     pattern[next..].iter().all(|wanted| *wanted == '*')
 }
 
-/// The characters that a text was made of. A byte that is no UTF-8 counts as one, however it is typed.
+/// The characters that a text was made of. A byte that is no UTF-8 counts as one, however it is
+/// typed.
 fn characters(text: &str) -> Vec<char> {
     let odd = |byte: &u8| char::from_u32(0x10_ff00 + u32::from(*byte));
     let bytes = bytes_of(text);

@@ -1,8 +1,9 @@
 //! The registers of an x86-64 thread, each with a value or honestly unknown.
 //!
-//! Sixteen general registers and the instruction pointer are what CFI speaks of, numbered as in the System V ABI
-//! (x86-64 psABI, table "DWARF Register Number Mapping"). The others matter to a reader, not to the unwinder, and live
-//! beside them. A register file is one of a set of registers (`Register`).
+//! Sixteen general registers and the instruction pointer are what CFI speaks of, numbered as in the
+//! System V ABI (x86-64 psABI, table "DWARF Register Number Mapping"). The others matter to a
+//! reader, not to the unwinder, and live beside them. A register file is one of a set of registers
+//! (`Register`).
 
 use std::fmt::Debug;
 
@@ -216,7 +217,8 @@ impl SpecialRegisters {
     }
 }
 
-/// The x87 and SSE registers of one thread as FXSAVE lays them out (Intel SDM volume 1, 10.5.1): 512 bytes.
+/// The x87 and SSE registers of one thread as FXSAVE lays them out (Intel SDM volume 1, 10.5.1):
+/// 512 bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FloatingPoint(pub Box<[u8]>);
 
@@ -241,7 +243,8 @@ impl FloatingPoint {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Registers {
     pub general: RegisterFile<X86_64Register>,
-    /// None for a thread that was read in place: the kernel then tells only where it entered, and the arguments.
+    /// None for a thread that was read in place: the kernel then tells only where it entered, and
+    /// the arguments.
     pub special: Option<SpecialRegisters>,
     /// Only where they were asked for.
     pub floating: Option<FloatingPoint>,

@@ -16,8 +16,9 @@ use super::{
 pub enum StopMode {
     /// None: threads that wait are read in place, those that run are not seen.
     None,
-    /// One at a time, and only where that does not disturb the thread: one that a stop would wake from its system call is
-    /// read in place. Stacks are each right, but of slightly different moments.
+    /// One at a time, and only where that does not disturb the thread: one that a stop would wake
+    /// from its system call is read in place. Stacks are each right, but of slightly different
+    /// moments.
     OneAtATime,
     /// Every thread at once: one moment for all.
     All,
@@ -60,7 +61,8 @@ pub struct Snapshot {
     pub taken: Timestamp,
     pub process: Process,
     pub stop: StopMode,
-    /// From before the first thread was asked to stop until after the last was let go. Zero when none was.
+    /// From before the first thread was asked to stop until after the last was let go. Zero when
+    /// none was.
     pub window: Duration,
     /// How long taking the snapshot took in all, what was read of /proc included.
     pub took: Duration,
@@ -69,8 +71,8 @@ pub struct Snapshot {
     pub threads: Vec<Thread>,
     /// What was copied of the process's memory for no thread in particular.
     pub memory: Vec<MemoryPiece>,
-    /// What the process told of code in no file, at each address that a frame is looked up by, in the order of addresses.
-    /// Nobody else could tell, and later not even the process.
+    /// What the process told of code in no file, at each address that a frame is looked up by, in
+    /// the order of addresses. Nobody else could tell, and later not even the process.
     pub generated: Vec<GeneratedCode>,
     /// What files say that their paths do not lead to, at each address that a frame in them is
     /// looked up by, as far as they could be read. In the order of modules and addresses.
@@ -91,9 +93,9 @@ impl Snapshot {
         self.notices.iter().filter(|notice| notice.is_loss())
     }
 
-    /// Takes out what the process may have been told in confidence: all copied memory, the words of its command line, and the
-    /// registers that copies of memory go through (x87 and SSE). General registers, addresses and names of programs, threads and
-    /// files stay.
+    /// Takes out what the process may have been told in confidence: all copied memory, the words of
+    /// its command line, and the registers that copies of memory go through (x87 and SSE). General
+    /// registers, addresses and names of programs, threads and files stay.
     pub fn redact(&mut self) {
         self.process.command.clear();
         self.memory.clear();

@@ -13,7 +13,8 @@ pub struct Scheduling {
     pub cpu_ns: Option<u64>,
     /// Time spent runnable and waiting for a CPU, in nanoseconds (`schedstat`, second field).
     pub run_queue_wait_ns: Option<u64>,
-    /// How often it gave up its CPU to wait, and how often the CPU was taken from it (`status` in proc_pid_status(5)).
+    /// How often it gave up its CPU to wait, and how often the CPU was taken from it (`status` in
+    /// proc_pid_status(5)).
     pub voluntary_switches: Option<u64>,
     pub involuntary_switches: Option<u64>,
     /// The CPU it was on last.
@@ -128,9 +129,11 @@ pub struct SignalSets {
 /// What a thread waits for inside the kernel.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct KernelWait {
-    /// The kernel's function it sleeps in (`wchan`); None when it does not sleep or that is not told.
+    /// The kernel's function it sleeps in (`wchan`); None when it does not sleep or that is not
+    /// told.
     pub channel: Option<String>,
-    /// The kernel's frames, innermost first, as `stack` in proc_pid_stack(5) writes them; None where that is not permitted.
+    /// The kernel's frames, innermost first, as `stack` in proc_pid_stack(5) writes them; None
+    /// where that is not permitted.
     pub stack: Option<Vec<String>>,
 }
 
@@ -145,7 +148,8 @@ pub struct MemoryPiece {
 /// Why a piece of memory was copied.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum MemoryOf {
-    /// The word that a futex wait is about, and what surrounds it: 64 bytes before and after, as far as they are mapped.
+    /// The word that a futex wait is about, and what surrounds it: 64 bytes before and after, as
+    /// far as they are mapped.
     Futex,
     /// What a system call's argument of this number, counted from 0, points to.
     Argument(u8),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Pid, Snapshot, Timestamp};
 
-/// A snapshot without what is in it: enough to list it, and to find it by number or time. It is stored in front of the
-/// snapshot, so that neither takes unpacking.
+/// A snapshot without what is in it: enough to list it, and to find it by number or time. It is
+/// stored in front of the snapshot, so that neither takes unpacking.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Summary {
     pub number: u64,

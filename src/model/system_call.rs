@@ -5,7 +5,8 @@ use syscalls::{x86, x86_64};
 
 use super::X86_64Register;
 
-/// The convention by which a call was made: it decides what the call's number means and which registers hold its arguments.
+/// The convention by which a call was made: it decides what the call's number means and which
+/// registers hold its arguments.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub enum Abi {
     /// `syscall` (x86-64 psABI, A.2.1).
@@ -47,8 +48,8 @@ impl Abi {
     }
 }
 
-/// A call's number and its six argument registers, as the kernel received them. Arguments beyond those that the call takes hold
-/// whatever the registers held.
+/// A call's number and its six argument registers, as the kernel received them. Arguments beyond
+/// those that the call takes hold whatever the registers held.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct SystemCall {
     pub abi: Abi,
@@ -62,8 +63,8 @@ impl SystemCall {
         Self { abi: Abi::X86_64, number, arguments }
     }
 
-    /// Whether the number is that of `restart_syscall`, by which some sleeping calls go once a stop or a signal without a handler
-    /// has interrupted them.
+    /// Whether the number is that of `restart_syscall`, by which some sleeping calls go once a stop
+    /// or a signal without a handler has interrupted them.
     pub fn is_restart(&self) -> bool {
         match self.abi {
             Abi::X86_64 => self.number == 219,

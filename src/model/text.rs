@@ -1,8 +1,10 @@
-//! Text that the target chose and that need be no UTF-8: names of threads and programs, arguments, paths.
+//! Text that the target chose and that need be no UTF-8: names of threads and programs, arguments,
+//! paths.
 //!
-//! Promises: kept as UTF-8, from which the bytes can be had again, all of them. A byte that is not UTF-8 is written `\xfc`; so
-//! is the backslash of what would read as one of these although it is none. Everything else stays as it is, control
-//! characters too: to escape those is for what prints it.
+//! Promises: kept as UTF-8, from which the bytes can be had again, all of them. A byte that is not
+//! UTF-8 is written `\xfc`; so is the backslash of what would read as one of these although it is
+//! none. Everything else stays as it is, control characters too: to escape those is for what prints
+//! it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

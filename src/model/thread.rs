@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{KernelWait, MemoryOf, MemoryPiece, Registers, Scheduling, SignalSets, Stack, StartTime, SystemCall, Tid};
 
-/// The scheduler's state of a thread just before the snapshot touched it: field 3 of `stat` in proc_pid_stat(5).
+/// The scheduler's state of a thread just before the snapshot touched it: field 3 of `stat` in
+/// proc_pid_stat(5).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum ThreadState {
     /// On a CPU or waiting for one (R).
@@ -72,7 +73,8 @@ impl ThreadState {
     }
 }
 
-/// A thread that the kernel itself runs in a process: it has no user stack, makes no system calls, and is not held.
+/// A thread that the kernel itself runs in a process: it has no user stack, makes no system calls,
+/// and is not held.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum KernelWorker {
     /// A worker of io_uring, or the thread that polls a submission queue.
@@ -105,7 +107,8 @@ pub struct Moment {
 pub enum Acquired {
     /// It was stopped: from just before the request to stop until the kernel had let it go again.
     Held(Duration),
-    /// It was read in place, without stopping it: what the kernel tells of a thread that is off the CPU.
+    /// It was read in place, without stopping it: what the kernel tells of a thread that is off the
+    /// CPU.
     ReadInPlace,
     /// It was not looked at. Since this snapshot, in which it was, the kernel has not given it a
     /// CPU: it is where it was then.
@@ -132,19 +135,22 @@ impl Acquired {
     }
 }
 
-/// What the kernel says of a thread without touching it, read just before the thread was looked at more closely.
+/// What the kernel says of a thread without touching it, read just before the thread was looked at
+/// more closely.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ThreadStatus {
     /// With the tid it tells a thread from a later one of the same number.
     pub start: StartTime,
-    /// What the thread calls itself (`comm`, 15 bytes at most); bytes that are not UTF-8 are replaced.
+    /// What the thread calls itself (`comm`, 15 bytes at most); bytes that are not UTF-8 are
+    /// replaced.
     pub name: String,
     pub state: ThreadState,
     pub scheduling: Scheduling,
     pub signals: Option<SignalSets>,
     /// Set for a thread that executes the kernel's code only.
     pub worker: Option<KernelWorker>,
-    /// Most threads of a process wait for one of a few things: those that wait for the same share it.
+    /// Most threads of a process wait for one of a few things: those that wait for the same share
+    /// it.
     pub wait: Arc<KernelWait>,
 }
 
@@ -163,7 +169,8 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// Whether anything is known of where the thread was. One of which nothing is known says nothing about being stuck.
+    /// Whether anything is known of where the thread was. One of which nothing is known says
+    /// nothing about being stuck.
     pub fn is_captured(&self) -> bool {
         !self.stack.frames.is_empty()
     }
@@ -173,7 +180,8 @@ impl Thread {
         let is_poll =
             self.system_call.and_then(|call| call.name()).is_some_and(|name| matches!(name, "poll" | "ppoll"));
         let lists = self.memory.iter().filter(move |piece| is_poll && piece.what == MemoryOf::Argument(0));
-        // `struct pollfd`: the descriptor comes first of eight bytes. A negative one is not looked at.
+        // `struct pollfd`: the descriptor comes first of eight bytes. A negative one is not looked
+        // at.
         let (entries, _) = lists.map(|piece| &*piece.bytes).next().unwrap_or_default().as_chunks::<8>();
         let number = |[a, b, c, d, ..]: &[u8; 8]| i32::from_le_bytes([*a, *b, *c, *d]);
         entries.iter().map(number).filter(|number| *number >= 0)

@@ -1,6 +1,6 @@
 //! What the waits of a process's threads are about, beyond the threads themselves: the descriptors
-//! that they wait for and who is at the other ends, file locks, children, threads of other processes
-//! that own locks, and when each thread ran last.
+//! that they wait for and who is at the other ends, file locks, children, threads of other
+//! processes that own locks, and when each thread ran last.
 //!
 //! Promises: facts only, read after the threads were captured and while none was held. What could
 //! not be read is absent, and `unread` says why; nothing may be concluded from its absence.

@@ -97,7 +97,7 @@ pub enum Error {
     )]
     NotPermitted { pid: Pid, name: String },
     #[error(
-        "/proc is that of another PID namespace, in which process ids mean other processes; mount one of this namespace \
+        "/proc is that of another PID namespace, where process ids mean other processes; mount one of this namespace \
          (`mount -t proc proc /proc`)"
     )]
     ForeignProc,

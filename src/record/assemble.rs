@@ -1,4 +1,5 @@
-//! From what was copied to a snapshot: unwinding, and the facts that need a look at the process after it was let go.
+//! From what was copied to a snapshot: unwinding, and the facts that need a look at the process
+//! after it was let go.
 
 use std::collections::BTreeSet;
 use std::iter;
@@ -127,8 +128,8 @@ impl Assembler {
         self.forget_modules(process);
     }
 
-    /// Forgets the modules of a process that executes another program. Whether its threads have run since is not for that to say:
-    /// its program file may only have been replaced.
+    /// Forgets the modules of a process that executes another program. Whether its threads have run
+    /// since is not for that to say: its program file may only have been replaced.
     pub(super) fn forget_modules(&mut self, process: &Process) {
         self.loader.forget(process.id);
         self.registry.forget(process.id);
@@ -183,7 +184,8 @@ fn stack_memory(copy: &CapturedThread) -> Vec<MemoryPiece> {
     iter::once(newest).chain(pieces.iter().cloned()).filter(copied).collect()
 }
 
-/// The registers that are known of a thread read in place: where it entered the kernel, and the arguments it brought.
+/// The registers that are known of a thread read in place: where it entered the kernel, and the
+/// arguments it brought.
 fn registers_at(blocked: &BlockedCall) -> Registers {
     let mut registers = Registers::default();
     registers.general.set(X86_64Register::Rsp, blocked.stack_pointer.0);

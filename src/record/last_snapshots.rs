@@ -45,8 +45,8 @@ impl LastSnapshots {
 }
 
 impl Last {
-    /// These threads as they are in a snapshot with these modules, to which those are added that it has no more and a frame
-    /// lies in.
+    /// These threads as they are in a snapshot with these modules, to which those are added that it
+    /// has no more and a frame lies in.
     pub(super) fn threads(
         self,
         unchanged: Vec<UnchangedThread>,

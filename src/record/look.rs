@@ -1,8 +1,9 @@
 //! A few samples of some processes, close together, for an answer on the spot.
 //!
-//! Promises: threads that sleep are read in place in the first sample, and are then found not to have
-//! run: none of them is held, so what is said of since when they sleep is not about us. Threads that
-//! run are held in the samples after it. All samples of one process are of the same one.
+//! Promises: threads that sleep are read in place in the first sample, and are then found not to
+//! have run: none of them is held, so what is said of since when they sleep is not about us.
+//! Threads that run are held in the samples after it. All samples of one process are of the same
+//! one.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,8 +1,9 @@
 //! The live program: takes one snapshot, or one after another until something ends it.
 //!
-//! Promises: whatever happens to the target or to hangsnap, the file stays whole, and what happened is said. Capturing
-//! goes before everything else: it runs on the scheduling thread, while unwinding, storing and talking happen behind a
-//! bounded queue, and when that is full a sample is skipped before the target is touched.
+//! Promises: whatever happens to the target or to hangsnap, the file stays whole, and what happened
+//! is said. Capturing goes before everything else: it runs on the scheduling thread, while
+//! unwinding, storing and talking happen behind a bounded queue, and when that is full a sample is
+//! skipped before the target is touched.
 
 mod assemble;
 mod facts;
@@ -63,7 +64,8 @@ pub enum Error {
 pub enum Output {
     /// Of this name, for one process.
     File(PathBuf),
-    /// One for each process, named after it, in this directory; with what earlier runs left there it keeps to one bound.
+    /// One for each process, named after it, in this directory; with what earlier runs left there
+    /// it keeps to one bound.
     Directory(PathBuf),
     /// The same in this directory, of which nobody asked for anything to be removed.
     Beside(PathBuf),
@@ -73,7 +75,7 @@ pub enum Output {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CaptureOptions {
     pub stop: StopMode,
-    /// The longest time for which a thread may be held.
+    /// The longest time that a thread may be held.
     pub max_hold: Duration,
     /// Whether x87 and SSE registers are wanted.
     pub floating_point: bool,
@@ -115,8 +117,9 @@ impl CaptureOptions {
     }
 }
 
-/// How long a process that executes another program may seem gone or out of reach: until its other threads have died.
-/// They need a CPU for that, and one attempt to capture them may itself wait for a tenth of a second.
+/// How long a process that executes another program may seem gone or out of reach: until its other
+/// threads have died. They need a CPU for that, and one attempt to capture them may itself wait for
+/// a tenth of a second.
 const EXECUTING: Duration = Duration::from_secs(1);
 
 /// What was copied in one go, with what is needed to make a snapshot of it.
@@ -134,8 +137,8 @@ struct Sample {
 impl Sample {
     /// Captures a process now. None when it has ended.
     ///
-    /// While it executes another program its threads are dying and its main thread's id changes hands: it may seem gone
-    /// or out of reach. So what fails is tried again before it is believed.
+    /// While it executes another program its threads are dying and its main thread's id changes
+    /// hands: it may seem gone or out of reach. So what fails is tried again before it is believed.
     fn take(
         target: &Target,
         number: u64,
@@ -159,7 +162,8 @@ impl Sample {
     ) -> Result<Option<Self>, Error> {
         match Self::try_take(target, number, request, tracer) {
             Ok(sample) => match sample.captured.refused_everywhere() {
-                // Where the bounds on holding allow no thread to be held, some may not be read either; that is no end.
+                // Where the bounds on holding allow no thread to be held, some may not be read
+                // either; that is no end.
                 Some(_) if request.stop != StopMode::None || target.directory.permits_access().is_err() => {
                     Err(target.refused().into())
                 }

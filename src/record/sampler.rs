@@ -75,10 +75,11 @@ impl Sampled {
     }
 }
 
-/// Records until something ends it. `ready` is called once everything is in place; `asked` receives when the user wants
-/// an end.
+/// Records until something ends it. `ready` is called once everything is in place; `asked` receives
+/// when the user wants an end.
 ///
-/// The first sample of each target is taken before anything is made, so that what cannot be recorded leaves nothing behind.
+/// The first sample of each target is taken before anything is made, so that what cannot be
+/// recorded leaves nothing behind.
 pub fn run(
     plan: RecordingPlan,
     mut report: Box<dyn Report>,
@@ -210,8 +211,8 @@ fn schedule(
     }
 }
 
-/// Takes one sample of one target and hands it over with what has happened since the last. A send fails only if the
-/// pipeline has ended, which the schedule notices.
+/// Takes one sample of one target and hands it over with what has happened since the last. A send
+/// fails only if the pipeline has ended, which the schedule notices.
 fn sample(
     target: usize,
     sampled: &mut Sampled,

@@ -1,4 +1,5 @@
-//! A process's address space as the unwinder asks about it: its modules, its memory map, and what can be read of it.
+//! A process's address space as the unwinder asks about it: its modules, its memory map, and what
+//! can be read of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -36,8 +36,8 @@ impl TargetWatch {
         Self { images: first.images, children, lineage: Lineage::of(&target.directory).ok(), looks: 0 }
     }
 
-    /// What has happened since, by what a new sample says of the process. A thread that has not run has started nothing; but one
-    /// that was not seen may have, and has left it to another.
+    /// What has happened since, by what a new sample says of the process. A thread that has not run
+    /// has started nothing; but one that was not seen may have, and has left it to another.
     pub(super) fn look(&mut self, target: &Target, sample: &Sample) -> Vec<Event> {
         let process = &sample.captured.process;
         let mut events = Vec::new();
@@ -55,14 +55,15 @@ impl TargetWatch {
         if !new.is_empty() {
             events.push(Event::Forked(named(new)));
         }
-        // A process that is ending has given its children away already; they are still the ones it started, as are those of
-        // threads that rest.
+        // A process that is ending has given its children away already; they are still the ones it
+        // started, as are those of threads that rest.
         self.children.retain(|pid| !children.contains(pid) && is_running(*pid));
         self.children.extend(children);
         events
     }
 
-    /// The target has ended. A program that makes itself a daemon ends and leaves another process that does the work.
+    /// The target has ended. A program that makes itself a daemon ends and leaves another process
+    /// that does the work.
     pub(super) fn ended(&self) -> Event {
         let mut successors = self.lineage.as_ref().map(Lineage::successors).unwrap_or_default();
         let others = self.children.iter().copied().filter(|pid| is_running(*pid) && !successors.contains(pid));

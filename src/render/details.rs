@@ -1,4 +1,5 @@
-//! What is printed of a thread beyond its stack: registers, the scheduler's account, signals, the kernel's frames, memory.
+//! What is printed of a thread beyond its stack: registers, the scheduler's account, signals, the
+//! kernel's frames, memory.
 
 use std::io::{self, Write};
 
@@ -13,7 +14,8 @@ use crate::model::{
 const LINE: usize = 16;
 const DUMP: usize = 90;
 
-/// Columns that a general register takes with its name, and one of SSE; and how far they are indented.
+/// Columns that a general register takes with its name, and one of SSE; and how far they are
+/// indented.
 const GENERAL: usize = 25;
 const SSE: usize = 41;
 const INDENT: usize = 3;

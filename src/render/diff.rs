@@ -217,7 +217,8 @@ fn lasting(after: &Snapshot, thread: &Thread, streak: Streak) -> String {
     }
 }
 
-/// Where a thread is or was: the innermost functions, callees first, behind a word of `INDENT` columns.
+/// Where a thread is or was: the innermost functions, callees first, behind a word of `INDENT`
+/// columns.
 fn innermost(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names, width: Width) -> io::Result<()> {
     const FUNCTIONS: usize = 4;
     const INDENT: usize = 9;

@@ -1,5 +1,5 @@
-//! What hangsnap may do here and what it limits: a line for each question, below it what the lack costs and what would
-//! mend it; and the same as JSON.
+//! What hangsnap may do here and what it limits: a line for each question, below it what the lack
+//! costs and what would mend it; and the same as JSON.
 
 use std::io::{self, Write};
 

@@ -41,7 +41,7 @@ fn heading(out: &mut dyn Write, listed: &ListedRecording) -> io::Result<()> {
     let ListedRecording { path, recording } = listed;
     write!(out, "{HEADING}{}{HEADING:#}: ", Foreign(path))?;
     match recording {
-        None => writeln!(out, "recorded nobody knows where: what it said of itself is lost"),
+        None => writeln!(out, "recorded on an unknown host: the record that names it is lost"),
         Some(Recording { version, host, kernel, interval, .. }) => {
             let (host, kernel, version) = (Foreign(host), Foreign(kernel), Foreign(version));
             write!(out, "recorded on {host} (Linux {kernel}) by hangsnap {version}")?;

@@ -1,8 +1,8 @@
 //! What people and scripts read: text and JSON of snapshots, comparisons and lists.
 //!
-//! Promises: the same snapshot gives the same output wherever it came from; what the target chose (names, paths) cannot
-//! reach the terminal as control characters. JSON field names and meanings are kept; fields are only added. It computes
-//! nothing that `analysis` or `symbols` should.
+//! Promises: the same snapshot gives the same output wherever it came from; what the target chose
+//! (names, paths) cannot reach the terminal as control characters. JSON field names and meanings
+//! are kept; fields are only added. It computes nothing that `analysis` or `symbols` should.
 
 mod blocked_call;
 mod details;

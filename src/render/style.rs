@@ -1,4 +1,5 @@
-//! Colours. They are always written; the stream takes them out where it is no terminal or NO_COLOR is set.
+//! Colours. They are always written; the stream takes them out where it is no terminal or NO_COLOR
+//! is set.
 
 use anstyle::{AnsiColor, Style};
 

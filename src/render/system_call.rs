@@ -7,8 +7,8 @@ use crate::model::SystemCall;
 /// Arguments above this are more likely addresses or flags than counts and descriptors.
 const DECIMAL_LIMIT: u64 = 100_000;
 
-/// `name(arguments)`: those that the call has; all six of a call whose parameters are not listed here. Of what an argument points to
-/// nothing is known here.
+/// `name(arguments)`: those that the call has; all six of a call whose parameters are not listed
+/// here. Of what an argument points to nothing is known here.
 pub(super) fn text(call: SystemCall) -> String {
     let Some(name) = call.name() else {
         return format!("system call {}({})", call.number, numbers(&call, 6).join(", "));
@@ -64,8 +64,8 @@ fn futex(call: &SystemCall) -> Vec<String> {
     [word, symbol].into_iter().chain(more).collect()
 }
 
-/// Its clock by name; whether the time is one of the clock's or from now on; and where to write what
-/// remains, if that is wanted.
+/// Its clock by name; whether the time is one of the clock's or from now on; and where to write
+/// what remains, if that is wanted.
 fn clock_nanosleep(call: &SystemCall) -> Vec<String> {
     let [clock, flags, time, rest, ..] = call.abi.values(call.arguments);
     let clock = match clock {
@@ -144,7 +144,8 @@ fn futex_operation(value: u64) -> Option<String> {
     Some(format!("{name}{private}{clock}"))
 }
 
-/// How many arguments a call takes, for those that threads are usually found in (the manual pages, section 2).
+/// How many arguments a call takes, for those that threads are usually found in (the manual pages,
+/// section 2).
 fn arity(name: &str) -> usize {
     match name {
         "pause" | "sched_yield" | "restart_syscall" | "fork" | "vfork" | "sync" | "getpid" => 0,

@@ -48,7 +48,8 @@ pub(super) fn put_duration(text: &mut Vec<u8>, time: Duration) {
     }
 }
 
-/// A number of at least so many digits. To format it as anything is formatted takes several times as long.
+/// A number of at least so many digits. To format it as anything is formatted takes several times
+/// as long.
 pub(super) fn put_number(text: &mut Vec<u8>, number: u64, least: usize) {
     let (mut digits, mut rest) = ([b'0'; 20], number);
     let mut at = digits.len();
@@ -106,7 +107,8 @@ impl Clock {
             text.extend_from_slice(format!("{realtime_ns} ns since 1970").as_bytes());
             return;
         };
-        // Going by a format that is given as text takes several times as long, which shows in long lists.
+        // Going by a format that is given as text takes several times as long, which shows in long
+        // lists.
         let offset = self.0.to_offset(timestamp);
         let moment = offset.to_datetime(timestamp);
         let (date, time) = (moment.date(), moment.time());
@@ -135,7 +137,8 @@ pub fn printable(line: &str) -> String {
     Foreign(line).to_string()
 }
 
-/// A source file's path. Rust's own library is compiled below `/rustc/COMMIT/`, which tells a reader nothing.
+/// A source file's path. Rust's own library is compiled below `/rustc/COMMIT/`, which tells a
+/// reader nothing.
 pub(super) fn source(path: &str) -> Foreign<'_> {
     let rest = path.strip_prefix("/rustc/").and_then(|rest| rest.split_once('/'));
     Foreign(match rest {
@@ -144,12 +147,14 @@ pub(super) fn source(path: &str) -> Foreign<'_> {
     })
 }
 
-/// Text that the target chose, or whoever made a file: what is not there to be seen is escaped, so that it cannot move the
-/// cursor, hide a line, or make what stands beside it read as something else.
+/// Text that the target chose, or whoever made a file: what is not there to be seen is escaped, so
+/// that it cannot move the cursor, hide a line, or make what stands beside it read as something
+/// else.
 pub(super) struct Foreign<'a>(pub(super) &'a str);
 
-/// Whether a character changes how others are printed, or is printed as nothing: control characters; what sets the direction of
-/// writing; separators of lines; and what has no width, by which two names could look the same.
+/// Whether a character changes how others are printed, or is printed as nothing: control
+/// characters; what sets the direction of writing; separators of lines; and what has no width, by
+/// which two names could look the same.
 fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

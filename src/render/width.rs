@@ -3,13 +3,13 @@
 //! Promises: without a width nothing is changed. With one, no line is longer. A frame's source path
 //! loses what every path of its kind begins with (cargo's registry, rustc's own sources), and then
 //! directories from the left, but never the file's name or the line. A function's name loses what
-//! is between its angle brackets, the innermost first; then its parameters; then namespaces, but for
-//! the first, which is the crate; and each only where the line would be too long otherwise. What is
-//! left out is `..`. If all that is not enough, the name is cut, for its beginning says most, and
-//! one line for each frame is what makes a stack readable; where little would be left of it, the
-//! place goes to a line of its own. All other lines are wrapped between words, and nothing of them
-//! is lost: addresses and build-ids are never cut, but go on in the next line where one is too
-//! short for them.
+//! is between its angle brackets, the innermost first; then its parameters; then namespaces, but
+//! for the first, which is the crate; and each only where the line would be too long otherwise.
+//! What is left out is `..`. If all that is not enough, the name is cut, for its beginning says
+//! most, and one line for each frame is what makes a stack readable; where little would be left of
+//! it, the place goes to a line of its own. All other lines are wrapped between words, and nothing
+//! of them is lost: addresses and build-ids are never cut, but go on in the next line where one is
+//! too short for them.
 //!
 //! It does not understand names: where brackets do not match, they are letters. Characters that
 //! combine with others count as a column each.

@@ -1,8 +1,8 @@
 //! The reader's time zone: what TZ names, or else what the machine is set to.
 //!
-//! Promises: a zone is taken from the machine's own files where it has them, which know of last year's change of law, and from those
-//! in this program where it has none. One that cannot be found is UTC, and as every time is printed with its offset that is seen.
-//! It is looked up once.
+//! Promises: a zone is taken from the machine's own files where it has them, which know of last
+//! year's change of law, and from those in this program where it has none. One that cannot be found
+//! is UTC, and as every time is printed with its offset that is seen. It is looked up once.
 
 use std::env;
 use std::fs;

@@ -1,4 +1,5 @@
-//! A file, a piece at a time: what a reader holds of it is bounded by its largest record, and never by what it claims.
+//! A file, a piece at a time: what a reader holds of it is bounded by its largest record, and never
+//! by what it claims.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -22,13 +23,14 @@ pub(super) struct SegmentBytes {
     failed: Option<Errno>,
 }
 
-/// Opens a file or a directory, whatever lies there: to open a FIFO would wait for somebody to write to it, and a terminal could
-/// become ours.
+/// Opens a file or a directory, whatever lies there: to open a FIFO would wait for somebody to
+/// write to it, and a terminal could become ours.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path)
 }
 
-/// Opens a file to read it, and nothing but a file. A directory is IsADirectory, and anything else InvalidInput.
+/// Opens a file to read it, and nothing but a file. A directory is IsADirectory, and anything else
+/// InvalidInput.
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
     let file = open(path)?;
     let metadata = file.metadata()?;
@@ -48,7 +50,8 @@ impl SegmentBytes {
         &self.file
     }
 
-    /// The bytes from here on, as many as asked for; fewer where the file ends. That some of them cannot be read is an error.
+    /// The bytes from here on, as many as asked for; fewer where the file ends. That some of them
+    /// cannot be read is an error.
     pub(super) fn at(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
         match (self.some_at(position, length)?.len(), self.failed) {
             (had, Some(failed)) if had < length => Err(failed.into()),

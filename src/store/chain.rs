@@ -1,7 +1,7 @@
 //! The snapshots of one segment that can be decoded, in order, and what is lost between them.
 //!
-//! A snapshot may need those before it since the last whole one. So behind damage everything up to the next whole snapshot is
-//! lost with it, and is told as one loss.
+//! A snapshot may need those before it since the last whole one. So behind damage everything up to
+//! the next whole snapshot is lost with it, and is told as one loss.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,8 @@ impl fmt::Display for Damage {
 pub(super) enum ChainStep {
     /// A snapshot that can be decoded by who was given all since the last whole one.
     Snapshot(RecordPlace, Row),
-    /// Something else: a description of the recording, a snapshot without a summary, or a kind that this version does not know.
+    /// Something else: a description of the recording, a snapshot without a summary, or a kind that
+    /// this version does not know.
     Other(RecordPlace),
     Damage(Damage),
     End,

@@ -1,8 +1,10 @@
-//! Reading everything, to say what is damaged and whether the indexes agree; and making indexes anew.
+//! Reading everything, to say what is damaged and whether the indexes agree; and making indexes
+//! anew.
 //!
-//! Segments are never changed. A damaged one is left without an index when indexes are repaired, so that whoever reads it
-//! is told of the damage. Of a recording that is being written, the last segment is left to its writer. Where a file system has no
-//! locks, nobody knows whether there is one, and nothing is repaired.
+//! Segments are never changed. A damaged one is left without an index when indexes are repaired, so
+//! that whoever reads it is told of the damage. Of a recording that is being written, the last
+//! segment is left to its writer. Where a file system has no locks, nobody knows whether there is
+//! one, and nothing is repaired.
 
 use std::path::{Path, PathBuf};
 
@@ -62,8 +64,8 @@ impl CheckedSegment {
         Self { path, bytes, damage: vec![damage], index: None, repaired: false, is_being_written: false }
     }
 
-    /// Whether its index says something that is not so. That there is none is nothing wrong: the segment is being written, or its
-    /// writer was killed.
+    /// Whether its index says something that is not so. That there is none is nothing wrong: the
+    /// segment is being written, or its writer was killed.
     pub fn is_misled(&self) -> bool {
         !self.repaired && self.index.is_some_and(|fault| fault != Fault::Missing)
     }
@@ -139,7 +141,8 @@ fn check_segment(
             index::write(path, salt, recording, end, &rows)
                 .map_err(|source| Error::Index { path: path.into(), source })?;
             if !path.exists() {
-                // Its writer has removed it since, and an index alone would tell of a segment that is lost.
+                // Its writer has removed it since, and an index alone would tell of a segment that
+                // is lost.
                 index::remove(path);
             }
         }

@@ -1,7 +1,9 @@
-//! What is to be changed is left to one process alone: whoever scrubs a recording, repairs it, or removes of what earlier runs left.
+//! What is to be changed is left to one process alone: whoever scrubs a recording, repairs it, or
+//! removes of what earlier runs left.
 //!
-//! Promises: while there is a claim, nobody else has one, and nobody writes the recording, whose writer marks the directory before
-//! anything is in it. Readers do not see it, and pins are made and taken away all the same. It ends with the process that has it.
+//! Promises: while there is a claim, nobody else has one, and nobody writes the recording, whose
+//! writer marks the directory before anything is in it. Readers do not see it, and pins are made
+//! and taken away all the same. It ends with the process that has it.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,6 +1,8 @@
-//! What a recording holds, segment by segment, and one snapshot out of it without reading the others.
+//! What a recording holds, segment by segment, and one snapshot out of it without reading the
+//! others.
 //!
-//! Segments are ordered by their numbers, and snapshots with them; realtime may step between any two.
+//! Segments are ordered by their numbers, and snapshots with them; realtime may step between any
+//! two.
 
 use std::path::{Path, PathBuf};
 
@@ -67,7 +69,8 @@ impl Contents {
         Ok(summaries)
     }
 
-    /// The same of one segment, for whoever wants each of them once: no snapshot is found in it any more.
+    /// The same of one segment, for whoever wants each of them once: no snapshot is found in it any
+    /// more.
     pub fn take_summaries(&mut self, segment: usize) -> Result<impl Iterator<Item = Summary> + use<>, Error> {
         self.rows(segment)?;
         let rows = match &mut self.slots[segment] {
@@ -145,8 +148,9 @@ impl Contents {
         Ok(None)
     }
 
-    /// The one whose time is the nearest at or before this moment, in nanoseconds since 1970; of several of one time, the last.
-    /// Where the clock was set back, that need not be the last one that bears an earlier time.
+    /// The one whose time is the nearest at or before this moment, in nanoseconds since 1970; of
+    /// several of one time, the last. Where the clock was set back, that need not be the last one
+    /// that bears an earlier time.
     pub fn by_time(&mut self, moment: i128) -> Result<Option<Found>, Error> {
         let mut nearest: Option<(i64, Found)> = None;
         for segment in (0..self.slots.len()).rev() {
@@ -170,7 +174,8 @@ impl Contents {
         Ok(self.rows(found.segment)?.get(found.row).map(|row| row.summary.clone()))
     }
 
-    /// The snapshot itself. None when it is damaged after all, or has just been removed: to search again finds another.
+    /// The snapshot itself. None when it is damaged after all, or has just been removed: to search
+    /// again finds another.
     pub fn snapshot(&mut self, found: Found) -> Result<Option<Snapshot>, Error> {
         let Some(part) = self.part(found.segment)? else { return Ok(None) };
         match part.snapshot(found.row) {

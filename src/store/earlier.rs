@@ -1,10 +1,11 @@
 //! What earlier runs of a sampler left beside the recording that is being written now.
 //!
-//! A service that is started anew begins another recording each time. So that a bound holds for all of them, the newest one's
-//! writer takes the segments of the others under its own. Only what lies in the same directory counts, was recorded of a program of
-//! the same name, is still called as hangsnap called it, and is being written by nobody: whoever gives a recording another name
-//! or another place keeps it. How old such a segment is says the file system's time, for no other clock outlives a boot; from then
-//! on it ages by a clock that nobody sets.
+//! A service that is started anew begins another recording each time. So that a bound holds for all
+//! of them, the newest one's writer takes the segments of the others under its own. Only what lies
+//! in the same directory counts, was recorded of a program of the same name, is still called as
+//! hangsnap called it, and is being written by nobody: whoever gives a recording another name or
+//! another place keeps it. How old such a segment is says the file system's time, for no other
+//! clock outlives a boot; from then on it ages by a clock that nobody sets.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -53,7 +54,8 @@ pub(super) fn segments(recordings: &[PathBuf]) -> Vec<Past> {
     segments.into_iter().map(|(_, past)| past).collect()
 }
 
-/// Removes a recording of which a killed process has left nothing but its directory. One that somebody has just begun is empty, too.
+/// Removes a recording of which a killed process has left nothing but its directory. One that
+/// somebody has just begun is empty, too.
 fn remove_if_empty(recording: &Path) {
     let changed = recording.metadata().and_then(|metadata| metadata.modified());
     if changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > BEGINS)) {

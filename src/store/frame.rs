@@ -1,8 +1,9 @@
-//! What stands before each record of a segment, so that the next one is found again behind any damage.
+//! What stands before each record of a segment, so that the next one is found again behind any
+//! damage.
 //!
-//! A head is right only if its own checksum agrees and its salt is the segment's: bytes that look like a record inside
-//! another record (a process may hold recordings in its memory), or in what a file system left of an older file, are not
-//! taken for one of this segment's.
+//! A head is right only if its own checksum agrees and its salt is the segment's: bytes that look
+//! like a record inside another record (a process may hold recordings in its memory), or in what a
+//! file system left of an older file, are not taken for one of this segment's.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -17,7 +18,8 @@ pub(super) const HEAD: usize = 20;
 /// Its first byte occurs in no UTF-8 text.
 pub(super) const MARKER: [u8; 4] = [0xf5, b'r', b'e', b'c'];
 
-/// No payload is longer: a snapshot of so many bytes would be a million threads, and a reader holds one at a time.
+/// No payload is longer: a snapshot of so many bytes would be a million threads, and a reader holds
+/// one at a time.
 const LONGEST: u32 = 1 << 30;
 
 /// A number that all records of a segment bear, and no record of another but by chance.

@@ -1,10 +1,13 @@
-//! The index beside a segment: written when the segment has been ended, and believed only where it fits it.
+//! The index beside a segment: written when the segment has been ended, and believed only where it
+//! fits it.
 //!
-//! A segment without an index that can be believed is read instead, so an index is never what a result depends on. That it
-//! fits is seen by its checksums, by the salt that it shares with the segment, by the segment's length, by its rows
-//! following on each other without a gap from the first snapshot to the end of what it covers, and by the segment's last record
-//! being whole, which is where a file suffers that the disk did not get all of. What lies between is not looked at: what is found by
-//! a row is checked once more when it is read, and `check` reads everything. No file stays open.
+//! A segment without an index that can be believed is read instead, so an index is never what a
+//! result depends on. That it fits is seen by its checksums, by the salt that it shares with the
+//! segment, by the segment's length, by its rows following on each other without a gap from the
+//! first snapshot to the end of what it covers, and by the segment's last record being whole, which
+//! is where a file suffers that the disk did not get all of. What lies between is not looked at:
+//! what is found by a row is checked once more when it is read, and `check` reads everything. No
+//! file stays open.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -36,8 +39,8 @@ pub enum Fault {
     Wrong,
 }
 
-/// Writes the index of a segment of which so many bytes are covered, and tells how long it is. Nothing is left of one that
-/// could not be written.
+/// Writes the index of a segment of which so many bytes are covered, and tells how long it is.
+/// Nothing is left of one that could not be written.
 pub(super) fn write(segment: &Path, salt: Salt, recording: &Recording, covered: u64, rows: &[Row]) -> io::Result<u64> {
     let Some(span) = Span::of(rows) else { return Ok(0) };
     let path = layout::index_of(segment);

@@ -21,15 +21,15 @@ pub const EXTENSION: &str = "hangsnap";
 const SEGMENT: &str = "segment";
 const INDEX: &str = "index";
 
-/// What the recording of a process is called when the user does not say: the file that it executes, its pid and the time at which
-/// the recording was begun (UTC).
+/// What the recording of a process is called when the user does not say: the file that it executes,
+/// its pid and the time at which the recording was begun (UTC).
 pub fn file_name(process: &Process, begun: Timestamp) -> String {
     let begun = begun.to_zoned(TimeZone::UTC).strftime(BEGUN);
     format!("{}-{}-{begun}.{EXTENSION}", program(process), process.id.pid)
 }
 
-/// Whether a recording is called as that of this program is when the user does not say, whatever the pid. Version 0.1 called it by
-/// what the main thread called itself.
+/// Whether a recording is called as that of this program is when the user does not say, whatever
+/// the pid. Version 0.1 called it by what the main thread called itself.
 pub(super) fn is_named_after(recording: &Path, process: &Process) -> bool {
     let name =
         recording.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(EXTENSION)?.strip_suffix('.'));
@@ -43,8 +43,8 @@ pub(super) fn is_named_after(recording: &Path, process: &Process) -> bool {
 /// When a recording was begun, as its name says it.
 const BEGUN: &str = "%Y%m%dT%H%M%SZ";
 
-/// What a program is called in the names of files. What the main thread calls itself changes while it runs, and says of some programs
-/// what they do (`MainThread`) and not what they are.
+/// What a program is called in the names of files. What the main thread calls itself changes while
+/// it runs, and says of some programs what they do (`MainThread`) and not what they are.
 fn program(process: &Process) -> String {
     // What the kernel adds when the file is no longer there.
     let path = process.executable.trim_end_matches(" (deleted)");
@@ -109,8 +109,8 @@ pub(super) fn pin_of(segment: &Path) -> PathBuf {
     segment.with_extension("pin")
 }
 
-/// A segment that is about to be removed. Readers look at no such file, and one that a killed writer leaves behind is
-/// nothing to them.
+/// A segment that is about to be removed. Readers look at no such file, and one that a killed
+/// writer leaves behind is nothing to them.
 pub(super) fn leaving(segment: &Path) -> PathBuf {
     segment.with_extension("old")
 }
@@ -170,8 +170,8 @@ pub(super) fn segments_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(segments)
 }
 
-/// Segments of which only the index is there, behind the snapshot of this number. A writer removes the index first, while the segment
-/// still has another name.
+/// Segments of which only the index is there, behind the snapshot of this number. A writer removes
+/// the index first, while the segment still has another name.
 pub(super) fn damage_of_lost(directory: &Path, after: u64) -> Result<Vec<Damage>, Error> {
     let indexes = with_extension(directory, INDEX).map_err(|source| Error::Open { path: directory.into(), source })?;
     let mut lost: Vec<PathBuf> = indexes.into_iter().map(|index| index.with_extension(SEGMENT)).collect();
@@ -182,8 +182,8 @@ pub(super) fn damage_of_lost(directory: &Path, after: u64) -> Result<Vec<Damage>
     Ok(lost.into_iter().map(gone).collect())
 }
 
-/// The recordings that a path means: itself, or those in a directory, the one first that was written to last; of several of one time,
-/// in the order of their names.
+/// The recordings that a path means: itself, or those in a directory, the one first that was
+/// written to last; of several of one time, in the order of their names.
 pub fn recordings_in(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let open = |source| Error::Open { path: path.into(), source };
     if !fs::metadata(path).map_err(open)?.is_dir() || is_recording(path) {
@@ -212,7 +212,8 @@ pub fn recording_at(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// Whether a file is called as a part of a recording is: by a number, and what is behind the first dot.
+/// Whether a file is called as a part of a recording is: by a number, and what is behind the first
+/// dot.
 fn is_numbered(path: &Path) -> bool {
     let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();
     let number = name.split(|byte| *byte == b'.').next().unwrap_or_default();

@@ -1,8 +1,9 @@
-//! What killed processes leave in a recording's directory: segments that were not yet, or no longer, to be any.
+//! What killed processes leave in a recording's directory: segments that were not yet, or no
+//! longer, to be any.
 //!
-//! Nobody reads such files, so all that they do is take room, and hold what `scrub` should have taken out. They are removed where
-//! nobody can be about to finish them: whoever begins or removes a segment has marked the directory before, and whoever clears
-//! it has claimed it.
+//! Nobody reads such files, so all that they do is take room, and hold what `scrub` should have
+//! taken out. They are removed where nobody can be about to finish them: whoever begins or removes
+//! a segment has marked the directory before, and whoever clears it has claimed it.
 
 use std::fs;
 use std::io;
@@ -13,8 +14,8 @@ use super::claim::Claim;
 use super::{index, layout};
 use crate::sys::being_written;
 
-/// Clears a recording that has been claimed, and tells what has been removed. A segment that was about to go, and beside which a pin
-/// lies, gets its name back.
+/// Clears a recording that has been claimed, and tells what has been removed. A segment that was
+/// about to go, and beside which a pin lies, gets its name back.
 pub(super) fn clear(directory: &Path, _claim: &Claim) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
     for begun in layout::begun_in(directory)? {
@@ -39,7 +40,8 @@ pub(super) fn clear(directory: &Path, _claim: &Claim) -> io::Result<Vec<PathBuf>
     Ok(removed)
 }
 
-/// Removes a file that was begun and never finished, if there is one. What is no file, or has a mark all the same, stays.
+/// Removes a file that was begun and never finished, if there is one. What is no file, or has a
+/// mark all the same, stays.
 pub(super) fn remove_begun(begun: &Path) -> io::Result<bool> {
     let goes = open_file(begun).is_ok_and(|file| !being_written::is_marked(&file));
     if goes {

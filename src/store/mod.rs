@@ -1,11 +1,13 @@
 //! Snapshots in files: written one record after another, read back as far as they are whole.
 //!
-//! A recording is a directory of segments, each of which can be read alone; a single snapshot is one segment in a file of its
-//! own. Promises: a record is written with one call and counts only when it is all there and its checksums agree, so a
-//! writer that dies leaves everything but at most the last record; a reader goes on behind damage and tells what is lost. An existing
-//! recording is never written to. Files can be read by their owner only: a snapshot tells what a process was doing. What is held in
-//! memory is bounded by what a file holds, and by its largest record. An index makes things fast and is never believed
-//! unseen. Deliberately absent: names of threads or frames, which are `wire`'s and `symbols`' matter.
+//! A recording is a directory of segments, each of which can be read alone; a single snapshot is
+//! one segment in a file of its own. Promises: a record is written with one call and counts only
+//! when it is all there and its checksums agree, so a writer that dies leaves everything but at
+//! most the last record; a reader goes on behind damage and tells what is lost. An existing
+//! recording is never written to. Files can be read by their owner only: a snapshot tells what a
+//! process was doing. What is held in memory is bounded by what a file holds, and by its largest
+//! record. An index makes things fast and is never believed unseen. Deliberately absent: names of
+//! threads or frames, which are `wire`'s and `symbols`' matter.
 
 mod bytes;
 mod chain;
@@ -72,7 +74,7 @@ pub enum Error {
     Link { path: PathBuf },
     #[error("{} is being written by a sampler, a scrub or a repair; let that end first, or record with --redact", path.display())]
     BeingWritten { path: PathBuf },
-    #[error("there are no locks where {} is ({source}), so nobody knows whether it is being written; copy it elsewhere first", path.display())]
+    #[error("there are no locks where {} is ({source}), so it is unknown whether it is being written; copy it elsewhere first", path.display())]
     NoLocks { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Unsynced(#[from] Unsynced),
@@ -81,7 +83,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Makes damage of what keeps one segment among others from being read: the others can be. Behind the snapshot of this number.
+    /// Makes damage of what keeps one segment among others from being read: the others can be.
+    /// Behind the snapshot of this number.
     fn into_damage(self, after: u64) -> Result<Damage, Self> {
         match self {
             Self::NotOurs { path } => Ok(Damage::whole_file(path, after, "nothing that is a record".into())),
@@ -92,7 +95,8 @@ impl Error {
         }
     }
 
-    /// A segment that was listed and is no longer there: it has been removed because of its age or for want of room.
+    /// A segment that was listed and is no longer there: it has been removed because of its age or
+    /// for want of room.
     fn is_gone(&self) -> bool {
         matches!(self, Self::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }

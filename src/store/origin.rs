@@ -1,8 +1,10 @@
-//! Whose a segment is, so that one which was put among those of another recording does not pass for one of them.
+//! Whose a segment is, so that one which was put among those of another recording does not pass for
+//! one of them.
 //!
-//! All segments of a recording are of one process, on one host, since one start of it. What is told is where that changes from one
-//! segment to the next; what is told of is read all the same, for nobody but its owner knows which of them should be
-//! elsewhere. Two recordings of one and the same process are told apart by nothing but their numbers, which `check` looks at.
+//! All segments of a recording are of one process, on one host, since one start of it. What is told
+//! is where that changes from one segment to the next; what is told of is read all the same, for
+//! nobody but its owner knows which of them should be elsewhere. Two recordings of one and the same
+//! process are told apart by nothing but their numbers, which `check` looks at.
 
 use std::path::Path;
 
@@ -22,8 +24,8 @@ impl Origin {
         Self { recording, pid: process.map(|id| id.pid), start: process.map(|id| id.start) }
     }
 
-    /// Goes on to the next segment, and tells what is to be said of that if it does not belong to the one before. `last` is the number of
-    /// the last snapshot before it.
+    /// Goes on to the next segment, and tells what is to be said of that if it does not belong to
+    /// the one before. `last` is the number of the last snapshot before it.
     pub(super) fn go_on_to(&mut self, next: Self, segment: &Path, last: u64) -> Option<Damage> {
         let how = next.breaks_with(self);
         *self = next.or(std::mem::take(self));
@@ -46,7 +48,7 @@ impl Origin {
                 return Some(format!("recorded on {}, and the one before it on {}", is.host, was.host));
             }
             if was.boot_id != is.boot_id {
-                return Some("and between it and the one before it the machine was started anew".into());
+                return Some("and the machine was restarted between it and the one before it".into());
             }
         }
         if let (Some(was), Some(is)) = (before.pid, self.pid)

@@ -1,4 +1,5 @@
-//! One segment as a table of its snapshots, by its index, or by reading it where there is no index to be believed.
+//! One segment as a table of its snapshots, by its index, or by reading it where there is no index
+//! to be believed.
 
 use std::path::{Path, PathBuf};
 
@@ -87,7 +88,8 @@ impl Part {
         }
     }
 
-    /// The snapshot of this row. None when it is not there after all: then the rows are others now, of what can be unpacked.
+    /// The snapshot of this row. None when it is not there after all: then the rows are others now,
+    /// of what can be unpacked.
     pub(super) fn snapshot(&mut self, row: usize) -> Result<Option<Snapshot>, Error> {
         let path = self.path.clone();
         let rows = self.rows()?;
@@ -106,7 +108,8 @@ fn pid_of(rows: &[Row]) -> Option<Pid> {
     rows.first().map(|row| row.summary.pid)
 }
 
-/// Decodes the snapshot of a row with what it needs of those before it, if all of that is as the rows say.
+/// Decodes the snapshot of a row with what it needs of those before it, if all of that is as the
+/// rows say.
 fn decode(path: &Path, rows: &[Row], wanted: usize) -> Result<Option<Snapshot>, Error> {
     let read = |source| Error::Read { path: path.into(), source };
     let first = rows[..=wanted].iter().rposition(|row| row.whole).unwrap_or(0);
@@ -132,7 +135,8 @@ fn decode(path: &Path, rows: &[Row], wanted: usize) -> Result<Option<Snapshot>, 
     Ok(None)
 }
 
-/// Reads a segment, and unpacks its snapshots where a record that is undamaged is not to be believed either.
+/// Reads a segment, and unpacks its snapshots where a record that is undamaged is not to be
+/// believed either.
 pub(super) fn scan(path: &Path, unpack: bool) -> Result<Scanned, Error> {
     let mut chain = Chain::open(path)?;
     let mut decoder = Decoder::default();

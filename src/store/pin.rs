@@ -1,6 +1,7 @@
 //! Pins: an empty file beside a segment that is not to be removed.
 //!
-//! Whoever writes the recording looks for it just before it removes a segment, so a recording is pinned while it grows.
+//! Whoever writes the recording looks for it just before it removes a segment, so a recording is
+//! pinned while it grows.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -25,7 +26,8 @@ pub struct Pinned {
 /// Pins the segments of a recording that hold something of this time, in nanoseconds since 1970.
 pub fn pin(recording: &Path, times: &RangeInclusive<i128>) -> Result<Pinned, Error> {
     each(recording, times, |segment| {
-        // What is there is a pin already, whatever it is. A link is not followed, nor anything emptied.
+        // What is there is a pin already, whatever it is. A link is not followed, nor anything
+        // emptied.
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(layout::pin_of(segment)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             opened => drop(opened?),
@@ -50,7 +52,8 @@ pub fn unpin(recording: &Path, times: &RangeInclusive<i128>) -> Result<Pinned, E
 /// For how long a writer may take to decide about a segment. It does so between two system calls.
 const DECIDES: Duration = Duration::from_secs(1);
 
-/// Whether a segment beside which a pin lies now is there, or given its name back by a writer that was about to remove it.
+/// Whether a segment beside which a pin lies now is there, or given its name back by a writer that
+/// was about to remove it.
 fn is_there_to_stay(segment: &Path) -> bool {
     let begun = Instant::now();
     while !segment.exists() {

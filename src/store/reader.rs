@@ -124,7 +124,8 @@ impl Reader {
         }
     }
 
-    /// What is to be said of the segment that begins with this snapshot, if it does not belong to the one before.
+    /// What is to be said of the segment that begins with this snapshot, if it does not belong to
+    /// the one before.
     fn stranger(&mut self, snapshot: &Snapshot) -> Option<Damage> {
         let current = self.current.as_mut().filter(|current| current.is_new && self.is_directory)?;
         current.is_new = false;

@@ -1,7 +1,8 @@
 //! The records of one file, and between them what is damaged.
 //!
-//! Promises: whatever the file holds, it comes to an end, and what is returned as a record is one that was written: behind
-//! damage the next one is sought by its head. It knows nothing of what records mean.
+//! Promises: whatever the file holds, it comes to an end, and what is returned as a record is one
+//! that was written: behind damage the next one is sought by its head. It knows nothing of what
+//! records mean.
 
 use std::io;
 use std::path::Path;
@@ -24,7 +25,8 @@ const EMPTY: &str = "a record without contents";
 const NO_RECORD: &str = "something that is no record";
 const UNREADABLE: &str = "a part of the disk that cannot be read";
 
-/// What a disk has that a bad sector makes unreadable, at least, and how much of one is passed over at once, at most.
+/// What a disk has that a bad sector makes unreadable, at least, and how much of one is passed over
+/// at once, at most.
 const PAGE: u64 = 1 << 12;
 const FARTHEST: u64 = 1 << 20;
 
@@ -225,7 +227,8 @@ impl Records {
         }
         let (length, checksum) = (u32::from_le_bytes(*length) as usize, u32::from_le_bytes(*checksum));
         if length == 0 {
-            // A file system may leave zeroes where a write was under way; they even have the right checksum.
+            // A file system may leave zeroes where a write was under way; they even have the right
+            // checksum.
             return damaged(EMPTY);
         }
         let payload = self.bytes.at(at + FIRST_HEAD as u64, length)?;
@@ -238,8 +241,8 @@ impl Records {
         Ok(Next::Record(RecordPlace { at, head: FIRST_HEAD, payload: length }))
     }
 
-    /// Where the next head of this segment is, from here on. Over what cannot be read it goes in ever larger steps, for each
-    /// attempt can take seconds.
+    /// Where the next head of this segment is, from here on. Over what cannot be read it goes in
+    /// ever larger steps, for each attempt can take seconds.
     fn find_head(&mut self, from: u64) -> io::Result<Option<u64>> {
         let (mut at, mut step) = (from, PAGE);
         loop {

@@ -1,10 +1,11 @@
 //! Which segments of a recording that is being written go, so that it can be written for ever.
 //!
-//! Whole segments are removed, oldest first, once they are older than they are to be kept, or when all of them together would
-//! take more room than is allowed. Never the one that is being written, and none beside which a pin lies: a pinned segment
-//! does not count, or a few pins would leave no room for what comes. Age is counted by a clock that nobody sets.
-//! Segments of earlier runs (see `earlier`) go before any of this one, and their directory with the last of them; their recording is
-//! claimed while one of them is removed, and what somebody else is at is left for the next time.
+//! Whole segments are removed, oldest first, once they are older than they are to be kept, or when
+//! all of them together would take more room than is allowed. Never the one that is being written,
+//! and none beside which a pin lies: a pinned segment does not count, or a few pins would leave no
+//! room for what comes. Age is counted by a clock that nobody sets. Segments of earlier runs (see
+//! `earlier`) go before any of this one, and their directory with the last of them; their recording
+//! is claimed while one of them is removed, and what somebody else is at is left for the next time.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -55,7 +56,8 @@ impl Past {
         layout::pin_of(&self.path).symlink_metadata().is_ok()
     }
 
-    /// Removes it, unless it is pinned. What cannot be removed now is tried again when the next segment has ended.
+    /// Removes it, unless it is pinned. What cannot be removed now is tried again when the next
+    /// segment has ended.
     fn remove(&self) -> Removal {
         let Some(recording) = self.path.parent().filter(|_| self.is_of_earlier_run) else {
             return self.remove_undisturbed();
@@ -80,8 +82,8 @@ impl Past {
         if self.is_pinned() {
             return if_gone(!self.path.exists());
         }
-        // Who pins it makes the pin first and then looks for the segment; here it gets another name first, and then the pin
-        // is looked for. So one of both sees the other, however they meet.
+        // Who pins it makes the pin first and then looks for the segment; here it gets another name
+        // first, and then the pin is looked for. So one of both sees the other, however they meet.
         let leaving = layout::leaving(&self.path);
         if fs::rename(&self.path, &leaving).is_err() {
             return if_gone(!self.path.exists());
@@ -134,7 +136,8 @@ impl Retention {
             let stays = match past.remove() {
                 Removal::Gone => false,
                 Removal::Busy => true,
-                // What an earlier run left, as another user perhaps, and cannot be removed must not cost this one its own.
+                // What an earlier run left, as another user perhaps, and cannot be removed must not
+                // cost this one its own.
                 Removal::Stays if past.is_of_earlier_run && !past.is_pinned() => false,
                 Removal::Stays => return true,
             };

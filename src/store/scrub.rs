@@ -1,8 +1,9 @@
 //! Taking memory and words of the command line out of a recording that has them.
 //!
-//! Each segment is written anew and put in the old one's place when the disk has it, so that a crash leaves one or the other.
-//! What is damaged cannot be read, and so cannot be kept; but what does not begin as a segment does is nobody's to remove. The bytes of the
-//! old files are given back to the file system, which may keep them until something else needs the room.
+//! Each segment is written anew and put in the old one's place when the disk has it, so that a
+//! crash leaves one or the other. What is damaged cannot be read, and so cannot be kept; but what
+//! does not begin as a segment does is nobody's to remove. The bytes of the old files are given
+//! back to the file system, which may keep them until something else needs the room.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -30,7 +31,8 @@ pub fn scrub(path: &Path) -> Result<Scrubbed, Error> {
     // A link would be replaced, and what it leads to stay as it is.
     let path = &fs::canonicalize(path).map_err(|source| Error::Open { path: path.into(), source })?;
     let is_directory = path.is_dir();
-    // The files of a recording that is being written change between any two looks, with a moment in which none is open.
+    // The files of a recording that is being written change between any two looks, with a moment in
+    // which none is open.
     let recording = if is_directory { None } else { path.parent().filter(|parent| layout::is_recording(parent)) };
     let claim = Claim::new(recording.unwrap_or(path))?;
     // Before anything is changed.
@@ -47,7 +49,8 @@ pub fn scrub(path: &Path) -> Result<Scrubbed, Error> {
     Ok(scrubbed)
 }
 
-/// Whether each segment can be scrubbed: it is one, nobody writes to it, and it has no other name under which it would stay.
+/// Whether each segment can be scrubbed: it is one, nobody writes to it, and it has no other name
+/// under which it would stay.
 fn check_all(path: &Path) -> Result<(), Error> {
     for segment in layout::segments_of(path)? {
         let there = fs::symlink_metadata(&segment).map_err(|source| Error::Open { path: segment.clone(), source })?;
@@ -68,7 +71,8 @@ fn check_all(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether any snapshot of a segment can be read: a later format's may have records that look like ours.
+/// Whether any snapshot of a segment can be read: a later format's may have records that look like
+/// ours.
 fn holds_a_snapshot(segment: &Path) -> Result<bool, Error> {
     let mut reader = Reader::open(segment)?;
     while let Some(next) = reader.next_snapshot()? {

@@ -1,7 +1,8 @@
 //! Writing one segment: a new file, each record with one call.
 //!
-//! Promises: nothing is written before there is a snapshot to write; what could not be written completely is cut off again;
-//! for as long as the file is being written it is marked so, which tells a reader that a record at its end is no torn one.
+//! Promises: nothing is written before there is a snapshot to write; what could not be written
+//! completely is cut off again; for as long as the file is being written it is marked so, which
+//! tells a reader that a record at its end is no torn one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -54,8 +55,8 @@ impl Segment {
         Ok(usize::try_from(self.whole - before).unwrap_or(usize::MAX))
     }
 
-    /// The same; where it is and what it is go into the index. After an error nothing more can be written: the encoder
-    /// believes that the snapshot is there.
+    /// The same; where it is and what it is go into the index. After an error nothing more can be
+    /// written: the encoder believes that the snapshot is there.
     pub(super) fn write(&mut self, snapshot: &Snapshot, durable: bool) -> io::Result<Row> {
         let encoded = self.encoder.snapshot(snapshot);
         let mut record = std::mem::take(&mut self.beginning);
@@ -63,7 +64,8 @@ impl Segment {
         frame::put(self.salt, &encoded.payload, &mut record)?;
         let written = self.file.write_all(&record).and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
         if let Err(error) = written {
-            // On a full disk a part may have been written. Should cutting it off fail too, the reader does so.
+            // On a full disk a part may have been written. Should cutting it off fail too, the
+            // reader does so.
             let _ = self.file.set_len(self.whole);
             return Err(error);
         }

@@ -1,9 +1,10 @@
 //! A recording that is being written: one segment after another in a directory of its own.
 //!
-//! Promises: whatever happens, each segment that has a name begins with a whole snapshot and can be read alone. A disk that is
-//! full is no error once a snapshot has been stored: what does not fit is counted, and when there is room again the recording
-//! goes on in a new segment. What the disk is made to have, and when, is the policy's; that it may not have all of a segment, for want
-//! of room, is no error either before the last one, and is told.
+//! Promises: whatever happens, each segment that has a name begins with a whole snapshot and can be
+//! read alone. A disk that is full is no error once a snapshot has been stored: what does not fit
+//! is counted, and when there is room again the recording goes on in a new segment. What the disk
+//! is made to have, and when, is the policy's; that it may not have all of a segment, for want of
+//! room, is no error either before the last one, and is told.
 
 use std::fs::{self, File};
 use std::io;
@@ -65,7 +66,7 @@ pub enum Stored {
 
 /// A segment that the disk may not have all of, although its snapshots were stored.
 #[derive(Debug, thiserror::Error)]
-#[error("the disk may not have all of {} ({snapshots} snapshot{}): {source}; `hangsnap check` tells what can be read", path.display(), if *snapshots == 1 { "" } else { "s" })]
+#[error("the disk may not have all of {} ({snapshots} snapshot{}): {source}; `hangsnap check` says what can be read", path.display(), if *snapshots == 1 { "" } else { "s" })]
 pub struct Unsynced {
     path: PathBuf,
     /// How many it holds.
@@ -76,7 +77,8 @@ pub struct Unsynced {
 /// A recording that is being written.
 pub struct Writer {
     directory: PathBuf,
-    /// Tells others that this recording is being written, between two segments too. None where a file system has no locks.
+    /// Tells others that this recording is being written, between two segments too. None where a
+    /// file system has no locks.
     mark: Option<File>,
     recording: Recording,
     policy: Policy,
@@ -115,7 +117,8 @@ impl Writer {
         &self.directory
     }
 
-    /// Takes recordings of earlier runs under this one's bounds: what is too old or too much of them goes now, or when its time comes.
+    /// Takes recordings of earlier runs under this one's bounds: what is too old or too much of
+    /// them goes now, or when its time comes.
     pub fn succeed(&mut self, recordings: &[PathBuf]) {
         if self.mark.is_none() {
             // Those that are being written could not be told from the others.
@@ -129,7 +132,8 @@ impl Writer {
     pub fn append(&mut self, snapshot: &Snapshot) -> Result<Stored, Error> {
         self.retention.expire(Instant::now());
         if let Some((segment, _)) = &self.current {
-            // Somebody removed it, or the whole directory: then no other can be begun either, and that is told.
+            // Somebody removed it, or the whole directory: then no other can be begun either, and
+            // that is told.
             if segment.is_removed() {
                 self.current = None;
             } else if segment.begun().elapsed() >= OLDEST {
@@ -232,12 +236,13 @@ impl Writer {
         let index = index::write(segment.path(), segment.salt(), &self.recording, segment.bytes(), &rows).unwrap_or(0);
         let (path, bytes, snapshots) = (segment.path().to_path_buf(), segment.bytes() + index, rows.len() as u64);
         self.retention.add(Past { path: path.clone(), bytes, age: Age::new(), is_of_earlier_run: false });
-        // Told only now: the segment takes its room, and is to go one day, whether the disk has it or not.
+        // Told only now: the segment takes its room, and is to go one day, whether the disk has it
+        // or not.
         synced.map_err(|source| Unsynced { path, snapshots, source })
     }
 
-    /// The same where the recording goes on. A disk that becomes full as it is made to have the segment is no error: its snapshots were
-    /// stored, and perhaps can be read all the same.
+    /// The same where the recording goes on. A disk that becomes full as it is made to have the
+    /// segment is no error: its snapshots were stored, and perhaps can be read all the same.
     fn end_on_the_way(&mut self) -> Result<(), Error> {
         match self.end_segment() {
             Err(unsynced) if is_want_of_room(&unsynced.source) => {

@@ -1,9 +1,9 @@
 //! Functions, inlined functions and lines from DWARF, by way of addr2line.
 //!
-//! addr2line looks at every unit of a file before it answers its first question, and most files have thousands. Where
-//! `.debug_aranges` tells which units the addresses lie in, it is shown those alone (see `units`), and `.debug_info` is
-//! decompressed up to the last of them and no further; an address that this leaves without a name is asked for again with
-//! all of them.
+//! addr2line looks at every unit of a file before it answers its first question, and most files
+//! have thousands. Where `.debug_aranges` tells which units the addresses lie in, it is shown those
+//! alone (see `units`), and `.debug_info` is decompressed up to the last of them and no further; an
+//! address that this leaves without a name is asked for again with all of them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -27,7 +27,8 @@ use crate::model::FileAddress;
 type DwarfBytes<'a> = EndianSlice<'a, Little>;
 type Found = Vec<(FileAddress, Vec<Function>)>;
 
-/// A section whose uncompressed size is beyond this is not loaded; a browser's .debug_info is half of it.
+/// A section whose uncompressed size is beyond this is not loaded; a browser's .debug_info is half
+/// of it.
 const MAX_SECTION: u64 = 4 << 30;
 /// Functions inlined into one another at one address; no compiler goes that deep.
 const MAX_INLINED: usize = 256;
@@ -43,13 +44,15 @@ const NEEDED: [SectionId; 8] = [
     SectionId::DebugStrOffsets,
 ];
 
-/// The sections of one file that matter here. `.debug_info` by itself, because units may be hidden in it.
+/// The sections of one file that matter here. `.debug_info` by itself, because units may be hidden
+/// in it.
 struct Loaded {
     info: Vec<u8>,
     others: DwarfSections<Vec<u8>>,
 }
 
-/// What the debug information of a file says of these addresses; those it says nothing of are left out.
+/// What the debug information of a file says of these addresses; those it says nothing of are left
+/// out.
 pub(super) fn functions(file: &File, supplementary: Option<&File>, addresses: &BTreeSet<FileAddress>) -> Found {
     let aranges = one_section(file, SectionId::DebugAranges, None).unwrap_or_default();
     let wanted = units::holding(&DebugAranges::new(&aranges, Little), addresses);
@@ -111,8 +114,8 @@ fn load_whole(file: &File) -> Loaded {
     load(file, one_section(file, SectionId::DebugAranges, None).unwrap_or_default(), None)
 }
 
-/// Reads the sections, decompressing .debug_info beside the others: it is as large as all of them. Of
-/// .debug_info the first `info` bytes are read, or all.
+/// Reads the sections, decompressing .debug_info beside the others: it is as large as all of them.
+/// Of .debug_info the first `info` bytes are read, or all.
 fn load(file: &File, aranges: Vec<u8>, info: Option<usize>) -> Loaded {
     thread::scope(|scope| {
         let others = scope.spawn(|| {
@@ -136,7 +139,8 @@ fn one_section(file: &File, id: SectionId, most: Option<usize>) -> Option<Vec<u8
     found
 }
 
-/// Reads these sections of a file, of each at most `most` bytes. One that is missing or damaged is left out.
+/// Reads these sections of a file, of each at most `most` bytes. One that is missing or damaged is
+/// left out.
 fn each_section(file: &File, wanted: &[SectionId], most: Option<usize>, mut keep: impl FnMut(SectionId, Vec<u8>)) {
     let Ok(positioned) = PositionedFile::new(file) else {
         return;
@@ -188,8 +192,8 @@ fn read_exact(file: &File, offset: u64, size: u64) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Decompresses the first bytes of a section straight from the file into zeroed memory, which the kernel hands out page by page as it is
-/// filled.
+/// Decompresses the first bytes of a section straight from the file into zeroed memory, which the
+/// kernel hands out page by page as it is filled.
 fn inflate(file: &File, place: CompressedFileRange, most: u64) -> Option<Vec<u8>> {
     let mut compressed = PositionedFile::new(file).ok()?;
     compressed.seek(SeekFrom::Start(place.offset)).ok()?;

@@ -12,7 +12,8 @@ use crate::model::{BuildId, Module};
 /// Where distributions put separate debug files.
 const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
 
-/// Where to look: files that the user named, and directory trees in which the target's paths mean something, the likeliest first.
+/// Where to look: files that the user named, and directory trees in which the target's paths mean
+/// something, the likeliest first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finder {
     roots: Vec<PathBuf>,
@@ -33,7 +34,7 @@ pub enum UnusableFile {
     Closed(#[from] std::io::Error),
     #[error("is no ELF file of 64 bits; name a program, a library, or the debug file of one")]
     NotElf,
-    #[error("has no build-id, so nothing tells which module it belongs to; use --sysroot")]
+    #[error("has no build-id, so the module it belongs to is unknown; use --sysroot")]
     NoBuildId,
 }
 
@@ -156,7 +157,8 @@ impl Finder {
         self.first(|root| checked(root, &path, |links| links.build_id.as_ref() == Some(id)))
     }
 
-    /// gdb's places for a debug link: beside the file, in `.debug` beside it, and below the debug directory.
+    /// gdb's places for a debug link: beside the file, in `.debug` beside it, and below the debug
+    /// directory.
     fn by_debug_link(
         &self,
         module: &Module,
@@ -184,7 +186,8 @@ impl Finder {
 
     fn supplementary(&self, path: &str, id: &BuildId) -> Option<File> {
         let found = self.by_build_id(id).or_else(|| {
-            // dwz writes the path relative to the file that refers to it, which is two directories below `.build-id`'s own.
+            // dwz writes the path relative to the file that refers to it, which is two directories
+            // below `.build-id`'s own.
             let path = match path.strip_prefix("../../") {
                 Some(rest) => format!("{DEBUG_DIRECTORY}/{rest}"),
                 None => path.to_owned(),

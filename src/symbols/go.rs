@@ -1,11 +1,13 @@
-//! Names and lines of Go's functions from the table that Go's runtime has of them, which no `strip` takes away.
+//! Names and lines of Go's functions from the table that Go's runtime has of them, which no `strip`
+//! takes away.
 
 use std::collections::BTreeSet;
 
 use crate::elf::Pclntab;
 use crate::model::{FileAddress, Function};
 
-/// The functions that these addresses lie in. Of one that was inlined only the line is known, and that of its call is not.
+/// The functions that these addresses lie in. Of one that was inlined only the line is known, and
+/// that of its call is not.
 pub(super) fn functions(table: &Pclntab<'_>, addresses: &BTreeSet<FileAddress>) -> Vec<(FileAddress, Vec<Function>)> {
     let at = |address: &FileAddress| {
         let function = table.function(*address)?;

@@ -1,15 +1,16 @@
 //! From file addresses to functions, the chain of functions inlined there, and source lines.
 //!
-//! Promises: works from what a snapshot says and from files on this machine, never from a live process. A file is used
-//! only if its build-id is the module's. All addresses of a module are resolved in one go and the file is let go again, so
-//! that memory is bounded by the largest module. What cannot be named stays unnamed; that is not an error.
+//! Promises: works from what a snapshot says and from files on this machine, never from a live
+//! process. A file is used only if its build-id is the module's. All addresses of a module are
+//! resolved in one go and the file is let go again, so that memory is bounded by the largest
+//! module. What cannot be named stays unnamed; that is not an error.
 //!
-//! Debug information comes from the file itself, from a separate file found by build-id or debug link, or through both
-//! from a supplementary file (dwz); names alone from the symbol tables, those of the file inside a stripped file
-//! (`.gnu_debugdata`) too; names and lines of Go's functions from Go's own table. Code in no
-//! file has the names that its process gave it, and code in a file to which its path did not lead
-//! those that the snapshot keeps: for a snapshot that is just being taken they are looked up here,
-//! too (`functions_in`).
+//! Debug information comes from the file itself, from a separate file found by build-id or debug
+//! link, or through both from a supplementary file (dwz); names alone from the symbol tables, those
+//! of the file inside a stripped file (`.gnu_debugdata`) too; names and lines of Go's functions
+//! from Go's own table. Code in no file has the names that its process gave it, and code in a file
+//! to which its path did not lead those that the snapshot keeps: for a snapshot that is just being
+//! taken they are looked up here, too (`functions_in`).
 
 mod dwarf;
 mod finder;
@@ -43,7 +44,8 @@ type ModuleKey = (String, Option<BuildId>);
 #[derive(Default)]
 pub struct Names {
     modules: HashMap<ModuleKey, HashMap<FileAddress, Vec<Function>>>,
-    /// By the time of the snapshot, because code is made and thrown away while a process runs. Numbers are of one recording.
+    /// By the time of the snapshot, because code is made and thrown away while a process runs.
+    /// Numbers are of one recording.
     generated: HashMap<(Timestamp, RuntimeAddress), Vec<Function>>,
     missing: Vec<Missing>,
     stripped: Vec<Stripped>,
@@ -291,7 +293,8 @@ impl Resolution<'_> {
         for (address, symbol) in table::symbols(elf, inside.as_ref(), self.addresses) {
             let functions = self.functions.entry(address).or_insert_with(|| vec![Function::default()]);
             if let Some(outermost) = functions.last_mut()
-                // Debug information without linkage names has only the last word of a Rust or C++ name.
+                // Debug information without linkage names has only the last word of a Rust or C++
+                // name.
                 && (outermost.name.is_none() || symbol.is_mangled)
             {
                 outermost.name = Some(symbol.name);

@@ -26,7 +26,8 @@ pub(super) struct Symbol {
 
 /// The function symbols that these addresses lie in.
 ///
-/// `inside` is the file inside the file (`.gnu_debugdata`): it lacks the symbols that the outer one exports.
+/// `inside` is the file inside the file (`.gnu_debugdata`): it lacks the symbols that the outer one
+/// exports.
 pub(super) fn symbols<'d, 'i, R: ReadRef<'d>>(
     elf: &ElfFile64<'d, LittleEndian, R>,
     inside: Option<&ElfFile64<'i, LittleEndian, &'i [u8]>>,
@@ -55,13 +56,15 @@ pub(super) fn exported(symbols: &[ExportedSymbol], addresses: &BTreeSet<FileAddr
     best.into_iter().map(|(address, candidate)| (address, demangle(candidate.name))).collect()
 }
 
-/// One pass over the tables of a file: a program has far more symbols than a snapshot has addresses.
+/// One pass over the tables of a file: a program has far more symbols than a snapshot has
+/// addresses.
 fn consider<'n, 'd: 'n, R: ReadRef<'d>>(
     best: &mut HashMap<FileAddress, Candidate<'n>>,
     elf: &ElfFile64<'d, LittleEndian, R>,
     addresses: &BTreeSet<FileAddress>,
 ) {
-    // A symbol without a size (assembly) reaches to whatever comes next; more than this is not one function.
+    // A symbol without a size (assembly) reaches to whatever comes next; more than this is not one
+    // function.
     const UNSIZED_REACH: u64 = 4096;
     for symbol in elf.symbols().chain(elf.dynamic_symbols()) {
         let function = matches!(symbol.kind(), SymbolKind::Text)
@@ -99,7 +102,8 @@ fn keep_best<'n>(best: &mut HashMap<FileAddress, Candidate<'n>>, address: FileAd
 }
 
 impl Candidate<'_> {
-    /// Sized before unsized, the nearest before others; among aliases of one place an exported name, then the plainest.
+    /// Sized before unsized, the nearest before others; among aliases of one place an exported
+    /// name, then the plainest.
     fn rank(&self) -> impl Ord + '_ {
         let underscores = self.name.bytes().take_while(|byte| *byte == b'_').count();
         (

@@ -1,7 +1,8 @@
 //! Showing addr2line only the units of `.debug_info` that matter.
 //!
-//! A unit that does not matter is overwritten with the header of a type unit of the same length (DWARF 5, 7.5.1.3), which
-//! readers of code skip. Offsets into the section stay what they were, and the overwritten bytes are kept.
+//! A unit that does not matter is overwritten with the header of a type unit of the same length
+//! (DWARF 5, 7.5.1.3), which readers of code skip. Offsets into the section stay what they were,
+//! and the overwritten bytes are kept.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,8 @@ use crate::model::FileAddress;
 
 type DwarfBytes<'a> = EndianSlice<'a, Little>;
 
-/// unit_length, version, unit_type, address_size, debug_abbrev_offset, type_signature and type_offset in the 32-bit format.
+/// unit_length, version, unit_type, address_size, debug_abbrev_offset, type_signature and
+/// type_offset in the 32-bit format.
 const TYPE_UNIT_HEADER: usize = 4 + 2 + 1 + 1 + 4 + 8 + 4;
 /// The longest unit that the 32-bit format can say.
 const MAX_LENGTH: usize = 0xffff_ffef;
@@ -24,7 +26,8 @@ pub(super) type Overwritten = Vec<(usize, [u8; TYPE_UNIT_HEADER])>;
 pub(super) struct Wanted {
     /// Their offsets.
     pub(super) units: BTreeSet<usize>,
-    /// Where all of them have ended: where the next unit that `.debug_aranges` knows of begins. None if there is none.
+    /// Where all of them have ended: where the next unit that `.debug_aranges` knows of begins.
+    /// None if there is none.
     pub(super) end: Option<usize>,
 }
 
@@ -33,7 +36,8 @@ pub(super) fn holding(aranges: &DebugAranges<DwarfBytes<'_>>, addresses: &BTreeS
     let mut wanted = Wanted::default();
     let mut all = BTreeSet::new();
     let mut headers = aranges.headers();
-    // What cannot be read holds nothing, as far as can be told; its addresses are looked for in all units later.
+    // What cannot be read holds nothing, as far as can be told; its addresses are looked for in all
+    // units later.
     while let Ok(Some(header)) = headers.next() {
         let DebugInfoOffset(unit) = header.debug_info_offset();
         all.insert(unit);

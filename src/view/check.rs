@@ -1,4 +1,5 @@
-//! `hangsnap check`: reads everything and says what is damaged, what is lost, and whether the indexes agree.
+//! `hangsnap check`: reads everything and says what is damaged, what is lost, and whether the
+//! indexes agree.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,7 +8,8 @@ use super::Error;
 use crate::render::{bytes, printable};
 use crate::store::{self, Checked, CheckedSegment};
 
-/// Checks a recording, or every recording in a directory, and makes indexes anew if that is wanted. Whether all is whole.
+/// Checks a recording, or every recording in a directory, and makes indexes anew if that is wanted.
+/// Whether all is whole.
 pub fn check(out: &mut dyn Write, path: &Path, repair: bool) -> Result<bool, Error> {
     let mut is_whole = true;
     for path in store::recordings_in(path)? {
@@ -42,7 +44,7 @@ fn write(out: &mut dyn Write, path: &Path, checked: &Checked) -> Result<(), Erro
         writeln!(out, "  {}: removed; a process that was killed had left it", printable(&path.display().to_string()))?;
     }
     for (before, number) in backwards.iter().take(8) {
-        writeln!(out, "  snapshot {number} comes behind {before}: segments are not in order, or of another recording")?;
+        writeln!(out, "  snapshot {number} comes after {before}: segments are not in order, or of another recording")?;
     }
     // Gaps may lie over each other where numbers go backwards.
     let missing = gaps.iter().fold(0, |sum: u64, (first, last)| sum.saturating_add(last - first + 1));
@@ -68,9 +70,9 @@ fn write_segment(out: &mut dyn Write, segment: &CheckedSegment) -> Result<(), Er
     }
     if let Some(fault) = segment.index {
         let done = match (segment.repaired, segment.damage.is_empty()) {
-            (true, true) => "made anew",
-            (true, false) => "removed, so that whoever reads the segment is told of its damage",
-            (false, _) => "the segment is read instead; --repair makes it anew",
+            (true, true) => "rebuilt",
+            (true, false) => "removed, so that readers of the segment see its damage",
+            (false, _) => "the segment is read instead; --repair rebuilds it",
         };
         writeln!(out, "  index of {}: {fault}; {done}", printable(&segment.path.display().to_string()))?;
     }

@@ -1,9 +1,10 @@
 //! One file made of recordings: a range of time cut out of one, or several put one behind another.
 //!
-//! Promises: snapshots are in the order in which they were taken, by the clock that nobody sets. Their numbers stay, but
-//! that those of a later recording go on behind those of the one before it. What cannot be put in one order is refused:
-//! recordings of different machines or boots, and those that were made at the same time. What of the sources is damaged is
-//! left out and handed back to be told. Snapshots are told anew as what differs from one to the next, so what is counted (see
+//! Promises: snapshots are in the order in which they were taken, by the clock that nobody sets.
+//! Their numbers stay, but that those of a later recording go on behind those of the one before it.
+//! What cannot be put in one order is refused: recordings of different machines or boots, and those
+//! that were made at the same time. What of the sources is damaged is left out and handed back to
+//! be told. Snapshots are told anew as what differs from one to the next, so what is counted (see
 //! `Counters` in the .proto) may come out behind by one unit more.
 
 use std::io::Write;
@@ -150,7 +151,7 @@ fn in_order(paths: &[PathBuf]) -> Result<Vec<Source<'_>>, Error> {
             return Err(clash("were recorded on different machines"));
         }
         if before.recording.boot_id != after.recording.boot_id {
-            return Err(clash("were recorded before and after the machine was started anew"));
+            return Err(clash("were recorded before and after a restart of the machine"));
         }
         if before.span.end() >= after.span.start() {
             return Err(clash("were recorded at the same time"));

@@ -1,7 +1,8 @@
-//! The offline programs: list, show and diff recordings, check and pin them, and make others of them.
+//! The offline programs: list, show and diff recordings, check and pin them, and make others of
+//! them.
 //!
-//! Promises: works on files alone, on any machine, and prints of a file what was printed live. A damaged file is used as
-//! far as it goes, and the damage is handed back to be told.
+//! Promises: works on files alone, on any machine, and prints of a file what was printed live. A
+//! damaged file is used as far as it goes, and the damage is handed back to be told.
 
 mod check;
 mod extract;
@@ -154,7 +155,8 @@ pub fn diff(
             let first = select::choose(&mut contents, &path, &At::Last)?.snapshot;
             let second = select::choose(&mut others, &other, &At::Last)?.snapshot;
             seen.extend(others.damage());
-            // What another process did says nothing of how long a thread of this one has been where it is.
+            // What another process did says nothing of how long a thread of this one has been where
+            // it is.
             recordings.retain(|_| first.process.id == second.process.id && other != path);
             recordings.push(other);
             (first, second)
@@ -197,8 +199,8 @@ fn once_each(mut damage: Vec<Damage>, more: Vec<Damage>) -> Vec<Damage> {
     damage
 }
 
-/// Prints the snapshots of a recording, or of every recording in a directory. What is returned is what could not be read:
-/// one file that is no recording does not hide the others.
+/// Prints the snapshots of a recording, or of every recording in a directory. What is returned is
+/// what could not be read: one file that is no recording does not hide the others.
 pub fn list(out: &mut dyn Write, path: &Path, format: Format) -> Result<Vec<Error>, Error> {
     let paths = store::recordings_in(path)?;
     let mut failures = Vec::new();

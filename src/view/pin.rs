@@ -8,8 +8,8 @@ use super::{At, Error, once_each};
 use crate::render::printable;
 use crate::store::{self, Contents, Damage, Pinned};
 
-/// Pins the segments of a recording that hold something from one time to another; all, without times. What is returned is what of it
-/// could not be read, and so is not pinned.
+/// Pins the segments of a recording that hold something from one time to another; all, without
+/// times. What is returned is what of it could not be read, and so is not pinned.
 pub fn pin(
     out: &mut dyn Write,
     path: &Path,

@@ -67,7 +67,8 @@ impl FromStr for At {
     }
 }
 
-/// A date with a time, in nanoseconds since 1970: by the offset that it tells, or in the reader's time zone.
+/// A date with a time, in nanoseconds since 1970: by the offset that it tells, or in the reader's
+/// time zone.
 fn moment(text: &str) -> Option<i128> {
     if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
         return Some(timestamp.as_nanosecond());
@@ -79,14 +80,14 @@ fn moment(text: &str) -> Option<i128> {
     {
         return Some(local.timestamp().as_nanosecond());
     }
-    // At either end of the calendar there are dates that no time zone has a moment for. People name them to say `everything`, and
-    // there an hour more or less makes no difference.
+    // At either end of the calendar there are dates that no time zone has a moment for. People name
+    // them to say `everything`, and there an hour more or less makes no difference.
     let since_1970 = civil.duration_since(civil::date(1970, 1, 1).to_datetime(civil::Time::midnight()));
     Some(since_1970.as_nanos())
 }
 
-/// The last nanosecond of the second or millisecond that was typed: `list` prints milliseconds, and a snapshot taken
-/// within the one that is named was taken by that time.
+/// The last nanosecond of the second or millisecond that was typed: `list` prints milliseconds, and
+/// a snapshot taken within the one that is named was taken by that time.
 fn end_of(moment: i128) -> i128 {
     const MILLISECOND: i128 = 1_000_000;
     const SECOND: i128 = 1000 * MILLISECOND;
@@ -108,8 +109,8 @@ fn start_of(end: i128) -> i128 {
     }
 }
 
-/// What lies from one snapshot or time to another, both included: all there is, where nothing was said. Numbers and times each
-/// have bounds of their own, because times may step back.
+/// What lies from one snapshot or time to another, both included: all there is, where nothing was
+/// said. Numbers and times each have bounds of their own, because times may step back.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Range {
     pub(super) numbers: RangeInclusive<u64>,
@@ -154,7 +155,8 @@ impl Range {
         Ok((Some(summary.number), None))
     }
 
-    /// The times of what lies between two numbers, too, for whoever knows nothing but times. None, where nothing lies there.
+    /// The times of what lies between two numbers, too, for whoever knows nothing but times. None,
+    /// where nothing lies there.
     pub(super) fn as_times(&self, contents: &mut Contents) -> Result<Option<RangeInclusive<i128>>, Error> {
         if self.numbers == Self::all().numbers {
             return Ok(Some(self.times.clone()));
@@ -218,7 +220,8 @@ pub(super) fn choose(contents: &mut Contents, path: &Path, at: &At) -> Result<Ch
         }
     }
     let numbers = contents.numbers()?;
-    // A segment of another recording has cost nothing, and of one that is gone tells `list`, to which the message leads.
+    // A segment of another recording has cost nothing, and of one that is gone tells `list`, to
+    // which the message leads.
     let damage = contents.damage().into_iter().rfind(|damage| damage.lost > 0);
     Err(match (damage, numbers) {
         (Some(damage), _) => Error::Damaged(damage),
@@ -237,8 +240,8 @@ pub(super) fn choose(contents: &mut Contents, path: &Path, at: &At) -> Result<Ch
     })
 }
 
-/// What is to be said of a snapshot that was taken long before the moment for which it was chosen: by more than twice the interval
-/// of its recording, and by a second at least.
+/// What is to be said of a snapshot that was taken long before the moment for which it was chosen:
+/// by more than twice the interval of its recording, and by a second at least.
 fn remark(contents: &mut Contents, snapshot: &Snapshot, moment: i128) -> Result<Option<String>, Error> {
     const LEAST: i128 = 1_000_000_000;
     let interval = contents.recording()?.and_then(|recording| recording.interval);

@@ -16,12 +16,12 @@ use crate::model::{
     Timestamp, WaitFacts,
 };
 
-/// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames. Stacks are stored once and
-/// referred to, so a small file could otherwise ask for any number.
+/// Frames of all threads of one snapshot together: ten thousand threads of a thousand frames.
+/// Stacks are stored once and referred to, so a small file could otherwise ask for any number.
 const MAX_FRAMES: usize = 10_000_000;
 
-/// Bytes of memory of one snapshot: that of ten thousand threads with stacks of 64 KiB. Chunks are stored once and referred
-/// to, too.
+/// Bytes of memory of one snapshot: that of ten thousand threads with stacks of 64 KiB. Chunks are
+/// stored once and referred to, too.
 const MAX_MEMORY: usize = 640 << 20;
 
 /// Reads the records of one file, in order, and keeps what later ones refer to.
@@ -111,7 +111,8 @@ impl Decoder {
         Ok((own, previous))
     }
 
-    /// Works out a snapshot from the one before. What fails leaves nothing that a later one could be worked out from.
+    /// Works out a snapshot from the one before. What fails leaves nothing that a later one could
+    /// be worked out from.
     fn change(&mut self, message: pb::Change) -> Result<(Own, LastRead), Error> {
         let previous = self.previous.take().filter(|previous| previous.number == message.after);
         let mut previous = previous.ok_or(Error::Dangling("the snapshot before"))?;
@@ -283,7 +284,8 @@ fn in_order(threads: &[BaseThread]) -> Result<(), Error> {
     }
 }
 
-/// Adds what is counted to the threads that were there before; there is one number of each kind for each of them.
+/// Adds what is counted to the threads that were there before; there is one number of each kind for
+/// each of them.
 fn add_counts(threads: &mut [BaseThread], counters: &pb::Counters) -> Result<(), Error> {
     let pb::Counters { cpu, run_queue_wait, voluntary_switches, involuntary_switches, last_cpu_plus_one, hold } =
         counters;

@@ -11,8 +11,8 @@ use super::tables::Tables;
 use super::{notice, packed, pb, summary, thread, wait_facts};
 use crate::model::{Abi, GeneratedCode, ProcessId, Recording, Snapshot, Summary, Thread, WaitFacts};
 
-/// After so many records at the latest the next is whole: what is damaged costs no more than those up to it, and a search
-/// has no more of them to go through.
+/// After so many records at the latest the next is whole: what is damaged costs no more than those
+/// up to it, and a search has no more of them to go through.
 const WHOLE_EVERY: u32 = 64;
 
 /// A snapshot as a record.
@@ -65,7 +65,8 @@ impl Encoder {
         let ids = &snapshot.process.id;
         let not_run = self.not_run(snapshot);
         let previous = self.previous.take().filter(|previous| {
-            // A process that has executed a program has everything elsewhere: nothing of what is remembered is of use.
+            // A process that has executed a program has everything elsewhere: nothing of what is
+            // remembered is of use.
             let fresh = snapshot.modules.iter().filter(|module| !self.tables.has(module)).count();
             previous.since_whole + 1 < WHOLE_EVERY
                 // That there are no modules any more has no words in a change.
@@ -159,7 +160,8 @@ impl Encoder {
         let mut counters = pb::Counters::default();
         let mut threads: Vec<Box<StoredThread>> = Vec::with_capacity(snapshot.threads.len());
         let mut before = previous.threads.into_iter().peekable();
-        // Most of what is worked out of a thread serves only to find out what has changed, in the room that is there.
+        // Most of what is worked out of a thread serves only to find out what has changed, in the
+        // room that is there.
         let (mut message, mut difference) = <(pb::Thread, pb::ThreadChange)>::default();
         for (thread, place) in snapshot.threads.iter().zip(0..) {
             while let Some(old) = before.next_if(|old| old.base.thread.tid < thread.tid.0) {
@@ -167,7 +169,8 @@ impl Encoder {
             }
             let old = before.next_if(|old| old.base.thread.tid == thread.tid.0);
             thread::count(thread, &mut message);
-            // That nothing is known of signals any more, or that its call is of the other convention, has no words in a change.
+            // That nothing is known of signals any more, or that its call is of the other
+            // convention, has no words in a change.
             let is_i386 = thread.system_call.is_some_and(|call| call.abi == Abi::I386);
             let has_words = |old: &StoredThread| {
                 (thread.status.signals.is_some() || old.base.thread.signals.is_none())

@@ -1,9 +1,10 @@
-//! A message that is put together field by field: what it has many of is encoded as soon as it is known, while it is in the CPU's
-//! caches, and nothing is kept of it but its bytes.
+//! A message that is put together field by field: what it has many of is encoded as soon as it is
+//! known, while it is in the CPU's caches, and nothing is kept of it but its bytes.
 //!
-//! Fields may come in any order, and one that is repeated may come in between others (protobuf.dev, "Encoding"). A message that
-//! prost encodes has to be there as a whole, which is why the numbers of some fields are here. What is written with wrong ones
-//! is not what is read: tests of this room read all that is written.
+//! Fields may come in any order, and one that is repeated may come in between others (protobuf.dev,
+//! "Encoding"). A message that prost encodes has to be there as a whole, which is why the numbers
+//! of some fields are here. What is written with wrong ones is not what is read: tests of this room
+//! read all that is written.
 
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, message};

@@ -99,7 +99,8 @@ struct ReadRow {
     summary: pb::Summary,
 }
 
-/// The rows of an index. One without a summary is one of zeroes, which its index does not agree with.
+/// The rows of an index. One without a summary is one of zeroes, which its index does not agree
+/// with.
 pub fn decode_rows(mut payload: &[u8]) -> Result<Vec<Row>, Error> {
     const ROWS: u32 = 1;
     let mut rows = Vec::<Row>::new();

@@ -1,7 +1,7 @@
 //! Records in fewer bytes: zlib around what repeats itself.
 //!
-//! Unpacking is bounded: by a share of what is packed, and by the number of messages in it, each of which takes a hundred
-//! times its two bytes in memory.
+//! Unpacking is bounded: by a share of what is packed, and by the number of messages in it, each of
+//! which takes a hundred times its two bytes in memory.
 
 use std::io::{Read, Write};
 
@@ -15,21 +15,23 @@ use super::fields::put_head;
 use super::pb::record::Kind;
 use super::{Error, fields, pb};
 
-/// What tells changes is small, and worth some effort. What is large is told whole, which must not take long.
+/// What tells changes is small, and worth some effort. What is large is told whole, which must not
+/// take long.
 const LARGE: usize = 64 << 10;
 const LEVEL: Compression = Compression::new(6);
 const LEVEL_FOR_LARGE: Compression = Compression::new(1);
 /// Records smaller than this gain nothing.
 const WORTH_PACKING: usize = 128;
-/// What may come of a packed record at least, and of each of its bytes. Columns of zeroes pack best, and real records hold
-/// no more of them than threads.
+/// What may come of a packed record at least, and of each of its bytes. Columns of zeroes pack
+/// best, and real records hold no more of them than threads.
 const MOST_AT_LEAST: usize = 1 << 20;
 const MOST_PER_BYTE: usize = 256;
-/// A hundred thousand threads with what hangs on each, and as many rows of tables. An empty thread takes 400 bytes.
+/// A hundred thousand threads with what hangs on each, and as many rows of tables. An empty thread
+/// takes 400 bytes.
 const MOST_MESSAGES: usize = 1 << 20;
 
-/// A record of this kind, which has these fields, packed if that makes them fewer bytes. The summary stays outside, where a list finds
-/// it.
+/// A record of this kind, which has these fields, packed if that makes them fewer bytes. The
+/// summary stays outside, where a list finds it.
 pub(super) fn pack(kind: u32, body: &[u8], summary: Option<pb::Summary>) -> Vec<u8> {
     let mut head = Vec::new();
     put_head(kind, body.len(), &mut head);
@@ -84,7 +86,8 @@ fn decode(record: &[u8]) -> Result<Option<Kind>, Error> {
     }
 }
 
-/// A message in which there may be many others, and which of its fields are such messages themselves.
+/// A message in which there may be many others, and which of its fields are such messages
+/// themselves.
 struct Level {
     inner: &'static [(u32, Level)],
 }

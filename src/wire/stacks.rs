@@ -1,4 +1,5 @@
-//! Stacks of a snapshot that is read: each is put together once, for all threads that have it and for as long as one has it.
+//! Stacks of a snapshot that is read: each is put together once, for all threads that have it and
+//! for as long as one has it.
 
 use std::collections::HashMap;
 use std::mem;

@@ -17,7 +17,8 @@ pub enum Peeked {
         /// Whether it can be decoded without those before it.
         whole: bool,
     },
-    /// A recording's description, a snapshot of a version that wrote no summaries, or of a kind that this one does not know.
+    /// A recording's description, a snapshot of a version that wrote no summaries, or of a kind
+    /// that this one does not know.
     Other,
 }
 

@@ -442,7 +442,8 @@ fn whatever_changes_comes_back() {
             change(thread, &mut draw);
         }
         if draw(3) == 0 {
-            // One ends, one begins, one is another of the same id, and one is told anew because the kernel stops counting.
+            // One ends, one begins, one is another of the same id, and one is told anew because the
+            // kernel stops counting.
             let at = draw(now.threads.len() as u64) as usize;
             let mut thread = now.threads.remove(at);
             thread.tid = Tid(draw(100) as i32 + 1);
@@ -533,7 +534,8 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
     stack.gap = stack.gap.filter(|gap| gap.after > 0 || gap.frames > 0);
 }
 
-/// All is the same but what is counted, which is behind by less than a unit, and holds, which are rounded.
+/// All is the same but what is counted, which is behind by less than a unit, and holds, which are
+/// rounded.
 fn assert_same(decoded: &Snapshot, original: &Snapshot) {
     let mut original = original.clone();
     assert_eq!(decoded.threads.len(), original.threads.len());
@@ -574,7 +576,8 @@ fn a_small_record_that_unpacks_to_much_is_refused() {
         let record = pb::Record { kind: Some(pb::record::Kind::Packed(packed)), summary: None };
         prost::Message::encode_to_vec(&record)
     };
-    // Nothing but zeroes, and a snapshot of very many threads of which nothing is told, which are two bytes each.
+    // Nothing but zeroes, and a snapshot of very many threads of which nothing is told, which are
+    // two bytes each.
     let threads = [0x4a, 0].repeat(4 << 20);
     let mut snapshot = vec![0x12];
     prost::encoding::encode_varint(threads.len() as u64, &mut snapshot);

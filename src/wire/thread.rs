@@ -23,8 +23,9 @@ pub(super) fn count(thread: &Thread, message: &mut pb::Thread) {
     message.kernel_worker = worker.map_or(pb::KernelWorker::Unspecified, Into::into).into();
 }
 
-/// Puts all the rest into it but registers, in the room that is there: most messages only serve to find out what has changed. Its stack is stored
-/// as one that shares frames with another, if there is such a one.
+/// Puts all the rest into it but registers, in the room that is there: most messages only serve to
+/// find out what has changed. Its stack is stored as one that shares frames with another, if there
+/// is such a one.
 pub(super) fn tell(thread: &Thread, modules: &[u32], like: u32, tables: &mut Tables, message: &mut pb::Thread) {
     let ThreadStatus { name, state, signals, wait, .. } = &thread.status;
     message.name = tables.string(name);

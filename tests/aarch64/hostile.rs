@@ -1,4 +1,5 @@
-//! Call frame information and stacks that nobody's compiler has made: walks end, say why, and cost little.
+//! Call frame information and stacks that nobody's compiler has made: walks end, say why, and cost
+//! little.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -77,7 +77,8 @@ impl Recorded {
         Unwinder::default().walk(&self.registers, stack, &mut self.space)
     }
 
-    /// The names of the program's own frames, and the signals' between them, from the outermost of which it has an account.
+    /// The names of the program's own frames, and the signals' between them, from the outermost of
+    /// which it has an account.
     fn own_names(&self, stack: &Stack) -> Vec<String> {
         let names = stack.frames.iter().map(|frame| (self.space.is_in(frame, &self.program), self.space.name(frame)));
         let mut names: Vec<String> =
@@ -170,7 +171,8 @@ fn aarch64_return_addresses_that_are_signed_are_found() {
 #[test]
 fn aarch64_frame_records_lead_to_the_root_without_call_frame_information() {
     for flags in [&["-O0"][..], &["-O2"], &["-O2", "-static"], &["-O2", "-mbranch-protection=standard"]] {
-        // qsort's frames and raise's are others' business: without call frame information they are where records are.
+        // qsort's frames and raise's are others' business: without call frame information they are
+        // where records are.
         for case in ["plain", "recursion", "leaf", "nested", "raise", "null"] {
             let mut recorded = record(flags, case);
             recorded.space = recorded.space.without_cfi();

@@ -1,5 +1,5 @@
-//! The address space of a program for aarch64 as the unwinder asks about it: a memory map, the files that are mapped, and
-//! pieces of memory.
+//! The address space of a program for aarch64 as the unwinder asks about it: a memory map, the
+//! files that are mapped, and pieces of memory.
 
 use std::collections::HashMap;
 use std::fs::{self, File};

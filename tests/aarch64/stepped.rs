@@ -1,9 +1,10 @@
 //! A program for aarch64 at every one of its instructions.
 //!
-//! qemu runs it instruction by instruction for whoever speaks gdb's remote protocol with it. What the program does to its
-//! stack of calls is seen from the instructions: one that leaves the address behind it in x30 has called, and one that
-//! arrives at such an address has returned. That account owes nothing to call frame information, and a walk from the
-//! registers at each instruction has to agree with it.
+//! qemu runs it instruction by instruction for whoever speaks gdb's remote protocol with it. What
+//! the program does to its stack of calls is seen from the instructions: one that leaves the
+//! address behind it in x30 has called, and one that arrives at such an address has returned. That
+//! account owes nothing to call frame information, and a walk from the registers at each
+//! instruction has to agree with it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -127,8 +128,8 @@ fn describe(space: &Space, stack: &Stack) -> String {
     format!("{}\n{:?}", lines.collect::<Vec<_>>().join("\n"), stack.end)
 }
 
-/// Walks at each instruction from the beginning of `main` to its end; how many there were, and how many had something
-/// signed in x30.
+/// Walks at each instruction from the beginning of `main` to its end; how many there were, and how
+/// many had something signed in x30.
 fn step_through(flags: &[&str], case: &str) -> (usize, usize) {
     let program = compile(COMPILER, "aarch64_steps.c", &[&OWN[..], &["-static"], flags].concat());
     let mut stepped = Stepped::start(&program, &[case]);
@@ -152,7 +153,8 @@ fn step_through(flags: &[&str], case: &str) -> (usize, usize) {
         if behind_main.is_none() {
             calls.push(link);
         }
-        // Arriving at the newest return address is the return: no call of this program is to the instruction behind it.
+        // Arriving at the newest return address is the return: no call of this program is to the
+        // instruction behind it.
         if calls.last() == Some(&pc) {
             calls.pop();
         }

@@ -26,8 +26,8 @@ pub fn place(case: &str) -> PathBuf {
     directory
 }
 
-/// Compiles a program of the corpus: `COMPILER FLAGS -o PROGRAM SOURCE`. None, having said so, where there is no such
-/// compiler or it does not know a flag that a case is about.
+/// Compiles a program of the corpus: `COMPILER FLAGS -o PROGRAM SOURCE`. None, having said so,
+/// where there is no such compiler or it does not know a flag that a case is about.
 pub fn compile(case: &str, compiler: &[&str], sources: &[&str], flags: &[&str]) -> Option<PathBuf> {
     let program = place(case).join("program");
     let mut command = Command::new(compiler[0]);
@@ -37,7 +37,8 @@ pub fn compile(case: &str, compiler: &[&str], sources: &[&str], flags: &[&str]) 
     made(case, &mut command, &program).then_some(program)
 }
 
-/// Runs what makes `product`, unless it is newer than all sources. False, having said so, if it cannot.
+/// Runs what makes `product`, unless it is newer than all sources. False, having said so, if it
+/// cannot.
 pub fn made(case: &str, command: &mut Command, product: &Path) -> bool {
     // The command, too, may have changed since.
     let recipe = product.with_extension("recipe");

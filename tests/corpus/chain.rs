@@ -1,15 +1,15 @@
 //! Stacks as the programs of the corpus tell them, and how a walker's stack is held against one.
 //!
-//! What is right comes from the program alone: it wrote down each function it entered and the address it will return to.
-//! tests/victims/corpus/chain.h describes the lines that are read here.
+//! What is right comes from the program alone: it wrote down each function it entered and the
+//! address it will return to. tests/victims/corpus/chain.h describes the lines that are read here.
 
 use crate::oracle::names;
 use crate::oracle::stacks::Frame;
 
 /// How far from the beginning of _start its call may lie.
 const START_SIZE: u64 = 64;
-/// The functions that threads begin with: the first code of a program, of a thread of a C library's, of a coroutine of
-/// glibc's, of a goroutine.
+/// The functions that threads begin with: the first code of a program, of a thread of a C
+/// library's, of a coroutine of glibc's, of a goroutine.
 const ROOTS: [&str; 5] = ["start", "clone", "clone3", "start_context", "runtime.goexit"];
 
 /// One element of a chain.
@@ -58,9 +58,9 @@ impl Chain {
         Some(Self { tid, tokens, text: line.trim().to_owned() })
     }
 
-    /// Holds a stack against the chain. Where no file has the names, as with a program that was deleted, the addresses
-    /// alone must be right.
-    /// Of recursions of which the middle may be left out any number of frames will do.
+    /// Holds a stack against the chain. Where no file has the names, as with a program that was
+    /// deleted, the addresses alone must be right. Of recursions of which the middle may be left
+    /// out any number of frames will do.
     pub fn judge(&self, frames: &[Frame], names_exist: bool, may_leave_out: bool) -> Verdict {
         let mut matching = Matching { chain: self, names_exist, may_leave_out, ran_out: false };
         match matching.run(&self.tokens, frames) {

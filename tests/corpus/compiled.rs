@@ -1,4 +1,5 @@
-//! The same C program by each compiler, at each level, with each option that changes how frames are made or described.
+//! The same C program by each compiler, at each level, with each option that changes how frames are
+//! made or described.
 
 use std::process::Command;
 
@@ -94,7 +95,8 @@ fn musl() {
     table.finish();
 }
 
-/// A program whose symbols were moved into the compressed section that distributions ship (`.gnu_debugdata`).
+/// A program whose symbols were moved into the compressed section that distributions ship
+/// (`.gnu_debugdata`).
 #[test]
 fn stripped() {
     let mut table = Table::new("stripped");
@@ -115,7 +117,8 @@ fn stripped() {
     table.finish();
 }
 
-/// A real optimizer of finished programs: its code lies far from the rest, at addresses the linker knew nothing of.
+/// A real optimizer of finished programs: its code lies far from the rest, at addresses the linker
+/// knew nothing of.
 #[test]
 fn bolted() {
     let mut table = Table::new("C rewritten by BOLT");

@@ -1,7 +1,9 @@
-//! Java's stacks, interpreted and compiled by either compiler: as many frames of code that the process made as there must be.
+//! Java's stacks, interpreted and compiled by either compiler: as many frames of code that the
+//! process made as there must be.
 //!
-//! Nobody names that code, so frames are counted: each call of the function is one as long as nothing is inlined, and so are
-//! the main function, the stub by which the virtual machine calls it and, of a native method, what leads to its C++.
+//! Nobody names that code, so frames are counted: each call of the function is one as long as
+//! nothing is inlined, and so are the main function, the stub by which the virtual machine calls it
+//! and, of a native method, what leads to its C++.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -77,8 +79,8 @@ const WITH_VIRTUAL_THREADS: [&str; 2] = ["21", "25"];
 const STACKS: usize = 80;
 const BARRIERS: usize = 30;
 
-/// Where what a virtual thread runs on returned to was not on the stack, the walk ended. The oracle are the names that the virtual
-/// machine itself gives to its code.
+/// Where what a virtual thread runs on returned to was not on the stack, the walk ended. The oracle
+/// are the names that the virtual machine itself gives to its code.
 #[test]
 fn virtual_threads_are_walked_to_the_roots_of_their_carriers() {
     let Some(classes) = compiled("Virtual", "Java's virtual threads") else {
@@ -92,7 +94,8 @@ fn virtual_threads_are_walked_to_the_roots_of_their_carriers() {
             skip(&format!("virtual threads of Java {version}"), "it is not there; tests/run installs it");
             continue;
         }
-        // How often virtual threads have gone on before, so that all is compiled or hardly anything, and how much they compute.
+        // How often virtual threads have gone on before, so that all is compiled or hardly
+        // anything, and how much they compute.
         for (mode, often, much) in
             [("-Xint", "200", "10000"), ("-Xmixed", "200", "100000"), ("-Xmixed", "20000", "100000")]
         {
@@ -113,12 +116,14 @@ fn carriers(pid: &str, what: &str) {
             let names: Vec<&str> =
                 snapshot.stacks[tid].iter().map(|frame| frame.functions[0].as_deref().unwrap_or_default()).collect();
             let is_stub = |at: &usize| *at > 0 && seen.code[*at].is_none() && names[*at].contains("ontinuation");
-            // Where one of Java's own functions returns to such a stub, there are frames in the heap.
+            // Where one of Java's own functions returns to such a stub, there are frames in the
+            // heap.
             let barrier = (0..names.len())
                 .filter(is_stub)
                 .find(|at| names[*at].contains("StubRoutines") && seen.code[at - 1].is_none());
             let runs = names.iter().position(|name| name.contains("Continuation.run()"));
-            // One that waits for work carries none, and one on its way from one to the other is somewhere in between.
+            // One that waits for work carries none, and one on its way from one to the other is
+            // somewhere in between.
             let Some(carrier) = runs.or(seen.gap).or(barrier) else {
                 continue;
             };
@@ -128,7 +133,8 @@ fn carriers(pid: &str, what: &str) {
             assert!(has("JavaCalls::call_helper") && has("start_thread"), "{what}: {names:#?}");
             stacks += 1;
             if let Some(after) = seen.gap {
-                // What is missing lies between the virtual thread's frames and those by which its carrier entered it.
+                // What is missing lies between the virtual thread's frames and those by which its
+                // carrier entered it.
                 let run = names[after + 1];
                 // What was compiled since the names were written has none.
                 let entered = run.is_empty() || run.contains("Continuation.run()") || run.contains("Interpreter");

@@ -64,7 +64,8 @@ fn go() {
         let program = place(name).join("program");
         let mut command = Command::new("go");
         command.args(["build", "-o"]).arg(&program).args(flags).arg(source("chain.go")).arg(source(part));
-        // Both belong to no module, and what was compiled before is kept where the test's other products are.
+        // Both belong to no module, and what was compiled before is kept where the test's other
+        // products are.
         command.env("GO111MODULE", "off").env("GOCACHE", place("go-cache"));
         if !made(name, &mut command, &program) {
             continue;

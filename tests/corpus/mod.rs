@@ -1,9 +1,10 @@
-//! Programs whose stacks are known by construction, held against what hangsnap, gdb and eu-stack see.
+//! Programs whose stacks are known by construction, held against what hangsnap, gdb and eu-stack
+//! see.
 //!
-//! Each program writes down the functions its threads are in and the addresses they return to (tests/victims/corpus), so
-//! nothing that is expected comes from a walker. Each case is a row of a printed table (`--nocapture`): hangsnap as it
-//! comes, hangsnap without stopping anything, and both peers. hangsnap must be right in every case, and say that the
-//! stack is complete.
+//! Each program writes down the functions its threads are in and the addresses they return to
+//! (tests/victims/corpus), so nothing that is expected comes from a walker. Each case is a row of a
+//! printed table (`--nocapture`): hangsnap as it comes, hangsnap without stopping anything, and
+//! both peers. hangsnap must be right in every case, and say that the stack is complete.
 
 mod build;
 mod chain;
@@ -35,8 +36,8 @@ struct Case<'a> {
     sleeps: bool,
     /// How often hangsnap looks: where a thread is not always at the same instruction.
     snapshots: usize,
-    /// In how many of them a thread may be one that did not stop in time, which is said: one that runs and calls the kernel without
-    /// end may wait for a CPU whenever it is asked to.
+    /// In how many of them a thread may be one that did not stop in time, which is said: one that
+    /// runs and calls the kernel without end may wait for a CPU whenever it is asked to.
     may_miss: usize,
     /// Whether there are so many frames that the middle ones may be left out.
     is_deep: bool,

@@ -1,4 +1,5 @@
-//! Programs and libraries that are loaded in unusual ways, or whose files are not what they were when they were loaded.
+//! Programs and libraries that are loaded in unusual ways, or whose files are not what they were
+//! when they were loaded.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ fn library(case: &str, flags: &[&str]) -> Option<PathBuf> {
 /// A copy that the case may spoil.
 fn copy(of: &Path, case: &str) -> PathBuf {
     let copy = place(case).join("copy");
-    // The one of an earlier run may still be executed by somebody; its name can be had nevertheless.
+    // The one of an earlier run may still be executed by somebody; its name can be had
+    // nevertheless.
     let _ = fs::remove_file(&copy);
     fs::copy(of, &copy).expect("room for a copy");
     copy
@@ -29,13 +31,15 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("paths of tests are text")
 }
 
-/// A file system made of two, as containers have them: device and inode of its files are not those of the mappings.
+/// A file system made of two, as containers have them: device and inode of its files are not those
+/// of the mappings.
 struct Overlay {
     directory: tempfile::TempDir,
 }
 
 impl Overlay {
-    /// Of these files, one in each part; and where they are seen. None, having said so, where it may not be mounted.
+    /// Of these files, one in each part; and where they are seen. None, having said so, where it
+    /// may not be mounted.
     fn mount(case: &str, lower: &Path, upper: &Path) -> Option<(Self, [PathBuf; 2])> {
         let overlay = Self { directory: tempfile::tempdir().expect("a temporary directory") };
         let root = text(overlay.directory.path());
@@ -56,7 +60,8 @@ impl Overlay {
 impl Drop for Overlay {
     fn drop(&mut self) {
         for mounted in [self.directory.path().join("merged"), self.directory.path().to_owned()] {
-            // What was not mounted cannot be taken off; what a program still executes goes when that ends.
+            // What was not mounted cannot be taken off; what a program still executes goes when
+            // that ends.
             let _ = Command::new("umount").arg("--lazy").arg(mounted).status();
         }
     }

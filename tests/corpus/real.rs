@@ -1,9 +1,9 @@
-//! Real programs that are busy, caught at random instants: of all their stacks at least 999 in 1,000 must reach the
-//! thread's root.
+//! Real programs that are busy, caught at random instants: of all their stacks at least 999 in
+//! 1,000 must reach the thread's root.
 //!
-//! Nobody knows what such a stack should be; that it ends where threads begin is what can be asked of it. Stacks with
-//! frames in generated code, which belongs to no file, are counted apart. For every stack that ends early the table
-//! tells where and why.
+//! Nobody knows what such a stack should be; that it ends where threads begin is what can be asked
+//! of it. Stacks with frames in generated code, which belongs to no file, are counted apart. For
+//! every stack that ends early the table tells where and why.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,8 @@ use super::build::skip;
 use super::programs::{self, Program};
 use crate::support::{hangsnap, long_form, run};
 
-/// How many samples are taken of a program's processes before it is asked for them again: a server's workers come and go.
+/// How many samples are taken of a program's processes before it is asked for them again: a
+/// server's workers come and go.
 const SAMPLES: &str = "300";
 
 #[derive(Default)]

@@ -1,4 +1,5 @@
-//! Stacks in segments, which gcc makes with -fsplit-stack: each function that finds too little room goes on in another one.
+//! Stacks in segments, which gcc makes with -fsplit-stack: each function that finds too little room
+//! goes on in another one.
 
 use super::build::compile;
 use super::{Case, Table};
@@ -36,7 +37,8 @@ fn segments() {
             let title = format!("200 segments, {what}");
             table.run(&Case::new(&title), &program, &["200", "deep nanosleep"]);
             if what == "gold" {
-                // It is somewhere else each time. In 99 of 100 snapshots it is there, as the table of calls demands.
+                // It is somewhere else each time. In 99 of 100 snapshots it is there, as the table
+                // of calls demands.
                 let title = format!("20 segments up and down, 200 times, {what}");
                 table.run(&Case::new(&title).spinning(200).missing(2), &program, &["20", "moves"]);
             }

@@ -1,5 +1,5 @@
-//! Threads caught where unwinding is hard: in signal handlers, at single instructions of prologues and epilogues, in stubs,
-//! in the vdso, on stacks of their own.
+//! Threads caught where unwinding is hard: in signal handlers, at single instructions of prologues
+//! and epilogues, in stubs, in the vdso, on stacks of their own.
 
 use super::build::compile;
 use super::{Case, Table};
@@ -104,8 +104,9 @@ fn coroutines() {
     table.finish();
 }
 
-/// The newest and the oldest frames must be there, with the function that calls itself between them. How many of its
-/// frames are kept is not asked: hangsnap may leave out the middle, if it says so.
+/// The newest and the oldest frames must be there, with the function that calls itself between
+/// them. How many of its frames are kept is not asked: hangsnap may leave out the middle, if it
+/// says so.
 #[test]
 fn deep_recursion() {
     let mut table = Table::new("deep recursion");

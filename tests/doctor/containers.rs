@@ -1,4 +1,5 @@
-//! Sidecars in real containers: what the doctor says inside one is what can be done from there. Takes podman and runc.
+//! Sidecars in real containers: what the doctor says inside one is what can be done from there.
+//! Takes podman and runc.
 
 use std::fs;
 use std::path::PathBuf;
@@ -58,7 +59,8 @@ impl Pod {
         command
     }
 
-    /// What hangsnap prints in a container that sees the victim's processes: the exit code and the JSON, if it is any.
+    /// What hangsnap prints in a container that sees the victim's processes: the exit code and the
+    /// JSON, if it is any.
     fn sidecar(&self, options: &[&str], arguments: &[&str]) -> (Option<i32>, Value) {
         let options = [&["--rm", "--pid", "container:target"], options].concat();
         let output = run(self.container(&options).arg("/programs/hangsnap").args(arguments));
@@ -70,7 +72,8 @@ impl Drop for Pod {
     fn drop(&mut self) {
         // A test that failed before it was there leaves none to remove.
         let _ = run(self.podman().args(["rm", "--force", "--time", "0", "target"]));
-        // podman leaves the control group above its containers behind, and its monitor may be in it for a moment more.
+        // podman leaves the control group above its containers behind, and its monitor may be in it
+        // for a moment more.
         for _ in 0..100 {
             if remove_control_groups() {
                 return;
@@ -99,8 +102,8 @@ fn is_ok(document: &Value, name: &str) -> bool {
     check.unwrap_or_else(|| panic!("no {name}: {document}"))["status"] == "ok"
 }
 
-/// The rows of what was measured in containers: options, and whether the process may be attached to, its memory file,
-/// its threads' system calls and their kernel stacks be read.
+/// The rows of what was measured in containers: options, and whether the process may be attached
+/// to, its memory file, its threads' system calls and their kernel stacks be read.
 const SIDECARS: [(&[&str], [bool; 4], &str); 7] = [
     (&[], [false, false, false, false], "impossible"),
     (&["--cap-add", "SYS_PTRACE"], [true, true, true, false], "complete"),

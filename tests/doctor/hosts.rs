@@ -1,5 +1,5 @@
-//! What else stands in the way: filters, other tracers, hidden processes, sleep that nothing ends, processes that are
-//! none.
+//! What else stands in the way: filters, other tracers, hidden processes, sleep that nothing ends,
+//! processes that are none.
 
 use std::fs;
 use std::path::PathBuf;

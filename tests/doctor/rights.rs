@@ -52,7 +52,8 @@ fn can_set_users() -> bool {
     can
 }
 
-/// Compares what the doctor says with what is expected, with what other programs can do, and with what hangsnap does.
+/// Compares what the doctor says with what is expected, with what other programs can do, and with
+/// what hangsnap does.
 fn assert_diagnosed(what: &str, before: &[&str], programs: &Programs, victim: &Victim, expected: Allowed) -> Said {
     let pid = victim.pid();
     let said = Said::of(before, programs, &pid);

@@ -1,4 +1,5 @@
-//! Return addresses that a tracer has replaced: real probes of the kernel's (uprobes) on the victims' functions.
+//! Return addresses that a tracer has replaced: real probes of the kernel's (uprobes) on the
+//! victims' functions.
 
 use std::fs;
 use std::io::Write as _;
@@ -92,7 +93,8 @@ fn a_return_address_that_a_tracer_has_replaced_does_not_hide_the_callers() {
     }
 }
 
-/// Only the first was shown, and then what could be guessed, past the other two and the functions between them.
+/// Only the first was shown, and then what could be guessed, past the other two and the functions
+/// between them.
 #[test]
 fn each_of_several_return_addresses_in_a_row_that_were_replaced_is_shown() {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -1,4 +1,5 @@
-//! What recordings are called, in which order they are listed, and that one goes on when nothing reads what is said about it.
+//! What recordings are called, in which order they are listed, and that one goes on when nothing
+//! reads what is said about it.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -82,7 +83,8 @@ fn a_directory_is_listed_newest_first() {
     assert_eq!(order, ["running", "d", "b", "a", "c"], "{listed}");
 }
 
-/// It ended, so that a recording of a night was lost with the terminal in which it had been started.
+/// It ended, so that a recording of a night was lost with the terminal in which it had been
+/// started.
 #[test]
 fn a_recording_goes_on_when_nothing_reads_its_output_and_says_so_once() {
     let directory = tempfile::tempdir().expect("a directory");

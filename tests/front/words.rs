@@ -29,7 +29,8 @@ fn a_process_is_named_by_a_word_as_by_an_option() {
         (&[&name], &[&first]),
         (&[&first, &second], &[&first, &second]),
         (&[&second, &name, "--stop", "none"], &[&second, &first]),
-        // Options may come first, an option's value is no process, and one that is named twice is one.
+        // Options may come first, an option's value is no process, and one that is named twice is
+        // one.
         (&["--stop", "none", "--max-hold", "5ms", &name], &[&first]),
         (&["--pid", &second, &name, &first], &[&second, &first]),
         (&["--", &name], &[&first]),
@@ -99,7 +100,8 @@ fn hangsnap_alone_says_in_ten_lines_what_it_is_and_fails() {
     let examples: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("  hangsnap ")).collect();
     assert_eq!(examples.len(), 4, "{text}");
     assert!(text.lines().all(|line| line.len() <= 80), "{text}");
-    // Each of them is a call that clap takes, with a process and a recording in the place of those that are named there.
+    // Each of them is a call that clap takes, with a process and a recording in the place of those
+    // that are named there.
     let victim = sleeper();
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("some.hangsnap");

@@ -1,5 +1,6 @@
-//! System calls that the kernel takes up again after a stop, signals and timers: under thousands of samples each comes to
-//! what it comes to without hangsnap. (The calls that a stop of any kind cuts short are not in the victim: MEASURED.md.)
+//! System calls that the kernel takes up again after a stop, signals and timers: under thousands of
+//! samples each comes to what it comes to without hangsnap. (The calls that a stop of any kind cuts
+//! short are not in the victim: MEASURED.md.)
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
-//! Failures on purpose at every step between freeze and release: a call that returns an error, a deadline that passes, the
-//! tracer killed, hangsnap killed.
+//! Failures on purpose at every step between freeze and release: a call that returns an error, a
+//! deadline that passes, the tracer killed, hangsnap killed.
 //!
-//! Whatever happens the target runs on, nothing of hangsnap is left behind, and the snapshot, where there is one, says of
-//! each thread that it has no whole stack of why that is, in words that are true. Nothing is said here of what else a
-//! snapshot holds.
+//! Whatever happens the target runs on, nothing of hangsnap is left behind, and the snapshot, where
+//! there is one, says of each thread that it has no whole stack of why that is, in words that are
+//! true. Nothing is said here of what else a snapshot holds.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -19,8 +19,8 @@ use crate::support::{Victim, compile, hangsnap, limited, long_form, recorder, ru
 
 const POINTS: [&str; 6] = ["seize", "interrupt", "wait", "registers", "memory", "release"];
 
-/// What a snapshot may take: eight tracers at most in a row, each of which is waited for up to half a second; and as much
-/// again.
+/// What a snapshot may take: eight tracers at most in a row, each of which is waited for up to half
+/// a second; and as much again.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Or so many times what one without a fault takes, where the machine is busy.
 const TIMES_WITHOUT: u32 = 20;
@@ -37,12 +37,13 @@ const NO_MEMORY: &str = "its memory could not be read in time";
 /// What is said of a thread that has not been captured, or of its stack, because of this.
 fn told(point: &str, effect: &str) -> &'static str {
     match (point, effect) {
-        (_, "kill") => "the process that traces died",
+        (_, "kill") => "the tracer died",
         ("seize", _) => "seizing it failed: Input/output error",
         ("interrupt", _) => "asking it to stop failed: Input/output error",
         ("registers", _) => "reading its registers failed: Input/output error",
         ("memory", _) => "reading its stack failed: Input/output error",
-        // Whoever could not be stopped is read in place, and what was captured when the release failed stays captured.
+        // Whoever could not be stopped is read in place, and what was captured when the release
+        // failed stays captured.
         _ => BUSY[0],
     }
 }
@@ -75,7 +76,8 @@ impl Target {
         tasks.map(|task| number(task.expect("an entry")).expect("a number")).collect()
     }
 
-    /// Every thread runs on, nobody traces it, nothing of hangsnap is left, and the next snapshot lacks nothing; how long that takes.
+    /// Every thread runs on, nobody traces it, nothing of hangsnap is left, and the next snapshot
+    /// lacks nothing; how long that takes.
     fn assert_undisturbed(&self, what: &str, marker: &str) -> Duration {
         let before = self.counters.all();
         until(&format!("every thread runs on after {what}"), PATIENCE, || {
@@ -154,7 +156,8 @@ fn assert_tells(snapshot: &Value, tids: &[u64], fault: (&str, &str), what: &str)
         }
         let fits = |text: &&str| text.contains(told(fault.0, fault.1)) || BUSY.iter().any(|busy| text.contains(busy));
         let no_memory = captured && fault.1 == "kill" && of_process.iter().any(|text| text.contains(NO_MEMORY));
-        // Where tracers are killed nothing is stopped in the end: those that sleep are read in place, and others run.
+        // Where tracers are killed nothing is stopped in the end: those that sleep are read in
+        // place, and others run.
         let not_held = of_process.iter().any(|text| text.contains(told(fault.0, fault.1)) || text.contains(NOT_HELD));
         assert!(no_memory || not_held || said.iter().any(fits), "{about}");
     }

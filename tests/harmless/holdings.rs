@@ -1,4 +1,5 @@
-//! What the sampler and its processes hold: descriptors and memory. A long recording ends with what it began with.
+//! What the sampler and its processes hold: descriptors and memory. A long recording ends with what
+//! it began with.
 
 use std::fs;
 use std::io::Write;
@@ -11,8 +12,9 @@ use nix::sys::signal::Signal;
 use crate::lifecycle::sampler::{Sampler, start_told};
 use crate::support::{compile, hangsnap, recorder, succeed};
 
-/// How much more memory the sampler may have at the end than after its first snapshots: room for more threads at once than
-/// it had seen by then. In the long form of the storm this is 0.3 KiB for a snapshot.
+/// How much more memory the sampler may have at the end than after its first snapshots: room for
+/// more threads at once than it had seen by then. In the long form of the storm this is 0.3 KiB for
+/// a snapshot.
 pub const MEMORY_SLACK_KIB: u64 = 2048;
 
 /// The sampler and the processes that it started.
@@ -51,8 +53,9 @@ impl Family {
         Some(holdings)
     }
 
-    /// What they hold by many looks: the least number of descriptors, because some are open for the moment of one sample
-    /// only, and the median of the memory. When one of them is being replaced they hold less; such looks do not count.
+    /// What they hold by many looks: the least number of descriptors, because some are open for the
+    /// moment of one sample only, and the median of the memory. When one of them is being replaced
+    /// they hold less; such looks do not count.
     pub fn keep(&self) -> Holdings {
         let mut looks: Vec<Holdings> = (0..300)
             .filter_map(|_| {
@@ -82,13 +85,15 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// Whether all processes have grown up, when so much memory is usual. One that has just been started has less.
+    /// Whether all processes have grown up, when so much memory is usual. One that has just been
+    /// started has less.
     pub fn is_complete(&self, usual_kib: u64) -> bool {
         self.memory_kib > usual_kib / 20 * 19
     }
 }
 
-/// The room for all of one stack, set aside when it was met, stayed for as long as the recording went on.
+/// The room for all of one stack, set aside when it was met, stayed for as long as the recording
+/// went on.
 #[test]
 fn a_deep_stack_that_was_met_once_does_not_stay_in_memory() {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -57,8 +57,9 @@ fn killed_at_random_moments_it_leaves_a_target_that_runs_on() {
         // The moment is what is random here; nothing is waited for.
         std::thread::sleep(Duration::from_micros(random.below(15_000)));
         if round % 4 >= 2 {
-            // The process that traces is frozen first, which tells whether it holds a thread at this moment; then it is killed as
-            // it is. Held for too long, it is killed by the kernel before that, and its successor is not frozen.
+            // The process that traces is frozen first, which tells whether it holds a thread at
+            // this moment; then it is killed as it is. Held for too long, it is killed by the
+            // kernel before that, and its successor is not frozen.
             for tracer in children(sampler.pid().as_raw()) {
                 let tracer = nix::unistd::Pid::from_raw(tracer);
                 if kill(tracer, Signal::SIGSTOP).is_ok() {

@@ -1,9 +1,10 @@
-//! The side-effect matrix: every call that a thread can wait in, infinitely or with a timeout, and what it notices of
-//! being looked at. Of hangsnap: no EINTR, no short count, no changed byte, no timeout that is not on time; and the
-//! stack is right in at least 99 of 100 snapshots.
+//! The side-effect matrix: every call that a thread can wait in, infinitely or with a timeout, and
+//! what it notices of being looked at. Of hangsnap: no EINTR, no short count, no changed byte, no
+//! timeout that is not on time; and the stack is right in at least 99 of 100 snapshots.
 //!
-//! What the calls are and how they are checked is in tests/victims/matrix.c. That the check can fail is shown by a bare
-//! stop. The table beside what gdb and a bare stop do to the same calls is printed in the long form, as Markdown.
+//! What the calls are and how they are checked is in tests/victims/matrix.c. That the check can
+//! fail is shown by a bare stop. The table beside what gdb and a bare stop do to the same calls is
+//! printed in the long form, as Markdown.
 
 mod rows;
 mod stacks;
@@ -18,14 +19,17 @@ use rows::{Row, parse};
 use stacks::Shares;
 use tempfile::TempDir;
 
-/// Far more than a timeout is late by on a machine that has room, far less than a stop of gdb's takes.
+/// Far more than a timeout is late by on a machine that has room, far less than a stop of gdb's
+/// takes.
 const LATE: Duration = Duration::from_millis(50);
-/// What is later than that may be so many times as late as the latest timeout of the same program beside it, at which nobody looks.
+/// What is later than that may be so many times as late as the latest timeout of the same program
+/// beside it, at which nobody looks.
 const TIMES_AS_LATE: u32 = 3;
 /// Some calls may be missing on some machine; not many.
 const LEAST_ROWS: usize = 100;
 const OPTIMISED: &[&str] = &["-O2", "-g", "-pthread", "-Wall"];
-/// With frame pointers, so that callers' frames are found through a register that a thread read in place does not tell.
+/// With frame pointers, so that callers' frames are found through a register that a thread read in
+/// place does not tell.
 const UNOPTIMISED: &[&str] = &["-O0", "-g", "-pthread", "-Wall"];
 
 fn snapshots() -> u64 {
@@ -63,7 +67,8 @@ fn rows_during(flags: &[&str], meanwhile: impl FnOnce(&str)) -> Vec<Row> {
     rows.end()
 }
 
-/// The same program at the same time, for as long as that takes, at which nobody looks: the latest of its timeouts.
+/// The same program at the same time, for as long as that takes, at which nobody looks: the latest
+/// of its timeouts.
 fn rows_beside_control(flags: &[&str], meanwhile: impl FnOnce(&str)) -> (Vec<Row>, Duration) {
     let control = Rows::start(flags);
     let rows = rows_during(flags, meanwhile);
@@ -74,7 +79,8 @@ fn rows_beside_control(flags: &[&str], meanwhile: impl FnOnce(&str)) -> (Vec<Row
 /// Every thread is looked at in each snapshot, whether or not it has run.
 const ANEW: [&str; 2] = ["--keep", "stacks"];
 
-/// Samples until so many snapshots more are stored, and adds up in how many of them each thread's stack is right.
+/// Samples until so many snapshots more are stored, and adds up in how many of them each thread's
+/// stack is right.
 fn sample(shares: &mut Shares, pid: &str, wanted: u64, options: &[&str]) {
     let wanted = shares.snapshots() + wanted;
     while shares.snapshots() < wanted {

@@ -1,5 +1,6 @@
-//! A host whose CPUs are all busy, and processes with more running threads than it has CPUs: each thread is captured when
-//! its turn comes, none is held for longer than it may be, and what was not held although it was to be is said.
+//! A host whose CPUs are all busy, and processes with more running threads than it has CPUs: each
+//! thread is captured when its turn comes, none is held for longer than it may be, and what was not
+//! held although it was to be is said.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -70,7 +71,8 @@ fn assert_let_go(victim: &Victim, what: &str) {
     });
 }
 
-/// One tracer after the other was killed, because the thread that supervises it had lost its CPU, and all threads were lost.
+/// One tracer after the other was killed, because the thread that supervises it had lost its CPU,
+/// and all threads were lost.
 #[test]
 fn of_a_thousand_sleeping_threads_none_is_lost_on_a_busy_host() {
     let victim = target(0, 1500, 0);
@@ -80,15 +82,16 @@ fn of_a_thousand_sleeping_threads_none_is_lost_on_a_busy_host() {
         eprintln!("--stop {stop}: {took:?}, {}", found["notices"]);
         assert_eq!(whole(&found, "waits"), 1500, "--stop {stop}: {}", found["notices"]);
         assert_held_briefly(&found, stop);
-        // What is said is said of the process; `all` says of each thread that stopped after the others that it did.
+        // What is said is said of the process; `all` says of each thread that stopped after the
+        // others that it did.
         let notices = found["notices"].as_array().expect("notices").len();
         assert!(stop == "all" || notices <= 3, "--stop {stop}: {}", found["notices"]);
         assert_let_go(&victim, stop);
     }
 }
 
-/// Of 32 threads that ran 8 were captured, and of 64 six: each was waited for by itself, for less time than the scheduler
-/// takes for a round.
+/// Of 32 threads that ran 8 were captured, and of 64 six: each was waited for by itself, for less
+/// time than the scheduler takes for a round.
 #[test]
 fn more_threads_that_run_than_there_are_cpus_are_captured_as_their_turns_come() {
     for running in [8, 32, 64, 128] {

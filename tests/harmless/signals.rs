@@ -1,5 +1,5 @@
-//! Signals that arrive while threads are held are delivered once, in order and whole; a target that was stopped by
-//! somebody else stays stopped.
+//! Signals that arrive while threads are held are delivered once, in order and whole; a target that
+//! was stopped by somebody else stays stopped.
 
 use std::process::Command;
 use std::time::Instant;
@@ -116,8 +116,9 @@ fn a_stop_and_a_continue_that_arrive_while_it_is_sampled_take_effect() {
         for _ in 0..50 {
             kill(pid_of(&victim), Signal::SIGSTOP).expect("it is there");
             let mut before = counters.all();
-            // While it is sampled a stopped thread shows as traced now and then, and so does one that runs: what tells
-            // them apart is that nothing is counted from one look to the next.
+            // While it is sampled a stopped thread shows as traced now and then, and so does one
+            // that runs: what tells them apart is that nothing is counted from one look to the
+            // next.
             until("it has stopped", PATIENCE, || {
                 let stopped = states_and_tracers(&victim).iter().all(|(state, _)| matches!(state, 'T' | 't'));
                 let now = counters.all();

@@ -1,8 +1,9 @@
-//! An hour's worth of snapshots in fast motion, in a storm of births, signals, timers, children and executions: nothing
-//! is lost or comes twice, the target goes on, and the sampler ends with the descriptors and the memory it began with.
+//! An hour's worth of snapshots in fast motion, in a storm of births, signals, timers, children and
+//! executions: nothing is lost or comes twice, the target goes on, and the sampler ends with the
+//! descriptors and the memory it began with.
 //!
-//! An hour has 720 snapshots at 5 s; the long form takes ten hours' worth. That it was a storm is asserted, too, by how much
-//! happened for each snapshot.
+//! An hour has 720 snapshots at 5 s; the long form takes ten hours' worth. That it was a storm is
+//! asserted, too, by how much happened for each snapshot.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +18,8 @@ use crate::support::{compile, hangsnap, long_form, until};
 
 /// When it is warm: every kind of thread has been seen in every kind of place.
 const WARM: u64 = 240;
-/// It has no more threads at a time: those that receive, that give birth and fork, that are born, or that sleep until it executes.
+/// It has no more threads at a time: those that receive, that give birth and fork, that are born,
+/// or that sleep until it executes.
 const MOST_THREADS: usize = 24;
 /// How many samples are taken to be an hour, and in the long form ten hours.
 const HOUR: u64 = 720;
@@ -69,7 +71,8 @@ fn sample(pid: &str, stop: &str, file: &Path, goes_on: impl Fn()) -> u64 {
     ended.snapshots()
 }
 
-/// What the storm tells when it is over, after an hour's worth of samples in each mode; and how many snapshots there were.
+/// What the storm tells when it is over, after an hour's worth of samples in each mode; and how
+/// many snapshots there were.
 fn in_a_storm(how: &[&str], goes_on: impl Fn(&[u64], &[u64]) -> bool) -> (Vec<Tally>, u64) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let shared = directory.path().join("tallies");

@@ -1,5 +1,6 @@
-//! A thread that sleeps is looked at once, and from then on the kernel's count of its time slices says that it rests: it is
-//! not touched again, and everything that others can change of it is told as it is.
+//! A thread that sleeps is looked at once, and from then on the kernel's count of its time slices
+//! says that it rests: it is not touched again, and everything that others can change of it is told
+//! as it is.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -57,7 +58,8 @@ impl Waiting {
         snapshot["threads"][0].clone()
     }
 
-    /// Of each thread, what its `schedstat` says: its time on a CPU, and how often it was given one.
+    /// Of each thread, what its `schedstat` says: its time on a CPU, and how often it was given
+    /// one.
     fn runs(&self) -> Vec<String> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.victim.pid())).expect("it is alive");
         let mut paths: Vec<_> = tasks.map(|task| task.expect("an entry").path().join("schedstat")).collect();
@@ -127,7 +129,8 @@ fn what_others_change_of_a_thread_that_rests_is_told() {
     assert_ne!(now[0], before[0]);
 }
 
-/// Its threads were lost from every snapshot as long as they rested: the new name of the file was taken for another program.
+/// Its threads were lost from every snapshot as long as they rested: the new name of the file was
+/// taken for another program.
 #[test]
 fn a_program_that_is_replaced_on_disk_rests_on() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -146,7 +149,8 @@ fn a_program_that_is_replaced_on_disk_rests_on() {
     drop(victim);
 }
 
-/// Walked by a map that was read before the library was loaded, its stack was cut short, and stayed so for as long as it rested.
+/// Walked by a map that was read before the library was loaded, its stack was cut short, and stayed
+/// so for as long as it rested.
 #[test]
 fn a_thread_that_loads_a_library_while_the_map_is_read_and_waits_in_it_is_seen_there() {
     let library = compile("gcc", "loads.c", &["-O1", "-g", "-shared", "-fPIC", "-DLIBRARY"]);

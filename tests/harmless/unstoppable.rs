@@ -1,4 +1,5 @@
-//! One thread that no stop reaches: it is shown all the same, and neither hangsnap nor any other thread waits for it.
+//! One thread that no stop reaches: it is shown all the same, and neither hangsnap nor any other
+//! thread waits for it.
 
 mod cleanup;
 pub mod fixture;
@@ -17,10 +18,12 @@ const WINDOW: Duration = Duration::from_millis(20);
 /// Or so many times what it takes without one, where the machine is busy.
 const TIMES_WITHOUT: u32 = 3;
 
-/// How long a fixture may live, in seconds: longer than anything here is waited for, so that its end is not what a test waited for.
+/// How long a fixture may live, in seconds: longer than anything here is waited for, so that its
+/// end is not what a test waited for.
 pub const LIFE: u32 = 3600;
 
-/// A command that is killed if it does not end in time. A process that SIGKILL does not reach is not waited for.
+/// A command that is killed if it does not end in time. A process that SIGKILL does not reach is
+/// not waited for.
 struct Bounded {
     child: Option<Child>,
     begun: Instant,
@@ -103,7 +106,8 @@ fn readable() -> impl Iterator<Item = (&'static str, &'static str)> {
     MODES.into_iter().filter(|(mode, _)| *mode != "mmap-lock")
 }
 
-/// A fixture for each snapshot, because what one does to such a thread may change how the next one finds it.
+/// A fixture for each snapshot, because what one does to such a thread may change how the next one
+/// finds it.
 #[test]
 fn a_thread_that_cannot_be_stopped_is_shown_with_its_stack_and_its_wait_in_time() {
     let rounds = if long_form() { 21 } else { 5 };
@@ -126,7 +130,8 @@ fn a_thread_that_cannot_be_stopped_is_shown_with_its_stack_and_its_wait_in_time(
                 continue;
             }
             eprintln!("{mode} --stop {stop}: {windows:?}, without it {without:?}");
-            // The median: a neighbour's load may delay one snapshot, waiting for the thread delays each.
+            // The median: a neighbour's load may delay one snapshot, waiting for the thread delays
+            // each.
             let (middle, without) = (median(windows), median(without));
             let most = WINDOW.max(without * TIMES_WITHOUT);
             assert!(middle < most, "{mode} --stop {stop}: a snapshot takes {middle:?}, without it {without:?}");
@@ -177,8 +182,8 @@ fn percentile(times: &[Duration], percent: usize) -> Duration {
     times[(times.len() - 1) * percent / 100]
 }
 
-/// The same process with and without such a thread, in turn: whoever waits for it while others are held, holds them
-/// longer.
+/// The same process with and without such a thread, in turn: whoever waits for it while others are
+/// held, holds them longer.
 #[test]
 fn no_other_thread_is_held_longer_because_one_cannot_be_stopped() {
     // So many that a percentile does not hang on one or two holds which the machine made long.
@@ -195,13 +200,15 @@ fn no_other_thread_is_held_longer_because_one_cannot_be_stopped() {
                 holds_without.extend(longest_holds(&without, stop, SAMPLES));
             }
             for holds in [&mut holds_with, &mut holds_without] {
-                // On a busy machine no thread may have stopped in time for one of them, which other tests are about.
+                // On a busy machine no thread may have stopped in time for one of them, which other
+                // tests are about.
                 let samples = holds.len();
                 holds.retain(|hold| *hold > Duration::ZERO);
                 holds.sort_unstable();
                 assert!(holds.len() * 2 > samples, "{mode} --stop {stop}: others are held, or this compares nothing");
             }
-            // Ratios between runs at the same time, and so much more for what a neighbour's load does to either.
+            // Ratios between runs at the same time, and so much more for what a neighbour's load
+            // does to either.
             for (percent, ratio, slack) in [(50, 2, 100), (99, 3, 2_000), (100, 3, 20_000)] {
                 let (one, other) = (percentile(&holds_with, percent), percentile(&holds_without, percent));
                 eprintln!("{mode} --stop {stop}: p{percent} {one:?}, without it {other:?}");

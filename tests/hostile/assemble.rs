@@ -1,4 +1,5 @@
-//! ELF files made by hand, for what no compiler would make: one segment that holds the whole file, and some sections.
+//! ELF files made by hand, for what no compiler would make: one segment that holds the whole file,
+//! and some sections.
 
 /// Where the first section begins.
 const FIRST: usize = 0x100;
@@ -48,16 +49,18 @@ fn put(bytes: &mut [u8], at: usize, what: &[u8]) {
     bytes[at..at + what.len()].copy_from_slice(what);
 }
 
-/// A common entry (CIE) of `.eh_frame`, or of `.debug_frame` with its other id: the return address is at -8 from the frame's.
+/// A common entry (CIE) of `.eh_frame`, or of `.debug_frame` with its other id: the return address
+/// is at -8 from the frame's.
 pub fn common(id: u32, augmentation: &[u8], instructions: &[u8]) -> Vec<u8> {
-    // Version 1, the string, code in units of 1, data in units of -8, return addresses in column 16; a string with a z
-    // brings the length of what comes then.
+    // Version 1, the string, code in units of 1, data in units of -8, return addresses in column
+    // 16; a string with a z brings the length of what comes then.
     let more: &[u8] = if augmentation.starts_with(b"z") { &[0] } else { &[] };
     let body = [&id.to_le_bytes()[..], &[1], augmentation, &[0, 1, 0x78, 16], more, instructions].concat();
     entry(body)
 }
 
-/// An entry for a function (FDE), which is going to lie at `place` in its section and has its common entry at `common`.
+/// An entry for a function (FDE), which is going to lie at `place` in its section and has its
+/// common entry at `common`.
 pub fn function(place: usize, common: usize, is_debug: bool, start: u64, size: u64, instructions: &[u8]) -> Vec<u8> {
     let pointer = if is_debug { common } else { place + 4 - common };
     let pointer = u32::try_from(pointer).expect("a small section").to_le_bytes();
@@ -68,5 +71,6 @@ fn entry(body: Vec<u8>) -> Vec<u8> {
     [&u32::try_from(body.len()).expect("a small entry").to_le_bytes()[..], &body].concat()
 }
 
-/// The instructions that say that the frame is right above the return address: DW_CFA_def_cfa rsp+8, DW_CFA_offset rip at -8.
+/// The instructions that say that the frame is right above the return address: DW_CFA_def_cfa
+/// rsp+8, DW_CFA_offset rip at -8.
 pub const PLAIN: [u8; 5] = [0x0c, 7, 8, 0x80 | 16, 1];

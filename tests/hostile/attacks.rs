@@ -1,4 +1,5 @@
-//! Files made to cost as much as they can: what grows faster than they do, and what a stack of distinct addresses multiplies.
+//! Files made to cost as much as they can: what grows faster than they do, and what a stack of
+//! distinct addresses multiplies.
 
 use hangsnap::model::{Stack, WalkEnd};
 
@@ -26,7 +27,8 @@ fn distinct() -> impl Iterator<Item = u64> {
     (0..WORDS).map(|number| CODE + number)
 }
 
-/// Each function's entry had its common one read again, of which the name of the augmentation may be as long as it likes.
+/// Each function's entry had its common one read again, of which the name of the augmentation may
+/// be as long as it likes.
 #[test]
 fn a_long_augmentation_is_not_read_for_each_function() {
     for (section, id) in [(".eh_frame", 0), (".debug_frame", u32::MAX)] {
@@ -39,8 +41,8 @@ fn a_long_augmentation_is_not_read_for_each_function() {
     }
 }
 
-/// The common entries of `.debug_frame` may lie in one another: their id is no zero, which would end the outer one's name. Nor
-/// must their lengths have one, so this takes 16 MiB.
+/// The common entries of `.debug_frame` may lie in one another: their id is no zero, which would
+/// end the outer one's name. Nor must their lengths have one, so this takes 16 MiB.
 #[test]
 fn augmentations_that_lie_in_one_another_are_not_read_for_each_function() {
     const LENGTH: u32 = 0x0101_0101;
@@ -113,7 +115,8 @@ fn a_long_stack_of_plain_functions_is_walked() {
     assert_eq!(stack.frames.len() as u64 + left_out, WORDS);
 }
 
-/// A program of Go has one table; each place that looked like one was searched for a function that every program has.
+/// A program of Go has one table; each place that looked like one was searched for a function that
+/// every program has.
 #[test]
 fn tables_of_go_are_not_sought_at_any_number_of_places() {
     let (tables, count) = (8_000, 30_000);
@@ -123,7 +126,8 @@ fn tables_of_go_are_not_sought_at_any_number_of_places() {
     load_within_bounds(&with_note(file));
 }
 
-/// Names were read to their ends, and may be 64 KiB long, to see whether they are one that is sought.
+/// Names were read to their ends, and may be 64 KiB long, to see whether they are one that is
+/// sought.
 #[test]
 fn long_names_of_functions_of_go_are_not_read_to_their_ends() {
     let count = 150_000;
@@ -140,7 +144,8 @@ fn header(functions: u64, index: u64) -> Vec<u8> {
     [&magic[..], &numbers].concat()
 }
 
-/// The index of such a table: functions of 16 bytes, all with the same description, which is nothing but zeroes.
+/// The index of such a table: functions of 16 bytes, all with the same description, which is
+/// nothing but zeroes.
 fn index(functions: u64) -> Vec<u8> {
     let small = |number: u64| u32::try_from(number).expect("small").to_le_bytes();
     let mut index: Vec<u8> =
@@ -155,7 +160,8 @@ fn index(functions: u64) -> Vec<u8> {
 fn names_of_sections_that_lie_in_one_another_do_not_fill_the_memory() {
     let names = [&[b'x'; 4000][..], &[0]].concat().repeat(1000);
     let mut file = elf(&[(".text", names), (".data", vec![0; 64 * 65_000])]);
-    // The section headers are moved into the second section, and the first becomes the one with their names.
+    // The section headers are moved into the second section, and the first becomes the one with
+    // their names.
     let data = (0x100_usize + 4001 * 1000).next_multiple_of(16);
     for number in 0..65_000 {
         let header = data + 64 * number;

@@ -1,5 +1,5 @@
-//! What a case may cost: time on a CPU, memory, and nothing else. A case that does not end ends the whole test program, having
-//! said which it was.
+//! What a case may cost: time on a CPU, memory, and nothing else. A case that does not end ends the
+//! whole test program, having said which it was.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use crate::support::{PATIENCE, thread_time};
 
-/// The longest that hostile input of some kilobytes may take, on a CPU of its own. Most take a thousandth.
+/// The longest that hostile input of some kilobytes may take, on a CPU of its own. Most take a
+/// thousandth.
 pub const MOST_TIME: Duration = Duration::from_millis(1500);
 /// Memory that it may take whatever its size: an unwinder's tables, the tables of a file.
 pub const MOST_MEMORY: usize = 24 << 20;
@@ -22,7 +23,8 @@ pub const MOST_GROWTH: usize = 64;
 struct Counting;
 
 thread_local! {
-    /// Now, and at most since the count was last begun. What one thread allocates and another frees makes them negative.
+    /// Now, and at most since the count was last begun. What one thread allocates and another frees
+    /// makes them negative.
     static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
 
@@ -38,7 +40,8 @@ fn count(bytes: isize) {
     });
 }
 
-// SAFETY: it hands every call to the system's allocator as it is; counting neither allocates nor panics.
+// SAFETY: it hands every call to the system's allocator as it is; counting neither allocates nor
+// panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size().cast_signed());

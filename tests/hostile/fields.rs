@@ -6,7 +6,8 @@ use object::{LittleEndian, Object, ObjectSection};
 use super::program;
 use super::random::Random;
 
-/// What a number is about. Each is as likely to be changed as any other, however many numbers there are of it.
+/// What a number is about. Each is as likely to be changed as any other, however many numbers there
+/// are of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Part {
     Header,
@@ -88,7 +89,8 @@ impl Fields {
         self.0[found].1.extend(places.map(|(offset, width)| Field { offset, width }));
     }
 
-    /// The entries of a section of call frame information: common ones have this number in place of a pointer.
+    /// The entries of a section of call frame information: common ones have this number in place of
+    /// a pointer.
     fn entries(&mut self, bytes: &[u8], start: usize, end: usize, common: usize) {
         let mut at = start;
         while at + 8 < end && number(bytes, at, 4) != 0 {
@@ -96,7 +98,8 @@ impl Fields {
             self.add(Part::Entries, [(at, 4), (at + 4, 4)].into_iter());
             let instructions = if number(bytes, at + 4, 4) == common {
                 let string = bytes[at + 9..next].iter().position(|byte| *byte == 0).expect("a whole file");
-                // Version, augmentation, alignments, the column of return addresses, and some of what follows.
+                // Version, augmentation, alignments, the column of return addresses, and some of
+                // what follows.
                 self.add(Part::Entries, (at + 8..(at + 9 + string + 10).min(next)).map(|at| (at, 1)));
                 at + 9 + string + 6
             } else {

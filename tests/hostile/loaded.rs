@@ -1,5 +1,5 @@
-//! Everything that hangsnap asks of an ELF file that a process has loaded: its headers, its name, its call frame information,
-//! and stacks that lead through it.
+//! Everything that hangsnap asks of an ELF file that a process has loaded: its headers, its name,
+//! its call frame information, and stacks that lead through it.
 
 use std::fs::File;
 use std::io::Write;
@@ -115,7 +115,8 @@ pub fn load(bytes: &[u8], seed: u64) -> Walked {
     walked
 }
 
-/// Walks a stack of these words, which are addresses in the file's code; the first is where the thread is.
+/// Walks a stack of these words, which are addresses in the file's code; the first is where the
+/// thread is.
 pub fn walk_words(bytes: &[u8], words: &[u64]) -> Stack {
     let headers = Headers::parse(|offset, buffer| copy(bytes, offset, buffer)).expect("headers that are whole");
     let sections = Arc::new(CfiSections::from_file(&file(bytes)).expect("sections that are whole"));

@@ -1,9 +1,11 @@
-//! Hostile bytes where a process has programs and libraries: real ELF files of which a few numbers were changed. Whatever
-//! they say, walking stacks through them ends with an answer or an error, in bounded time and memory.
+//! Hostile bytes where a process has programs and libraries: real ELF files of which a few numbers
+//! were changed. Whatever they say, walking stacks through them ends with an answer or an error, in
+//! bounded time and memory.
 //!
-//! A case is known by its number. The short form takes the first few of each file; the long form takes others each time,
-//! and says which. `HANGSNAP_CASE=NUMBER` repeats one. With `--profile checked` sums that overflow are found too. What
-//! once went wrong lies in `corpus/`, each with a test of its name.
+//! A case is known by its number. The short form takes the first few of each file; the long form
+//! takes others each time, and says which. `HANGSNAP_CASE=NUMBER` repeats one. With `--profile
+//! checked` sums that overflow are found too. What once went wrong lies in `corpus/`, each with a
+//! test of its name.
 
 mod assemble;
 mod attacks;
@@ -100,7 +102,8 @@ fn attempt(number: u64, failures: &mut Failures, try_case: impl FnOnce() -> Cost
     })
 }
 
-/// Tries cases until there were enough, and tells whether all were survived; those of the long form begin anywhere.
+/// Tries cases until there were enough, and tells whether all were survived; those of the long form
+/// begin anywhere.
 fn campaign(name: &str, cases: u64, watch: &Watch, mut try_case: impl FnMut(Random) -> Cost) -> bool {
     let wanted = std::env::var("HANGSNAP_CASE").ok().map(|case| case.parse().expect("the number of a case"));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later than 1970");

@@ -1,4 +1,5 @@
-//! Call frame instructions and DWARF expressions that no compiler would write (DWARF 5, 6.4.2 and 2.5).
+//! Call frame instructions and DWARF expressions that no compiler would write (DWARF 5, 6.4.2 and
+//! 2.5).
 
 use super::random::Random;
 

@@ -1,6 +1,8 @@
-//! Numbers that look random and are the same for the same seed, on every machine: a case is known by its seed alone.
+//! Numbers that look random and are the same for the same seed, on every machine: a case is known
+//! by its seed alone.
 //!
-//! There is no shrinking: cases are real files with a few fields changed, and which fields were changed is the whole story.
+//! There is no shrinking: cases are real files with a few fields changed, and which fields were
+//! changed is the whole story.
 
 pub struct Random(u64);
 

@@ -1,4 +1,5 @@
-//! Recordings that are cut short or changed: never a panic, one line that says so, and everything whole is still shown.
+//! Recordings that are cut short or changed: never a panic, one line that says so, and everything
+//! whole is still shown.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Files that are no recordings, snapshots that are not in them, and places that cannot be written to.
+//! Files that are no recordings, snapshots that are not in them, and places that cannot be written
+//! to.
 
 use std::fs;
 use std::path::Path;
@@ -154,7 +155,8 @@ fn a_directory_that_one_may_not_write_to() {
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]).arg(program);
         command
     };
-    // One of the same user may be looked at, as far as the system's policy goes; where it goes is what fails.
+    // One of the same user may be looked at, as far as the system's policy goes; where it goes is
+    // what fails.
     let victim = Victim::start(&mut as_nobody(&copied));
     for output in [closed.join("none.hangsnap"), closed.join("deeper/"), closed.clone()] {
         for every in [&[][..], &["--max-duty", "100%", "--every", "10ms"]] {
@@ -167,8 +169,8 @@ fn a_directory_that_one_may_not_write_to() {
     }
 }
 
-/// A shell with a mount namespace of its own, which a file system that is made in it goes with: `$0` is hangsnap, `$1` a
-/// directory, `$2` the victim's pid.
+/// A shell with a mount namespace of its own, which a file system that is made in it goes with:
+/// `$0` is hangsnap, `$1` a directory, `$2` the victim's pid.
 fn in_a_mount_namespace(script: &str, directory: &Path, victim: &Victim) -> std::process::Output {
     let mut command = limited("unshare");
     command.args(["--mount", "bash", "-c", script]).arg(hangsnap().get_program());

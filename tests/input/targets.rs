@@ -15,7 +15,8 @@ fn pid_of_the_past() -> String {
     child.id().to_string()
 }
 
-/// What is said of a process that cannot be looked at, once, recorded and kept; nothing may be left in the directory.
+/// What is said of a process that cannot be looked at, once, recorded and kept; nothing may be left
+/// in the directory.
 fn refused(pid: &str, parts: &[&str]) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("none.hangsnap");

@@ -1,7 +1,8 @@
 //! What each source file imports: whole `use` trees, and paths inside the code.
 //!
-//! Promises: `crate`, `self`, `super` and names of child modules are resolved to modules of the crate, however deep a tree is
-//! nested; comments and strings are not read. Names that macros put together are not seen.
+//! Promises: `crate`, `self`, `super` and names of child modules are resolved to modules of the
+//! crate, however deep a tree is nested; comments and strings are not read. Names that macros put
+//! together are not seen.
 
 use std::collections::BTreeSet;
 
@@ -76,7 +77,8 @@ fn code(text: &str) -> String {
     code
 }
 
-/// Every path that a `use` names, and every other one that begins at `crate` or `super`, or that has two parts at least.
+/// Every path that a `use` names, and every other one that begins at `crate` or `super`, or that
+/// has two parts at least.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut rest = code;
@@ -136,7 +138,8 @@ fn expand(tree: &str, before: &[String], found: &mut Vec<Vec<String>>) {
     }
 }
 
-/// The module that a path leads to. None where it begins with a name of the file's own, or of what it has imported.
+/// The module that a path leads to. None where it begins with a name of the file's own, or of what
+/// it has imported.
 fn resolve(path: &[String], from: &Module, modules: &BTreeSet<Module>) -> Option<Named> {
     let supers = path.iter().take_while(|part| *part == "super").count();
     let (mut to, rest) = match path.first()?.as_str() {

@@ -1,7 +1,8 @@
-//! Processes of unusual shape: very many threads or mappings, stacks where stacks are not, no memory left, another tracer,
-//! and memory and registers whose values the target tells itself.
+//! Processes of unusual shape: very many threads or mappings, stacks where stacks are not, no
+//! memory left, another tracer, and memory and registers whose values the target tells itself.
 //!
-//! Not here: processes that change while they are looked at (`targets`), and those that may not be looked at at all.
+//! Not here: processes that change while they are looked at (`targets`), and those that may not be
+//! looked at at all.
 
 use std::collections::HashMap;
 use std::fs;

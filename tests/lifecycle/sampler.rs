@@ -122,7 +122,8 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// It ended in order: exit code 0, no complaints, a summary as its last line, which is returned.
+    /// It ended in order: exit code 0, no complaints, a summary as its last line, which is
+    /// returned.
     pub fn in_order(&self) -> &str {
         assert_eq!(self.status.code(), Some(0), "{}\n{}", self.lines.join("\n"), self.complaints);
         assert_eq!(self.complaints, "");

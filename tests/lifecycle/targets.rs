@@ -177,7 +177,8 @@ fn the_first_thread_leaves_while_it_is_recorded() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     for round in 0..10 {
         let file = directory.path().join(format!("{round}.hangsnap"));
-        // It says `ready` beside the first thread's end, which may come before, during or after the first samples.
+        // It says `ready` beside the first thread's end, which may come before, during or after the
+        // first samples.
         let (mut victim, mut input) = living(&["first-leaves"]);
         let mut sampler = recording_begun(&victim.pid(), &file);
         until("the first thread has left", PATIENCE, || state(&victim.pid()) == 'Z');

@@ -45,8 +45,8 @@ impl Drop for Named {
     }
 }
 
-/// A snapshot for which threads are held: of one that is read in place the frame pointer is unknown, by which generated
-/// code is unwound.
+/// A snapshot for which threads are held: of one that is read in place the frame pointer is
+/// unknown, by which generated code is unwound.
 fn look_and_hold(pid: &str) -> Value {
     read(hangsnap().args(["--pid", pid, "--stop", "all", "--json"]))
 }
@@ -96,7 +96,8 @@ fn a_file_that_is_not_the_process_s_own_is_not_read_and_nothing_hangs() {
     fs::remove_file(elsewhere).expect("the file that was moved");
 }
 
-/// In a container the file lies where the process sees it, under the pid that the process has there.
+/// In a container the file lies where the process sees it, under the pid that the process has
+/// there.
 #[test]
 fn in_a_container_the_file_is_its_own() {
     // The program may itself lie below /tmp.
@@ -137,11 +138,13 @@ fn a_function_of_javascript() {
         functions.iter().position(is_it).unwrap_or_else(|| panic!("{name} is not on the stack: {functions:#?}"))
     };
     assert!(position("spinsForEver ") < position("callsSpin "), "{functions:#?}");
-    // Node's own code, a piece of which it has mapped twice, and the rest down to where the thread began.
+    // Node's own code, a piece of which it has mapped twice, and the rest down to where the thread
+    // began.
     assert_stack("node", main, &["Builtins_JSEntry", "node::Start(int, char**)", "_start"]);
 }
 
-/// At its first and last instructions the frame pointer is not the function's own, and would leave its caller out.
+/// At its first and last instructions the frame pointer is not the function's own, and would leave
+/// its caller out.
 #[test]
 fn at_each_instruction_generated_code_that_was_called_through_a_pointer_has_its_caller() {
     let program = compile("gcc", "generated_steps.c", &["-O2", "-g"]);

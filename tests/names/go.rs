@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::{array, assert_stack, functions, look, read};
 use crate::support::{PATIENCE, Victim, hangsnap, succeed, until, victim_source};
 
-/// What must be on the stacks of the three goroutines that have threads. The outermost function of each is the one that
-/// Go's runtime lets a goroutine return to.
+/// What must be on the stacks of the three goroutines that have threads. The outermost function of
+/// each is the one that Go's runtime lets a goroutine return to.
 const READS: [&str; 5] = ["syscall.read", "main.blocksInRead", "main.callsRead", "main.readsForEver", "runtime.goexit"];
 const LOCKED: [&str; 5] = ["syscall.read", "main.blocksInRead", "main.callsRead", "main.readsLocked", "runtime.goexit"];
 const SPINS: [&str; 3] = ["main.spinsAround", "main.spinsForEver", "runtime.goexit"];
@@ -29,8 +29,8 @@ fn build(part: &str, flags: &[&str]) -> PathBuf {
 
 /// Starts the victim and waits until both readers sleep in their calls.
 fn start(program: &Path) -> Victim {
-    // Go's runtime interrupts who spins with signals, and such a thread would be in the handler now and then. There have
-    // to be more places to run in than goroutines that spin.
+    // Go's runtime interrupts who spins with signals, and such a thread would be in the handler now
+    // and then. There have to be more places to run in than goroutines that spin.
     let victim = Victim::start(Command::new(program).env("GODEBUG", "asyncpreemptoff=1").env("GOMAXPROCS", "8"));
     // 0: read.
     until("two threads read", PATIENCE, || threads_in(&victim, "0 ") == 2);
@@ -52,7 +52,8 @@ fn with_function<'a>(document: &'a Value, name: &str) -> &'a Value {
     found.unwrap_or_else(|| panic!("{name} is on no stack: {all:#?}"))
 }
 
-/// Asserts that the three goroutines are where the source says, and that every thread's stack is whole.
+/// Asserts that the three goroutines are where the source says, and that every thread's stack is
+/// whole.
 fn check(what: &str, document: &Value) {
     assert_stack(what, with_function(document, "main.readsForEver"), &READS);
     assert_stack(what, with_function(document, "main.readsLocked"), &LOCKED);
@@ -75,7 +76,8 @@ fn check(what: &str, document: &Value) {
         .expect("it is on the stack");
     assert_eq!(caller["line"], line, "{what}: {caller}");
     assert_eq!(caller["file"], source.to_str().expect("a path of text"), "{what}");
-    // A function that was inlined has its own line, with or without its name, and not that of the one around it.
+    // A function that was inlined has its own line, with or without its name, and not that of the
+    // one around it.
     let inlined = array(&with_function(document, "main.readsForEver")["frames"])
         .iter()
         .map(|frame| array(&frame["functions"]))
@@ -95,7 +97,8 @@ fn with_and_without_debug_information_and_symbols() {
     }
 }
 
-/// Where the section is not called what it is called, or nothing is called anything, the table is found by its beginning.
+/// Where the section is not called what it is called, or nothing is called anything, the table is
+/// found by its beginning.
 #[test]
 fn without_a_section_of_that_name() {
     let program = build("pure", &["-ldflags=-s -w"]);
@@ -111,7 +114,8 @@ fn without_a_section_of_that_name() {
     check("no sections", &look(&start(&bare).pid()));
 }
 
-/// Without its file nothing has names, but the table is in the process's memory, and stacks are whole.
+/// Without its file nothing has names, but the table is in the process's memory, and stacks are
+/// whole.
 #[test]
 fn whose_file_is_gone() {
     let program = build("pure", &["-ldflags=-s -w"]);
@@ -153,7 +157,8 @@ fn with_c_in_it() {
     }
 }
 
-/// Since Go 1.26 the table's header does not say where the text begins, and neither does this one any more.
+/// Since Go 1.26 the table's header does not say where the text begins, and neither does this one
+/// any more.
 #[test]
 fn without_the_place_of_its_text() {
     let whole = build("pure", &["-ldflags=-s -w"]);

@@ -1,11 +1,13 @@
-//! Code that was moved into anonymous memory at its place, to have it in huge pages: the map no longer says which file it is of.
+//! Code that was moved into anonymous memory at its place, to have it in huge pages: the map no
+//! longer says which file it is of.
 
 use std::process::Command;
 
 use super::{array, assert_stack, read, until_it_pauses};
 use crate::support::{Victim, compile, hangsnap};
 
-/// Compilers and flags: the code lies in a segment of its own, in one with the file's headers, and in a program that is not moved.
+/// Compilers and flags: the code lies in a segment of its own, in one with the file's headers, and
+/// in a program that is not moved.
 const PROGRAMS: [(&str, &[&str]); 5] = [
     ("gcc", &["-O2", "-g"]),
     ("gcc", &["-O2", "-g", "-no-pie", "-fno-pie"]),

@@ -1,4 +1,5 @@
-//! Code that JIT compilers register for gdb: LLVM's in its two ways, numba's, and objects that a victim registers itself.
+//! Code that JIT compilers register for gdb: LLVM's in its two ways, numba's, and objects that a
+//! victim registers itself.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,7 +24,8 @@ fn registered(how: &str, flag: &str) -> Victim {
     victim
 }
 
-/// The first thread as it is shown live in each way of looking, and from recordings when the process has gone.
+/// The first thread as it is shown live in each way of looking, and from recordings when the
+/// process has gone.
 fn shown(victim: Victim) -> Vec<(String, Value)> {
     let directory = tempfile::tempdir().expect("a directory");
     let mut shown = Vec::new();
@@ -67,7 +69,8 @@ fn what_an_object_has_of_names_and_tables_is_used_without_the_other() {
     for (what, thread) in shown(registered("no-names", FRAME_POINTERS[0])) {
         assert_whole(&what, &thread, &["?"; 5], "_start");
     }
-    // Without tables a walk goes as far as it goes for other code that was made; what it finds has names.
+    // Without tables a walk goes as far as it goes for other code that was made; what it finds has
+    // names.
     for (what, thread) in shown(registered("no-tables", FRAME_POINTERS[0])) {
         let found = outside(&thread);
         assert!(!found.is_empty() && REGISTERED.starts_with(&found.iter().map(String::as_str).collect::<Vec<_>>()));
@@ -98,7 +101,8 @@ fn a_hostile_list_of_registered_code_is_bounded_and_loses_nothing() {
     }
 }
 
-/// Memory that was freed is given out again: the list looks as before, and what it leads to is another object.
+/// Memory that was freed is given out again: the list looks as before, and what it leads to is
+/// another object.
 #[test]
 fn an_object_in_the_place_of_another_is_not_taken_for_it() {
     let victim = registered("replaced", FRAME_POINTERS[0]);
@@ -133,7 +137,8 @@ fn gdb(pid: &str) -> Vec<String> {
     frames.map(name).collect()
 }
 
-/// Asserts that gdb names the same frames as we do of those that lie in no file: nothing more and nothing less.
+/// Asserts that gdb names the same frames as we do of those that lie in no file: nothing more and
+/// nothing less.
 fn assert_as_gdb(what: &str, victim: Victim, known: &[&str]) {
     let oracle = gdb(&victim.pid());
     for (way, thread) in shown(victim) {

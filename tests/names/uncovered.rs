@@ -1,4 +1,5 @@
-//! Code without call frame information, where something on the stack looks like a caller and is none.
+//! Code without call frame information, where something on the stack looks like a caller and is
+//! none.
 
 use std::process::Command;
 

@@ -23,18 +23,19 @@ pub struct Disagreement {
     pub reason: Option<String>,
 }
 
-/// The outcome for one target and one peer. What it counts are functions: as many frames as a reader sees.
+/// The outcome for one target and one peer. What it counts are functions: as many frames as a
+/// reader sees.
 #[derive(Default, Debug)]
 pub struct Outcome {
     pub frames: usize,
     pub agreeing: usize,
-    /// Of those that agree, which do so only because one name lacks its scope, and how often: hangsnap's and the
-    /// peer's.
+    /// Of those that agree, which do so only because one name lacks its scope, and how often:
+    /// hangsnap's and the peer's.
     pub but_for_scope: BTreeMap<(String, String), usize>,
     /// Of those that agree, how many neither can name: the address is the same.
     pub unnamed: usize,
-    /// Not counted among the frames, because they are on nobody's stack: gdb adds the functions that a call site may
-    /// have jumped through. Each is among the disagreements.
+    /// Not counted among the frames, because they are on nobody's stack: gdb adds the functions
+    /// that a call site may have jumped through. Each is among the disagreements.
     pub guessed: usize,
     pub disagreements: Vec<Disagreement>,
 }
@@ -64,7 +65,8 @@ pub fn compare(pid: &str, own: &Snapshot, peer: &Peer, aliases: &mut Aliases) ->
         let (seen, theirs) = (&own.threads[tid], &peer.stacks[tid]);
         let pairs = align(mine, theirs, |mine, theirs| match theirs.address {
             Some(address) => mine.address == Some(address),
-            // gdb tells no address of the kernel's frames, nor of one that stands at the beginning of a line.
+            // gdb tells no address of the kernel's frames, nor of one that stands at the beginning
+            // of a line.
             None => mine.is_signal == theirs.is_signal,
         });
         let last = pairs.iter().rposition(|(own, _)| own.is_some());
@@ -145,14 +147,16 @@ impl Comparison<'_> {
         rows
     }
 
-    /// The functions of a frame that can be compared: eu-stack tells its symbol, not what was inlined there.
+    /// The functions of a frame that can be compared: eu-stack tells its symbol, not what was
+    /// inlined there.
     fn functions(&self, frame: Option<&Frame>) -> Vec<Option<String>> {
         let functions = frame.map_or(&[][..], |frame| &frame.functions);
         let from = if self.with_inlined { 0 } else { functions.len().saturating_sub(1) };
         functions[from..].to_vec()
     }
 
-    /// Whether the instruction before this address is a jump. A call would have left its return address.
+    /// Whether the instruction before this address is a jump. A call would have left its return
+    /// address.
     fn follows_jump(&self, address: u64) -> bool {
         let mut before = [0; 6];
         let Some(start) = address.checked_sub(before.len() as u64) else {
@@ -164,7 +168,8 @@ impl Comparison<'_> {
         match before {
             // A call, of which a jump could be a part.
             [_, 0xe8, ..] => false,
-            // To a place far away, always or on a condition; to one that is near; to where a register points.
+            // To a place far away, always or on a condition; to one that is near; to where a
+            // register points.
             [_, 0xe9, ..] | [0x0f, 0x80..=0x8f, ..] => true,
             [.., 0xeb | 0x70..=0x7f, _] | [.., 0xff, 0xe0..=0xe7] => true,
             _ => false,
@@ -172,7 +177,8 @@ impl Comparison<'_> {
     }
 }
 
-/// Pairs two lists so that as many as possible are the same, in order; the others stand alone or beside each other.
+/// Pairs two lists so that as many as possible are the same, in order; the others stand alone or
+/// beside each other.
 fn align<T>(left: &[T], right: &[T], mut same: impl FnMut(&T, &T) -> bool) -> Vec<(Option<usize>, Option<usize>)> {
     // What it costs to pair what follows, from each position of both.
     let width = right.len() + 1;

@@ -1,9 +1,10 @@
 //! hangsnap's stacks beside gdb's and eu-stack's, frame by frame.
 //!
-//! Each test starts a real program all of whose threads are parked, lets the three look at it one after the other, and
-//! prints how many frames agree and each one that does not (with `--nocapture` also when it passes). At least 99 of 100
-//! frames agree with each peer, no stack ends early for a reason that is not listed here, and functions that must be on
-//! a stack by construction are on it, whatever the peers see.
+//! Each test starts a real program all of whose threads are parked, lets the three look at it one
+//! after the other, and prints how many frames agree and each one that does not (with `--nocapture`
+//! also when it passes). At least 99 of 100 frames agree with each peer, no stack ends early for a
+//! reason that is not listed here, and functions that must be on a stack by construction are on it,
+//! whatever the peers see.
 
 mod aliases;
 mod compare;
@@ -21,8 +22,8 @@ use peers::Peer;
 use stacks::{Seen, Snapshot};
 use targets::Target;
 
-/// The functions that must be on the stack of a kind of thread, innermost first, though others may be between them. A
-/// thread that is called KIND-DEPTH and is not listed has one: `wait_in_KIND`.
+/// The functions that must be on the stack of a kind of thread, innermost first, though others may
+/// be between them. A thread that is called KIND-DEPTH and is not listed has one: `wait_in_KIND`.
 const CHAINS: [(&str, &[&str]); 30] = [
     // The thread that the program began with.
     ("main", &["main", "libc_start_call_main", "start"]),
@@ -96,7 +97,8 @@ fn rust_release() {
     look("Rust release", &Target::compiled("rustc", "stacks.rs", &["--edition=2024", "-O", "-g"], 1000, &[]));
 }
 
-/// The machine's own interpreter, which is stripped, and the one that a shell finds first, which may not be.
+/// The machine's own interpreter, which is stripped, and the one that a shell finds first, which
+/// may not be.
 #[test]
 fn python() {
     look("Python (system)", &Target::python("/usr/bin/python3", 12));
@@ -112,7 +114,8 @@ fn c(flags: &[&str], threads: usize) -> Target {
     Target::compiled("gcc", "stacks.c", &[flags, &FIXED].concat(), threads, &[])
 }
 
-/// Lets all three look at the target, prints what they saw differently, and asserts what this module promises.
+/// Lets all three look at the target, prints what they saw differently, and asserts what this
+/// module promises.
 fn look(what: &str, target: &Target) {
     let pid = target.pid();
     target.settle();
@@ -179,7 +182,8 @@ fn faults(seen: &Seen, is_main: bool, functions: &[&str]) -> Vec<String> {
         }
     };
     let bases: Vec<String> = functions.iter().map(|name| names::base(name)).collect();
-    // The C library has prefixes for its own names; which one is told depends on whose name for it is asked.
+    // The C library has prefixes for its own names; which one is told depends on whose name for it
+    // is asked.
     let bare: Vec<&str> = bases.iter().map(|name| name.trim_start_matches("__GI_").trim_start_matches('_')).collect();
     let mut rest = bare.iter();
     if let Some(missing) = chain.into_iter().find(|wanted| !rest.any(|name| name == wanted)) {
@@ -198,7 +202,8 @@ fn faults(seen: &Seen, is_main: bool, functions: &[&str]) -> Vec<String> {
     faults
 }
 
-/// A row for the peer, and one for each disagreement; alike ones are told once, with the threads they are found in.
+/// A row for the peer, and one for each disagreement; alike ones are told once, with the threads
+/// they are found in.
 fn tell(report: &mut String, what: &str, threads: usize, peer: &Peer, outcome: &Outcome) {
     let share = outcome.share();
     writeln!(

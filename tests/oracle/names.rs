@@ -1,10 +1,10 @@
 //! When two names stand for the same function.
 //!
-//! Names that are spelled alike are the same. Else what does not tell functions apart is left out of both: the version
-//! that a symbol is exported as, the marks that compilers put on clones and instances, argument lists and generic
-//! arguments. Only if that does not help, a name without its scope is taken for one with it, and counted: debug
-//! information has no linkage name for functions that no other file can call, and tools differ in what they make of
-//! that.
+//! Names that are spelled alike are the same. Else what does not tell functions apart is left out
+//! of both: the version that a symbol is exported as, the marks that compilers put on clones and
+//! instances, argument lists and generic arguments. Only if that does not help, a name without its
+//! scope is taken for one with it, and counted: debug information has no linkage name for functions
+//! that no other file can call, and tools differ in what they make of that.
 
 /// How two names agree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,8 +38,8 @@ pub fn base(name: &str) -> String {
     name[..end].rsplit("::").next().unwrap_or(&name).to_owned()
 }
 
-/// Without what linkers and compilers add to tell instances apart: `@@GLIBC_2.34`, `.part.0`, ` [clone .cold]`,
-/// `::h0123456789abcdef`, `[0123456789abcdef]`.
+/// Without what linkers and compilers add to tell instances apart: `@@GLIBC_2.34`, `.part.0`, `
+/// [clone .cold]`, `::h0123456789abcdef`, `[0123456789abcdef]`.
 fn without_marks(name: &str) -> String {
     let mut name = name.split(" [clone ").next().unwrap_or(name);
     if let Some((bare, _)) = name.split_once('@') {
@@ -73,10 +73,11 @@ fn without_marks(name: &str) -> String {
     whole
 }
 
-/// Without argument lists, what they are arguments of, and what stands before the name: `void f<int>(int) const` is
-/// `f`.
+/// Without argument lists, what they are arguments of, and what stands before the name: `void
+/// f<int>(int) const` is `f`.
 fn plain(name: &str) -> String {
-    // Names of Rust's that begin like this are types; both sides have them from the same linkage name.
+    // Names of Rust's that begin like this are types; both sides have them from the same linkage
+    // name.
     if name.starts_with('<') {
         return name.to_owned();
     }

@@ -1,7 +1,8 @@
 //! The stacks that gdb and eu-stack see.
 //!
-//! Both are asked for names as the linker knows them, so that a name stands for one function however a tool likes to
-//! write it. `c++filt`, which shares no code with hangsnap, then turns them into what people write.
+//! Both are asked for names as the linker knows them, so that a name stands for one function
+//! however a tool likes to write it. `c++filt`, which shares no code with hangsnap, then turns them
+//! into what people write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -19,8 +20,8 @@ pub struct Peer {
 /// What `thread apply all bt` shows: frames with the functions inlined into them.
 pub fn gdb(pid: &str) -> Peer {
     let mut command = Command::new("gdb");
-    // Scripts of the target's would draw its stack in another way; a debuginfod would make the result depend on a
-    // network.
+    // Scripts of the target's would draw its stack in another way; a debuginfod would make the
+    // result depend on a network.
     command.args(["-batch", "-nx", "-iex", "set auto-load no", "-iex", "set debuginfod enabled off"]);
     for setting in [
         "backtrace past-main on",
@@ -34,7 +35,8 @@ pub fn gdb(pid: &str) -> Peer {
         command.args(["-ex", &format!("set {setting}")]);
     }
     command.args(["-p", pid, "-ex", "thread apply all bt"]);
-    // It may hang: it opens what a library is called, be it `/proc/self/fd/4`, a descriptor of its own.
+    // It may hang: it opens what a library is called, be it `/proc/self/fd/4`, a descriptor of its
+    // own.
     let output = run_unless_it_hangs(&mut command);
     assert!(output.status.success(), "gdb: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("it prints text");
@@ -54,16 +56,17 @@ pub fn gdb(pid: &str) -> Peer {
     Peer { name: "gdb", stacks, complaints }
 }
 
-/// `Thread 3 (Thread 0x7f0c6d9ff6c0 (LWP 4711) "name"):`, or `Thread 3 (LWP 4711 "name"):` where gdb does not know the C
-/// library, or `Thread 1 (process 4711):` where there is one only.
+/// `Thread 3 (Thread 0x7f0c6d9ff6c0 (LWP 4711) "name"):`, or `Thread 3 (LWP 4711 "name"):` where
+/// gdb does not know the C library, or `Thread 1 (process 4711):` where there is one only.
 fn thread_of_gdb(line: &str) -> Option<i32> {
     let rest = line.strip_prefix("Thread ")?;
     let (_, rest) = rest.split_once("(LWP ").or_else(|| rest.split_once("(process "))?;
     rest.split([')', ' ']).next()?.parse().ok()
 }
 
-/// `#1  0x000055d1a09cb7a9 in wait (number=...) at wait.c:125`. Without an address it is the function that the one
-/// before is inlined into, or the innermost of a frame that stands at the beginning of a line.
+/// `#1  0x000055d1a09cb7a9 in wait (number=...) at wait.c:125`. Without an address it is the
+/// function that the one before is inlined into, or the innermost of a frame that stands at the
+/// beginning of a line.
 fn push_line_of_gdb(frames: &mut Vec<Frame>, line: &str) {
     let (number, rest) = line[1..].split_once(' ').expect("a frame has a number");
     let number = number.parse().expect("a frame's number is one");
@@ -76,7 +79,8 @@ fn push_line_of_gdb(frames: &mut Vec<Frame>, line: &str) {
         Some((digits, rest)) => (Some(u64::from_str_radix(digits, 16).expect("hexadecimal digits")), rest),
         None => (None, rest),
     };
-    // Names of C++ have parentheses of their own; the last ones are the arguments, which are not shown.
+    // Names of C++ have parentheses of their own; the last ones are the arguments, which are not
+    // shown.
     let end = [" (", " ()"].iter().filter_map(|mark| arguments(rest, mark)).max().unwrap_or(rest.len());
     let name = &rest[..end];
     let function = (name != "??").then(|| name.to_owned());

@@ -27,7 +27,8 @@ pub type Stacks = BTreeMap<i32, Vec<Frame>>;
 pub struct Code {
     pub module: String,
     pub build_id: Option<String>,
-    /// An address inside the instruction, so that it belongs to the function even behind its last call.
+    /// An address inside the instruction, so that it belongs to the function even behind its last
+    /// call.
     pub inside: u64,
 }
 
@@ -56,8 +57,9 @@ pub struct Snapshot {
 impl Snapshot {
     /// Takes one.
     ///
-    /// hangsnap lets a thread go that does not stop in time, and says so; on a machine that has other things to do that
-    /// happens. Such a thread is asked for again, alone: it stands where it stood.
+    /// hangsnap lets a thread go that does not stop in time, and says so; on a machine that has
+    /// other things to do that happens. Such a thread is asked for again, alone: it stands where it
+    /// stood.
     pub fn take(pid: &str) -> Self {
         Self::take_with(pid, &[])
     }

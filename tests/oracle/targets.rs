@@ -27,7 +27,8 @@ impl Target {
     }
 
     fn started(command: &mut Command, threads: usize) -> Self {
-        // A libc of the machine's own finds every lock it needs at the start, not in the call that it is parked in.
+        // A libc of the machine's own finds every lock it needs at the start, not in the call that
+        // it is parked in.
         let victim = Victim::start(command.env("LD_BIND_NOW", "1"));
         Self { victim, threads, _client: None }
     }
@@ -75,7 +76,8 @@ impl Target {
     }
 }
 
-/// A port that nobody has. Somebody could take it before the server does; then the server ends, and the test says so.
+/// A port that nobody has. Somebody could take it before the server does; then the server ends, and
+/// the test says so.
 fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("its address").port()

@@ -1,4 +1,5 @@
-//! What is chosen of a recording, to be pinned, cut out or shown, and what is said where something of it is not there.
+//! What is chosen of a recording, to be pinned, cut out or shown, and what is said where something
+//! of it is not there.
 
 use std::fs;
 use std::path::{Path, PathBuf};

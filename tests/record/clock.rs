@@ -1,4 +1,5 @@
-//! Clocks that are set: snapshots stay in the order in which they were taken, and a time finds what was taken then.
+//! Clocks that are set: snapshots stay in the order in which they were taken, and a time finds what
+//! was taken then.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,8 @@ use crate::support::{first_column, hangsnap, run, succeed};
 
 const HOUR: i64 = 3_600_000_000_000;
 
-/// A snapshot each second: before one of them the clock is set back by an hour, and before another it is put right again.
+/// A snapshot each second: before one of them the clock is set back by an hour, and before another
+/// it is put right again.
 fn write(directory: &Path, back_at: u64, right_at: u64, last: u64) -> PathBuf {
     let path = directory.join("stepping.hangsnap");
     let policy = Policy { max_size: 1 << 20, ..SMALL };
@@ -66,7 +68,8 @@ fn snapshots_stay_in_the_order_in_which_they_were_taken() {
     let listed = succeed(hangsnap().arg("list").arg(&path));
     assert_eq!(first_column(&listed), (1..=9).collect::<Vec<_>>(), "{listed}");
     assert!(succeed(hangsnap().arg("check").arg(&path)).contains(": whole; 9 snapshots (1 to 9)"));
-    // For how long a thread has been where it is says the clock that nobody sets: thread 3 moves at 3 and at 23.
+    // For how long a thread has been where it is says the clock that nobody sets: thread 3 moves at
+    // 3 and at 23.
     let told = succeed(hangsnap().arg("diff").arg(&path).args(["--json", "3", "9"]));
     let document: serde_json::Value = serde_json::from_str(&told).expect("JSON");
     let threads = document["threads"].as_array().expect("threads");

@@ -73,7 +73,8 @@ fn a_writer_killed_at_any_moment_leaves_all_it_had_stored() {
         let path = directory.path().join(format!("{round}.hangsnap"));
         let mut writer = writer(&path);
         writer.line_with("stored 1");
-        // The moment is random: after so many snapshots, so that it lies in a later segment on a busy machine, too.
+        // The moment is random: after so many snapshots, so that it lies in a later segment on a
+        // busy machine, too.
         (0..random.below(400)).for_each(|_| drop(writer.line_with("stored ")));
         std::thread::sleep(Duration::from_micros(random.below(1_000)));
         writer.signal(Signal::SIGKILL);
@@ -111,7 +112,8 @@ fn a_sampler_killed_at_any_moment_leaves_all_it_had_told_of() {
     }
 }
 
-/// Killed as it enters each of the calls by which it changes the disk, at its first, second, fourth time and so on.
+/// Killed as it enters each of the calls by which it changes the disk, at its first, second, fourth
+/// time and so on.
 #[test]
 fn a_writer_killed_at_each_system_call_leaves_what_it_had_stored() {
     let directory = tempfile::tempdir().expect("a temporary directory");

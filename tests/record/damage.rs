@@ -1,4 +1,5 @@
-//! Segments that are cut or changed: what is undamaged is read, equal to what was written, and what is lost is told.
+//! Segments that are cut or changed: what is undamaged is read, equal to what was written, and what
+//! is lost is told.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ use crate::support::long_form;
 const MAGIC: usize = 8;
 const HEAD: usize = 20;
 
-/// One segment with several whole snapshots in it: each time the process executes another program there is another.
+/// One segment with several whole snapshots in it: each time the process executes another program
+/// there is another.
 struct Made {
     bytes: Vec<u8>,
     snapshots: Vec<Snapshot>,
@@ -94,7 +96,8 @@ fn executing(number: u64) -> Snapshot {
     snapshot
 }
 
-/// Nothing is lost twice, nothing beyond the file's end, and what was read lies around it as it says.
+/// Nothing is lost twice, nothing beyond the file's end, and what was read lies around it as it
+/// says.
 fn assert_told(damage: &[Damage], found: &[u64], length: usize, what: &str) {
     let mut until = 0;
     for lost in damage {
@@ -187,8 +190,8 @@ fn a_segment_cut_at_any_byte_of_its_last_record_keeps_the_others() {
     }
 }
 
-/// A process may hold a recording in its memory, and that may be stored as it is: where the head before it is damaged, it must not
-/// be taken for what was recorded.
+/// A process may hold a recording in its memory, and that may be stored as it is: where the head
+/// before it is damaged, it must not be taken for what was recorded.
 #[test]
 fn a_recording_inside_a_record_is_not_taken_for_its_own() {
     let made = Made::new();

@@ -1,7 +1,8 @@
 //! What the disk has been made to have, and when.
 //!
-//! No power is cut here. What is tested is the order of system calls that the promise rests on: what was told to be stored had been
-//! handed to the disk before, and names of files after what is in them.
+//! No power is cut here. What is tested is the order of system calls that the promise rests on:
+//! what was told to be stored had been handed to the disk before, and names of files after what is
+//! in them.
 
 use std::fs;
 use std::process::Command;
@@ -26,8 +27,8 @@ fn calls(sync: &str, options: &[&str]) -> Vec<String> {
     text.lines().filter(about).filter(renamed).map(str::to_owned).collect()
 }
 
-/// A letter for each call: d a directory is made, w a record is written, s the segment is synced, r it gets its name, n names are
-/// synced, i an index is written, # a sample is told of.
+/// A letter for each call: d a directory is made, w a record is written, s the segment is synced, r
+/// it gets its name, n names are synced, i an index is written, # a sample is told of.
 fn letters(calls: &[String]) -> String {
     calls
         .iter()

@@ -17,7 +17,8 @@ fn confidant(directory: &Path) -> Victim {
     if !fifo.exists() {
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
     }
-    // It opens the FIFO, which waits for somebody who writes to it: the path is copied with the call.
+    // It opens the FIFO, which waits for somebody who writes to it: the path is copied with the
+    // call.
     let mut command = Command::new("sh");
     command.args(["-c", "echo ready; exec cat \"$0\""]).arg(&fifo);
     let victim = Victim::start(&mut command);
@@ -80,7 +81,8 @@ fn memory_and_arguments_are_left_out_on_request_or_taken_out_afterwards() {
     assert!(!tells(&open));
     assert_eq!(snapshots(&open), expected);
     succeed(hangsnap().arg("check").arg(&open));
-    // Through a link, what it leads to is scrubbed; with a second name, which would keep all, nothing is.
+    // Through a link, what it leads to is scrubbed; with a second name, which would keep all,
+    // nothing is.
     let (linked, link) = (directory.path().join("linked.hangsnap"), directory.path().join("link.hangsnap"));
     succeed(hangsnap().args(["--pid", &victim.pid(), "-o"]).arg(&linked));
     std::os::unix::fs::symlink(&linked, &link).expect("a link");
@@ -91,7 +93,8 @@ fn memory_and_arguments_are_left_out_on_request_or_taken_out_afterwards() {
     fs::hard_link(&named, &other).expect("another name");
     assert_eq!(run(hangsnap().arg("scrub").arg(&named)).status.code(), Some(2));
     assert!(tells(&named) && tells(&other));
-    // What a sampler that was killed has begun, a segment of nothing, and what a scrub that was killed has left.
+    // What a sampler that was killed has begun, a segment of nothing, and what a scrub that was
+    // killed has left.
     record(&victim, &directory.path().join("killed.hangsnap"), &[]);
     let killed = directory.path().join("killed.hangsnap");
     fs::copy(killed.join("00000001.segment"), killed.join("00000002.new")).expect("a copy");

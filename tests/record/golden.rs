@@ -1,11 +1,13 @@
 //! Files as they were written by earlier versions, with what those versions printed of them.
 //!
-//! tests/golden/first-format.hangsnap: a static program, so that no library of this machine gives its frames names, by the
-//! last version that wrote the first format (the magic HANGSNAP, four bytes of length and four of checksum before each payload).
+//! tests/golden/first-format.hangsnap: a static program, so that no library of this machine gives
+//! its frames names, by the last version that wrote the first format (the magic HANGSNAP, four
+//! bytes of length and four of checksum before each payload).
 //!
-//! tests/golden/second-format.hangsnap: four snapshots, half a second apart, of the program beside it, on a host called golden. What
-//! is expected of it was not printed by anything, but written down from the source, tests/golden/freestanding.c. Between the second and
-//! the third snapshot it was sent the byte that it waits for.
+//! tests/golden/second-format.hangsnap: four snapshots, half a second apart, of the program beside
+//! it, on a host called golden. What is expected of it was not printed by anything, but written
+//! down from the source, tests/golden/freestanding.c. Between the second and the third snapshot it
+//! was sent the byte that it waits for.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

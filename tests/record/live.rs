@@ -10,7 +10,8 @@ use super::{SMALL, files, numbers, read, store};
 use crate::lifecycle::sampler::Sampler;
 use crate::support::{hangsnap, recorder, run, sleeper, succeed};
 
-/// While segments are written, ended and removed, whoever reads sees a row of snapshots without a gap, and no damage.
+/// While segments are written, ended and removed, whoever reads sees a row of snapshots without a
+/// gap, and no damage.
 #[test]
 fn what_is_being_written_is_read_and_is_not_damaged() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -34,7 +35,8 @@ fn what_is_being_written_is_read_and_is_not_damaged() {
             let (snapshots, damage) = read(&path);
             assert_eq!(damage, [], "after {reads} reads");
             let found = numbers(&snapshots);
-            // What was removed while it was read is missing at the beginning or, where reading was slower, further on.
+            // What was removed while it was read is missing at the beginning or, where reading was
+            // slower, further on.
             assert!(found.windows(2).all(|pair| pair[0] < pair[1]), "{found:?}");
             let last = found.last().copied().unwrap_or(last_seen);
             assert!(last >= last_seen, "{last} after {last_seen}");
@@ -127,14 +129,15 @@ fn a_recording_between_two_segments_is_neither_scrubbed_nor_is_its_last_segment_
         assert!(String::from_utf8_lossy(&output.stderr).contains("is being written"), "{output:?}");
     }
     assert!(std::fs::read(&first).expect("it is there") == before);
-    // The index of the one before is missing for good; that of the last one may just not be there yet.
+    // The index of the one before is missing for good; that of the last one may just not be there
+    // yet.
     for segment in [&first, &last] {
         std::fs::remove_file(segment.with_extension("index")).expect("it is there");
     }
     let told = succeed(hangsnap().arg("check").arg(&path).arg("--repair"));
     assert!(told.contains("; it is being written\n"), "{told}");
     assert!(told.contains("00000002.segment: is being written, and gets its index when it ends"), "{told}");
-    assert_eq!(told.matches("made anew").count(), 1, "{told}");
+    assert_eq!(told.matches("rebuilt").count(), 1, "{told}");
     assert!(first.with_extension("index").exists() && !last.with_extension("index").exists());
     store(&mut writer, number + 1);
     writer.finish().expect("it can be ended");
@@ -154,7 +157,7 @@ fn a_segment_that_a_sampler_is_writing_is_not_called_repaired() {
     let mut sampler = Sampler::start(command.arg(&path));
     sampler.samples(2);
     let told = succeed(hangsnap().arg("check").arg(&path).arg("--repair"));
-    assert!(told.contains("00000001.segment: is being written") && !told.contains("made anew"), "{told}");
+    assert!(told.contains("00000001.segment: is being written") && !told.contains("rebuilt"), "{told}");
     assert_eq!(run(hangsnap().arg("scrub").arg(&path)).status.code(), Some(2));
     sampler.signal(Signal::SIGTERM);
     sampler.end().in_order();

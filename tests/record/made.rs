@@ -1,5 +1,5 @@
-//! Snapshots that are made up, each by its number and nothing else. Times of threads are multiples of the units that the format keeps
-//! them in, so that they come back as they were.
+//! Snapshots that are made up, each by its number and nothing else. Times of threads are multiples
+//! of the units that the format keeps them in, so that they come back as they were.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,8 @@ pub fn recording() -> Recording {
     }
 }
 
-/// When the snapshot of this number was taken, in nanoseconds since 1970: a second after the one before it.
+/// When the snapshot of this number was taken, in nanoseconds since 1970: a second after the one
+/// before it.
 pub fn taken(number: u64) -> i64 {
     1_800_000_000_000_000_000 + 1_000_000_000 * i64::try_from(number).expect("few enough")
 }

@@ -1,4 +1,5 @@
-//! What was once wrong with files that are not as they should be, each by the name of what happened.
+//! What was once wrong with files that are not as they should be, each by the name of what
+//! happened.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -67,7 +68,7 @@ fn segments_that_are_not_in_order_or_twice_there_are_not_whole() {
     let (path, last) = write_segments(directory.path());
     fs::copy(path.join("00000001.segment"), path.join("00000006.segment")).expect("it is there");
     let told = check(&path, 1);
-    assert!(told.contains(&format!("snapshot 1 comes behind {last}")), "{told}");
+    assert!(told.contains(&format!("snapshot 1 comes after {last}")), "{told}");
 }
 
 #[test]
@@ -128,7 +129,7 @@ fn a_segment_of_another_process_or_boot_or_host_is_told_of() {
     let later = ProcessId { start: StartTime(id.start.0 + 1), ..id };
     for (what, its, id) in [
         ("of process 77", ours.clone(), ProcessId { pid: Pid(77), ..id }),
-        ("started anew", Recording { boot_id: "0c4f".into(), ..ours.clone() }, id),
+        ("the machine was restarted", Recording { boot_id: "0c4f".into(), ..ours.clone() }, id),
         ("recorded on elsewhere", Recording { host: "elsewhere".into(), ..ours.clone() }, id),
         ("started at another time", ours.clone(), later),
     ] {

@@ -1,4 +1,5 @@
-//! A sampler that is started again and again: what earlier runs left is kept within the bounds of the one that runs.
+//! A sampler that is started again and again: what earlier runs left is kept within the bounds of
+//! the one that runs.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ fn called(program: &str, day: u32) -> String {
     file_name(&Process { executable: format!("/some/where/{program}"), ..snapshot(1).process }, begun)
 }
 
-/// What the victim's main thread calls itself, which has more than one dash: what its recordings were called by version 0.1.
+/// What the victim's main thread calls itself, which has more than one dash: what its recordings
+/// were called by version 0.1.
 fn program(victim: &Victim) -> String {
     let name = fs::read_to_string(format!("/proc/{}/comm", victim.pid())).expect("it is running");
     assert!(name.contains('-'), "{name}");
@@ -43,7 +45,8 @@ fn ended(path: &Path, segments: usize) {
     earlier(path, segments).finish().expect("it can be ended");
 }
 
-/// An earlier recording of the victim, of two segments, which is larger than one may be where nobody says.
+/// An earlier recording of the victim, of two segments, which is larger than one may be where
+/// nobody says.
 fn larger_than_usual(directory: &Path, victim: &Victim) -> PathBuf {
     let path = directory.join(called(&program(victim), 1));
     ended(&path, 2);
@@ -76,7 +79,8 @@ fn recordings_of_a_service_that_is_restarted_keep_to_one_bound() {
     ended(&newer, 5);
     succeed(hangsnap().arg("pin").arg(&oldest).args(["--to", "1"]));
     let counted: Vec<PathBuf> = files(&oldest, "segment").into_iter().skip(1).chain(files(&newer, "segment")).collect();
-    // What does not count: another program's, what the user gave a name, and what somebody else is writing.
+    // What does not count: another program's, what the user gave a name, and what somebody else is
+    // writing.
     let others = [at(&called("other", 1)), at("incident.hangsnap"), at(&format!("{program}-incident.hangsnap"))];
     others.iter().for_each(|other| ended(other, 2));
     let alive = earlier(&at(&called(&program, 3)), 2);
@@ -121,7 +125,8 @@ fn what_earlier_runs_left_is_removed_when_it_is_too_old() {
     // Without a bound that was asked for nothing goes.
     sample(&victim, &[], directory.path());
     assert_eq!((segments(&old).len(), segments(&young).len()), (2, 2));
-    // Another process of that program: two recordings of one would have to be begun in different seconds.
+    // Another process of that program: two recordings of one would have to be begun in different
+    // seconds.
     sample(&sleeper(), &["--keep-for", "1h"], directory.path());
     assert!(!old.exists());
     assert_eq!(segments(&young), ["00000002.segment"]);
@@ -154,7 +159,8 @@ fn a_recording_made_by_the_way_removes_nothing_of_those_beside_it() {
     assert_eq!(files(directory.path(), "hangsnap").len(), 2);
 }
 
-/// A directory full of recordings of an incident lost the oldest to the first that was made without a word about bounds.
+/// A directory full of recordings of an incident lost the oldest to the first that was made without
+/// a word about bounds.
 #[test]
 fn what_earlier_runs_left_stays_unless_a_bound_is_asked_for() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -166,7 +172,8 @@ fn what_earlier_runs_left_stays_unless_a_bound_is_asked_for() {
     assert_eq!(segments(&old), ["00000002.segment"]);
 }
 
-/// A sampler that was killed just before it removed the last segment, or just after, left the directory for good.
+/// A sampler that was killed just before it removed the last segment, or just after, left the
+/// directory for good.
 #[test]
 fn a_recording_of_which_nothing_is_left_goes_with_the_next_run() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -203,7 +210,8 @@ fn what_killed_processes_left_is_removed_and_what_is_pinned_gets_its_name_back()
         command.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=rename:signal=KILL"]);
         let killed = run(command.arg(hangsnap().get_program()).arg("scrub").arg(&path));
         assert!(!killed.status.success() && path.join("00000001.segment.unfinished").exists(), "{killed:?}");
-        // Killed between the two steps of removing a segment, once before and once after somebody pinned it.
+        // Killed between the two steps of removing a segment, once before and once after somebody
+        // pinned it.
         fs::rename(&first, path.join("00000001.old")).expect("it is there");
         fs::rename(path.join("00000002.segment"), path.join("00000002.old")).expect("it is there");
         fs::write(path.join("00000002.pin"), "").expect("a file of ours");

@@ -1,6 +1,7 @@
 //! A disk that becomes full while it is made to have what was written.
 //!
-//! The kernel makes the calls fail here (strace injects the error): where room is found out only then depends on the file system.
+//! The kernel makes the calls fail here (strace injects the error): where room is found out only
+//! then depends on the file system.
 
 use std::path::Path;
 use std::process::Command;

@@ -92,7 +92,8 @@ fn a_fifo_called_like_what_a_killed_process_left_is_not_waited_for() {
     assert_eq!(scrub(&path).status.code(), Some(0));
 }
 
-/// A `scrub` that stands still when it has written a segment anew, and has not yet put it in the old one's place.
+/// A `scrub` that stands still when it has written a segment anew, and has not yet put it in the
+/// old one's place.
 struct Halted {
     strace: Child,
     scrub: Pid,
@@ -128,7 +129,8 @@ impl Drop for Halted {
     }
 }
 
-/// The second removed what the first was writing, and the first put what the second was writing in the place of a segment.
+/// The second removed what the first was writing, and the first put what the second was writing in
+/// the place of a segment.
 #[test]
 fn of_two_scrubs_of_one_recording_one_is_refused() {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -1,6 +1,7 @@
 //! Places on a disk that cannot be read any more: what lies before and behind them can.
 //!
-//! The kernel makes the calls fail here (strace injects the error), one after another rather than by place.
+//! The kernel makes the calls fail here (strace injects the error), one after another rather than
+//! by place.
 
 use std::fs;
 use std::path::Path;
@@ -78,7 +79,8 @@ fn a_segment_of_which_nothing_can_be_read_hides_no_other_and_is_given_up() {
     }
 }
 
-/// Where a record breaks off it is looked at once more, and there a sector that cannot be read was the end of everything.
+/// Where a record breaks off it is looked at once more, and there a sector that cannot be read was
+/// the end of everything.
 #[test]
 fn no_read_that_fails_costs_what_was_read_before() {
     let directory = tempfile::tempdir().expect("a temporary directory");

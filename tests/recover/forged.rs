@@ -43,8 +43,8 @@ impl Forged {
     }
 }
 
-/// Before the right frame lies one that looks like it: the saved frame pointer is right, so that whoever falls for the
-/// return address comes to the outermost frame too.
+/// Before the right frame lies one that looks like it: the saved frame pointer is right, so that
+/// whoever falls for the return address comes to the outermost frame too.
 #[test]
 fn a_wrong_frame_before_the_right_one_is_not_taken() {
     let victim = Victim::start(&mut Command::new(compile("gcc", "frames.c", &["-O2", "-g", "-pthread"])));
@@ -55,8 +55,8 @@ fn a_wrong_frame_before_the_right_one_is_not_taken() {
         let addresses: Vec<u64> = reference.frames.iter().map(|frame| walker.address(frame)).collect();
         let mut forged = Forged::of(thread);
         let name = &thread.status.name;
-        // The frame in question is the one whose frame pointer is still in its register: some waits use it for
-        // something else.
+        // The frame in question is the one whose frame pointer is still in its register: some waits
+        // use it for something else.
         if !name.starts_with("alloca-") || !forged.holds(rbp + 8) {
             return;
         }
@@ -66,7 +66,8 @@ fn a_wrong_frame_before_the_right_one_is_not_taken() {
         }
         threads += 1;
         let return_addresses = addresses[1..].iter().filter(|address| **address != target);
-        // A return address of another call, what lies beside one, the start of a frame's code, and no code.
+        // A return address of another call, what lies beside one, the start of a frame's code, and
+        // no code.
         let wrong = return_addresses.flat_map(|address| [*address, address + 1, address - 5]);
         for wrong in wrong.chain([target + 1, target - 5, rbp, 0, u64::MAX]) {
             let before = rbp - 40;
@@ -114,8 +115,8 @@ fn a_stack_of_anything_ends_in_bounded_work() {
         let known: Vec<u64> = reference.frames.iter().map(|frame| walker.address(frame)).collect();
         for round in 0..rounds * 4 {
             let mut forged = Forged { start: thread.stack.start, bytes: vec![0; LARGE] };
-            // What belongs to the frames whose registers are known stays as it is, so that the walk comes to those that
-            // are not.
+            // What belongs to the frames whose registers are known stays as it is, so that the walk
+            // comes to those that are not.
             let kept = 256.min(thread.stack.bytes.len());
             forged.bytes[..kept].copy_from_slice(&thread.stack.bytes[..kept]);
             for offset in (kept..LARGE).step_by(8) {
@@ -149,7 +150,8 @@ fn a_stack_of_anything_ends_in_bounded_work() {
          reads and {longest:?} for one"
     );
     assert!(walks > 400 && inferred > 0, "{walks} walks with {inferred} inferred frames say too little");
-    // A frame takes at least 16 bytes of the stack and some three questions, and what is spent on recovery is bounded.
+    // A frame takes at least 16 bytes of the stack and some three questions, and what is spent on
+    // recovery is bounded.
     assert!(most_questions < LARGE / 16 * 3 + 100_000, "{most_questions} questions");
     // Where call frame information needs a register, and where there is none.
     assert!(most_reads <= (1 << 10) + (1 << 13), "{most_reads} reads");

@@ -10,8 +10,9 @@ use super::{PATIENCE, Victim, until};
 
 /// The victim's directory in /proc, and what was copied of it.
 ///
-/// A reference needs all registers of all threads. On a busy host one may not stop in time and be read in place instead, which other
-/// tests are about: then all are asked for again, and that is said.
+/// A reference needs all registers of all threads. On a busy host one may not stop in time and be
+/// read in place instead, which other tests are about: then all are asked for again, and that is
+/// said.
 pub fn held(victim: &Victim) -> (ProcDir, Captured) {
     let pid = Pid(i32::try_from(victim.child.id()).expect("a pid"));
     let process = ProcDir::open(pid).expect("the victim is alive");

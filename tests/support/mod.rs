@@ -21,7 +21,8 @@ pub fn hangsnap() -> Command {
     command
 }
 
-/// The same, recording a process at this interval, whatever share of the time its threads are held for.
+/// The same, recording a process at this interval, whatever share of the time its threads are held
+/// for.
 pub fn recorder(pid: &str, every: &str) -> Command {
     let mut command = hangsnap();
     command.args(["--pid", pid, "--every", every, "--max-duty", "100%"]);
@@ -38,10 +39,11 @@ pub fn victim_source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/victims").join(name)
 }
 
-/// Compiles a victim with this compiler and these flags, once for each set of flags, and returns the program.
+/// Compiles a victim with this compiler and these flags, once for each set of flags, and returns
+/// the program.
 ///
-/// `compiler` is `gcc`, `g++`, `rustc` or whatever takes `FLAGS -o PROGRAM SOURCE...`. A victim NAME.c that has a directory
-/// NAME is made of the C files in there, too.
+/// `compiler` is `gcc`, `g++`, `rustc` or whatever takes `FLAGS -o PROGRAM SOURCE...`. A victim
+/// NAME.c that has a directory NAME is made of the C files in there, too.
 pub fn compile(compiler: &str, source: &str, flags: &[&str]) -> PathBuf {
     // Two tests may want the same victim at the same time.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -72,7 +74,8 @@ pub fn compile(compiler: &str, source: &str, flags: &[&str]) -> PathBuf {
     program
 }
 
-/// The files that a victim of this name may be made of: its source, and the headers called after it.
+/// The files that a victim of this name may be made of: its source, and the headers called after
+/// it.
 fn parts(stem: &str) -> Vec<PathBuf> {
     let files = fs::read_dir(victim_source("")).expect("the victims are there");
     let paths = files.map(|file| file.expect("an entry").path());

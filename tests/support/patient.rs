@@ -1,7 +1,7 @@
 //! Waiting on a host that may be saturated: tests judge hangsnap, not the host.
 //!
-//! A limit in seconds is only there to end a real hang, and so it is generous. How fast hangsnap is, is asserted as a ratio to
-//! something measured in the same run.
+//! A limit in seconds is only there to end a real hang, and so it is generous. How fast hangsnap
+//! is, is asserted as a ratio to something measured in the same run.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,18 +13,22 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
-/// How long anything is waited for. Nothing takes that long that does not hang, however busy the host is.
+/// How long anything is waited for. Nothing takes that long that does not hang, however busy the
+/// host is.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
-/// How long a process may sleep without being given a CPU before it is said to hang. One that is late is runnable, or runs.
+/// How long a process may sleep without being given a CPU before it is said to hang. One that is
+/// late is runnable, or runs.
 const ASLEEP: Duration = Duration::from_secs(20);
 
-/// What the calling thread has used of a CPU so far: what its work costs, whoever else wants the CPUs.
+/// What the calling thread has used of a CPU so far: what its work costs, whoever else wants the
+/// CPUs.
 pub fn thread_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every thread has such a clock").into()
 }
 
-/// How long something takes on this host at this time, at the longest of three: what bounds in time are ratios to.
+/// How long something takes on this host at this time, at the longest of three: what bounds in time
+/// are ratios to.
 pub fn floor(mut something: impl FnMut()) -> Duration {
     let times = (0..3).map(|_| {
         let begun = Instant::now();
@@ -41,7 +45,8 @@ pub fn limited(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Runs a command to its end, however late that is. One that hangs is killed, which its status tells.
+/// Runs a command to its end, however late that is. One that hangs is killed, which its status
+/// tells.
 pub fn run_unless_it_hangs(command: &mut Command) -> Output {
     run_unless_asleep_for(ASLEEP, command)
 }
@@ -84,7 +89,8 @@ fn all_of(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
     })
 }
 
-/// How often the threads of a process have been given a CPU. None while one of them runs or could run.
+/// How often the threads of a process have been given a CPU. None while one of them runs or could
+/// run.
 fn time_slices(pid: u32) -> Option<u64> {
     let mut slices = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {

@@ -1,8 +1,9 @@
-//! Threads parked in the standard library's waits, below closures, generic functions and trait objects.
+//! Threads parked in the standard library's waits, below closures, generic functions and trait
+//! objects.
 //!
-//! `stacks N` starts N - 1 threads besides the main one. Each is named KIND-DEPTH: below it there are DEPTH calls of
-//! `descend`, and then what KIND stands for, which ends in `wait_in_KIND`. `ready` is printed once each has announced
-//! itself and sleeps in the kernel.
+//! `stacks N` starts N - 1 threads besides the main one. Each is named KIND-DEPTH: below it there
+//! are DEPTH calls of `descend`, and then what KIND stands for, which ends in `wait_in_KIND`.
+//! `ready` is printed once each has announced itself and sleeps in the kernel.
 
 use std::collections::BTreeMap;
 use std::fs;

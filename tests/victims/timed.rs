@@ -1,4 +1,5 @@
-//! Threads that wait as Rust's standard library waits, with timeouts that do not come while a test runs.
+//! Threads that wait as Rust's standard library waits, with timeouts that do not come while a test
+//! runs.
 
 use std::sync::{Condvar, Mutex, mpsc};
 use std::thread;

@@ -1,4 +1,5 @@
-//! Threads that make calls by another convention, that are the kernel's own, that have exited; and what goes on of a daemon.
+//! Threads that make calls by another convention, that are the kernel's own, that have exited; and
+//! what goes on of a daemon.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

@@ -15,7 +15,8 @@ const RESTART: u64 = 219;
 /// poll, nanosleep, futex, clock_nanosleep.
 const RENAMED: [u64; 4] = [7, 35, 202, 230];
 
-/// The victim once this many of its threads sleep in calls that are begun again under another number, and all its calls.
+/// The victim once this many of its threads sleep in calls that are begun again under another
+/// number, and all its calls.
 fn settled(victim: &Victim, least: usize) -> Vec<(i64, u64, [u64; 6])> {
     let waiting = || calls(victim).iter().filter(|(_, number, _)| RENAMED.contains(number)).count();
     until("its threads wait", Duration::from_secs(30), || waiting() >= least && calls(victim) == calls(victim));

@@ -305,8 +305,8 @@ impl Renamed {
 }
 
 /// Whether a futex wait has missed its wake-up: its word has another value than the one that the
-/// thread went to sleep for. (A waker may also be just on its way.) A stop would end such a wait: the
-/// kernel begins it again, and sees the value.
+/// thread went to sleep for. (A waker may also be just on its way.) A stop would end such a wait:
+/// the kernel begins it again, and sees the value.
 pub(super) fn is_wakeup_lost(draft: &Draft<'_>, call: Option<SystemCall>) -> bool {
     const COMMAND: u64 = 0x7f;
     const WAIT: u64 = 0;

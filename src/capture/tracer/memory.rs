@@ -1,7 +1,8 @@
 //! Memory beyond stacks: what explains a wait, and what the user asked for.
 //!
-//! It is copied right after the thread was looked at, when nothing is held any more: what a sleeping thread waits for lasts
-//! longer than that, and no thread is held a microsecond longer for it.
+//! It is copied right after the thread was looked at, when nothing is held any more: what a
+//! sleeping thread waits for lasts longer than that, and no thread is held a microsecond longer for
+//! it.
 
 use super::draft::Draft;
 use crate::capture::protocol::{ContextRecord, MemoryRecord, TracerRecord};
@@ -103,7 +104,8 @@ fn not_copied(wish: &Wish, errno: i32) -> Reason {
     Reason::Refused { what: format!("copying --memory {}", wish.text), errno }
 }
 
-/// The call of x86-64 whose arguments point to the same things. None for those of i386 that none is known for.
+/// The call of x86-64 whose arguments point to the same things. None for those of i386 that none is
+/// known for.
 fn like_x86_64(call: &SystemCall) -> Option<SystemCall> {
     let number = match (call.abi, call.number) {
         (Abi::X86_64, number) => number.into(),
@@ -119,7 +121,8 @@ fn bounded(length: u64) -> usize {
     usize::try_from(length.min(LONGEST_WISH)).unwrap_or(0)
 }
 
-/// The value of a register that a piece of memory begins at; None for one that is unknown, or for an address.
+/// The value of a register that a piece of memory begins at; None for one that is unknown, or for
+/// an address.
 fn register(context: &ContextRecord, base: Base) -> Option<u64> {
     match (context, base) {
         (_, Base::Address(_)) | (ContextRecord::Nothing, _) => None,
@@ -150,7 +153,8 @@ fn about(call: &SystemCall) -> Vec<Want> {
         let address = argument(number);
         (address != 0).then_some(Want { address, length, what: MemoryOf::Argument(number) })
     };
-    // Up to the end of the page, behind which there may be nothing; a path that goes on there is cut.
+    // Up to the end of the page, behind which there may be nothing; a path that goes on there is
+    // cut.
     let path = |number: u8| {
         let address = argument(number);
         let length = (PAGE - address % PAGE).clamp(256, LONGEST_PATH);
@@ -199,7 +203,8 @@ fn about(call: &SystemCall) -> Vec<Want> {
     wants.into_iter().flatten().filter(|want| want.length > 0).collect()
 }
 
-/// Copies some memory that is not part of a stack, while no thread is held. None when there is none.
+/// Copies some memory that is not part of a stack, while no thread is held. None when there is
+/// none.
 fn copy_memory(draft: &mut Draft<'_>, address: RuntimeAddress, length: usize, what: MemoryOf) -> Option<MemoryRecord> {
     let memory = draft.memory?;
     let room = draft.arena.room(length);

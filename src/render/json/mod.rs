@@ -1,7 +1,8 @@
-//! The same as JSON, for scripts. README.md beside this documents the fields; they are only ever added to.
+//! The same as JSON, for scripts. README.md beside this documents the fields; they are only ever
+//! added to.
 //!
-//! Addresses and registers are strings of hexadecimal digits, because most readers of JSON keep 53 bits of a number.
-//! Times are nanoseconds.
+//! Addresses and registers are strings of hexadecimal digits, because most readers of JSON keep 53
+//! bits of a number. Times are nanoseconds.
 
 mod thread;
 mod verdict;
@@ -92,7 +93,8 @@ struct ChangeFields<'a> {
     /// it has in the time above.
     not_run_since: Option<MomentFields>,
     ran: Option<u64>,
-    /// Why its stack is not known to the outermost frame, so that what is the same is only its inner part.
+    /// Why its stack is not known to the outermost frame, so that what is the same is only its
+    /// inner part.
     incomplete: Option<String>,
     /// For a thread that moved: the outermost frames that differ, and how many outside them agree.
     was: Option<FrameFields<'a>>,

@@ -1,7 +1,9 @@
-//! A thread as the last record left it, and what differs from it: the same code's two sides, for writing and for reading.
+//! A thread as the last record left it, and what differs from it: the same code's two sides, for
+//! writing and for reading.
 //!
-//! Promises: what `tell_difference` says, `apply` undoes exactly; what is counted comes back as `count` left it: times on
-//! CPUs and waits for them behind the truth by less than a unit, holds to the nearest unit. Nothing here trusts what it reads: all sums are modulo 2^64.
+//! Promises: what `tell_difference` says, `apply` undoes exactly; what is counted comes back as
+//! `count` left it: times on CPUs and waits for them behind the truth by less than a unit, holds to
+//! the nearest unit. Nothing here trusts what it reads: all sums are modulo 2^64.
 
 use super::registers::{BaseRegisters, apart, together};
 use crate::model::Registers;
@@ -37,7 +39,8 @@ impl BaseThread {
         Ok(Self { thread, registers })
     }
 
-    /// Whether a thread can be told as a change: it is the same one, and the kernel counts the same things of it.
+    /// Whether a thread can be told as a change: it is the same one, and the kernel counts the same
+    /// things of it.
     pub(in crate::wire) fn can_become(&self, new: &pb::Thread) -> bool {
         let counted = |thread: &pb::Thread| {
             [
@@ -94,7 +97,8 @@ impl BaseThread {
             counts.hold.checked_sub(2).map_or(0, |units| units.wrapping_mul(HOLD_UNIT).wrapping_add(1));
     }
 
-    /// Puts what differs, but for what is counted, into the room that is there. Returns whether anything does.
+    /// Puts what differs, but for what is counted, into the room that is there. Returns whether
+    /// anything does.
     pub(in crate::wire) fn tell_difference(
         &self,
         new: &pb::Thread,

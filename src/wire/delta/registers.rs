@@ -1,8 +1,8 @@
-//! The registers of a thread as the last record left them, and what differs from them: the same code's two sides, for writing and
-//! for reading.
+//! The registers of a thread as the last record left them, and what differs from them: the same
+//! code's two sides, for writing and for reading.
 //!
-//! Promises: what `tell_difference` says, `apply` undoes exactly. Of a register that is not known the value that was known last is
-//! kept: the next one is likely to be near it.
+//! Promises: what `tell_difference` says, `apply` undoes exactly. Of a register that is not known
+//! the value that was known last is kept: the next one is likely to be near it.
 
 use std::mem;
 
@@ -26,7 +26,8 @@ pub(in crate::wire) struct BaseRegisters {
 }
 
 impl BaseRegisters {
-    /// As a message tells them. Errors if it does not tell the values of those that it says are known.
+    /// As a message tells them. Errors if it does not tell the values of those that it says are
+    /// known.
     pub(in crate::wire) fn from_message(message: pb::Registers) -> Result<Self, Error> {
         let pb::Registers { known, values, special, floating_point } = message;
         let mut registers = Self { known, floating_point, ..Self::default() };

@@ -1,7 +1,9 @@
-//! A thread of the snapshot before: as a reader knows it, and in the model's words what takes a look into the tables to put into
-//! a message. By both, one that has not changed is recognized without that.
+//! A thread of the snapshot before: as a reader knows it, and in the model's words what takes a
+//! look into the tables to put into a message. By both, one that has not changed is recognized
+//! without that.
 //!
-//! What is counted of a thread, and how long it was held, plays no part in that: it is told of every thread.
+//! What is counted of a thread, and how long it was held, plays no part in that: it is told of
+//! every thread.
 
 use std::sync::Arc;
 
@@ -24,8 +26,8 @@ impl StoredThread {
         Self { base, stack: stack.clone(), name: name.clone(), wait: wait.clone() }
     }
 
-    /// Whether this is all that a message could tell of the thread as it is now, where the modules are the same. False also where it
-    /// takes a message to know.
+    /// Whether this is all that a message could tell of the thread as it is now, where the modules
+    /// are the same. False also where it takes a message to know.
     pub(in crate::wire) fn is_still(&self, thread: &Thread) -> bool {
         let Thread { status, acquired, system_call, registers, stack, memory, .. } = thread;
         let told = &self.base.thread;

@@ -21,8 +21,9 @@ const CHUNK: u64 = 512;
 
 /// Rows that were given numbers.
 ///
-/// Frames of thousands of threads are looked up in each sample, which the standard library's hash takes five times as long for.
-/// This one is seeded at random as well: a target that chooses its addresses cannot know which of them will collide.
+/// Frames of thousands of threads are looked up in each sample, which the standard library's hash
+/// takes five times as long for. This one is seeded at random as well: a target that chooses its
+/// addresses cannot know which of them will collide.
 struct Table<K> {
     numbers: HashMap<K, u32, RandomState>,
     /// How many rows came before those that the current record brings.
@@ -57,10 +58,12 @@ impl<K: Eq + Hash> Table<K> {
     }
 }
 
-/// What tells one frame from another: its module's row number plus one, its address, and how it came to be known.
+/// What tells one frame from another: its module's row number plus one, its address, and how it
+/// came to be known.
 type FrameKey = (u32, u64, bool, FoundBy);
 
-/// How many frames are found without asking the table: most of those of thousands of threads are one of a few hundred.
+/// How many frames are found without asking the table: most of those of thousands of threads are
+/// one of a few hundred.
 const AT_HAND: usize = 512;
 
 /// Frames that were given numbers.
@@ -80,7 +83,8 @@ impl FrameTable {
     #[inline]
     fn number(&mut self, frame: &Frame, modules: &[u32], fresh: &mut Fields) -> u32 {
         let (module_plus_one, address) = match frame.place() {
-            // A frame's module is one of its snapshot's; were it not, its address would be all that is known.
+            // A frame's module is one of its snapshot's; were it not, its address would be all that
+            // is known.
             Place::InModule { module, address } => {
                 (modules.get(module.0 as usize).map_or(0, |number| number + 1), address.0)
             }
@@ -168,7 +172,8 @@ impl Tables {
         })
     }
 
-    /// The row of a stack. A new one tells only the frames that it does not share with the outermost ones of row `like`.
+    /// The row of a stack. A new one tells only the frames that it does not share with the
+    /// outermost ones of row `like`.
     pub(in crate::wire) fn stack(&mut self, stack: &Stack, modules: &[u32], like: u32) -> u32 {
         let Self { frames, stacks, fresh, .. } = self;
         stacks.begin(stack.frames.iter().map(|frame| frames.number(frame, modules, fresh)));
@@ -224,8 +229,8 @@ impl Tables {
         &self.wait.1
     }
 
-    /// A piece of memory. Of a stack most bytes are what they were, or what another thread has at the same place: it is told
-    /// by chunks.
+    /// A piece of memory. Of a stack most bytes are what they were, or what another thread has at
+    /// the same place: it is told by chunks.
     pub(in crate::wire) fn memory(&mut self, piece: &MemoryPiece) -> pb::Memory {
         let (mut bytes, mut chunks) = (Vec::new(), Vec::new());
         if piece.what == MemoryOf::Stack {
@@ -269,7 +274,8 @@ impl From<&MemoryOf> for What {
 }
 
 impl pb::Memory {
-    /// Whether this tells of such a piece. Of one that is told by chunks that is not known, and the answer is no.
+    /// Whether this tells of such a piece. Of one that is told by chunks that is not known, and the
+    /// answer is no.
     pub(in crate::wire) fn is(&self, piece: &MemoryPiece) -> bool {
         self.chunks.is_empty()
             && self.address == piece.address.0

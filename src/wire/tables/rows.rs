@@ -8,12 +8,13 @@ use crate::model::{Bias, BuildId, Function, MemoryOf, MemoryPiece, Module, Runti
 use crate::wire::pb::memory::What;
 use crate::wire::{Error, pb};
 
-/// Frames of all stacks in the table together. A stack may be told as a few bytes that refer to another, so a small file
-/// could otherwise ask for any number.
+/// Frames of all stacks in the table together. A stack may be told as a few bytes that refer to
+/// another, so a small file could otherwise ask for any number.
 const MAX_FRAMES: usize = 20_000_000;
 
-/// Bytes of strings and modules that one record may take out of the tables: a name of a hundred bytes for each of a hundred
-/// thousand threads, many times over. Each is a few bytes in the record.
+/// Bytes of strings and modules that one record may take out of the tables: a name of a hundred
+/// bytes for each of a hundred thousand threads, many times over. Each is a few bytes in the
+/// record.
 const MAX_TAKEN: usize = 256 << 20;
 
 /// A stack with all of its frames; those in the message are a part of them.
@@ -38,7 +39,8 @@ pub(in crate::wire) struct Rows {
 }
 
 impl Rows {
-    /// Adds the rows that a record brings, and tells whether they begin anew. An error if rows before them have been missed.
+    /// Adds the rows that a record brings, and tells whether they begin anew. An error if rows
+    /// before them have been missed.
     pub(in crate::wire) fn add(&mut self, tables: pb::Tables) -> Result<bool, Error> {
         self.begin();
         let rows_before = [

@@ -1,7 +1,7 @@
 //! Stacks that were given row numbers: the writer's side.
 //!
-//! Promises: a stack that has a row gets its number without a piece of memory of its own. A row takes its frames' numbers and some
-//! hundred bytes.
+//! Promises: a stack that has a row gets its number without a piece of memory of its own. A row
+//! takes its frames' numbers and some hundred bytes.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -17,7 +17,8 @@ pub(in crate::wire) struct StackTable {
     /// The frames' row numbers, innermost first, of all stacks one behind another.
     frames: Vec<u32>,
     rows: Vec<StackRow>,
-    /// Row numbers by a hash of all that is in the row. Where a hash is taken by another stack the next one that is free is its own.
+    /// Row numbers by a hash of all that is in the row. Where a hash is taken by another stack the
+    /// next one that is free is its own.
     numbers: HashMap<u64, u32, RandomState>,
     /// How many rows came before those that the current record brings.
     before: u32,
@@ -30,15 +31,16 @@ struct StackRow {
 }
 
 impl StackTable {
-    /// The frames of the stack that is asked for next. They come before all else that `number` needs, because whoever numbers them
-    /// tells of new ones in the same place as `tell` does.
+    /// The frames of the stack that is asked for next. They come before all else that `number`
+    /// needs, because whoever numbers them tells of new ones in the same place as `tell` does.
     pub(in crate::wire) fn begin(&mut self, frames: impl Iterator<Item = u32>) {
         self.frames.truncate(self.end());
         self.frames.extend(frames);
     }
 
-    /// The number of the stack with the frames that `begin` was called with. `tell` is called with those of a new one, and with how
-    /// many of the outermost it shares with row `other`, if there is such a row.
+    /// The number of the stack with the frames that `begin` was called with. `tell` is called with
+    /// those of a new one, and with how many of the outermost it shares with row `other`, if there
+    /// is such a row.
     pub(in crate::wire) fn number(
         &mut self,
         gap: Option<Gap>,

@@ -1,7 +1,8 @@
 //! In how many snapshots of a recording the stack of a row is right.
 //!
-//! It is when the walk reached the outermost frame without guessing, and ends in the row's own function, called by what
-//! began the thread. Which thread must be in which function is the victim's word, not hangsnap's.
+//! It is when the walk reached the outermost frame without guessing, and ends in the row's own
+//! function, called by what began the thread. Which thread must be in which function is the
+//! victim's word, not hangsnap's.
 
 use std::collections::HashMap;
 use std::path::Path;

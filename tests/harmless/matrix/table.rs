@@ -1,4 +1,5 @@
-//! The matrix as it is published: what each way of looking at a process does to the calls its threads wait in.
+//! The matrix as it is published: what each way of looking at a process does to the calls its
+//! threads wait in.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,8 @@
-//! The victims with a thread that cannot be stopped (tests/victims/unstoppable.c): starting, watching and ending them.
+//! The victims with a thread that cannot be stopped (tests/victims/unstoppable.c): starting,
+//! watching and ending them.
 //!
-//! A fixture is ended by its own guard, which this asks to by closing a pipe. It is never killed from here: a thread
-//! that SIGKILL does not reach would keep the test waiting for it.
+//! A fixture is ended by its own guard, which this asks to by closing a pipe. It is never killed
+//! from here: a thread that SIGKILL does not reach would keep the test waiting for it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -32,8 +33,8 @@ pub fn program(mode: &str, directory: &Path, seconds: u32) -> Command {
     command
 }
 
-/// What a fixture says of itself: `keeper`, `guard`, `target`, `blocked` (ids), `shared`, and, where there are such,
-/// `server` and `connection`.
+/// What a fixture says of itself: `keeper`, `guard`, `target`, `blocked` (ids), `shared`, and,
+/// where there are such, `server` and `connection`.
 pub struct Facts {
     numbers: BTreeMap<String, u32>,
     /// The mount namespace of its processes.
@@ -41,7 +42,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads until the thread is where it cannot be stopped. None, and a loud word, if this machine has no such thing.
+    /// Reads until the thread is where it cannot be stopped. None, and a loud word, if this machine
+    /// has no such thing.
     pub fn read(mode: &str, output: &mut impl BufRead) -> Option<Self> {
         let mut numbers = BTreeMap::new();
         loop {
@@ -68,13 +70,15 @@ impl Facts {
         self.numbers.get(name).copied()
     }
 
-    /// What is left of it on this machine: processes, mounts, loop devices, FUSE connections. Empty if nothing is.
+    /// What is left of it on this machine: processes, mounts, loop devices, FUSE connections. Empty
+    /// if nothing is.
     pub fn remains(&self) -> Vec<String> {
         use std::os::unix::fs::MetadataExt;
         let mut remains = Vec::new();
         for name in ["keeper", "guard", "server", "target"] {
             let tasks = self.get(name).map(|pid| fs::read_dir(format!("/proc/{pid}/task")));
-            // Threads and not only the process: its first one may have ended while others are beyond reach.
+            // Threads and not only the process: its first one may have ended while others are
+            // beyond reach.
             for task in tasks.into_iter().flatten().flatten().flatten() {
                 let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
                 let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
@@ -208,13 +212,14 @@ impl Fixture {
 impl Drop for Fixture {
     fn drop(&mut self) {
         drop(self.input.take());
-        // The guard ends everything now or when its time is over. A test that fails must not wait for ever on top of
-        // it.
+        // The guard ends everything now or when its time is over. A test that fails must not wait
+        // for ever on top of it.
         until_or_else(PATIENCE, || !matches!(self.keeper.try_wait(), Ok(None)));
     }
 }
 
-/// Prints what a fixture says of itself up to `ready`, for whoever reads the output of this test run.
+/// Prints what a fixture says of itself up to `ready`, for whoever reads the output of this test
+/// run.
 pub fn pass_on(output: &mut impl Read) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         println!("{line}");

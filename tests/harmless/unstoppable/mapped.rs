@@ -1,7 +1,7 @@
 //! A thread that sleeps uninterruptibly with the lock of its memory map held for writing.
 //!
-//! Whoever reads that memory waits for as long as the thread does; so do many files in /proc, and some waits for that
-//! lock no signal ends. The snapshot has everything but memory.
+//! Whoever reads that memory waits for as long as the thread does; so do many files in /proc, and
+//! some waits for that lock no signal ends. The snapshot has everything but memory.
 
 use std::fs;
 use std::path::Path;
@@ -32,7 +32,8 @@ fn await_nothing_left_behind(what: &str) {
     until(&format!("{what} has left no process behind: {:?}", left_behind()), PATIENCE, || left_behind().is_empty());
 }
 
-/// The fixture is what it claims to be: somebody who asks for its command line waits until they are killed.
+/// The fixture is what it claims to be: somebody who asks for its command line waits until they are
+/// killed.
 #[test]
 fn the_lock_is_held_and_who_waits_for_it_can_be_killed() {
     let Some(fixture) = Fixture::start("mmap-lock", LIFE) else {

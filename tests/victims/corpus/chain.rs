@@ -1,4 +1,5 @@
-//! Rust's chain: a closure, a generic function, a trait object, and a panic hook (`panic`) or a plain wait.
+//! Rust's chain: a closure, a generic function, a trait object, and a panic hook (`panic`) or a
+//! plain wait.
 //!
 //! Rust has no way to ask for a return address, so the names alone are told.
 
@@ -68,7 +69,8 @@ fn run_thread() {
     black_box(calls(&*step, 3));
 }
 
-/// Programs of Rust's have a second function called main, which the C library calls; this one's name is its own.
+/// Programs of Rust's have a second function called main, which the C library calls; this one's
+/// name is its own.
 #[inline(never)]
 fn run_main() {
     let step: Box<dyn Step> = black_box(Box::new(Wide([1; 40])));
