@@ -157,7 +157,7 @@ struct Process<'a> {
 impl<'a> Process<'a> {
     fn of(observation: &'a Observation<'a>) -> Option<Self> {
         let snapshot = *observation.samples.last()?;
-        let scene = Scene { snapshot, calls: observation.calls };
+        let scene = Scene::new(snapshot, observation.calls);
         let mut waits = scene.waits();
         graph::infer_holders(&scene, &mut waits);
         let rest = rest::of(observation, snapshot);
@@ -212,13 +212,17 @@ pub fn judge(observations: &[Observation<'_>]) -> Judgement {
         }
         verdicts.extend(kernel::waits(process));
     }
+    let waiters = chains::waiters(&processes, &graph);
     for at in 0..verdicts.len() {
         if verdicts[at].queued == 0 {
-            verdicts[at].queued = chains::queued(&processes, &graph, &verdicts[at]);
+            verdicts[at].queued = chains::queued(&processes, &graph, &waiters, &verdicts[at]);
         }
     }
     verdicts.sort_by_key(|verdict| (verdict.level, verdict.proof, verdict.fault, std::cmp::Reverse(verdict.queued)));
-    let threads = processes.iter().flat_map(|process| states::of(process, &verdicts)).collect();
+    let threads = {
+        let named = states::Named::of(&verdicts);
+        processes.iter().flat_map(|process| states::of(process, &named)).collect()
+    };
     let remarks = processes.iter().flat_map(remarks).collect();
     let judged = processes.iter().map(Process::judged).collect();
     Judgement { processes: judged, verdicts, threads, remarks }
