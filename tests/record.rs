@@ -14,7 +14,7 @@ mod extract;
 mod golden;
 mod index;
 mod live;
-mod made;
+pub mod made;
 mod mended;
 mod restarts;
 mod retention;

@@ -1,7 +1,7 @@
 //! The answer in words: what is wrong, how that is known, the chain, and everybody else in a line each
 //! group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -178,12 +178,12 @@ impl Answer<'_> {
     /// Threads that no verdict is about, those that do the same together.
     fn others(&self, out: &mut dyn Write, indent: &str) -> io::Result<()> {
         let mut groups: BTreeMap<(State, String), Vec<&ThreadVerdict>> = BTreeMap::new();
+        let verdicts = &self.judgement.verdicts;
+        let accused = verdicts.iter().flat_map(|verdict| &verdict.accused);
+        let waiting = verdicts.iter().flat_map(|verdict| &verdict.chain).map(|link| &link.waiter);
+        let named: HashSet<&Party> = accused.chain(waiting).collect();
         for thread in &self.judgement.threads {
-            let is_named = self.judgement.verdicts.iter().any(|verdict| {
-                let is_it = |party: &Party| *party == thread.thread;
-                verdict.accused.iter().any(is_it) || verdict.chain.iter().any(|link| is_it(&link.waiter))
-            });
-            if !is_named {
+            if !named.contains(&thread.thread) {
                 groups.entry((thread.state, doing(thread))).or_default().push(thread);
             }
         }

@@ -9,10 +9,10 @@ use crate::analysis::verdict::{Judgement, Level, Observation, judge};
 use crate::analysis::waits::Calls;
 use crate::model::{Snapshot, Thread};
 use crate::render::{self, json};
-use crate::store::{self, Contents, Reader};
+use crate::store::{self, Contents};
 use crate::symbols::{Finder, Names};
 
-/// Snapshots before the one in question that are compared with it.
+/// Snapshots that are compared: the one in question, and those before it.
 const SAMPLES: usize = 3;
 
 /// One process: its samples, the oldest first, where its files are, and since when its threads have
@@ -92,7 +92,9 @@ pub fn stuck(
         let mut contents = Contents::open(&path)?;
         let select::Chosen { snapshot, remark } = select::choose(&mut contents, &path, at)?;
         aside.remarks.extend(remark);
-        let (samples, history) = before(&path, snapshot, &mut aside)?;
+        let samples = before(&mut contents, snapshot)?;
+        let mut history = History::default();
+        samples.iter().for_each(|sample| history.add(sample));
         let since = |thread| history.streak(samples.last()?, thread).map(|streak| streak.not_run_since.realtime_ns);
         let not_run_since = samples.last().map_or_else(Vec::new, |last| last.threads.iter().map(since).collect());
         aside.damage = once_each(std::mem::take(&mut aside.damage), contents.damage());
@@ -101,29 +103,18 @@ pub fn stuck(
     Ok((why(out, &seen, format)?, aside))
 }
 
-/// A snapshot with those before it of the same process, and what was seen of its threads up to it.
-fn before(path: &Path, last: Snapshot, aside: &mut Aside) -> Result<(Vec<Snapshot>, History), Error> {
-    let (mut samples, mut history): (Vec<Snapshot>, _) = (Vec::new(), History::default());
-    let mut reader = Reader::open(path)?;
-    while let Some(next) = reader.next_snapshot()? {
-        match next {
-            Ok(snapshot) => {
-                history.add(&snapshot);
-                if samples.len() == SAMPLES {
-                    samples.remove(0);
-                }
-                let is_last = snapshot.number == last.number && snapshot.taken == last.taken;
-                samples.push(snapshot);
-                if is_last {
-                    break;
-                }
-            }
-            Err(damage) => aside.damage.push(damage),
+/// A snapshot with those before it of the same process, the oldest first. No others need be read: a
+/// thread that has not run says itself since when it is unchanged.
+fn before(contents: &mut Contents, last: Snapshot) -> Result<Vec<Snapshot>, Error> {
+    let mut found = contents.by_number(last.number)?;
+    let mut samples = vec![last];
+    while let (Some(at), true) = (found, samples.len() < SAMPLES) {
+        found = contents.before(at)?;
+        let Some(sample) = found.map(|at| contents.snapshot(at)).transpose()?.flatten() else { break };
+        if sample.process.id != samples[0].process.id {
+            break;
         }
+        samples.insert(0, sample);
     }
-    samples.retain(|sample| sample.process.id == last.process.id);
-    if samples.last() != Some(&last) {
-        samples = vec![last];
-    }
-    Ok((samples, history))
+    Ok(samples)
 }

@@ -4,16 +4,13 @@
 //! queue. A queue counts only if its threads were at rest over all that was looked at: threads that
 //! take turns at a lock are none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::cycles::party;
 use super::graph::{Graph, Node};
 use super::rest::Rest;
 use super::{Fault, Level, Link, Party, Process, Verdict};
 use crate::analysis::waits::{Kind, Limit, Proof, Wait, Who};
-
-/// Chains longer than this are taken to go round.
-const LONGEST: usize = 100_000;
 
 /// Locks whose owners are gone.
 pub(super) fn abandoned(processes: &[Process<'_>], graph: &Graph) -> Vec<Verdict> {
@@ -60,11 +57,10 @@ pub(super) fn abandoned(processes: &[Process<'_>], graph: &Graph) -> Vec<Verdict
 
 /// Threads that wait for a lock, and the end of their chain that is in no verdict yet.
 pub(super) fn convoys(processes: &[Process<'_>], graph: &Graph, found: &[Verdict]) -> Vec<Verdict> {
-    let is_accused = |node: Node| {
-        party(processes, node).is_some_and(|party| {
-            found.iter().any(|verdict| verdict.accused.contains(&party) && !is_only_stopped(verdict))
-        })
-    };
+    let accused = found.iter().filter(|verdict| !is_only_stopped(verdict)).flat_map(|verdict| &verdict.accused);
+    let accused: HashSet<&Party> = accused.collect();
+    let is_accused = |node: Node| party(processes, node).is_some_and(|party| accused.contains(&party));
+    let mut ends = Ends::default();
     let mut queues: BTreeMap<Node, Vec<Node>> = BTreeMap::new();
     // Holders in processes that were not looked at.
     let mut outside: BTreeMap<Party, Vec<Node>> = BTreeMap::new();
@@ -74,7 +70,7 @@ pub(super) fn convoys(processes: &[Process<'_>], graph: &Graph, found: &[Verdict
         if !is_lock || wait.limit == Limit::Timed || !matches!(processes[at].rest[number], Rest::Rests { .. }) {
             continue;
         }
-        match end_of(processes, graph, node) {
+        match ends.of(processes, graph, node) {
             Some(End::Here(end)) if end != node && !is_accused(end) => queues.entry(end).or_default().push(node),
             Some(End::Outside(party)) if wait.resource.kind != Kind::FileLock => {
                 outside.entry(party).or_default().push(node);
@@ -88,21 +84,34 @@ pub(super) fn convoys(processes: &[Process<'_>], graph: &Graph, found: &[Verdict
 }
 
 /// How many threads wait for the members of each verdict, directly or through others.
-pub(super) fn queued(processes: &[Process<'_>], graph: &Graph, verdict: &Verdict) -> usize {
-    let reaches = |node: Node| {
-        let mut at = node;
-        for _ in 0..LONGEST.min(1024) {
-            let Some((next, _)) = graph.next(at) else { return false };
-            if party(processes, next).is_some_and(|party| verdict.accused.contains(&party)) {
-                return true;
+pub(super) fn queued(processes: &[Process<'_>], graph: &Graph, waiters: &Waiters, verdict: &Verdict) -> usize {
+    let members: HashSet<Node> = verdict.accused.iter().filter_map(|party| graph.node_of(party)).collect();
+    let is_waiting = |node: &Node| processes[node.0].waits.get(node.1).is_some_and(Option::is_some);
+    let mut open: Vec<Node> = members.iter().copied().collect();
+    let mut seen = members;
+    let mut count = 0;
+    while let Some(node) = open.pop() {
+        for waiter in waiters.get(&node).into_iter().flatten() {
+            if seen.insert(*waiter) {
+                count += usize::from(is_waiting(waiter));
+                open.push(*waiter);
             }
-            at = next;
         }
-        false
-    };
-    let is_member = |node| party(processes, node).is_some_and(|party| verdict.accused.contains(&party));
-    let waiting = all_waits(processes).map(|(at, number, _)| (at, number));
-    waiting.filter(|node| !is_member(*node) && reaches(*node)).count()
+    }
+    count
+}
+
+/// The threads that wait for each.
+pub(super) type Waiters = HashMap<Node, Vec<Node>>;
+
+pub(super) fn waiters(processes: &[Process<'_>], graph: &Graph) -> Waiters {
+    let mut waiters = Waiters::new();
+    for (at, number, _) in all_waits(processes) {
+        if let Some((next, _)) = graph.next((at, number)) {
+            waiters.entry(next).or_default().push((at, number));
+        }
+    }
+    waiters
 }
 
 fn is_only_stopped(verdict: &Verdict) -> bool {
@@ -116,32 +125,53 @@ fn all_waits<'p>(processes: &'p [Process<'_>]) -> impl Iterator<Item = (usize, u
     processes.iter().enumerate().flat_map(of)
 }
 
+#[derive(Clone)]
 enum End {
     Here(Node),
     Outside(Party),
 }
 
-fn end_of(processes: &[Process<'_>], graph: &Graph, from: Node) -> Option<End> {
-    let mut at = from;
-    for _ in 0..LONGEST {
-        let process = processes.get(at.0)?;
-        let wait = process.waits.get(at.1)?.as_ref();
-        let is_lock = wait.is_some_and(|wait| wait.resource.kind.is_lock() || wait.resource.kind == Kind::Thread);
-        match graph.next(at) {
-            Some((next, _)) if next == from => return None,
-            Some((next, _)) if is_lock => at = next,
-            _ => {
-                let holder = wait.filter(|_| is_lock).and_then(|wait| wait.holders.first());
-                return match holder.map(|holder| &holder.who) {
-                    Some(Who::Elsewhere { pid, tid, name }) => {
-                        Some(End::Outside(Party { pid: Some(*pid), tid: *tid, name: name.clone() }))
-                    }
-                    _ => Some(End::Here(at)),
-                };
+/// Where chains end, each thread of them looked at once. None for one that goes round.
+#[derive(Default)]
+struct Ends(HashMap<Node, Option<End>>);
+
+impl Ends {
+    fn of(&mut self, processes: &[Process<'_>], graph: &Graph, from: Node) -> Option<End> {
+        let (mut path, mut at) = (Vec::new(), from);
+        let end = loop {
+            if let Some(known) = self.0.get(&at) {
+                break known.clone();
             }
+            // Until its end is known: who comes here again goes round.
+            self.0.insert(at, None);
+            path.push(at);
+            match step(processes, graph, at) {
+                Step::To(next) => at = next,
+                Step::End(end) => break end,
+            }
+        };
+        for node in path {
+            self.0.insert(node, end.clone());
         }
+        end
     }
-    None
+}
+
+enum Step {
+    To(Node),
+    End(Option<End>),
+}
+
+fn step(processes: &[Process<'_>], graph: &Graph, at: Node) -> Step {
+    let wait = processes.get(at.0).and_then(|process| process.waits.get(at.1)).and_then(Option::as_ref);
+    let wait = wait.filter(|wait| wait.resource.kind.is_lock() || wait.resource.kind == Kind::Thread);
+    match (graph.next(at), wait.and_then(|wait| wait.holders.first()).map(|holder| &holder.who)) {
+        (Some((next, _)), _) if wait.is_some() => Step::To(next),
+        (_, Some(Who::Elsewhere { pid, tid, name })) => {
+            Step::End(Some(End::Outside(Party { pid: Some(*pid), tid: *tid, name: name.clone() })))
+        }
+        _ => Step::End(Some(End::Here(at))),
+    }
 }
 
 fn convoy(processes: &[Process<'_>], graph: &Graph, end: Node, queue: Vec<Node>) -> Option<Verdict> {

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Process;
+use super::{Party, Process};
 use crate::analysis::waits::{Holder, Kind, Limit, Proof, Resource, Scene, Wait, Who};
 use crate::model::{Pid, Tid};
 
@@ -61,6 +61,10 @@ impl Graph {
             Who::Gone(_) | Who::InParent { .. } => return None,
         };
         self.nodes.get(&key).copied()
+    }
+
+    pub(super) fn node_of(&self, party: &Party) -> Option<Node> {
+        self.nodes.get(&(party.pid?, party.tid)).copied()
     }
 
     pub(super) fn edges(&self, node: Node) -> &[(Node, Proof)] {
@@ -200,22 +204,23 @@ pub(super) fn infer_holders(scene: &Scene<'_>, waits: &mut [Option<Wait>]) {
             waiters.entry(wait.resource.clone()).or_default().push(thread.tid);
         }
     }
-    let inferred: Vec<Option<Vec<Holder>>> = scene
-        .snapshot
-        .threads
-        .iter()
-        .zip(&*waits)
-        .map(|(thread, wait)| {
-            let wait = wait.as_ref()?;
-            let is_sought = wait.holders.is_empty()
+    let mut candidates: HashMap<&Resource, Candidates> = HashMap::new();
+    let mut inferred: Vec<Option<Vec<Holder>>> = Vec::new();
+    for (thread, wait) in scene.snapshot.threads.iter().zip(&*waits) {
+        let is_sought = |wait: &&Wait| {
+            wait.holders.is_empty()
                 && !wait.has_owner_field
                 && wait.is_private
                 && wait.resource.kind.is_lock()
-                && wait.resource.address.is_some();
-            let queue = waiters.get(&wait.resource).filter(|_| is_sought)?;
-            Some(holders_of(scene, &wait.resource, queue, waits, thread.tid))
-        })
-        .collect();
+                && wait.resource.address.is_some()
+        };
+        let sought = wait.as_ref().filter(is_sought).map(|wait| &wait.resource);
+        inferred.push(sought.and_then(|resource| {
+            let queue = waiters.get(resource)?;
+            let found = candidates.entry(resource).or_insert_with(|| candidates_for(scene, resource, queue, waits));
+            Some(found.for_waiter(thread.tid))
+        }));
+    }
     for (wait, holders) in waits.iter_mut().zip(inferred) {
         if let (Some(wait), Some(holders)) = (wait, holders) {
             wait.is_one_of = holders.len() > 1;
@@ -224,16 +229,40 @@ pub(super) fn infer_holders(scene: &Scene<'_>, waits: &mut [Option<Wait>]) {
     }
 }
 
+/// Where any of more threads than this may hold a lock, it is not known at all who does.
+const MOST_CANDIDATES: usize = 64;
+
 /// Those who may hold a lock of which nothing says who does: one of them does, the likeliest first.
-fn holders_of(
-    scene: &Scene<'_>,
-    resource: &Resource,
-    queue: &[Tid],
-    waits: &[Option<Wait>],
-    waiter: Tid,
-) -> Vec<Holder> {
-    let holder = |tid: Tid, proof| Holder { who: Who::Thread(tid), proof };
-    let all_referrers = scene.referrers(resource, |tid| queue.contains(&tid));
+#[derive(Default)]
+struct Candidates {
+    holders: Vec<Holder>,
+    /// Whether it is any of them but the one that waits.
+    is_another: bool,
+    /// Where none is left then, it is any of these but the one that waits.
+    otherwise: Vec<Holder>,
+}
+
+impl Candidates {
+    fn of(tids: impl IntoIterator<Item = Tid>, proof: Proof) -> Self {
+        let holder = |tid| Holder { who: Who::Thread(tid), proof };
+        Self { holders: tids.into_iter().take(MOST_CANDIDATES + 2).map(holder).collect(), ..Self::default() }
+    }
+
+    fn for_waiter(&self, waiter: Tid) -> Vec<Holder> {
+        let is_other = |holder: &&Holder| !self.is_another || holder.who != Who::Thread(waiter);
+        let mut holders: Vec<Holder> = self.holders.iter().filter(is_other).cloned().collect();
+        if holders.is_empty() {
+            holders = self.otherwise.iter().filter(is_other).cloned().collect();
+        }
+        if holders.len() > MOST_CANDIDATES { Vec::new() } else { holders }
+    }
+}
+
+/// `queue` are the threads that wait for it, in order.
+fn candidates_for(scene: &Scene<'_>, resource: &Resource, queue: &[Tid], waits: &[Option<Wait>]) -> Candidates {
+    let is_queued = |tid: &Tid| queue.binary_search(tid).is_ok();
+    // A reader may hold what a writer waits for, and wait elsewhere itself.
+    let all_referrers: Vec<Tid> = scene.referrers(resource).iter().filter(|tid| !is_queued(tid)).copied().collect();
     let wait_of = |tid: &Tid| {
         let place = scene.snapshot.threads.binary_search_by_key(tid, |thread| thread.tid).ok()?;
         waits.get(place)?.as_ref()
@@ -247,7 +276,7 @@ fn holders_of(
         referrers = all_referrers;
     }
     match referrers.as_slice() {
-        [only] => return vec![holder(*only, Proof::Inferred)],
+        [only] => return Candidates::of([*only], Proof::Inferred),
         [] => {}
         several => {
             // A thread that only keeps the address, such as one that waits for work, does not hold the
@@ -255,13 +284,13 @@ fn holders_of(
             let waits_for_lock = |tid: &&Tid| wait_of(tid).is_some_and(|wait| wait.resource.kind.is_lock());
             let mut of_lock: Vec<Tid> = several.iter().filter(waits_for_lock).copied().collect();
             if of_lock.is_empty() {
-                return several.iter().map(|tid| holder(*tid, Proof::Guessed)).collect();
+                return Candidates::of(several.iter().copied(), Proof::Guessed);
             }
             let proof = if of_lock.len() == several.len() { Proof::Inferred } else { Proof::Guessed };
             // It was held when the first that waits for it went to sleep: who fell asleep early is
             // likelier to have it.
             of_lock.sort_by_key(|tid| scene.facts().last_ran(*tid).unwrap_or(u64::MAX));
-            return of_lock.into_iter().map(|tid| holder(tid, proof)).collect();
+            return Candidates::of(of_lock, proof);
         }
     }
     // Nobody refers to it. It may be one of the waiters itself, which has it as a reader or has
@@ -273,23 +302,22 @@ fn holders_of(
         .threads
         .iter()
         .enumerate()
-        .filter(|(place, thread)| !queue.contains(&thread.tid) && !is_joining(*place))
+        .filter(|(place, thread)| !is_queued(&thread.tid) && !is_joining(*place))
         .map(|(_, thread)| thread.tid);
     match (others.next(), others.next(), queue) {
-        (None, _, [only]) if *only == waiter => vec![holder(waiter, Proof::Inferred)],
+        (None, _, [only]) => Candidates::of([*only], Proof::Inferred),
         // One that reads waits for the writer in the queue, which waits for it.
         (None, _, [_, _, ..]) if may_be_queued => {
             let is_reader = |tid: &&Tid| wait_of(tid).is_some_and(|wait| !wait.is_writing);
-            let others = || queue.iter().filter(|tid| **tid != waiter);
-            let readers: Vec<Tid> = others().filter(is_reader).copied().collect();
-            let likely = if readers.is_empty() { others().copied().collect() } else { readers };
-            likely.into_iter().map(|tid| holder(tid, Proof::Inferred)).collect()
+            let readers: Vec<Tid> = queue.iter().filter(is_reader).copied().collect();
+            let all = Candidates::of(queue.iter().copied(), Proof::Inferred).holders;
+            Candidates { is_another: true, otherwise: all, ..Candidates::of(readers, Proof::Inferred) }
         }
         (Some(other), None, _) => {
             // One that has nothing to do hardly keeps a lock: who had it may have ended, or forgotten it.
             let is_idle = wait_of(&other).is_some_and(|wait| wait.resource.kind.is_idle());
-            vec![holder(other, if is_idle { Proof::Guessed } else { Proof::Inferred })]
+            Candidates::of([other], if is_idle { Proof::Guessed } else { Proof::Inferred })
         }
-        _ => Vec::new(),
+        _ => Candidates::default(),
     }
 }

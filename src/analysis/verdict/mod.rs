@@ -159,7 +159,7 @@ struct Process<'a> {
 impl<'a> Process<'a> {
     fn of(observation: &'a Observation<'a>) -> Option<Self> {
         let snapshot = *observation.samples.last()?;
-        let scene = Scene { snapshot, calls: observation.calls };
+        let scene = Scene::new(snapshot, observation.calls);
         let mut waits = scene.waits();
         graph::infer_holders(&scene, &mut waits);
         let rest = rest::of(observation, snapshot);
@@ -215,11 +215,15 @@ pub fn judge(observations: &[Observation<'_>]) -> Judgement {
         verdicts.extend(kernel::waits(process));
     }
     drop_repeated(&mut verdicts);
+    let waiters = chains::waiters(&processes, &graph);
     for verdict in verdicts.iter_mut().filter(|verdict| verdict.queued == 0) {
-        verdict.queued = chains::queued(&processes, &graph, verdict);
+        verdict.queued = chains::queued(&processes, &graph, &waiters, verdict);
     }
     verdicts.sort_by_key(|verdict| (verdict.level, verdict.proof, verdict.fault, std::cmp::Reverse(verdict.queued)));
-    let threads = processes.iter().flat_map(|process| states::of(process, &verdicts)).collect();
+    let threads = {
+        let named = states::Named::of(&verdicts);
+        processes.iter().flat_map(|process| states::of(process, &named)).collect()
+    };
     let remarks = processes.iter().flat_map(remarks).collect();
     let judged = processes.iter().map(Process::judged).collect();
     Judgement { processes: judged, verdicts, threads, remarks }

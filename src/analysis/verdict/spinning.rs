@@ -41,7 +41,7 @@ fn is_spinning(process: &Process<'_>, number: usize) -> bool {
             }
             return false;
         };
-        let at = sample.threads.iter().position(|other| other.tid == before.tid);
+        let at = sample.threads.binary_search_by_key(&before.tid, |other| other.tid).ok();
         let then = at.and_then(|at| calls.get(at));
         let is_there = before.status.state == ThreadState::Running
             && before.system_call.is_none()

@@ -1,5 +1,7 @@
 //! What each thread does, in one word, with its evidence.
 
+use std::collections::{HashMap, HashSet};
+
 use super::rest::Rest;
 use super::runtimes::Runtime;
 use super::{Fault, Level, Party, Process, Verdict};
@@ -46,19 +48,38 @@ pub struct ThreadVerdict {
     pub evidence: String,
 }
 
-pub(super) fn of(process: &Process<'_>, verdicts: &[Verdict]) -> Vec<ThreadVerdict> {
-    let threads = process.snapshot.threads.iter().enumerate();
-    threads.map(|(number, thread)| one(process, verdicts, number, thread)).collect()
+/// The threads that verdicts name.
+pub(super) struct Named<'v> {
+    /// With the first verdict that says that they are stuck.
+    stuck: HashMap<&'v Party, &'v Verdict>,
+    /// Those in chains, and all that are accused.
+    any: HashSet<&'v Party>,
 }
 
-fn one(process: &Process<'_>, verdicts: &[Verdict], number: usize, thread: &Thread) -> ThreadVerdict {
+impl<'v> Named<'v> {
+    pub(super) fn of(verdicts: &'v [Verdict]) -> Self {
+        let mut named = Self { stuck: HashMap::new(), any: HashSet::new() };
+        for verdict in verdicts {
+            if verdict.level == Level::Stuck {
+                verdict.accused.iter().for_each(|party| _ = named.stuck.entry(party).or_insert(verdict));
+            }
+            named.any.extend(verdict.accused.iter().chain(verdict.chain.iter().map(|link| &link.waiter)));
+        }
+        named
+    }
+}
+
+pub(super) fn of(process: &Process<'_>, named: &Named<'_>) -> Vec<ThreadVerdict> {
+    let threads = process.snapshot.threads.iter().enumerate();
+    threads.map(|(number, thread)| one(process, named, number, thread)).collect()
+}
+
+fn one(process: &Process<'_>, named: &Named<'_>, number: usize, thread: &Thread) -> ThreadVerdict {
     let party = process.party(thread);
     let wait = process.waits[number].clone();
     let rest = process.rest[number];
-    let accused = verdicts.iter().find(|verdict| verdict.level == Level::Stuck && verdict.accused.contains(&party));
-    let is_in_chain = verdicts
-        .iter()
-        .any(|verdict| verdict.chain.iter().any(|link| link.waiter == party) || verdict.accused.contains(&party));
+    let accused = named.stuck.get(&party);
+    let is_in_chain = named.any.contains(&party);
     let has_runtime = matches!(process.runtime, Some(Runtime::Go | Runtime::Java | Runtime::Node | Runtime::Tokio));
     let state = match (accused, &wait, rest) {
         (Some(verdict), ..) if verdict.fault == Fault::BusyLoop => State::Spinning,

@@ -3,8 +3,13 @@
 //! From sysdeps/x86/nptl/bits/pthreadtypes-arch.h, nptl/pthreadP.h and nptl/pthread_rwlock_common.c;
 //! offsets are from the beginning of the object.
 
+use std::collections::HashMap;
+
+use super::index::threads_whose;
+use super::owners::id;
 use super::reading::{Reading, thread_of_pointer};
-use super::{Holder, Kind, Proof, Resource, Wait};
+use super::{Calls, Holder, Kind, Proof, Resource, Wait};
+use crate::model::Tid;
 
 /// `pthread_mutex_t`: its owner's tid, how many hold or have locked it, and its kind.
 const MUTEX_OWNER: i64 = 8;
@@ -17,6 +22,13 @@ const KIND_TYPE: u32 = 3;
 const KIND_RECURSIVE: u32 = 1;
 /// FUTEX_TID_MASK of linux/futex.h.
 const TID_MASK: u32 = 0x3fff_ffff;
+
+/// Whether it is a kind that there is: what only has the length of a mutex names no owner.
+fn is_kind(kind: u32) -> bool {
+    /// Type, robust, inherits or protects priorities, process-shared, elision, the priority ceiling.
+    const KNOWN: u32 = KIND_TYPE | KIND_ROBUST | KIND_PI | 64 | 128 | 256 | 512 | 0xfff8_0000;
+    kind & !KNOWN == 0
+}
 
 pub(super) fn mutex(reading: &Reading<'_, '_>) -> Wait {
     let futex = reading.futex;
@@ -31,7 +43,7 @@ pub(super) fn mutex(reading: &Reading<'_, '_>) -> Wait {
     }
     let mut wait = Wait { has_owner_field: true, ..reading.wait(Kind::Mutex, 0) };
     // There is none for a moment after it was taken.
-    if let Some(owner) = owner.and_then(|owner| i32::try_from(owner).ok()).filter(|owner| *owner > 0) {
+    if let Some(owner) = owner.filter(|_| kind.is_some_and(is_kind)).and_then(id) {
         wait.holders.push(Holder::proved(reading.scene.owner(owner, reading.thread, futex.is_private)));
     }
     wait
@@ -46,22 +58,26 @@ const REFUSED: &str = "a priority-inheritance mutex that the kernel refused to w
 pub(super) fn refused_by_the_kernel(scene: &super::Scene<'_>, waits: &mut [Option<Wait>]) {
     let is_refused = |wait: &Wait| wait.resource.name == REFUSED;
     let threads = &scene.snapshot.threads;
-    for place in 0..waits.len() {
-        if !waits[place].as_ref().is_some_and(is_refused) {
+    if !waits.iter().flatten().any(is_refused) {
+        return;
+    }
+    // Of each thread the first that waits for a mutex of its, and whether there are more.
+    let mut waiting: HashMap<Tid, (Tid, bool)> = HashMap::new();
+    for (wait, thread) in waits.iter().zip(threads) {
+        let Some(wait) = wait.as_ref().filter(|wait| wait.resource.kind == Kind::Mutex && !is_refused(wait)) else {
             continue;
-        }
-        let Some(thread) = threads.get(place) else { continue };
-        let own = super::Who::Thread(thread.tid);
-        let waits_for_it =
-            |wait: &Wait| wait.resource.kind == Kind::Mutex && wait.holders.iter().any(|holder| holder.who == own);
-        let mut waiting = waits.iter().zip(threads).filter(|(wait, _)| wait.as_ref().is_some_and(waits_for_it));
-        let holder = match (waiting.next(), waiting.next()) {
-            (Some((_, other)), None) => Holder::proved(super::Who::Thread(other.tid)),
-            (None, _) => Holder::proved(own),
-            (Some((_, other)), Some(_)) => Holder { who: super::Who::Thread(other.tid), proof: Proof::Guessed },
         };
-        if let Some(wait) = &mut waits[place] {
-            wait.holders = vec![holder];
+        for holder in &wait.holders {
+            if let super::Who::Thread(tid) = holder.who {
+                waiting.entry(tid).and_modify(|(_, is_one_of)| *is_one_of = true).or_insert((thread.tid, false));
+            }
+        }
+    }
+    for (wait, thread) in waits.iter_mut().zip(threads) {
+        if let Some(wait) = wait.as_mut().filter(|wait| is_refused(wait)) {
+            let (tid, is_one_of) = waiting.get(&thread.tid).copied().unwrap_or((thread.tid, false));
+            let proof = if is_one_of { Proof::Guessed } else { Proof::Proved };
+            wait.holders = vec![Holder { who: super::Who::Thread(tid), proof }];
         }
     }
 }
@@ -82,7 +98,7 @@ pub(super) fn rwlock(reading: &Reading<'_, '_>) -> Wait {
     };
     let mut wait = Wait { is_writing: is_writer, ..reading.wait(Kind::Rwlock, offset) };
     let writer = futex.word(WRITER - offset.cast_signed());
-    if let Some(writer) = writer.and_then(|tid| i32::try_from(tid).ok()).filter(|tid| *tid > 0) {
+    if let Some(writer) = writer.and_then(id) {
         wait.holders.push(Holder::proved(reading.scene.owner(writer, reading.thread, futex.is_private)));
     }
     wait
@@ -176,21 +192,23 @@ pub(super) fn low_level_lock(reading: &Reading<'_, '_>) -> Wait {
         return wait;
     }
     let mut wait = reading.wait(Kind::InternalLock, 0);
+    if !reading.calls.iter().any(|call| is_allocator(call.plain())) {
+        return wait;
+    }
     // It is none of a lock's own fields: those who are inside of the allocator hold it, or this one
     // itself, if a signal has interrupted it there.
-    let mut inside = scene.snapshot.threads.iter().zip(scene.calls).filter(|(thread, calls)| {
-        let times = calls.iter().filter(|call| call.is_in_libc() && is_allocator(call.plain()));
-        let is_waiter = thread.tid == reading.thread.tid;
-        let frames: std::collections::BTreeSet<usize> = times.map(|call| call.frame).collect();
-        match is_waiter {
-            true => calls.has("restore_rt") && frames.len() > 1,
-            false => !frames.is_empty() && !calls.iter().any(|call| call.plain().starts_with("lll_lock_wait")),
-        }
-    });
-    if reading.calls.iter().any(|call| is_allocator(call.plain()))
-        && let (Some((thread, _)), None) = (inside.next(), inside.next())
-    {
-        wait.holders.push(Holder { who: super::Who::Thread(thread.tid), proof: Proof::Inferred });
+    let is_inside = |calls: &Calls<'_>| {
+        calls.iter().any(|call| call.is_in_libc() && is_allocator(call.plain()))
+            && !calls.iter().any(|call| call.plain().starts_with("lll_lock_wait"))
+    };
+    let others = scene.index.in_allocator(|| threads_whose(scene.snapshot, scene.calls, is_inside));
+    let own = reading.thread.tid;
+    let times = reading.calls.iter().filter(|call| call.is_in_libc() && is_allocator(call.plain()));
+    let frames: std::collections::BTreeSet<usize> = times.map(|call| call.frame).collect();
+    let is_itself = reading.calls.has("restore_rt") && frames.len() > 1;
+    let mut inside = others.iter().copied().filter(|tid| *tid != own).chain(is_itself.then_some(own));
+    if let (Some(tid), None) = (inside.next(), inside.next()) {
+        wait.holders.push(Holder { who: super::Who::Thread(tid), proof: Proof::Inferred });
     }
     wait
 }

@@ -6,6 +6,9 @@ use crate::model::{
     Descriptor, Detail, FileLock, MemoryOf, Pid, Socket, SystemCall, Task, Thread, ThreadState, WaitFacts,
 };
 
+/// Processes that are named for one wait; any of several may end it.
+const MOST_HOLDERS: usize = 16;
+
 /// Why a thread does not run although it is not waiting for anything of its own.
 pub(super) fn not_allowed_to_run(scene: &Scene<'_>, thread: &Thread) -> Option<Wait> {
     let channel = thread.status.wait.channel.as_deref().unwrap_or("");
@@ -122,7 +125,7 @@ fn child(facts: &WaitFacts, call: &SystemCall, arguments: [u64; 6]) -> Wait {
         several => format!("any of {} children", several.len()),
     };
     let mut wait = Wait::for_what(Resource::named(Kind::Child, name));
-    wait.holders.extend(children.into_iter().map(process));
+    wait.holders.extend(children.into_iter().take(MOST_HOLDERS).map(process));
     wait
 }
 
@@ -214,7 +217,7 @@ fn descriptor(facts: &WaitFacts, thread: &Thread, number: u64, is_writing: bool)
     let mut wait = Wait::for_what(Resource::named(kind, name));
     wait.is_writing = is_writing;
     wait.limit = Limit::Never;
-    wait.holders.extend(others.iter().map(process));
+    wait.holders.extend(others.iter().take(MOST_HOLDERS).map(process));
     wait
 }
 

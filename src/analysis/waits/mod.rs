@@ -11,6 +11,7 @@ mod calls;
 mod functions;
 mod futex;
 mod glibc;
+mod index;
 mod kernel;
 mod musl;
 mod owners;
@@ -24,6 +25,7 @@ pub use owners::{Holder, Who};
 
 use crate::model::{RuntimeAddress, Snapshot, SystemCall, Thread, ThreadState, WaitFacts};
 use futex::Futex;
+use index::Index;
 
 /// How surely something is known. The surest is the least.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -273,9 +275,14 @@ pub struct Scene<'a> {
     pub snapshot: &'a Snapshot,
     /// Of each thread, in the order of the snapshot.
     pub calls: &'a [Calls<'a>],
+    index: Index<'a>,
 }
 
 impl<'a> Scene<'a> {
+    pub fn new(snapshot: &'a Snapshot, calls: &'a [Calls<'a>]) -> Self {
+        Self { snapshot, calls, index: Index::of(snapshot) }
+    }
+
     pub fn facts(&self) -> &'a WaitFacts {
         &self.snapshot.wait_facts
     }

@@ -1,5 +1,6 @@
 //! Locks of musl, as they lie in memory: src/internal/pthread_impl.h and src/stdio/__lockfile.c.
 
+use super::owners::id;
 use super::reading::Reading;
 use super::{Calls, Holder, Kind, Wait};
 
@@ -23,7 +24,7 @@ pub(super) fn mutex(reading: &Reading<'_, '_>) -> Wait {
     let mut wait = reading.wait(Kind::Mutex, LOCK);
     let has_owner = futex.word(TYPE).is_some_and(|kind| kind & 15 != NORMAL);
     let owner = futex.word(0).filter(|_| has_owner).map(|word| word & TID_MASK);
-    if let Some(owner) = owner.and_then(|owner| i32::try_from(owner).ok()).filter(|owner| *owner > 0) {
+    if let Some(owner) = owner.and_then(id) {
         wait.holders.push(Holder::proved(reading.scene.owner(owner, reading.thread, futex.is_private)));
     }
     wait
@@ -37,7 +38,7 @@ pub(super) fn rwlock(reading: &Reading<'_, '_>) -> Wait {
 pub(super) fn stdio(reading: &Reading<'_, '_>) -> Wait {
     let futex = reading.futex;
     let mut wait = reading.wait(Kind::StdioLock, 0);
-    let owner = futex.word(0).and_then(|word| i32::try_from(word & TID_MASK).ok()).filter(|owner| *owner > 0);
+    let owner = futex.word(0).and_then(|word| id(word & TID_MASK));
     if let Some(owner) = owner {
         wait.holders.push(Holder::proved(reading.scene.owner(owner, reading.thread, futex.is_private)));
     }

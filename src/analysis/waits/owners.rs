@@ -4,6 +4,7 @@
 //! Promises: an id is looked up as the process's own PID namespace counts. A thread that began after
 //! the wait did cannot be the owner: its id was given out again, and the owner is gone.
 
+use super::index::TICK_NS;
 use super::{Proof, Resource, Scene};
 use crate::model::{Owner, Pid, StartTime, Task, Thread, Tid};
 
@@ -27,16 +28,21 @@ pub enum Who {
     InParent { pid: Pid, tid: Tid, name: String },
 }
 
-/// Clock ticks a second, in which start times count (USER_HZ).
-const TICK_NS: u64 = 10_000_000;
+/// pid_max can be no more than this (proc_sys_kernel(5)): a larger number is the id of no thread.
+const LARGEST_TID: i32 = 1 << 22;
+
+/// The id that a word is, if it can be one.
+pub(super) fn id(word: u32) -> Option<i32> {
+    i32::try_from(word).ok().filter(|id| (1..=LARGEST_TID).contains(id))
+}
 
 impl Scene<'_> {
     /// The thread of the process that has this id in its own PID namespace.
     pub(super) fn thread_of_inner(&self, inner: i32) -> Option<&Thread> {
         let pairs = &self.facts().inner_tids;
         let is_inside = self.snapshot.process.inner_pid != self.snapshot.process.id.pid.0;
-        let tid = match pairs.iter().find(|(own, _)| *own == inner) {
-            Some((_, tid)) => *tid,
+        let tid = match self.index.inner_tid(inner) {
+            Some(tid) => tid,
             // Ids of another namespace mean nothing here.
             None if is_inside || !pairs.is_empty() => return None,
             None => Tid(inner),
@@ -55,7 +61,7 @@ impl Scene<'_> {
         }
         let facts = self.facts();
         let parent = facts.parent.as_ref().map(|parent| parent.pid);
-        match facts.owners.iter().find(|owner| owner.inner == inner) {
+        match self.index.owner(inner) {
             Some(Owner { task: Some((tid, Task { pid, name, start, .. })), .. })
                 if self.began_before_the_wait(*start, waiter) =>
             {
@@ -78,27 +84,12 @@ impl Scene<'_> {
         // Start times count from boot, with the time that the host was suspended; where it was, both
         // clocks differ, and a thread seems to have begun later than it did.
         let began_ns = began.0.saturating_mul(TICK_NS);
-        let suspended = self.snapshot.threads.iter().any(|thread| {
-            thread.status.start.0.saturating_mul(TICK_NS) > self.snapshot.taken.monotonic_ns.saturating_add(TICK_NS)
-        });
-        suspended || began_ns <= slept_since.saturating_add(5 * TICK_NS)
+        self.index.was_suspended || began_ns <= slept_since.saturating_add(5 * TICK_NS)
     }
 
-    /// The threads whose stacks refer to a lock, but those that wait for the same lock themselves.
-    /// `is_waiter` tells those.
-    pub fn referrers(&self, resource: &Resource, is_waiter: impl Fn(Tid) -> bool) -> Vec<Tid> {
-        let Some(address) = resource.address else { return Vec::new() };
-        // A reader may hold what a writer waits for, and wait elsewhere itself.
-        let mut found: Vec<Tid> = self
-            .facts()
-            .references
-            .iter()
-            .filter(|reference| reference.lock == address && !is_waiter(reference.tid))
-            .map(|reference| reference.tid)
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        found
+    /// The threads whose stacks refer to a lock, in order.
+    pub fn referrers(&self, resource: &Resource) -> &[Tid] {
+        resource.address.map_or(&[], |address| self.index.referrers(address))
     }
 }
 

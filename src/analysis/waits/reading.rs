@@ -2,7 +2,7 @@
 
 use super::futex::Futex;
 use super::{Calls, Kind, Resource, Scene, Wait};
-use crate::model::{RuntimeAddress, Thread};
+use crate::model::Thread;
 
 /// A futex wait with all that explains it.
 pub(super) struct Reading<'s, 'a> {
@@ -31,6 +31,5 @@ impl Reading<'_, '_> {
 
 /// A word that lies in a lock as the address of a thread's own structure.
 pub(super) fn thread_of_pointer(scene: &Scene<'_>, pointer: u64) -> Option<i32> {
-    let pointers = &scene.facts().thread_pointers;
-    pointers.iter().find(|(address, _)| *address == RuntimeAddress(pointer)).map(|(_, tid)| *tid)
+    scene.index.thread_of_pointer(pointer)
 }

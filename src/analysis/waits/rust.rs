@@ -46,8 +46,7 @@ pub(super) fn parking_lot(reading: &Reading<'_, '_>) -> Wait {
 
 /// The key is the one word beside the parker that stacks refer to.
 fn with_key(reading: &Reading<'_, '_>, kind: Kind) -> Wait {
-    let references = &reading.scene.facts().references;
-    let is_key = |word: &u64| references.iter().any(|reference| reference.lock.0 == *word);
+    let is_key = |word: &u64| !reading.scene.index.referrers(RuntimeAddress(*word)).is_empty();
     match reading.futex.longs().find(is_key) {
         Some(key) => reading.wait_for(Resource::at(kind, RuntimeAddress(key))),
         None => reading.wait_for(Resource::named(kind, "a lock whose address is not known")),
