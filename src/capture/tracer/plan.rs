@@ -125,7 +125,10 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
             Some(Method::Hold) => return Plan::Hold(planned),
             None => run = run.or_else(|| Some(Run::observe(&thread, draft))),
             Some(Method::InPlace) => match in_place::read(&planned, &thread, draft) {
-                Ok(()) if choose(draft.request.stop, &planned.status, call.as_ref()) == Some(Method::Hold) => {
+                Ok(())
+                    if stop != draft.request.stop
+                        && choose(draft.request.stop, &planned.status, call.as_ref()) == Some(Method::Hold) =>
+                {
                     return Plan::ReadInstead(planned);
                 }
                 Ok(()) => return Plan::Done,
