@@ -45,8 +45,12 @@ pub fn thread(number: usize, call: SystemCall, functions: &[usize]) -> Thread {
     thread.tid = tid(number);
     thread.status.name = format!("thread-{number}");
     thread.status.start = StartTime(7);
-    thread.status.scheduling =
-        Scheduling { cpu_ns: Some(1000), voluntary_switches: Some(3), involuntary_switches: Some(1), ..thread.status.scheduling };
+    thread.status.scheduling = Scheduling {
+        cpu_ns: Some(1000),
+        voluntary_switches: Some(3),
+        involuntary_switches: Some(1),
+        ..thread.status.scheduling
+    };
     thread.acquired = Acquired::ReadInPlace;
     thread.system_call = Some(call);
     thread.memory = Vec::new();
@@ -73,11 +77,8 @@ pub fn futex(number: usize, address: u64, expected: u32, function: usize, words:
         let at = (BEFORE + offset) as usize;
         bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
     }
-    thread.memory = vec![MemoryPiece {
-        address: RuntimeAddress(address - BEFORE),
-        bytes: bytes.into(),
-        what: MemoryOf::Futex,
-    }];
+    thread.memory =
+        vec![MemoryPiece { address: RuntimeAddress(address - BEFORE), bytes: bytes.into(), what: MemoryOf::Futex }];
     thread
 }
 

@@ -14,10 +14,10 @@ fn random_words_around_futexes_prove_nothing() {
     let (mut random, mut proofs) = (Random(seed()), 0);
     for case in 0..CASES {
         let threads: Vec<Thread> = (0..4).map(|number| waiter(number, &mut random)).collect();
-        let samples: Vec<Snapshot> =
-            (1..=3).map(|number| snapshot(number, threads.clone(), facts(case))).collect();
+        let samples: Vec<Snapshot> = (1..=3).map(|number| snapshot(number, threads.clone(), facts(case))).collect();
         let nothing: &[Function] = &[];
-        let named: Vec<_> = samples[0].named.iter().map(|code| (code.module, code.address, code.functions.clone())).collect();
+        let named: Vec<_> =
+            samples[0].named.iter().map(|code| (code.module, code.address, code.functions.clone())).collect();
         let name = |frame: &Frame| {
             let place = frame.inside();
             let found = named.iter().find(|(module, address, _)| place == Some((*module, *address)));
@@ -25,7 +25,9 @@ fn random_words_around_futexes_prove_nothing() {
         };
         let calls: Vec<Vec<Calls<'_>>> = samples
             .iter()
-            .map(|sample| sample.threads.iter().map(|thread| Calls::of(sample, thread, |_, frame| name(frame))).collect())
+            .map(|sample| {
+                sample.threads.iter().map(|thread| Calls::of(sample, thread, |_, frame| name(frame))).collect()
+            })
             .collect();
         let observation = Observation {
             samples: samples.iter().collect(),
