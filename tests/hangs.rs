@@ -5,6 +5,7 @@
 //! program's own word; nothing of it comes from hangsnap. A row that is wrong does not hide the
 //! others: the table is printed, and then the numbers are judged.
 
+mod heartbeat;
 mod hostile;
 mod innocents;
 mod programs;

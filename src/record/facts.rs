@@ -4,14 +4,13 @@
 //! is not read again; who holds its file locks and what its children do is. Of threads that have not
 //! run, what is known from their stacks stays, for these are not copied again.
 
-use std::collections::HashSet;
 use std::iter;
 use std::sync::Arc;
 
 use crate::capture::StackBytes;
 use crate::model::{LastRan, Process, Reference, Thread, Tid, WaitFacts};
 use crate::process::ProcessAccess;
-use crate::resources::{self, RawLastRan, StackCopy};
+use crate::resources::{self, Locks, RawLastRan, StackCopy};
 
 /// What is known of the threads' stacks.
 pub(super) struct Stacks<'a> {
@@ -59,7 +58,7 @@ fn is_unchanged(thread: &Thread) -> bool {
 /// Addresses of locks that threads wait for, where they lie on stacks.
 fn references(threads: &[Thread], stacks: &Stacks<'_>) -> Vec<Reference> {
     let addresses = |thread: &Thread| resources::lock_addresses(thread.system_call, &thread.memory);
-    let locks: HashSet<u64> = threads.iter().flat_map(addresses).collect();
+    let locks: Locks = threads.iter().flat_map(addresses).collect();
     let copies = stacks.copied.iter().map(|(tid, StackBytes { start, bytes, pieces, .. })| StackCopy {
         tid: *tid,
         pieces: iter::once((*start, &**bytes))

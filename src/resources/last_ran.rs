@@ -8,7 +8,8 @@
 //! it. It has to be read before a thread is held: a hold makes it run.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,20 +33,31 @@ pub struct RawLastRan {
 
 /// Of all threads of a process, when they had run last.
 pub fn last_ran(pid: Pid) -> Vec<RawLastRan> {
+    /// Threads that are worth a thread of ours; the kernel writes much into each file.
+    const A_SHARE: usize = 100;
+    const MOST_SHARES: usize = 4;
     let begun = Instant::now();
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let mut found = Vec::new();
-    for entry in entries.flatten() {
-        if begun.elapsed() > PATIENCE {
-            break;
-        }
-        let tid = entry.file_name().to_str().and_then(|name| name.parse().ok()).map(Tid);
-        let Some(tid) = tid else { continue };
-        if let Some(exec_start_ns) = exec_start(&format!("/proc/{pid}/task/{tid}/sched")) {
-            found.push(RawLastRan { tid, exec_start_ns });
-        }
-    }
-    found
+    let tid = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok().map(Tid);
+    let tids: Vec<Tid> = entries.flatten().filter_map(tid).collect();
+    let read = |tids: &[Tid]| {
+        let in_time = tids.iter().take_while(|_| begun.elapsed() <= PATIENCE);
+        let one = |tid: &Tid| {
+            let exec_start_ns = exec_start(&format!("/proc/{pid}/task/{tid}/sched"))?;
+            Some(RawLastRan { tid: *tid, exec_start_ns })
+        };
+        in_time.filter_map(one).collect::<Vec<_>>()
+    };
+    let cpus = thread::available_parallelism().map_or(1, usize::from).min(MOST_SHARES);
+    let shares = (tids.len() / A_SHARE).clamp(1, cpus);
+    let mut parts = tids.chunks(tids.len().div_ceil(shares).max(1));
+    let first = parts.next().unwrap_or_default();
+    thread::scope(|scope| {
+        let others: Vec<_> = parts.map(|part| scope.spawn(|| read(part))).collect();
+        let mut found = read(first);
+        found.extend(others.into_iter().flat_map(|other| other.join().unwrap_or_default()));
+        found
+    })
 }
 
 /// Those of them that had not run for a while, and have not since unless we held them.
@@ -96,8 +108,10 @@ fn clocks(cpus: &BTreeSet<u32>) -> HashMap<u32, (u64, u64)> {
 
 /// Nanoseconds on the scheduler's clock.
 fn exec_start(path: &str) -> Option<u64> {
-    let bytes = fs::read(path).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
+    // The line is the third; what the first read returns has all of it.
+    let mut bytes = [0; 1024];
+    let length = File::open(path).ok()?.read(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(bytes.get(..length)?);
     let line = text.lines().find(|line| line.starts_with("se.exec_start"))?;
     let (whole, fraction) = line.rsplit(':').next()?.trim().split_once('.')?;
     let fraction: u64 = fraction.get(..6)?.parse().ok()?;

@@ -62,12 +62,42 @@ pub struct StackCopy<'a> {
     pub pieces: Vec<(u64, &'a [u8])>,
 }
 
+/// Addresses at which locks may begin. All words of all stacks are looked up in it, which the standard
+/// library's hash takes several times as long for; this one is seeded at random, too.
+pub type Locks = HashSet<u64, foldhash::fast::RandomState>;
+
+/// Excludes most words without a look at the addresses.
+struct Filter([u64; 64]);
+
+impl Filter {
+    fn of(locks: &Locks) -> Self {
+        let mut filter = Self([0; 64]);
+        for lock in locks {
+            let (word, bit) = Self::place(*lock);
+            filter.0[word] |= bit;
+        }
+        filter
+    }
+
+    /// The upper bits of a product depend on all of the address.
+    fn place(address: u64) -> (usize, u64) {
+        let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
+        ((hash >> 6) as usize, 1 << (hash & 63))
+    }
+
+    fn may_have(&self, address: u64) -> bool {
+        let (word, bit) = Self::place(address);
+        self.0[word] & bit != 0
+    }
+}
+
 /// The words of stacks that are one of these addresses: for each thread and lock the outermost, for a
 /// lock that is held was taken further out than what the thread does now.
-pub fn references<'a>(locks: &HashSet<u64>, stacks: impl Iterator<Item = StackCopy<'a>>) -> Vec<Reference> {
+pub fn references<'a>(locks: &Locks, stacks: impl Iterator<Item = StackCopy<'a>>) -> Vec<Reference> {
     if locks.is_empty() || locks.len() > MOST_LOCKS {
         return Vec::new();
     }
+    let filter = Filter::of(locks);
     let mut found: BTreeMap<(Tid, u64), u64> = BTreeMap::new();
     for StackCopy { tid, pieces } in stacks {
         for (start, bytes) in pieces {
@@ -75,7 +105,7 @@ pub fn references<'a>(locks: &HashSet<u64>, stacks: impl Iterator<Item = StackCo
             let (longs, _) = bytes.get(skip as usize..).unwrap_or_default().as_chunks::<8>();
             for (long, number) in longs.iter().zip(0_u64..) {
                 let value = u64::from_le_bytes(*long);
-                if locks.contains(&value) {
+                if filter.may_have(value) && locks.contains(&value) {
                     found.insert((tid, value), start + skip + number * 8);
                 }
             }
@@ -167,7 +197,7 @@ mod tests {
             bytes[at..at + 8].copy_from_slice(&0x7fff_0000_1000_u64.to_le_bytes());
         }
         let stack = StackCopy { tid: Tid(7), pieces: vec![(0x1000, &bytes)] };
-        let found = references(&HashSet::from([0x7fff_0000_1000]), std::iter::once(stack));
+        let found = references(&Locks::from_iter([0x7fff_0000_1000]), std::iter::once(stack));
         assert_eq!(found.iter().map(|found| found.at.0).collect::<Vec<_>>(), [0x1028]);
     }
 }

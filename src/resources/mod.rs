@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use crate::model::{Process, RuntimeAddress, Thread, ThreadState, Unread, WaitFacts};
 
 pub use last_ran::{RawLastRan, last_ran, not_run_since};
-pub use locks::{StackCopy, lock_addresses, references};
+pub use locks::{Locks, StackCopy, lock_addresses, references};
 
 /// After this time nothing more is begun to be read for one snapshot.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -61,9 +61,8 @@ impl Reading<'_> {
 
     /// Whether a thread sleeps in a function of the kernel whose name has one of these parts.
     fn sleeps_in(&self, parts: &[&str]) -> bool {
-        let channel = |thread: &Thread| thread.status.wait.channel.clone();
-        let has = |channel: String| parts.iter().any(|part| channel.contains(part));
-        self.threads.iter().filter_map(channel).any(has)
+        let mut channels = self.threads.iter().filter_map(|thread| thread.status.wait.channel.as_deref());
+        channels.any(|channel| parts.iter().any(|part| channel.contains(part)))
     }
 }
 

@@ -160,9 +160,13 @@ fn to_tasks(messages: &[pb::Task]) -> Vec<Task> {
     messages.iter().filter_map(to_task).collect()
 }
 
+/// Of processes: the kernel keeps 15 bytes, each of which may have been replaced by three.
+const LONGEST_NAME: usize = 64;
+
 fn to_task(message: &pb::Task) -> Option<Task> {
     let state = ThreadState::from_letter(char::from_u32(message.state)?);
-    Some(Task { pid: Pid(message.pid), name: message.name.clone(), state, start: StartTime(message.start_ticks) })
+    let name = &message.name[..message.name.floor_char_boundary(LONGEST_NAME)];
+    Some(Task { pid: Pid(message.pid), name: name.to_owned(), state, start: StartTime(message.start_ticks) })
 }
 
 fn to_owner(message: &pb::Owner) -> Owner {

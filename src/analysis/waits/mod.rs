@@ -205,7 +205,11 @@ impl Resource {
     }
 
     fn named(kind: Kind, name: impl Into<String>) -> Self {
-        Self { kind, address: None, name: name.into() }
+        /// As long as a path can be; a file may bring more, and each of ten thousand threads has it.
+        const LONGEST: usize = 4096;
+        let mut name: String = name.into();
+        name.truncate(name.floor_char_boundary(LONGEST));
+        Self { kind, address: None, name }
     }
 }
 
