@@ -206,8 +206,9 @@ fn doing(thread: &ThreadVerdict) -> String {
         Some(_) if !wait.resource.kind.is_lock() => format!("waits for a {}", wait.resource.kind.name()),
         _ => format!("waits for {}", wait.resource),
     });
+    let amid = thread.wait.as_ref().and_then(|wait| wait.amid).map(|amid| format!(", {amid}")).unwrap_or_default();
     match wait {
-        Some(wait) => format!("{wait}{place}"),
+        Some(wait) => format!("{wait}{place}{amid}"),
         None if place.is_empty() => "runs".into(),
         None => format!("runs{place}"),
     }

@@ -115,5 +115,5 @@ fn is_idle(wait: &Wait) -> bool {
         Kind::Channel,
         Kind::Futex,
     ];
-    kinds.contains(&wait.resource.kind) && !wait.is_writing
+    kinds.contains(&wait.resource.kind) && !wait.is_writing && wait.amid.is_none()
 }
