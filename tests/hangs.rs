@@ -6,8 +6,12 @@
 //! others: the table is printed, and then the numbers are judged.
 
 mod innocents;
+mod oracles;
 mod programs;
+mod rights;
 mod rows;
+mod saturated;
+mod servers;
 mod truth;
 mod verdict;
 

@@ -73,7 +73,7 @@ mod tests {
         let function = |name: &&str| Function { name: Some((*name).into()), file: None, line: None };
         let functions: Vec<Function> = names.iter().map(function).collect();
         let call = |(frame, function)| Call { function, frame, module: "/usr/bin/server" };
-        of(&Calls(functions.iter().enumerate().map(call).collect()), Some(system_call))
+        of(&Calls::made_of(functions.iter().enumerate().map(call).collect()), Some(system_call))
     }
 
     #[test]
