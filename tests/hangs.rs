@@ -8,8 +8,12 @@
 mod heartbeat;
 mod hostile;
 mod innocents;
+mod oracles;
 mod programs;
+mod rights;
 mod rows;
+mod saturated;
+mod servers;
 mod truth;
 mod verdict;
 

@@ -243,11 +243,12 @@ fn state_of_several(state: State) -> &'static str {
 fn doing(thread: &ThreadVerdict) -> String {
     let place = thread.place.as_ref().map(|place| format!(" in {place}")).unwrap_or_default();
     let Some(wait) = &thread.wait else { return format!("in user code{place}") };
+    let amid = wait.amid.map(|amid| format!(", {amid}")).unwrap_or_default();
     match (wait.resource.kind, wait.resource.address) {
-        (Kind::Time, _) => format!("in a sleep{place}"),
-        (Kind::Thread, _) => format!("waiting for the end of a thread{place}"),
-        (kind, Some(_)) if !kind.is_lock() => format!("waiting for a {}{place}", kind.name()),
-        _ => format!("waiting for {}{place}", wait.resource),
+        (Kind::Time, _) => format!("in a sleep{place}{amid}"),
+        (Kind::Thread, _) => format!("waiting for the end of a thread{place}{amid}"),
+        (kind, Some(_)) if !kind.is_lock() => format!("waiting for a {}{place}{amid}", kind.name()),
+        _ => format!("waiting for {}{place}{amid}", wait.resource),
     }
 }
 

@@ -10,7 +10,7 @@ use super::programs::Program::{self, Built, Script, Server};
 use super::programs::Ready;
 use crate::support::run;
 
-type Made = Result<(Command, Ready), String>;
+pub type Made = Result<(Command, Ready), String>;
 
 const fn innocent(name: &'static str, language: &'static str, program: Program) -> Row {
     Row { name, language, program, kind: "none", proof: "" }
@@ -44,13 +44,13 @@ pub const INNOCENTS: &[Row] = &[
     innocent("shell and child", "sh", Server(shell)),
 ];
 
-fn free_port() -> String {
+pub fn free_port() -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("its address").port().to_string()
 }
 
 /// A server that listens at this port; an error if it is not installed.
-fn server(command: &[&str], port: &str) -> Made {
+pub fn server(command: &[&str], port: &str) -> Made {
     let is_there = run(Command::new("sh").args(["-c", "command -v \"$0\"", command[0]])).status.success();
     let mut made = Command::new(command[0]);
     made.args(&command[1..]);
@@ -58,30 +58,42 @@ fn server(command: &[&str], port: &str) -> Made {
     if is_there { Ok((made, ready)) } else { Err(format!("{} is not installed; tests/run installs it", command[0])) }
 }
 
-fn text(directory: &Path) -> &str {
+pub fn text(directory: &Path) -> &str {
     directory.to_str().expect("paths of tests are text")
 }
 
 fn redis(directory: &Path) -> Made {
-    let port = free_port();
-    server(&["redis-server", "--port", &port, "--dir", text(directory), "--save", "", "--io-threads", "3"], &port)
+    redis_with(directory, &free_port(), &["--io-threads", "3"])
+}
+
+pub fn redis_with(directory: &Path, port: &str, options: &[&str]) -> Made {
+    server(&[&["redis-server", "--port", port, "--dir", text(directory), "--save", ""], options].concat(), port)
 }
 
 fn nginx(directory: &Path) -> Made {
-    let (port, place) = (free_port(), text(directory));
+    nginx_with(directory, &free_port(), "")
+}
+
+/// `location` is a part of its configuration.
+pub fn nginx_with(directory: &Path, port: &str, location: &str) -> Made {
+    let place = text(directory);
     let configuration = format!(
         "daemon off; worker_processes 2; pid {place}/pid; error_log {place}/errors; user root;
          events {{ worker_connections 64; }}
          http {{ access_log off; client_body_temp_path {place}; proxy_temp_path {place}; fastcgi_temp_path {place};
-                 uwsgi_temp_path {place}; scgi_temp_path {place}; server {{ listen 127.0.0.1:{port}; }} }}"
+                 uwsgi_temp_path {place}; scgi_temp_path {place}; server {{ listen 127.0.0.1:{port}; {location} }} }}"
     );
     let file = format!("{place}/configuration");
     fs::write(&file, configuration).expect("a temporary file");
-    server(&["nginx", "-e", "stderr", "-c", &file], &port)
+    server(&["nginx", "-e", "stderr", "-c", &file], port)
 }
 
 fn postgres(directory: &Path) -> Made {
-    let (port, place) = (free_port(), text(directory));
+    postgres_with(directory, &free_port(), &[])
+}
+
+pub fn postgres_with(directory: &Path, port: &str, options: &[&str]) -> Made {
+    let place = text(directory);
     // It refuses to run as root; its package brings a user for it.
     let versions =
         fs::read_dir("/usr/lib/postgresql").map_err(|_| "postgresql is not installed; tests/run installs it")?;
@@ -96,7 +108,8 @@ fn postgres(directory: &Path) -> Made {
         (format!("{programs}/initdb"), format!("{programs}/postgres"), format!("{place}/data"));
     let made = run(Command::new(user[0]).args(&user[1..]).args([&initdb, "-A", "trust", "-N", "-D", &data]));
     assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-    server(&[&user[..], &[&binary, "-D", &data, "-k", place, "-p", &port]].concat(), &port)
+    let (made, _) = server(&[&user[..], &[&binary, "-D", &data, "-k", place, "-p", port], options].concat(), port)?;
+    Ok((made, Ready::ListensUntilInterrupted(format!("127.0.0.1:{port}"))))
 }
 
 fn shell(_: &Path) -> Made {

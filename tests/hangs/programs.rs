@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::innocents::Made;
 use super::truth::{Truth, now};
 use super::{BEGINS_WITHIN, Row};
 use crate::support::{run, until, victim_source};
@@ -34,6 +35,8 @@ pub enum Program {
 pub enum Ready {
     Says,
     Listens(String),
+    /// It takes shared memory away when it is interrupted, and leaves it there when it is killed.
+    ListensUntilInterrupted(String),
     HasChild,
 }
 
@@ -48,7 +51,8 @@ pub struct Running {
     pub truth: Truth,
     /// Seconds since 1970, before it was started.
     pub started: f64,
-    _directory: TempDir,
+    is_interrupted: bool,
+    directory: TempDir,
 }
 
 /// Builds, if any source is newer. Its headers are in the same directory.
@@ -74,6 +78,13 @@ fn build(compiler: &str, source: &str, flags: &[&str]) -> Result<PathBuf, Troubl
         Ok(output) if output.status.success() => Ok(program),
         Ok(output) => Err(Trouble::Failed(String::from_utf8_lossy(&output.stderr).into_owned())),
     }
+}
+
+/// The same, where it has to succeed.
+pub fn built(compiler: &str, source: &str, flags: &[&str]) -> PathBuf {
+    build(compiler, source, flags).unwrap_or_else(|trouble| match trouble {
+        Trouble::Skipped(why) | Trouble::Failed(why) => panic!("{source}: {why}"),
+    })
 }
 
 fn project(name: &str) -> Result<PathBuf, Trouble> {
@@ -126,26 +137,40 @@ fn command(row: &Row, directory: &Path) -> Result<(Command, Ready), Trouble> {
 /// Starts a row's program, and waits until it is in its situation.
 pub fn start(row: &Row) -> Result<Running, Trouble> {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let (mut command, ready) = command(row, directory.path())?;
+    let (command, ready) = command(row, directory.path())?;
+    launch(row.name, command, ready, directory)
+}
+
+/// Starts a server, and waits until it listens and has nothing to do.
+pub fn serve(name: &str, made: impl FnOnce(&Path) -> Made) -> Result<Running, Trouble> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (command, ready) = made(directory.path()).map_err(Trouble::Skipped)?;
+    launch(name, command, ready, directory)
+}
+
+fn launch(name: &str, mut command: Command, ready: Ready, directory: TempDir) -> Result<Running, Trouble> {
     let started = now();
     let spawned = command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let child = spawned.map_err(|error| Trouble::Skipped(format!("{command:?}: {error}; tests/run installs it")))?;
-    let mut running = Running { child, truth: Truth::default(), started, _directory: directory };
+    let is_interrupted = matches!(ready, Ready::ListensUntilInterrupted(_));
+    let mut running = Running { child, truth: Truth::default(), started, is_interrupted, directory };
     let pid = running.child.id().cast_signed();
+    let mut targets = vec![pid];
     match ready {
         Ready::Says => running.listen()?,
-        Ready::Listens(address) => {
-            until(row.name, BEGINS_WITHIN, || TcpStream::connect(&address).is_ok());
+        Ready::Listens(address) | Ready::ListensUntilInterrupted(address) => {
+            until(name, BEGINS_WITHIN, || TcpStream::connect(&address).is_ok());
             // The connection that was just closed is work; once all sleep, it is done.
-            until(row.name, BEGINS_WITHIN, || family(pid).iter().all(|process| is_asleep(*process)));
+            running.until_asleep(name);
+            targets = family(pid);
         }
-        Ready::HasChild => until(row.name, BEGINS_WITHIN, || family(pid).len() > 1),
+        Ready::HasChild => {
+            until(name, BEGINS_WITHIN, || family(pid).len() > 1);
+            targets = family(pid);
+        }
     }
     if running.truth.targets.is_empty() {
-        running.truth.targets = if matches!(row.program, Program::Server(_)) { family(pid) } else { vec![pid] }
-            .into_iter()
-            .map(i64::from)
-            .collect();
+        running.truth.targets = targets.into_iter().map(i64::from).collect();
     }
     match running.truth.skipped.take() {
         Some(why) => Err(Trouble::Skipped(why)),
@@ -173,6 +198,19 @@ impl Running {
         }
     }
 
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Waits until no thread of it that came first, and none of its children, runs.
+    pub fn until_asleep(&self, name: &str) {
+        until(name, BEGINS_WITHIN, || family(self.pid()).iter().all(|process| is_asleep(*process)));
+    }
+
     pub fn targets(&self) -> Vec<String> {
         self.truth.targets.iter().map(ToString::to_string).collect()
     }
@@ -182,7 +220,12 @@ impl Drop for Running {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
         let begun = Instant::now();
-        while self.truth.undoes && begun.elapsed() < BEGINS_WITHIN && self.child.try_wait().is_ok_and(|it| it.is_none())
+        if self.is_interrupted {
+            let _ = kill(Pid::from_raw(self.pid()), Signal::SIGINT);
+        }
+        while (self.truth.undoes || self.is_interrupted)
+            && begun.elapsed() < BEGINS_WITHIN
+            && self.child.try_wait().is_ok_and(|it| it.is_none())
         {
             std::thread::sleep(std::time::Duration::from_millis(2));
         }

@@ -18,7 +18,7 @@ const LATEST: f64 = 1.5;
 pub struct Look {
     begun: f64,
     code: Option<i32>,
-    json: Value,
+    pub json: Value,
     complaint: String,
 }
 
@@ -29,12 +29,12 @@ impl Look {
         Self { begun, code: output.status.code(), json, complaint }
     }
 
-    fn is_stuck(&self) -> bool {
+    pub fn is_stuck(&self) -> bool {
         each(&self.json, "verdicts").any(|verdict| verdict["level"] == "stuck")
     }
 
     /// What is wrong with it whatever the row.
-    fn complaint(&self) -> Option<String> {
+    pub fn complaint(&self) -> Option<String> {
         let expected = if self.is_stuck() { 1 } else { 0 };
         if self.json["format"] != "hangsnap.verdict/1" {
             Some(format!("exit code {:?}, no verdict: {}", self.code, self.complaint))

@@ -121,5 +121,5 @@ fn one(process: &Process<'_>, named: &Named<'_>, number: usize, thread: &Thread)
 
 /// Whether a thread that waits so may just have nothing to do.
 fn is_idle(wait: &Wait) -> bool {
-    (wait.resource.kind.is_idle() || wait.resource.kind == Kind::Time) && !wait.is_writing
+    (wait.resource.kind.is_idle() || wait.resource.kind == Kind::Time) && !wait.is_writing && wait.amid.is_none()
 }

@@ -104,6 +104,12 @@ impl<'a> Calls<'a> {
         Self(calls)
     }
 
+    /// Functions that were not read from a snapshot.
+    #[cfg(test)]
+    pub(super) fn made_of(calls: Vec<Call<'a>>) -> Self {
+        Self(calls)
+    }
+
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Call<'a>> {
         self.0.iter()
     }

@@ -13,6 +13,7 @@ mod futex;
 mod glibc;
 mod index;
 mod kernel;
+mod midst;
 mod musl;
 mod owners;
 mod reading;
@@ -253,6 +254,8 @@ pub struct Wait {
     pub is_word_other: bool,
     /// Whether it waits to write: data for which there is no room, or as a writer for a rwlock.
     pub is_writing: bool,
+    /// What the thread is in the middle of, as a clause; then it is not idle, whatever it waits for.
+    pub amid: Option<&'static str>,
 }
 
 impl Wait {
@@ -266,6 +269,7 @@ impl Wait {
             is_private: false,
             is_word_other: false,
             is_writing: false,
+            amid: None,
         }
     }
 
@@ -307,9 +311,10 @@ impl<'a> Scene<'a> {
             return None;
         }
         let call: SystemCall = thread.system_call?;
-        match Futex::of(thread, call) {
-            Some(futex) => Some(functions::read(self, thread, calls, &futex)),
-            None => Some(kernel::read(self, thread, calls, call)),
-        }
+        let wait = match Futex::of(thread, call) {
+            Some(futex) => functions::read(self, thread, calls, &futex),
+            None => kernel::read(self, thread, calls, call),
+        };
+        Some(Wait { amid: midst::of(calls, call.name()), ..wait })
     }
 }
