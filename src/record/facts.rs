@@ -38,7 +38,7 @@ pub(super) fn of(
     facts.last_ran = match last_ran.is_empty() {
         // They were held since, or ran by themselves, if they do not say otherwise.
         true => {
-            let rests = |ran: &&LastRan| thread(threads, ran.tid).is_some_and(|thread| is_unchanged(thread));
+            let rests = |ran: &&LastRan| thread(threads, ran.tid).is_some_and(is_unchanged);
             before.last_ran.iter().filter(rests).copied().collect()
         }
         false => resources::not_run_since(process.id.pid, last_ran, threads),
