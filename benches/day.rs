@@ -12,6 +12,8 @@
 //! more at the end than at the hundredth sample but 2 MiB; and not one descriptor more, but for the
 //! two of each thread that is at rest at the moment.
 
+#![allow(unreachable_pub, reason = "`pub` is what the modules of one program offer each other")]
+
 #[path = "programs/target.rs"]
 mod target;
 #[path = "wire/wandering.rs"]

@@ -15,6 +15,8 @@
 //! own. Promised are, of the floor's: for `auto` a p50 and p99 of at most 1.25, for `all` a window
 //! of at most 1.15. Each ratio that is promised says whether it is kept.
 
+#![allow(unreachable_pub, reason = "`pub` is what the modules of one program offer each other")]
+
 #[path = "pause/figures.rs"]
 mod figures;
 #[path = "pause/heartbeat.rs"]

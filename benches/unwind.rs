@@ -9,6 +9,8 @@
 //! warm at least as fast as framehop, and the first stack in the large file, from its opening to
 //! the last frame, within 20 ms.
 
+#![allow(unreachable_pub, reason = "`pub` is what the modules of one program offer each other")]
+
 #[path = "unwind/peer.rs"]
 mod peer;
 #[path = "programs/target.rs"]

@@ -9,6 +9,8 @@
 //! rounds, and none with more than 1,000 threads. py-spy is the one that $PY_SPY names, or the one
 //! in $PATH; without it its rows are left out, and that is said.
 
+#![allow(unreachable_pub, reason = "`pub` is what the modules of one program offer each other")]
+
 #[path = "programs/target.rs"]
 mod target;
 

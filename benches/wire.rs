@@ -12,6 +12,8 @@
 //! CPU to encode any; of a record of a gibibyte the list in 0.5 s, and one sample in 20 ms; and a
 //! day of samples every 5 s of 200 threads, 5% of which move between two, in at most 40 MiB.
 
+#![allow(unreachable_pub, reason = "`pub` is what the modules of one program offer each other")]
+
 #[path = "wire/peers.rs"]
 mod peers;
 #[path = "wire/record.rs"]

@@ -141,7 +141,10 @@ fn circles(imports: &[Import]) -> BTreeSet<(String, Vec<String>)> {
         let all: BTreeMap<&str, BTreeSet<&str>> = graph.keys().map(|from| (*from, reached(graph, from))).collect();
         for (one, reaches) in all.iter().filter(|(one, reaches)| reaches.contains(*one)) {
             let back = |other: &&&str| all.get(**other).is_some_and(|reaches| reaches.contains(one));
-            found.insert((directory.join("/"), reaches.iter().filter(back).map(|name| name.to_string()).collect()));
+            found.insert((
+                directory.join("/"),
+                reaches.iter().filter(back).map(std::string::ToString::to_string).collect(),
+            ));
         }
     }
     found

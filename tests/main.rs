@@ -3,6 +3,8 @@
 //!
 //! Tests that take long have a short form, and their long form when HANGSNAP_LONG=1 is set.
 
+#![allow(unreachable_pub, reason = "`pub` is what the modules of one program offer each other")]
+
 mod aarch64;
 mod corpus;
 mod deep;

@@ -150,7 +150,7 @@ fn told(registers: &RegisterFile<X86_64Register>) -> RegisterFile<X86_64Register
 }
 
 fn codes(stack: &Stack) -> Vec<CodeAddress<Place>> {
-    stack.frames.iter().map(|frame| frame.code()).collect()
+    stack.frames.iter().map(hangsnap::model::Frame::code).collect()
 }
 
 #[derive(Default)]

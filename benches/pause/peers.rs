@@ -90,7 +90,7 @@ fn row(threads: usize, rounds: usize, heartbeat: &Heartbeat, name: &str, words: 
     });
     match failure {
         None => {
-            println!("{threads:>7}  {name:<28} {:>13.2} {:>13.1}", gap / 1000.0, percentile(&mut times, 50) / 1000.0)
+            println!("{threads:>7}  {name:<28} {:>13.2} {:>13.1}", gap / 1000.0, percentile(&mut times, 50) / 1000.0);
         }
         Some(status) => println!("{threads:>7}  {name:<28} failed: {status}"),
     }

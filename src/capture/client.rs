@@ -47,6 +47,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Why there is no snapshot.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each says what it is")]
 pub enum Error {
     #[error("{0}")]
     Process(#[from] proc::Error),

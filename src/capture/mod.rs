@@ -37,6 +37,7 @@ pub use tracer::{TRACER_ARGUMENT, serve};
 /// How a snapshot is to be taken.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CaptureRequest {
+    /// Which threads may be held.
     pub stop: StopMode,
     /// The longest time that a thread may be held.
     pub max_hold: Duration,
@@ -44,6 +45,7 @@ pub struct CaptureRequest {
     pub floating_point: bool,
     /// Whether it is a program of Go's, whose threads change stacks.
     pub is_go: bool,
+    /// Memory to copy besides the stacks.
     pub memory: Vec<Wish>,
     /// In a recording, the number of the last snapshot of the process that the caller has: threads
     /// that have not run since it are reported as unchanged. None where a snapshot stands alone.
@@ -55,23 +57,29 @@ pub struct CaptureRequest {
 pub struct Wish {
     /// As the user typed it.
     pub text: String,
+    /// Where it begins.
     pub base: Base,
+    /// How many bytes of it.
     pub length: u64,
 }
 
 /// Where a piece of memory begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Base {
+    /// At this address.
     Address(RuntimeAddress),
     /// Where this register of each thread points to.
     Register(X86_64Register),
+    /// Where this special register of each thread points to.
     Special(SpecialRegister),
 }
 
 /// What was copied of a thread's stack.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StackBytes {
+    /// The run-time address of the first byte.
     pub start: u64,
+    /// The bytes from there on.
     pub bytes: Box<[u8]>,
     /// How many bytes of the stack in use were left out, because they are more than is copied of
     /// one.
@@ -95,11 +103,17 @@ pub enum Context {
 
 /// One thread, as it was copied.
 pub struct CapturedThread {
+    /// Its id.
     pub tid: Tid,
+    /// What /proc says of it.
     pub status: ThreadStatus,
+    /// How the rest was obtained.
     pub acquired: Acquired,
+    /// Its registers.
     pub context: Context,
+    /// What was copied of its stack.
     pub stack: StackBytes,
+    /// Other memory that was copied with it.
     pub memory: Vec<MemoryPiece>,
     /// The x87 and SSE registers, where they were asked for and could be had.
     pub floating_point: Option<Box<[u8]>>,
@@ -116,6 +130,7 @@ impl CapturedThread {
 
 /// A thread that has not run since the snapshot before: whatever that says of it is still true.
 pub struct UnchangedThread {
+    /// Its id.
     pub tid: Tid,
     /// What /proc says of it; None where that was not read again.
     pub status: Option<ThreadStatus>,
@@ -127,22 +142,29 @@ pub struct UnchangedThread {
 pub struct Captured {
     /// Each that a `Tracer` takes has another, and a later one a larger.
     pub number: u64,
+    /// When the snapshot began.
     pub taken: Timestamp,
+    /// The process as a whole.
     pub process: Process,
+    /// As in `Snapshot::window`.
     pub window: Duration,
+    /// As in `Snapshot::took`.
     pub took: Duration,
     /// How it was taken; less intrusive than was asked for where a bound was reached.
     pub stop: StopMode,
+    /// The process's memory map.
     pub map: MemoryMap,
     /// In the order of their ids.
     pub threads: Vec<CapturedThread>,
     /// In the order of their ids, too. There are none if `CaptureRequest::after` was not given.
     pub unchanged: Vec<UnchangedThread>,
+    /// Memory that was copied for no thread in particular.
     pub memory: Vec<MemoryPiece>,
     /// Whether the process's memory could be read in time.
     pub memory_is_readable: bool,
     /// The longest hold that ended with the tracer's death, so that no thread shows it.
     pub lost_hold: Duration,
+    /// What is missing, and why.
     pub notices: Vec<Notice>,
 }
 

@@ -55,7 +55,7 @@ fn transfer(from: &Mutex<u64>, to: &Mutex<u64>, both_hold_one: &Barrier) {
 
 #[inline(never)]
 fn audit(checking: &Mutex<u64>, savings: &Mutex<u64>) {
-    let total = checking.lock().map(|checking| savings.lock().map(|savings| *checking + *savings).unwrap_or(0));
+    let total = checking.lock().map(|checking| savings.lock().map_or(0, |savings| *checking + *savings));
     std::hint::black_box(total.unwrap_or(0));
 }
 

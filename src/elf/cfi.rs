@@ -19,14 +19,18 @@ use crate::model::FileAddress;
 /// The bytes of a section, and the file address they are loaded at.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Section {
+    /// Where its first byte is loaded.
     pub address: FileAddress,
+    /// Its contents.
     pub data: Vec<u8>,
 }
 
 /// Whatever call frame information a module has. Any of it may be missing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CfiSections {
+    /// The search table of `.eh_frame`.
     pub eh_frame_hdr: Option<Section>,
+    /// The call frame information that is loaded with the code.
     pub eh_frame: Option<Section>,
     debug_frame: Option<Section>,
     packed: Packed,
@@ -37,6 +41,7 @@ pub struct CfiSections {
     pub text: Option<FileAddress>,
     /// Where the program begins, which nothing has called.
     pub entry: Option<FileAddress>,
+    /// Where the global offset table begins.
     pub got: Option<FileAddress>,
 }
 

@@ -32,9 +32,13 @@ const PIECE: usize = 64;
 /// A function that an image exports.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ExportedSymbol {
+    /// Its first instruction.
     pub start: FileAddress,
+    /// How many bytes it has; 0 where the table does not say.
     pub size: u64,
+    /// Whether the symbol's binding is local.
     pub is_local: bool,
+    /// Its name as the table has it, not demangled.
     pub name: String,
 }
 

@@ -34,6 +34,7 @@ pub struct Load {
 /// What the program headers tell.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Headers {
+    /// The segments that are loaded, in the order of the headers.
     pub loads: Vec<Load>,
     /// Where the search table of the call frame information lies, and how long it is.
     pub eh_frame_hdr: Option<(FileAddress, u64)>,
@@ -72,7 +73,7 @@ impl Headers {
             .map_err(|()| Error::Malformed("the table of program headers"))?;
         let entry = Some(header.e_entry.get(LittleEndian)).filter(|entry| *entry != 0).map(FileAddress);
         let machine = header.e_machine.get(LittleEndian);
-        Ok(Self { entry, machine, ..Self::from_segments(segments) })
+        Ok(Self { machine, entry, ..Self::from_segments(segments) })
     }
 
     fn from_segments(segments: &[Segment]) -> Self {

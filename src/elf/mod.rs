@@ -41,6 +41,7 @@ use object::{CompressedFileRange, CompressionFormat};
 
 /// Why an image could not be used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each says what it is")]
 pub enum Error {
     #[error("{0}")]
     Io(#[from] std::io::Error),

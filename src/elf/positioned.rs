@@ -22,6 +22,7 @@ pub struct PositionedFile<'a> {
 }
 
 impl<'a> PositionedFile<'a> {
+    /// A file that is read from its beginning.
     pub fn new(file: &'a File) -> io::Result<Self> {
         Ok(Self { file, position: 0, length: file.metadata()?.len(), block: Vec::new(), block_at: 0 })
     }

@@ -34,13 +34,16 @@ const MAX_CANDIDATES: usize = 1 << 16;
 
 /// What an object says of the code that was made of it, by the addresses that the code has.
 pub struct RegisteredObject {
+    /// Where its code lies.
     pub code: Vec<Range<FileAddress>>,
+    /// Its call frame information.
     pub cfi: CfiSections,
     /// In the order of their addresses.
     functions: Vec<(Range<FileAddress>, String)>,
 }
 
 impl RegisteredObject {
+    /// Reads an object as the compiler registered it; None if it is not one.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let object = Parts::of(bytes)?;
         let code: Vec<_> = object.table.iter().filter_map(code).collect();

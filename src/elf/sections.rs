@@ -36,6 +36,7 @@ pub struct Sections<'d, R: ReadRef<'d>> {
 }
 
 impl<'d, R: ReadRef<'d>> Sections<'d, R> {
+    /// Reads the section headers of a file.
     pub fn of(file: R) -> Result<Self, Error> {
         let header = Header::parse(file).map_err(|_| Error::NotElf)?;
         header.endian().map_err(|_| Error::NotElf)?;
@@ -62,6 +63,7 @@ impl<'d, R: ReadRef<'d>> Sections<'d, R> {
         self.table.iter().filter(is_table).all(|table| table.sh_size(Little) <= MAX_SECTION)
     }
 
+    /// Whether there is a section of this name.
     pub fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
     }

@@ -11,6 +11,7 @@ use super::Register;
 /// A register that CFI can name. The discriminant is its DWARF number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
+#[expect(missing_docs, reason = "named as the architecture names them")]
 pub enum Aarch64Register {
     X0,
     X1,

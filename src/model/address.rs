@@ -18,11 +18,13 @@ pub struct FileAddress(pub u64);
 pub struct Bias(pub u64);
 
 impl Bias {
+    /// The address in the ELF file.
     #[inline]
     pub fn to_file(self, address: RuntimeAddress) -> FileAddress {
         FileAddress(address.0.wrapping_sub(self.0))
     }
 
+    /// The address in the process.
     #[inline]
     pub fn to_runtime(self, address: FileAddress) -> RuntimeAddress {
         RuntimeAddress(address.0.wrapping_add(self.0))

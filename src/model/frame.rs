@@ -8,8 +8,11 @@ use super::{AnyRegister, CodeAddress, FileAddress, ModuleIndex, RuntimeAddress};
 /// Where an instruction lies.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Place {
+    /// In an ELF image.
     InModule {
+        /// Which of the snapshot's modules.
         module: ModuleIndex,
+        /// The address in its file.
         address: FileAddress,
     },
     /// In no module: generated code, or a wild pointer.
@@ -34,6 +37,7 @@ const OUTSIDE: u32 = u32::MAX;
 const _: () = assert!(size_of::<Frame>() == 16);
 
 impl Frame {
+    /// A frame at this place.
     #[inline]
     pub fn new(code: CodeAddress<Place>, found: FoundBy) -> Self {
         let is_return = matches!(code, CodeAddress::Return(_));
@@ -43,6 +47,7 @@ impl Frame {
         }
     }
 
+    /// Where it is, as a pc or a return address.
     #[inline]
     pub fn code(&self) -> CodeAddress<Place> {
         if self.is_return { CodeAddress::Return(self.place()) } else { CodeAddress::Pc(self.place()) }
@@ -57,6 +62,7 @@ impl Frame {
         }
     }
 
+    /// How it was found.
     #[inline]
     pub fn found(&self) -> FoundBy {
         self.found
@@ -117,9 +123,11 @@ pub enum FoundBy {
 /// The frames of one thread, innermost first, and why there are no more.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Stack {
+    /// Innermost first.
     pub frames: Vec<Frame>,
     /// Where frames of a very long stack were left out.
     pub gap: Option<Gap>,
+    /// Why there are no more.
     pub end: WalkEnd,
 }
 

@@ -40,7 +40,9 @@ pub struct StartTime(pub u64);
 /// One process and no other: a pid alone is reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ProcessId {
+    /// Its id.
     pub pid: Pid,
+    /// When it was created.
     pub start: StartTime,
 }
 

@@ -24,19 +24,23 @@ pub trait Register: Copy + Ord + Debug + Into<AnyRegister> + TryFrom<AnyRegister
 
     /// All of them, in the order of their numbers.
     fn all() -> &'static [Self];
+    /// A value for each register, made by a function.
     fn each<T: Copy + Debug>(value: impl FnMut(Self) -> T) -> Self::Each<T>;
     /// The DWARF number.
     fn number(self) -> u8;
+    /// The set that has this register alone.
     fn bit(self) -> Self::Bits;
     /// The registers that the ABI obliges a function to leave as it found them, but the stack
     /// pointer.
     const CALLEE_SAVED: &'static [Self];
 
+    /// Whether it is one of `CALLEE_SAVED`.
     #[inline]
     fn is_callee_saved(self) -> bool {
         Self::CALLEE_SAVED.contains(&self)
     }
 
+    /// Its place in `Each`.
     #[inline]
     fn index(self) -> usize {
         self.number().into()
@@ -51,7 +55,9 @@ pub trait Register: Copy + Ord + Debug + Into<AnyRegister> + TryFrom<AnyRegister
 /// A register of whichever machine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum AnyRegister {
+    /// Of x86-64.
     X86_64(X86_64Register),
+    /// Of aarch64.
     Aarch64(Aarch64Register),
 }
 

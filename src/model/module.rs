@@ -23,6 +23,7 @@ pub struct Module {
     /// Read from the image in the process's memory, so it names what runs, not what lies on disk
     /// now.
     pub build_id: Option<BuildId>,
+    /// How far it was moved when it was loaded.
     pub bias: Bias,
     /// From the module's first mapped byte to its last.
     pub range: Range<RuntimeAddress>,

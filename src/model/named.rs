@@ -10,7 +10,9 @@ use super::{FileAddress, ModuleIndex};
 pub struct Function {
     /// As people write it. None when only the line is known, or nothing.
     pub name: Option<String>,
+    /// The source file, as the debug information names it.
     pub file: Option<String>,
+    /// The line in it, counted from 1.
     pub line: Option<u32>,
 }
 
@@ -18,6 +20,7 @@ pub struct Function {
 /// address.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct NamedCode {
+    /// The module that it lies in.
     pub module: ModuleIndex,
     /// Inside the instruction that a frame is about.
     pub address: FileAddress,

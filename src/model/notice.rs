@@ -9,14 +9,18 @@ use super::{Pid, RuntimeAddress, StopMode, SystemCall, Tid};
 /// One thing that is missing from a snapshot, or less sure than usual.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Notice {
+    /// What it is about.
     pub subject: Subject,
+    /// What is missing, or different, and why.
     pub reason: Reason,
 }
 
 /// What a notice is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Subject {
+    /// The process as a whole.
     Process,
+    /// One thread.
     Thread(Tid),
     /// A module, by its path in the target.
     Module(String),
@@ -24,6 +28,7 @@ pub enum Subject {
 
 /// Why it could not be seen.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the comment on each says what its fields are")]
 pub enum Reason {
     /// The thread ended while the snapshot was being taken.
     ThreadGone,

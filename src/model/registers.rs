@@ -14,6 +14,7 @@ use super::Register;
 /// A register that CFI can name. The discriminant is its DWARF number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
+#[expect(missing_docs, reason = "named as the architecture names them")]
 pub enum X86_64Register {
     Rax,
     Rdx,
@@ -112,10 +113,12 @@ impl Register for X86_64Register {
 pub struct RegisterSet<R: Register>(R::Bits);
 
 impl<R: Register> RegisterSet<R> {
+    /// The set of these registers.
     pub fn of(registers: &[R]) -> Self {
         Self(registers.iter().fold(R::Bits::default(), |set, register| set | register.bit()))
     }
 
+    /// The set without this register.
     pub fn without(self, register: R) -> Self {
         Self(self.0 & !register.bit())
     }
@@ -141,17 +144,20 @@ impl<R: Register> RegisterFile<R> {
         (self.known & register.bit() != R::Bits::default()).then(|| self.values.as_ref()[register.index()])
     }
 
+    /// Makes the register known, with this value.
     #[inline]
     pub fn set(&mut self, register: R, value: u64) {
         self.known = self.known | register.bit();
         self.values.as_mut()[register.index()] = value;
     }
 
+    /// Makes the register unknown.
     #[inline]
     pub fn forget(&mut self, register: R) {
         self.known = self.known & !register.bit();
     }
 
+    /// Makes all registers unknown but these.
     #[inline]
     pub fn forget_all_but(&mut self, registers: RegisterSet<R>) {
         self.known = self.known & registers.0;
@@ -175,6 +181,7 @@ impl<R: Register> Eq for RegisterFile<R> {}
 /// A register that CFI does not speak of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[repr(u8)]
+#[expect(missing_docs, reason = "named as the architecture names them")]
 pub enum SpecialRegister {
     Eflags,
     FsBase,
@@ -188,6 +195,7 @@ pub enum SpecialRegister {
 }
 
 impl SpecialRegister {
+    /// All of them, in the order in which they are stored.
     pub const ALL: [Self; 9] =
         [Self::Eflags, Self::FsBase, Self::GsBase, Self::Cs, Self::Ss, Self::Ds, Self::Es, Self::Fs, Self::Gs];
 
@@ -212,6 +220,7 @@ impl SpecialRegister {
 pub struct SpecialRegisters(pub [u64; SpecialRegister::ALL.len()]);
 
 impl SpecialRegisters {
+    /// The register's value.
     pub fn get(&self, register: SpecialRegister) -> u64 {
         self.0[register as usize]
     }
@@ -242,6 +251,7 @@ impl FloatingPoint {
 /// What is known of a thread's registers at the moment of the snapshot.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Registers {
+    /// The registers that CFI can name.
     pub general: RegisterFile<X86_64Register>,
     /// None for a thread that was read in place: the kernel then tells only where it entered, and
     /// the arguments.

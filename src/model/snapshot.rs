@@ -43,11 +43,13 @@ impl Timestamp {
 /// What is told of the whole process.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Process {
+    /// Its id and when it began.
     pub id: ProcessId,
     /// Its pid in its own PID namespace; the same as `id.pid` outside containers.
     pub inner_pid: i32,
     /// `comm` of the main thread.
     pub name: String,
+    /// The path of its program, in its own mount namespace.
     pub executable: String,
     /// The arguments it was started with.
     pub command: Vec<String>,
@@ -58,14 +60,18 @@ pub struct Process {
 pub struct Snapshot {
     /// Counts from 1 within a recording; a gap is a sample that was skipped.
     pub number: u64,
+    /// When the snapshot began.
     pub taken: Timestamp,
+    /// The process as a whole.
     pub process: Process,
+    /// How it was taken; less intrusive than asked for where a bound was reached.
     pub stop: StopMode,
     /// From before the first thread was asked to stop until after the last was let go. Zero when
     /// none was.
     pub window: Duration,
     /// How long taking the snapshot took in all, what was read of /proc included.
     pub took: Duration,
+    /// What the process had loaded.
     pub modules: Vec<Module>,
     /// In the order of their ids.
     pub threads: Vec<Thread>,
@@ -79,6 +85,7 @@ pub struct Snapshot {
     pub named: Vec<NamedCode>,
     /// What the threads' waits are about.
     pub wait_facts: Arc<WaitFacts>,
+    /// What could not be seen, or was seen in another way, and why.
     pub notices: Vec<Notice>,
 }
 
@@ -158,6 +165,7 @@ impl Snapshot {
 pub struct Recording {
     /// The version of hangsnap that wrote it.
     pub version: String,
+    /// The name of the machine.
     pub host: String,
     /// The kernel's release, as `uname -r` prints it.
     pub kernel: String,

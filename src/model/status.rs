@@ -16,9 +16,11 @@ pub struct Scheduling {
     /// How often it gave up its CPU to wait, and how often the CPU was taken from it (`status` in
     /// proc_pid_status(5)).
     pub voluntary_switches: Option<u64>,
+    /// How often the CPU was taken from it (`status`, `nonvoluntary_ctxt_switches`).
     pub involuntary_switches: Option<u64>,
     /// The CPU it was on last.
     pub last_cpu: Option<u32>,
+    /// Its scheduling class.
     pub policy: Option<Policy>,
 }
 
@@ -33,11 +35,17 @@ impl Scheduling {
 /// A scheduling class: sched(7).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Policy {
+    /// SCHED_OTHER, the usual one.
     Other,
+    /// SCHED_FIFO.
     Fifo,
+    /// SCHED_RR.
     RoundRobin,
+    /// SCHED_BATCH.
     Batch,
+    /// SCHED_IDLE.
     Idle,
+    /// SCHED_DEADLINE.
     Deadline,
     /// One that sched(7) does not list.
     Unlisted(u32),
@@ -57,6 +65,7 @@ impl Policy {
         }
     }
 
+    /// The number that `stat` writes for it.
     pub fn number(self) -> u32 {
         match self {
             Self::Other => 0,
@@ -69,6 +78,7 @@ impl Policy {
         }
     }
 
+    /// A word for a reader.
     pub fn name(self) -> &'static str {
         match self {
             Self::Other => "other",
@@ -117,8 +127,11 @@ impl fmt::Display for Signal {
 /// What a thread does about signals, and which are on their way to it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct SignalSets {
+    /// Signals that it blocks.
     pub blocked: SignalSet,
+    /// Signals that it ignores.
     pub ignored: SignalSet,
+    /// Signals for which it has a handler.
     pub caught: SignalSet,
     /// For this thread alone.
     pub pending: SignalSet,
@@ -140,8 +153,11 @@ pub struct KernelWait {
 /// Some bytes of the process's memory that were copied along with a thread, and why.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct MemoryPiece {
+    /// The run-time address of the first byte.
     pub address: RuntimeAddress,
+    /// The bytes from there on.
     pub bytes: Box<[u8]>,
+    /// Why it was copied.
     pub what: MemoryOf,
 }
 

@@ -9,15 +9,21 @@ use super::{Pid, Snapshot, Timestamp};
 /// stored in front of the snapshot, so that neither takes unpacking.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Summary {
+    /// The snapshot's number in its recording.
     pub number: u64,
+    /// When it was taken.
     pub taken: Timestamp,
+    /// The process's id.
     pub pid: Pid,
     /// `comm` of the main thread. Those of a recording share it: a list may have a million.
     pub program: Arc<str>,
+    /// How many threads are in it.
     pub threads: usize,
     /// How many of them have not run since the snapshot before; None where that is not known.
     pub not_run: Option<usize>,
+    /// As in `Snapshot::longest_hold`.
     pub longest_hold: Duration,
+    /// As in `Snapshot::window`.
     pub window: Duration,
     /// How many things the snapshot says it could not see.
     pub losses: usize,

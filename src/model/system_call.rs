@@ -52,8 +52,11 @@ impl Abi {
 /// those that the call takes hold whatever the registers held.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct SystemCall {
+    /// By which convention it was made.
     pub abi: Abi,
+    /// Its number in that convention.
     pub number: u32,
+    /// The argument registers, in the order of the convention.
     pub arguments: [u64; 6],
 }
 

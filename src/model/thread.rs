@@ -144,8 +144,11 @@ pub struct ThreadStatus {
     /// What the thread calls itself (`comm`, 15 bytes at most); bytes that are not UTF-8 are
     /// replaced.
     pub name: String,
+    /// The scheduler's state.
     pub state: ThreadState,
+    /// CPU times, context switches, scheduling class.
     pub scheduling: Scheduling,
+    /// Blocked, ignored, caught and pending signals, if they could be read.
     pub signals: Option<SignalSets>,
     /// Set for a thread that executes the kernel's code only.
     pub worker: Option<KernelWorker>,
@@ -157,14 +160,19 @@ pub struct ThreadStatus {
 /// One thread as a snapshot saw it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Thread {
+    /// Its id.
     pub tid: Tid,
+    /// What /proc says of it.
     pub status: ThreadStatus,
+    /// How the rest was obtained.
     pub acquired: Acquired,
     /// None when the thread was in user code.
     pub system_call: Option<SystemCall>,
+    /// Its registers, as far as they are known.
     pub registers: Registers,
     /// Shared by all who remember it: most threads are where they were in the snapshot before.
     pub stack: Arc<Stack>,
+    /// Memory that was copied with it.
     pub memory: Vec<MemoryPiece>,
 }
 

@@ -44,6 +44,7 @@ pub struct WaitFacts {
 /// When a thread was given a CPU for the last time: `se.exec_start` of /proc/PID/task/TID/sched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LastRan {
+    /// The thread's id.
     pub tid: Tid,
     /// Nanoseconds of CLOCK_MONOTONIC, within some milliseconds.
     pub monotonic_ns: u64,
@@ -52,10 +53,13 @@ pub struct LastRan {
 /// A process, or a thread of one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Task {
+    /// The process's id.
     pub pid: Pid,
     /// `comm`, bytes that are not UTF-8 replaced.
     pub name: String,
+    /// The scheduler's state of it.
     pub state: ThreadState,
+    /// When it began.
     pub start: StartTime,
 }
 
@@ -71,21 +75,27 @@ pub struct Owner {
 /// An open file of the process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Descriptor {
+    /// Its number in the process.
     pub number: i32,
     /// What it is, as the link below /proc/PID/fd says.
     pub target: String,
+    /// What more is known of it.
     pub detail: Detail,
 }
 
 /// What more is known of a descriptor.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Detail {
+    /// Nothing more.
     Nothing,
     /// One end of a pipe or FIFO, with those that have the other.
     Pipe {
+        /// Whether the process has the end for writing.
         is_writer: bool,
+        /// Processes that have the other end.
         others: Vec<Task>,
     },
+    /// A socket.
     Socket(Socket),
     /// An eventfd's count.
     Event(u64),
@@ -104,10 +114,13 @@ pub struct Socket {
     pub protocol: String,
     /// Addresses as text, `127.0.0.1:80` or a path; empty where there is none.
     pub local: String,
+    /// The address of the other end.
     pub peer: String,
     /// As the kernel numbers the states of TCP; 10 is one that listens. 0 when not known.
     pub state: u8,
+    /// Bytes that were received and not read yet.
     pub receive_queue: u32,
+    /// Bytes that were sent and not acknowledged yet.
     pub send_queue: u32,
     /// The processes that have the socket at the other end, as far as they are on this host.
     pub others: Vec<Task>,
@@ -118,9 +131,11 @@ pub struct Socket {
 pub struct FileLock {
     /// `FLOCK`, `POSIX` or `OFDLCK`.
     pub kind: String,
+    /// Whether it is an exclusive lock.
     pub is_write: bool,
     /// None where the kernel does not say who holds it, as of locks of open file descriptions.
     pub holder: Option<Task>,
+    /// Processes that wait for it.
     pub waiters: Vec<Pid>,
     /// Device and inode, as /proc/locks writes them.
     pub file: String,
@@ -131,16 +146,20 @@ pub struct FileLock {
 /// A word on the stack of a thread that is the address of a lock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Reference {
+    /// The thread whose stack it is.
     pub tid: Tid,
     /// Where the word lies.
     pub at: RuntimeAddress,
+    /// The address that the word holds.
     pub lock: RuntimeAddress,
 }
 
 /// A FUSE file system with requests that its server has not answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FuseMount {
+    /// Where it is mounted.
     pub path: String,
+    /// How many requests wait for an answer.
     pub waiting: u64,
     /// The processes that have its device open; not known which of several connections they serve.
     pub servers: Vec<Task>,
@@ -156,6 +175,7 @@ pub struct Unread {
 }
 
 impl WaitFacts {
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -166,6 +186,7 @@ impl WaitFacts {
         self.last_ran.get(found).map(|ran| ran.monotonic_ns)
     }
 
+    /// The descriptor of this number, if it is among the facts.
     pub fn descriptor(&self, number: i32) -> Option<&Descriptor> {
         let found = self.descriptors.binary_search_by_key(&number, |descriptor| descriptor.number).ok()?;
         self.descriptors.get(found)

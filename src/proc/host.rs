@@ -4,6 +4,7 @@ use std::fs;
 
 /// The machine a recording is made on.
 pub struct Host {
+    /// Its host name.
     pub name: String,
     /// As `uname -r` prints it.
     pub kernel: String,

@@ -34,7 +34,7 @@ impl Lineage {
     /// That of a process that is still there.
     pub fn of(process: &ProcDir) -> Result<Self, Error> {
         let id = process.id()?;
-        let image = process.image().ok().flatten().filter(|image| image.is_told());
+        let image = process.image().ok().flatten().filter(super::process::ImageId::is_told);
         let mut lineage =
             Self { pid: id.pid, start: id.start.0, image, service: service(id.pid), strangers: HashSet::new() };
         let stats: HashMap<Pid, Stat> = stats().map(|stat| (Pid(stat.pid), stat)).collect();

@@ -16,11 +16,16 @@ pub enum Backing {
     /// namespace, with ` (deleted)` behind it where that is so, and whatever the file's owner chose
     /// to call it.
     File {
+        /// Major and minor number of the file system's device.
         device: (i32, i32),
+        /// The inode's number.
         inode: u64,
+        /// The path that the kernel prints.
         path: String,
     },
+    /// The stack of the main thread.
     MainStack,
+    /// The kernel's shared object (vdso(7)).
     Vdso,
     /// Where the kernel keeps what it needs of its own in a process that is probed
     /// (kernel/events/uprobes.c).
@@ -32,14 +37,18 @@ pub enum Backing {
 /// One line of /proc/PID/maps.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mapping {
+    /// From its first byte to its end.
     pub range: Range<RuntimeAddress>,
+    /// Whether its memory may be executed.
     pub executable: bool,
+    /// Whether its memory may be written.
     pub writable: bool,
     /// Whether nothing may be done with the memory: below a thread's stack lies such a mapping, to
     /// catch its overflow.
     pub forbidden: bool,
     /// Where in the file the mapping begins.
     pub offset: u64,
+    /// What is mapped.
     pub backing: Backing,
 }
 
@@ -58,6 +67,7 @@ impl MemoryMap {
         Ok(Self { mappings })
     }
 
+    /// The mappings, in the order of their addresses.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Mapping> {
         self.mappings.iter()
     }

@@ -29,6 +29,7 @@ use procfs::ProcError;
 
 /// Why something of /proc could not be read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, serde::Serialize, serde::Deserialize)]
+#[expect(missing_docs, reason = "the message of each says what it is")]
 pub enum Error {
     /// The process or thread has ended.
     #[error("no such process or thread")]

@@ -47,7 +47,9 @@ impl ImageId {
 /// Who traces a process already.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TracerOf {
+    /// The tracer's process id.
     pub pid: Pid,
+    /// `comm` of the thread that traces.
     pub name: String,
 }
 
@@ -62,6 +64,7 @@ impl TracerOf {
 }
 
 impl ProcDir {
+    /// Opens the directory of the process that has this id now.
     pub fn open(pid: Pid) -> Result<Self, Error> {
         let directory = Directory::new(pid.0)?;
         let tasks = fs::File::open(format!("/proc/{pid}/task"))?;
@@ -71,6 +74,7 @@ impl ProcDir {
         Ok(Self { directory, tasks, pid })
     }
 
+    /// Its id.
     pub fn pid(&self) -> Pid {
         self.pid
     }
@@ -202,6 +206,7 @@ impl ProcDir {
         is_written && name.is_ok_and(|name| faccessat(&self.tasks, name, AccessFlags::F_OK, AtFlags::empty()).is_ok())
     }
 
+    /// Opens the directory of one of its threads.
     pub fn thread(&self, tid: Tid) -> Result<ThreadDir, Error> {
         ThreadDir::open(&self.tasks, tid)
     }

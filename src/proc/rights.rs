@@ -18,6 +18,7 @@ const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// The capabilities that decide what hangsnap sees; their numbers are those of linux/capability.h.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "named as capabilities(7) names them")]
 pub enum Capability {
     DacOverride = 1,
     DacReadSearch = 2,
@@ -35,19 +36,28 @@ pub struct Capabilities(pub u64);
 /// The user ids, or the group ids, of a process as its reader's user namespace numbers them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ids {
+    /// The real id.
     pub real: u32,
+    /// The effective id.
     pub effective: u32,
+    /// The saved set-id.
     pub saved: u32,
 }
 
 /// What `status` says of a process's rights.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Credentials {
+    /// Its user ids.
     pub users: Ids,
+    /// Its group ids.
     pub groups: Ids,
+    /// Capabilities that it may make effective.
     pub permitted: Capabilities,
+    /// Capabilities that the kernel checks.
     pub effective: Capabilities,
+    /// Capabilities that it can gain by executing a program.
     pub bounding: Capabilities,
+    /// Whether executing a program grants it nothing (PR_SET_NO_NEW_PRIVS).
     pub no_new_privileges: bool,
     /// 0 none, 1 strict, 2 a filter.
     pub seccomp: Option<u32>,
@@ -67,10 +77,12 @@ pub struct UserNamespace {
 /// Limits of hangsnap's own process (getrlimit(2)); None is no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
+    /// RLIMIT_NOFILE.
     pub open_files: Option<u64>,
 }
 
 impl Capabilities {
+    /// Whether this one is in the set.
     pub fn has(self, capability: Capability) -> bool {
         self.0 & (1 << capability as u64) != 0
     }
@@ -141,6 +153,7 @@ impl UserNamespace {
 }
 
 impl Limits {
+    /// Those of this process.
     pub fn own() -> Result<Self, Error> {
         let limits = Directory::myself()?.limits()?;
         let value = |limit| match limit {
@@ -211,10 +224,12 @@ pub fn has_thread_file(name: &str) -> bool {
 }
 
 impl ProcDir {
+    /// What `status` says of its rights.
     pub fn credentials(&self) -> Result<Credentials, Error> {
         Ok(self.status()?.into())
     }
 
+    /// Its user namespace, as far as it may be looked at.
     pub fn user_namespace(&self) -> UserNamespace {
         UserNamespace::below(&format!("/proc/{}", self.pid()))
     }

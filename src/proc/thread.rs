@@ -39,7 +39,9 @@ pub struct ThreadDir {
 pub struct BlockedCall {
     /// None when it is blocked for another reason, such as a page fault.
     pub call: Option<SystemCall>,
+    /// Its stack pointer when it entered the kernel.
     pub stack_pointer: RuntimeAddress,
+    /// Its instruction pointer when it entered the kernel.
     pub program_counter: RuntimeAddress,
 }
 
@@ -89,6 +91,7 @@ impl ThreadDir {
         (KernelWait { channel, stack: None }, refused)
     }
 
+    /// The scheduler's state alone.
     pub fn state(&self) -> Result<ThreadState, Error> {
         let mut buffer = [0; BUFFER];
         Ok(parse_stat(self.read("stat", &mut buffer)?)?.state)

@@ -9,6 +9,7 @@ use crate::model::{Bias, Module};
 /// A module with what is needed to read more of it.
 #[derive(Clone)]
 pub struct LoadedModule {
+    /// What a snapshot keeps of it.
     pub module: Module,
     pub(super) headers: Headers,
     /// The bias of the copy in memory that has all of the image. A part that is mapped once more

@@ -57,9 +57,11 @@ pub struct Source<'a> {
     process: ProcessId,
     root: PathBuf,
     map: &'a MemoryMap,
+    /// In the order in which frames number them.
     pub modules: Vec<LoadedModule>,
     /// The same number for the same modules at the same addresses of the same process.
     pub layout: u64,
+    /// What of them could not be read, and why.
     pub notices: Vec<Notice>,
 }
 

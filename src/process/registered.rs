@@ -89,6 +89,7 @@ pub struct Registered<'a> {
 }
 
 impl Registry {
+    /// The objects that this process has registered.
     pub fn of<'a>(&'a mut self, process: ProcessId, access: &'a ProcessAccess) -> Registered<'a> {
         let compared = HashSet::new();
         Registered { registry: self, access, process, is_read: false, is_read_again: false, compared }

@@ -21,6 +21,7 @@ const ELF_CLASS_64: u8 = 2;
 /// A process as the user names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wanted {
+    /// By its id.
     Pid(Pid),
     /// A program that is running once.
     Program(String),
@@ -63,6 +64,7 @@ impl fmt::Display for Wanted {
 
 /// Why a process cannot be looked at. Each message ends in what would help.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each says what it is")]
 pub enum Error {
     #[error("no process {0}; `ps -e` lists the ones there are")]
     NoSuchProcess(Pid),
@@ -114,7 +116,9 @@ const EXECUTING: Duration = Duration::from_millis(100);
 
 /// A process that was there and could be looked at when it was opened.
 pub struct Target {
+    /// Its opened directory in /proc.
     pub directory: ProcDir,
+    /// What it was when it was opened.
     pub process: Process,
 }
 
@@ -170,6 +174,7 @@ impl Target {
         Ok(Self { directory, process })
     }
 
+    /// Its id.
     pub fn pid(&self) -> Pid {
         self.directory.pid()
     }

@@ -19,7 +19,7 @@ use crate::process::{Loader, ProcessAccess, Registry, TimeoutWorker, generated_c
 use crate::unwind::{StackMemory, Unwinder};
 
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.
-pub struct Assembler {
+pub(super) struct Assembler {
     keep_stacks: bool,
     redact: bool,
     loader: Loader,

@@ -16,7 +16,9 @@ use crate::process::Target;
 /// So many samples, this far apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Times {
+    /// How many snapshots of each process.
     pub samples: u64,
+    /// The time from one to the next.
     pub apart: Duration,
 }
 

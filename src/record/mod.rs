@@ -42,6 +42,7 @@ pub use wishes::MemoryWish;
 
 /// Why there is no snapshot, or no more of them.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each says what it is")]
 pub enum Error {
     #[error(transparent)]
     Target(#[from] process::Error),
@@ -74,6 +75,7 @@ pub enum Output {
 /// How snapshots are to be taken, of whichever process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CaptureOptions {
+    /// Which threads may be held.
     pub stop: StopMode,
     /// The longest time that a thread may be held.
     pub max_hold: Duration,

@@ -19,8 +19,11 @@ const QUEUE: usize = 4;
 
 /// What to record.
 pub struct RecordingPlan {
+    /// The processes.
     pub targets: Vec<Target>,
+    /// The time from one sample to the next.
     pub interval: Duration,
+    /// How each snapshot is taken.
     pub options: CaptureOptions,
     /// The share of time for which threads may be held, in millionths.
     pub max_duty: u32,
@@ -28,6 +31,7 @@ pub struct RecordingPlan {
     pub count: Option<u64>,
     /// How long to go on; None for no end.
     pub length: Option<Duration>,
+    /// Where the recordings go.
     pub output: Output,
     /// How long recordings are kept, and how safely.
     pub policy: Policy,
@@ -36,9 +40,13 @@ pub struct RecordingPlan {
 /// What ended a recording.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ended {
+    /// The user ended it, by Ctrl-C or a signal.
     Asked,
+    /// The number of snapshots that was asked for.
     Count,
+    /// The time that was asked for.
     Length,
+    /// No target was left.
     TargetsEnded,
     /// Storing or talking failed; the error says more.
     Failed,

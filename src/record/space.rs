@@ -21,6 +21,7 @@ pub struct AddressSpace<'a> {
 }
 
 impl<'a> AddressSpace<'a> {
+    /// The address space of one snapshot.
     pub fn new(source: Source<'a>, map: &'a MemoryMap, access: &'a ProcessAccess, registered: Registered<'a>) -> Self {
         Self { source, map, code: Pages::new(access), registered, cfi: HashMap::new() }
     }

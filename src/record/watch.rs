@@ -7,6 +7,7 @@ use crate::process::Target;
 
 /// Something worth saying of a target.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the comment on each says what its fields are")]
 pub enum Event {
     /// It runs another program now, and is still the same process.
     Executed { executable: String, name: String },

@@ -10,8 +10,11 @@ use crate::sys::memory::ProcessMemory;
 /// A piece of memory as the user names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MemoryWish {
+    /// This many bytes at an address.
     Address(RuntimeAddress, u64),
+    /// This many bytes where a register of each thread points to.
     Register(X86_64Register, u64),
+    /// The same for a special register.
     Special(SpecialRegister, u64),
     /// A variable, and how much of it: all, unless a length is given.
     Symbol(String, Option<u64>),
@@ -32,7 +35,7 @@ pub struct NoSuchSymbol {
 }
 
 /// Where these pieces lie in this process, as it is now.
-pub fn locate(wishes: &[(String, MemoryWish)], target: &Target) -> Result<Vec<Wish>, NoSuchSymbol> {
+pub(super) fn locate(wishes: &[(String, MemoryWish)], target: &Target) -> Result<Vec<Wish>, NoSuchSymbol> {
     let mut loader = Loader::default();
     let mut located = Vec::with_capacity(wishes.len());
     for (text, wish) in wishes {

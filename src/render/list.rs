@@ -12,6 +12,7 @@ use crate::model::{Recording, Summary};
 
 /// One recording.
 pub struct ListedRecording {
+    /// Its path, as it was named.
     pub path: String,
     /// What it says of itself, if that can be read.
     pub recording: Option<Recording>,

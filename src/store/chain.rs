@@ -14,6 +14,7 @@ use crate::wire::{self, Peeked, Row};
 /// A part of a file that is of no use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Damage {
+    /// The file.
     pub path: PathBuf,
     /// The first byte that could not be used.
     pub at: u64,
@@ -25,6 +26,7 @@ pub struct Damage {
     pub after: u64,
     /// The number of the first one behind them.
     pub before: Option<u64>,
+    /// What is wrong, in words.
     pub what: String,
 }
 

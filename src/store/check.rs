@@ -18,6 +18,7 @@ use super::{Error, layout, leftovers};
 /// What is in a recording.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Checked {
+    /// Its segments, in their order.
     pub segments: Vec<CheckedSegment>,
     /// Segments that belong to another recording than those before them.
     pub strangers: Vec<Damage>,
@@ -25,6 +26,7 @@ pub struct Checked {
     pub gaps: Vec<(u64, u64)>,
     /// Numbers that are not greater than the one before them: that one, and the number.
     pub backwards: Vec<(u64, u64)>,
+    /// How many snapshots can be read.
     pub snapshots: u64,
     /// The first number and the last.
     pub numbers: Option<(u64, u64)>,
@@ -37,8 +39,11 @@ pub struct Checked {
 /// What is in one segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckedSegment {
+    /// Its path.
     pub path: PathBuf,
+    /// Its size.
     pub bytes: u64,
+    /// What of it cannot be used.
     pub damage: Vec<Damage>,
     /// Why its index cannot be believed; None when it agrees, or when the segment needs none.
     pub index: Option<Fault>,

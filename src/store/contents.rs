@@ -38,6 +38,7 @@ pub struct Contents {
 }
 
 impl Contents {
+    /// Lists the segments of a recording; none of them is read yet.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let slots = layout::segments_of(path)?.into_iter().map(Slot::Unopened).collect();
         let is_directory = path.is_dir();
@@ -112,10 +113,12 @@ impl Contents {
         Ok(first.zip(last).map(|((_, first), (_, last))| (first.numbers.0, last.numbers.1)))
     }
 
+    /// The first snapshot; None if there is none.
     pub fn first(&mut self) -> Result<Option<Found>, Error> {
         Ok(self.span_from(0..self.slots.len())?.map(|(segment, _)| Found { segment, row: 0 }))
     }
 
+    /// The last snapshot; None if there is none.
     pub fn last(&mut self) -> Result<Option<Found>, Error> {
         let Some((segment, _)) = self.span_from((0..self.slots.len()).rev())? else { return Ok(None) };
         self.at_the_end_of(segment)
@@ -133,6 +136,7 @@ impl Contents {
         }
     }
 
+    /// The snapshot of this number, if the recording has it.
     pub fn by_number(&mut self, number: u64) -> Result<Option<Found>, Error> {
         let (mut low, mut high) = (0, self.slots.len());
         while low < high {
@@ -170,6 +174,7 @@ impl Contents {
         Ok(nearest.map(|(_, found)| found))
     }
 
+    /// What a list says of it.
     pub fn summary(&mut self, found: Found) -> Result<Option<Summary>, Error> {
         Ok(self.rows(found.segment)?.get(found.row).map(|row| row.summary.clone()))
     }

@@ -22,6 +22,7 @@ use crate::wire::{IndexHead, Row, Span, decode_rows, encode_rows};
 
 /// Why there is no index to be believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each says what it is")]
 pub enum Fault {
     #[error("there is none")]
     Missing,

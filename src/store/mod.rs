@@ -45,6 +45,7 @@ use std::path::PathBuf;
 
 /// Why a recording could not be written or read. Each message ends in what would help.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each says what it is")]
 pub enum Error {
     #[error("cannot open {}: {source}", path.display())]
     Open { path: PathBuf, source: std::io::Error },

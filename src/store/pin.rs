@@ -17,7 +17,9 @@ use super::{Damage, Error, layout};
 /// What was pinned, or is no longer.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Pinned {
+    /// The segments.
     pub segments: Vec<PathBuf>,
+    /// How many snapshots are in them.
     pub snapshots: u64,
     /// What could not be read, so that nobody knows of which time it is.
     pub damage: Vec<Damage>,

@@ -20,7 +20,9 @@ use crate::wire::Row;
 /// What was done.
 #[derive(Debug, Default)]
 pub struct Scrubbed {
+    /// How many segments were rewritten.
     pub segments: u64,
+    /// How many snapshots are in them.
     pub snapshots: u64,
     /// What could not be read, and is no longer there.
     pub dropped: Vec<Damage>,

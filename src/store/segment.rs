@@ -79,6 +79,7 @@ impl Segment {
         self.encoder.begin_anew();
     }
 
+    /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -46,6 +46,7 @@ pub struct Policy {
     pub earlier_count: bool,
     /// After how long a segment is removed.
     pub keep_for: Option<Duration>,
+    /// When its data is forced to disk.
     pub sync: Sync,
 }
 
@@ -57,6 +58,7 @@ impl Default for Policy {
 
 /// What became of a snapshot.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the comment on each says what its fields are")]
 pub enum Stored {
     /// It took so many bytes; before it, so many found no room.
     Yes { bytes: u64, missing: u64 },
@@ -113,6 +115,7 @@ impl Writer {
         })
     }
 
+    /// The recording's directory.
     pub fn path(&self) -> &Path {
         &self.directory
     }
@@ -231,7 +234,7 @@ impl Writer {
 
     fn end_segment(&mut self) -> Result<(), Unsynced> {
         let Some((segment, rows)) = self.current.take() else { return Ok(()) };
-        let synced = if self.policy.sync != Sync::Never { segment.sync() } else { Ok(()) };
+        let synced = if self.policy.sync == Sync::Never { Ok(()) } else { segment.sync() };
         // Without room for an index the segment is read instead.
         let index = index::write(segment.path(), segment.salt(), &self.recording, segment.bytes(), &rows).unwrap_or(0);
         let (path, bytes, snapshots) = (segment.path().to_path_buf(), segment.bytes() + index, rows.len() as u64);

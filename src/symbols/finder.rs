@@ -39,6 +39,7 @@ pub enum UnusableFile {
 }
 
 impl NamedFile {
+    /// Opens a file that the user named for the module with its build-id.
     pub fn open(path: &Path) -> Result<Self, UnusableFile> {
         let links = Links::read(&File::open(path)?).ok_or(UnusableFile::NotElf)?;
         let build_id = links.build_id.ok_or(UnusableFile::NoBuildId)?;

@@ -55,7 +55,9 @@ pub struct Names {
 /// A module whose file was not found here, and whose names the snapshot does not keep, or not all.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Missing {
+    /// Its path in the target.
     pub path: String,
+    /// Its build-id, by which its file can be found.
     pub build_id: Option<BuildId>,
     /// Whether some of its functions have names nevertheless.
     pub has_names: bool,
@@ -64,7 +66,9 @@ pub struct Missing {
 /// A module whose file is here, and has no name for any place on the stacks.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Stripped {
+    /// Its path in the target.
     pub path: String,
+    /// Its build-id, by which its debug file can be found.
     pub build_id: Option<BuildId>,
     /// How many places on the stacks are in it.
     pub places: usize,
@@ -73,7 +77,9 @@ pub struct Stripped {
 /// A file that the user named and that no frame's module has the build-id of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unused {
+    /// Its path, as it was named.
     pub path: PathBuf,
+    /// Its build-id.
     pub build_id: BuildId,
 }
 
@@ -123,7 +129,7 @@ impl Names {
         drop(sender);
         let work = || {
             let mut done = Vec::new();
-            for (key, asked) in jobs.iter() {
+            for (key, asked) in &jobs {
                 done.push((key, resolve_module(finder, &asked)));
             }
             done

@@ -70,6 +70,7 @@ impl KillTimer {
         self.0.set(after, Duration::ZERO);
     }
 
+    /// Takes the alarm back.
     pub fn disarm(&self) {
         self.0.clear();
     }

@@ -64,8 +64,11 @@ impl TracerStep {
 /// What the tracer was doing when it was looked at: with which thread (0: none), and since when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TracerProgress {
+    /// What it was doing.
     pub step: TracerStep,
+    /// With which thread; 0 for none.
     pub tid: i32,
+    /// Since when.
     pub since: Instant,
 }
 
@@ -83,7 +86,9 @@ struct Header {
 /// Where in the arena some bytes lie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Piece {
+    /// How far from the arena's beginning.
     pub offset: u64,
+    /// How many bytes.
     pub length: u64,
 }
 
@@ -141,6 +146,7 @@ pub struct ArenaReader {
 }
 
 impl ArenaReader {
+    /// Makes an arena, and reads it from its beginning.
     pub fn create() -> io::Result<Self> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let file = File::from(memfd_create(c"hangsnap", flags)?);
@@ -180,6 +186,7 @@ impl ArenaReader {
         }
     }
 
+    /// What the tracer is doing now.
     pub fn progress(&self) -> TracerProgress {
         let header = self.shared.header();
         TracerProgress {
@@ -251,6 +258,7 @@ pub struct ArenaWriter {
 }
 
 impl ArenaWriter {
+    /// Maps the arena that hangsnap has made.
     pub fn open(file: OwnedFd) -> io::Result<Self> {
         Ok(Self { shared: Shared::map(File::from(file))?, taken: 0, touched: 0, reached: 0, usual: 0 })
     }

@@ -11,6 +11,7 @@ use crate::model::Timestamp;
 pub struct Instant(u64);
 
 impl Instant {
+    /// This moment.
     pub fn now() -> Self {
         Self(nanoseconds(ClockId::CLOCK_MONOTONIC).unsigned_abs())
     }
@@ -21,6 +22,7 @@ impl Instant {
         self.0
     }
 
+    /// The point that `nanoseconds` gave.
     pub fn from_nanoseconds(nanoseconds: u64) -> Self {
         Self(nanoseconds)
     }
@@ -30,6 +32,7 @@ impl Instant {
         Self(self.0.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
     }
 
+    /// How long ago it was.
     pub fn elapsed(self) -> Duration {
         Self::now().since(self)
     }

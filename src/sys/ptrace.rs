@@ -18,12 +18,14 @@ use crate::model::{Abi, RegisterFile, Registers, SpecialRegister, SpecialRegiste
 pub struct PendingSignal(i32);
 
 impl PendingSignal {
+    /// No signal was on its way.
     pub const NONE: Self = Self(0);
 }
 
 /// What one look at a thread that was asked to stop found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wait {
+    /// It has not stopped.
     NotYet,
     /// It is held until `release`, which must be given the signal.
     Stopped(PendingSignal),
@@ -39,6 +41,7 @@ pub struct RawRegisters(libc::user_regs_struct);
 /// Why registers could not be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RegisterError {
+    /// The kernel refused the request.
     Kernel(Errno),
     /// The kernel filled in the smaller set of a 32-bit thread.
     ThirtyTwoBit,
@@ -287,10 +290,12 @@ impl RawRegisters {
         self.system_call_number().is_some() && self.0.rax.cast_signed() == -i64::from(libc::EINTR)
     }
 
+    /// RSP.
     pub fn stack_pointer(&self) -> u64 {
         self.0.rsp
     }
 
+    /// RIP.
     pub fn instruction_pointer(&self) -> u64 {
         self.0.rip
     }

@@ -27,7 +27,9 @@ const NOBODY: libc::pid_t = libc::pid_t::MAX;
 /// How a try ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
+    /// The call succeeded.
     Worked,
+    /// The call failed with this error.
     Failed(Errno),
     /// Who tried it was killed, as a seccomp filter does.
     Killed,
@@ -40,6 +42,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether the call succeeded.
     pub fn worked(self) -> bool {
         self == Self::Worked
     }

@@ -43,6 +43,7 @@ pub struct SpaceId(pub u64);
 
 /// What the unwinder asks of the process's address space.
 pub trait CodeSpace {
+    /// What identifies it.
     fn id(&self) -> SpaceId;
     /// The module that this address lies in.
     fn module(&self, address: RuntimeAddress) -> Option<(ModuleIndex, Bias)>;

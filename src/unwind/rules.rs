@@ -80,7 +80,7 @@ impl StoredExpression {
 
 /// How the canonical frame address is computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cfa<R> {
+pub(super) enum Cfa<R> {
     Offset(R, i64),
     Expression(StoredExpression),
 }

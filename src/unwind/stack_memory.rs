@@ -22,6 +22,7 @@ pub struct StackMemory<'a> {
 }
 
 impl<'a> StackMemory<'a> {
+    /// A stack in one piece, which begins at this address.
     pub fn new(start: RuntimeAddress, bytes: &'a [u8]) -> Self {
         Self { newest: (start.0, bytes), others: &[], left_out: 0 }
     }

@@ -19,6 +19,7 @@ use crate::store::{self, Contents, Damage, Reader, Segment};
 
 /// Where snapshots go, and what is made of them on the way.
 pub struct Extract<'a> {
+    /// The file that is made.
     pub output: &'a Path,
     /// Whether memory and words of the command line are left out.
     pub redact: bool,

@@ -9,6 +9,7 @@ mod extract;
 mod pin;
 mod scrub;
 mod select;
+#[allow(missing_docs, reason = "not yet mended")]
 mod why;
 
 use std::io::{self, Write};
@@ -30,6 +31,7 @@ pub use why::{Answer, Seen, stuck, why};
 
 /// Why nothing can be shown. Each message ends in what would help.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each says what it is")]
 pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -56,6 +58,7 @@ pub enum Error {
 pub enum Format {
     /// For people, in lines of this width.
     Text(Width),
+    /// For programs.
     Json,
 }
 
@@ -119,7 +122,9 @@ pub fn show(
 /// Which snapshots are compared.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Compared {
+    /// The last two.
     LastTwo,
+    /// These two.
     Snapshots(At, At),
     /// The last one with the last one of another recording.
     Other(PathBuf),

@@ -17,8 +17,10 @@ use crate::store::{self, Contents};
 /// A snapshot as the user names it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum At {
+    /// The recording's last snapshot.
     #[default]
     Last,
+    /// The recording's first snapshot.
     First,
     /// By its number in the recording.
     Number(u64),

@@ -58,6 +58,7 @@ struct Own {
 }
 
 impl Decoder {
+    /// Reads the next record of a file.
     pub fn record(&mut self, payload: &[u8]) -> Result<Record, Error> {
         let (own, previous) = match packed::unpack(payload)? {
             Some(Kind::Recording(message)) => return Ok(Record::Recording(recording(message))),

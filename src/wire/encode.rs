@@ -18,6 +18,7 @@ const WHOLE_EVERY: u32 = 64;
 /// A snapshot as a record.
 #[derive(Debug)]
 pub struct Encoded {
+    /// The record's bytes.
     pub payload: Vec<u8>,
     /// Whether it can be decoded without those before it.
     pub whole: bool,
@@ -46,6 +47,7 @@ struct LastWritten {
 }
 
 impl Encoder {
+    /// The record that a file begins with.
     pub fn recording(&mut self, recording: &Recording) -> Vec<u8> {
         packed::pack(fields::RECORDING, &pb::Recording::from(recording).encode_to_vec(), None)
     }
@@ -55,6 +57,7 @@ impl Encoder {
         *self = Self::default();
     }
 
+    /// The next snapshot as a record: whole, or as what has changed.
     pub fn snapshot(&mut self, snapshot: &Snapshot) -> Encoded {
         if !snapshot.threads.is_sorted_by(|one, next| one.tid < next.tid) {
             let mut ordered = snapshot.clone();

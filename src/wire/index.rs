@@ -9,17 +9,20 @@ use crate::model::{Recording, Summary};
 /// Where a snapshot is in its segment, and what a list says of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
+    /// Where its record begins.
     pub offset: u64,
     /// The length of its payload.
     pub length: u64,
     /// Whether it can be decoded without those before it.
     pub whole: bool,
+    /// What a list says of it.
     pub summary: Summary,
 }
 
 /// What a search for a snapshot needs to know of a segment that holds at least one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Span {
+    /// How many there are.
     pub snapshots: u64,
     /// The least and the greatest number.
     pub numbers: (u64, u64),
@@ -45,11 +48,14 @@ impl Span {
 pub struct IndexHead {
     /// How many bytes of the segment it covers.
     pub covered: u64,
+    /// Which snapshots the segment holds.
     pub span: Span,
+    /// What they have in common.
     pub recording: Recording,
 }
 
 impl IndexHead {
+    /// The head as bytes.
     pub fn encode(&self) -> Vec<u8> {
         let Self { covered, span, recording } = self;
         pb::IndexHead {
@@ -64,6 +70,7 @@ impl IndexHead {
         .encode_to_vec()
     }
 
+    /// Reads a head.
     pub fn decode(payload: &[u8]) -> Result<Self, Error> {
         let message = pb::IndexHead::decode(payload)?;
         Ok(Self {

@@ -21,7 +21,7 @@ mod tables;
 mod thread;
 mod wait_facts;
 #[rustfmt::skip]
-#[allow(clippy::all, clippy::pedantic, reason = "generated from proto/ and compared with it by a test")]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated from proto/ and compared with it by a test")]
 mod pb;
 #[cfg(test)]
 mod tests;
@@ -36,7 +36,9 @@ use crate::model::{Recording, Snapshot};
 /// One record of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Record {
+    /// What the snapshots of the file have in common.
     Recording(Recording),
+    /// One snapshot, put together from what came before it.
     Snapshot(Box<Snapshot>),
     /// Of a kind that a later version has added.
     Unknown,
@@ -44,6 +46,7 @@ pub enum Record {
 
 /// Why a record cannot be understood, although it is whole.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each says what it is")]
 pub enum Error {
     #[error("it is not a protobuf message of the format: {0}")]
     Protobuf(#[from] prost::DecodeError),

@@ -12,7 +12,9 @@ use crate::model::{Pid, Summary, Timestamp};
 /// A record as far as a list or a search needs it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Peeked {
+    /// A snapshot.
     Snapshot {
+        /// What a list says of it.
         summary: Summary,
         /// Whether it can be decoded without those before it.
         whole: bool,

@@ -501,7 +501,7 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
         4 => {
             let abi = [Abi::X86_64, Abi::I386][word as usize / 2 % 2];
             thread.system_call =
-                (word.is_multiple_of(2)).then_some(SystemCall { abi, number: word as u32 % 9, arguments: [word; 6] })
+                (word.is_multiple_of(2)).then_some(SystemCall { abi, number: word as u32 % 9, arguments: [word; 6] });
         }
         5 => thread.registers.general = RegisterFile::default(),
         6 => thread.registers.general.set(X86_64Register::ALL[word as usize % 17], word),
@@ -515,7 +515,7 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
         12 => thread.memory = if word.is_multiple_of(2) { Vec::new() } else { memory() },
         13 => {
             Arc::make_mut(&mut thread.status.wait).stack =
-                (word.is_multiple_of(2)).then(|| vec![format!("k{}", word % 4)])
+                (word.is_multiple_of(2)).then(|| vec![format!("k{}", word % 4)]);
         }
         14 => Arc::make_mut(&mut thread.status.wait).channel = (word.is_multiple_of(2)).then(|| "channel".into()),
         15 if word.is_multiple_of(3) => thread.status.signals = None,

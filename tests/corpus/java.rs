@@ -128,7 +128,7 @@ fn carriers(pid: &str, what: &str) {
                 continue;
             };
             assert_eq!(seen.incomplete, None, "{what}: {names:#?}");
-            assert!(barrier.is_none() || barrier == seen.gap, "{what}: {:?} is no gap: {names:#?}", barrier);
+            assert!(barrier.is_none() || barrier == seen.gap, "{what}: {barrier:?} is no gap: {names:#?}");
             let has = |part: &str| names[carrier..].iter().any(|name| name.contains(part));
             assert!(has("JavaCalls::call_helper") && has("start_thread"), "{what}: {names:#?}");
             stacks += 1;

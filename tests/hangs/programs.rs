@@ -59,7 +59,7 @@ pub struct Running {
 fn build(compiler: &str, source: &str, flags: &[&str]) -> Result<PathBuf, Trouble> {
     let sources = victim_source("hangs");
     let stem = source.split('.').next().unwrap_or(source);
-    let variant: String = flags.iter().flat_map(|flag| flag.chars()).filter(|c| c.is_ascii_alphanumeric()).collect();
+    let variant: String = flags.iter().flat_map(|flag| flag.chars()).filter(char::is_ascii_alphanumeric).collect();
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("hangs-{stem}-{compiler}-{variant}"));
     let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     let newest = [source, "truth.h"].iter().filter_map(|name| modified(&sources.join(name))).max();

@@ -31,7 +31,7 @@ impl Truth {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         let number = || rest.parse().unwrap_or_else(|_| panic!("not a number: {line}"));
         match word {
-            "kind" => self.kind = rest.to_owned(),
+            "kind" => rest.clone_into(&mut self.kind),
             "accused" => self.accused.push(number()),
             "holder" => self.holder = Some(number()),
             "target" => self.targets.push(number()),

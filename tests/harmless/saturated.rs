@@ -53,7 +53,7 @@ fn snapshot(victim: &Victim, stop: &str) -> (Value, Duration) {
 fn whole(snapshot: &Value, function: &str) -> usize {
     let named = |thread: &&Value| {
         let frames = thread["frames"].as_array().into_iter().flatten();
-        let mut functions = frames.flat_map(|frame| frame["functions"].as_array()).flatten();
+        let mut functions = frames.filter_map(|frame| frame["functions"].as_array()).flatten();
         functions.any(|found| found["name"].as_str().is_some_and(|name| name.contains(function)))
     };
     let threads = snapshot["threads"].as_array().expect("threads").iter();

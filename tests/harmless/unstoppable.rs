@@ -87,7 +87,12 @@ fn thread(snapshot: &Value, tid: u32) -> &Value {
 /// The names of the functions of a thread's frames, innermost first.
 fn functions(thread: &Value) -> Vec<&str> {
     let frames = thread["frames"].as_array().expect("frames");
-    frames.iter().flat_map(|frame| frame["functions"].as_array()).flatten().filter_map(|f| f["name"].as_str()).collect()
+    frames
+        .iter()
+        .filter_map(|frame| frame["functions"].as_array())
+        .flatten()
+        .filter_map(|f| f["name"].as_str())
+        .collect()
 }
 
 /// Whether it is told where in the kernel a thread waits.

@@ -110,10 +110,7 @@ impl Watch {
     pub fn new() -> Self {
         let (begun, cases) = channel::<String>();
         thread::spawn(move || {
-            let mut case = match cases.recv() {
-                Ok(case) => case,
-                Err(_) => return,
-            };
+            let Ok(mut case) = cases.recv() else { return };
             loop {
                 case = match cases.recv_timeout(PATIENCE) {
                     Ok(next) => next,

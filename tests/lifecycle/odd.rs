@@ -45,7 +45,12 @@ fn threads(snapshot: &Value) -> &Vec<Value> {
 
 fn functions(thread: &Value) -> Vec<&str> {
     let frames = thread["frames"].as_array().expect("frames");
-    frames.iter().flat_map(|frame| frame["functions"].as_array()).flatten().filter_map(|f| f["name"].as_str()).collect()
+    frames
+        .iter()
+        .filter_map(|frame| frame["functions"].as_array())
+        .flatten()
+        .filter_map(|f| f["name"].as_str())
+        .collect()
 }
 
 fn says(snapshot: &Value, text: &str) -> bool {

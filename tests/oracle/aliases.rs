@@ -51,7 +51,7 @@ fn read_file(path: &str) -> Vec<Symbol> {
         return Vec::new();
     };
     let elf = object::File::parse(&*bytes).expect("a module is an ELF file");
-    let symbols = elf.symbols().chain(elf.dynamic_symbols()).filter(|symbol| symbol.is_definition());
+    let symbols = elf.symbols().chain(elf.dynamic_symbols()).filter(object::ObjectSymbol::is_definition);
     symbols
         .map(|symbol| Symbol {
             start: symbol.address(),

@@ -141,7 +141,7 @@ fn many_changes_at_once_let_nothing_wrong_through() {
     for round in 0..if long_form() { 20_000 } else { 2_000 } {
         let what = format!("round {round}, HANGSNAP_SEED={seed}");
         let mut bytes = made.bytes.clone();
-        for _ in 0..1 + random.below(6) {
+        for _ in 0..=random.below(6) {
             if bytes.is_empty() {
                 break;
             }

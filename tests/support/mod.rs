@@ -47,11 +47,11 @@ pub fn victim_source(name: &str) -> PathBuf {
 pub fn compile(compiler: &str, source: &str, flags: &[&str]) -> PathBuf {
     // Two tests may want the same victim at the same time.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let source = victim_source(source);
     let stem = source.file_stem().and_then(OsStr::to_str).expect("a victim has a name");
     let variant: String =
-        flags.iter().flat_map(|flag| flag.chars()).filter(|c| c.is_ascii_alphanumeric()).collect::<String>();
+        flags.iter().flat_map(|flag| flag.chars()).filter(char::is_ascii_alphanumeric).collect::<String>();
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{stem}-{compiler}-{variant}"));
     let beside = fs::read_dir(source.with_extension(""))
         .map(|entries| entries.map(|entry| entry.expect("the sources stay where they are").path()).collect::<Vec<_>>());

@@ -58,6 +58,7 @@ pub struct GoFunction<'t> {
     table: &'t Pclntab<'t>,
     /// Where it is described.
     description: usize,
+    /// From its first instruction to the end of its last.
     pub range: Range<FileAddress>,
 }
 
@@ -199,6 +200,7 @@ impl<'d> Pclntab<'d> {
 pub(super) const TEXT_START: usize = MAGIC_SIZE + 16;
 
 impl GoFunction<'_> {
+    /// Its name; None where the table is damaged.
     pub fn name(&self) -> Option<&str> {
         self.table.text_at(self.table.names, self.field(0)?)
     }

@@ -237,7 +237,7 @@ impl Effects {
                 self.with_saved(register, self.frame.map(|frame| frame.wrapping_sub(distance.into())))
             }
             // cmp, test, calls, which come back with everything as it was, and x87's
-            (0x39 | 0x3b | 0x85, ..) | (0xff, 2, _) | (0xd8..=0xdf, ..) => self,
+            (0x39 | 0x3b | 0x85 | 0xd8..=0xdf, ..) | (0xff, 2, _) => self,
             (0x87, register, Other::Register(other)) => self.without(register).without(other),
             // The second operand is the one that is changed: of arithmetic, mov, shifts, and where
             // the first is part of the opcode.

@@ -248,14 +248,9 @@ impl Walk<'_> {
         loop {
             rest = match rest {
                 // mov %eax,%edi; mov %rax,%rdi; xor %eax,%eax; xor %edi,%edi.
-                [0x89, 0xc7, rest @ ..]
-                | [0x48, 0x89, 0xc7, rest @ ..]
-                | [0x31, 0xc0, rest @ ..]
-                | [0x31, 0xff, rest @ ..] => rest,
+                [0x89, 0xc7, rest @ ..] | [0x48, 0x89, 0xc7, rest @ ..] | [0x31, 0xc0 | 0xff, rest @ ..] => rest,
                 // mov $60,%al; mov $60,%eax; mov $231,%eax; and syscall.
-                [0xb0, 0x3c, 0x0f, 0x05, ..]
-                | [0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05, ..]
-                | [0xb8, 0xe7, 0, 0, 0, 0x0f, 0x05, ..] => return true,
+                [0xb0, 0x3c, 0x0f, 0x05, ..] | [0xb8, 0x3c | 0xe7, 0, 0, 0, 0x0f, 0x05, ..] => return true,
                 _ => return false,
             };
         }
