@@ -1,7 +1,7 @@
 //! What the waits of a sample's threads are about.
 //!
-//! Promises: where no thread has run since the sample before, nothing is read anew. Of threads that
-//! have not run, what is known from their stacks stays, for these are not copied again.
+//! Promises: nothing is read again where no thread has run since the sample before. What is known
+//! from the stacks of threads that have not run stays, because those are not copied again.
 
 use std::collections::HashSet;
 use std::iter;
