@@ -77,7 +77,7 @@ fn main() {
     }
 }
 
-/// The floor and hangsnap on a target of so many threads; errors say why there is none.
+/// The floor and hangsnap on a target of this many threads; errors say why there is none.
 fn compare(parked: &Path, bare: &Path, threads: usize, rounds: usize) -> Result<(), String> {
     let heartbeat = Heartbeat::new();
     for mode in [Mode::Auto, Mode::All] {

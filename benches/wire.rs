@@ -6,7 +6,7 @@
 //!     cargo bench --bench wire -- --day         the day of 200 threads alone, every sample of it; takes minutes
 //!     cargo bench --bench wire -- --record      a record of a gibibyte: its list, and one sample of it; takes minutes
 //!
-//! The target's threads go elsewhere when told to, so that it is known how many have moved between
+//! The target's threads go elsewhere on command, so that it is known how many have moved between
 //! two samples. All samples are taken of the live process, and times are those on a CPU. Promised
 //! are, for 1,000 threads: at most 2 KiB when none has moved and 6 KiB when 5% have, and 5 ms of
 //! CPU to encode any; of a record of a gibibyte the list in 0.5 s, and one sample in 20 ms; and a
@@ -94,7 +94,7 @@ impl Samples {
         Ok(Self { wandering, target, tracer, encoder: Encoder::default(), decoder: Decoder::default(), number: 0 })
     }
 
-    /// The next snapshot, after so many threads have gone elsewhere.
+    /// The next snapshot, after this many threads have gone elsewhere.
     fn snapshot(&mut self, moving: usize) -> Snapshot {
         self.wandering.go(moving);
         let snapshot = once(&self.target, &CaptureOptions::default(), &mut self.tracer).expect("a snapshot");
@@ -108,7 +108,7 @@ impl Samples {
         self.next(0)
     }
 
-    /// What the next sample takes, after so many threads have gone elsewhere.
+    /// What the next sample takes, after this many threads have gone elsewhere.
     fn next(&mut self, moving: usize) -> Cost {
         let snapshot = self.snapshot(moving);
         let begun = time_on_cpu();

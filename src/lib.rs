@@ -2,8 +2,8 @@
 //! explains them later.
 //!
 //! The live half (on the sick host) selects a target, freezes, copies, releases, unwinds and
-//! stores. The offline half (anywhere) reads a recording, symbolizes, compares and renders. The
-//! two halves meet in [`model`] and the file format only.
+//! stores. The offline half (anywhere) reads a recording, symbolizes, compares and renders. The two
+//! halves meet in [`model`] and the file format only.
 //!
 //! # Glossary
 //!
@@ -71,7 +71,8 @@
 //! * **inferred**: it follows from references on stacks, or because no other thread is left.
 //! * **guessed**: it looks like it; nothing confirms it.
 //! * **deadlock**: a cycle of threads, each of which waits for the next.
-//! * **convoy**: threads queued for locks, directly or in a chain, that one thread at its end holds.
+//! * **convoy**: threads queued for locks, directly or in a chain, that one thread at its end
+//!   holds.
 //! * **lost wake-up**: the word a thread waits on has changed, and the thread was not woken.
 //! * **abandoned lock**: a lock whose owner no longer exists.
 //!

@@ -28,7 +28,7 @@ fn family(pid: u32) -> Vec<u32> {
     found
 }
 
-/// The number behind a name in one of the files of /proc/PID, in KiB. None once the process is
+/// The number after a name in one of the files of /proc/PID, in KiB. None once the process is
 /// gone.
 fn kib(pid: u32, file: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;

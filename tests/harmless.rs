@@ -1,8 +1,8 @@
 //! What the target notices of being looked at: nothing.
 //!
-//! Whoever holds it may be killed at any moment; its signals, timers and waits come to what they
+//! The holder may be killed at any moment; its signals, timers and waits come to what they
 //! come to without hangsnap, in every call that a thread can wait in; a target that somebody
-//! stopped stays stopped; a thread that cannot be stopped keeps nobody waiting; and hours of a
+//! stopped stays stopped; a thread that cannot be stopped keeps no caller waiting; and hours of a
 //! storm cost the sampler no descriptor and no memory.
 
 mod calls;

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::{Victim, hangsnap, succeed};
 
-/// Python with so many parked threads.
+/// Python with this many parked threads.
 fn many_threads(count: usize) -> Victim {
     let program = format!(
         "import threading\n\

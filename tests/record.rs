@@ -45,7 +45,7 @@ fn write(directory: &Path, numbers: std::ops::RangeInclusive<u64>, policy: Polic
     path
 }
 
-/// Records so many snapshots that there are several segments, and tells the number of the last one.
+/// Records enough snapshots for several segments, and returns the number of the last one.
 fn write_segments(directory: &Path) -> (PathBuf, u64) {
     let path = directory.join("made.hangsnap");
     let policy = Policy { max_size: 2 << 20, ..SMALL };

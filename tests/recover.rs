@@ -1,4 +1,4 @@
-//! The same copied stacks, walked with all registers and with those only that the kernel tells of a
+//! The same copied stacks, walked with all registers and with those only that the kernel says of a
 //! thread it was not asked to stop: the frames have to be the same.
 //!
 //! The reference is hangsnap's own walk with every register known, which other tests compare with
@@ -26,7 +26,7 @@ use hangsnap::unwind::{CodeSpace, SpaceId, StackMemory, Unwinder};
 use crate::support::held::{held, registers};
 use crate::support::{PATIENCE, Victim, compile, hangsnap, succeed, thread_time, until};
 
-/// What the kernel tells of a thread that is blocked in a system call: see proc_pid_syscall(5).
+/// What the kernel says of a thread that is blocked in a system call: see proc_pid_syscall(5).
 const TOLD: [X86_64Register; 8] = [
     X86_64Register::Rip,
     X86_64Register::Rsp,

@@ -44,8 +44,8 @@ impl Drop for Load {
     }
 }
 
-/// Takes so many snapshots of a process of so many threads under load, and says how long threads
-/// were held.
+/// Takes this many snapshots of a process of this many threads under load, and says how long
+/// threads were held.
 pub fn run(threads: usize, snapshots: usize) {
     let parked = target::compile("parked", &[]);
     let running = match target::start(Command::new(parked).arg(threads.to_string())) {

@@ -15,7 +15,7 @@ use crate::target;
 /// Longer than gdb takes for a thousand threads.
 const PATIENCE: &str = "120";
 
-/// Rows for a target with so many threads, and with a hundred for those of Python.
+/// Rows for a target with this many threads, and with a hundred for those of Python.
 pub fn compare(threads: &[usize], rounds: usize) {
     let parked = target::compile("parked", &[]);
     let minidump = target::build_minidump();

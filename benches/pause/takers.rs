@@ -1,4 +1,4 @@
-//! Whoever takes snapshots: the floor and the built hangsnap, each as a program of its own, as
+//! Takers of snapshots: the floor and the built hangsnap, each as a program of its own, as
 //! users run it.
 //!
 //! Both take blocks of rounds at the same pace, and the first round of a block warms them and is
@@ -33,7 +33,7 @@ impl Mode {
     }
 }
 
-/// One block: so many counted rounds, so far apart.
+/// One block: this many counted rounds, so far apart.
 #[derive(Clone, Copy)]
 pub struct Block {
     pub rounds: usize,
@@ -90,7 +90,7 @@ pub fn add(snapshot: &Snapshot, holds: &mut Holds) {
     holds.losses += snapshot.notices.len();
 }
 
-/// Records so many samples and returns those that were stored.
+/// Records this many samples and returns those that were stored.
 pub fn record(pid: &str, mode: Mode, max_hold: &str, every: &str, count: &str) -> Vec<Snapshot> {
     let file = scratch("pause.hangsnap");
     // A recording is never overwritten; one may be left of a bench that was killed.

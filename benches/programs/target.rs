@@ -79,7 +79,7 @@ pub fn build_minidump() -> Option<PathBuf> {
 }
 
 /// Starts a target and waits until it is ready; if it cannot be, as where the host does not allow
-/// so many threads, the error says why.
+/// this many threads, the error says why.
 #[allow(dead_code, reason = "each bench uses a part of this")]
 pub fn start(command: &mut Command) -> Result<Running, String> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|error| error.to_string())?;

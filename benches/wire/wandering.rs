@@ -1,4 +1,4 @@
-//! The target whose threads go elsewhere when told to.
+//! The target whose threads go elsewhere on command.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -15,7 +15,7 @@ pub struct Wandering {
 }
 
 impl Wandering {
-    /// An error says why there cannot be so many threads.
+    /// An error says why there cannot be this many threads.
     pub fn start(threads: usize) -> Result<Self, String> {
         let program = target::compile("wandering", &[]);
         let mut command = Command::new(program);
@@ -31,7 +31,7 @@ impl Wandering {
         Pid(i32::try_from(self.child.id()).expect("a process id"))
     }
 
-    /// Makes so many threads go elsewhere, and waits until they are there.
+    /// Makes this many threads go elsewhere, and waits until they are there.
     pub fn go(&mut self, threads: usize) {
         if threads > 0 {
             writeln!(self.input, "{threads}").expect("it reads");

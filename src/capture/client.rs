@@ -1,8 +1,8 @@
-//! Asking a tracer for a snapshot, and watching over it.
+//! Asks a tracer for a snapshot, and watches over it.
 //!
-//! The kernel kills the tracer when it holds a thread for too long; whoever waits for it here kills
-//! it when it hangs in anything else. Either way the target runs on, what had been copied is in the
-//! shared memory, and another tracer goes on with what is left, without what the first one hung on.
+//! The kernel kills a tracer that holds a thread for too long; the client kills one that hangs in
+//! anything else. Either way the target runs on, what had been copied is in the shared memory, and
+//! another tracer goes on with what is left, without what the first one hung on.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -210,7 +210,7 @@ impl Running {
         match poll(&mut socket, PollTimeout::from(LOOK)) {
             Ok(ready) => ready > 0,
             Err(Errno::EINTR) => false,
-            // It cannot be waited for; receiving from it tells why.
+            // It cannot be waited for; receiving from it says why.
             Err(_) => true,
         }
     }

@@ -138,7 +138,7 @@ impl Collected {
         let tid = Tid(progress.tid);
         let max_hold = assignment.request.max_hold;
         if let TracerStep::Holding | TracerStep::ReadingHeld = progress.step {
-            // Nobody knows how long it really was; it was not longer.
+            // An upper bound: the true length is unknown.
             self.lost_hold = self.lost_hold.max(progress.since.elapsed().min(max_hold));
         }
         match progress.step {
@@ -185,7 +185,7 @@ impl Collected {
         self.notice(Subject::Process, Reason::Degraded { to: StopMode::None, cause });
     }
 
-    /// So many tracers have died that no other is asked: what is left is lost.
+    /// Too many tracers have died to ask another: what is left is lost.
     pub(super) fn give_up(&mut self, process: &ProcDir, done: Vec<Tid>) {
         let done: HashSet<Tid> = done.into_iter().collect();
         for tid in process.threads().unwrap_or_default() {

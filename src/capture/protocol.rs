@@ -82,7 +82,7 @@ pub(super) struct StackRecord {
     pub(super) start: u64,
     pub(super) bytes: Piece,
     pub(super) left_out: u64,
-    /// Other pieces, one after the other, each behind its address and its length.
+    /// Other pieces, one after the other, each after its address and its length.
     pub(super) pieces: Piece,
 }
 

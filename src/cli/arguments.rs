@@ -311,8 +311,8 @@ pub(super) enum Command {
     Check {
         #[arg(value_name = "FILE|DIR")]
         path: PathBuf,
-        /// Rebuild indexes that are missing or wrong, and remove what killed processes left; refused
-        /// where the file system has no locks
+        /// Rebuild indexes that are missing or wrong, and remove what killed processes left;
+        /// refused where the file system has no locks
         #[arg(long)]
         repair: bool,
     },

@@ -42,7 +42,7 @@ use progress::{Progress, Voice};
 const NOT_THERE: u8 = 1;
 const LIMITED: u8 = 1;
 const DAMAGED: u8 = 1;
-/// How many damaged places are told of in one line.
+/// How many damaged places are reported in one line.
 const TOLD: usize = 8;
 const FAILED: u8 = 2;
 

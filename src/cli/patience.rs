@@ -1,4 +1,4 @@
-//! A word to whoever waits at a terminal, when a command takes longer than a second.
+//! A progress line on the terminal, when a command takes longer than a second.
 
 use std::io::{self, IsTerminal, Write};
 use std::thread::{self, JoinHandle};

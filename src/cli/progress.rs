@@ -177,7 +177,7 @@ impl Report for Progress {
         self.say(&format!("{label}: {why}; recording goes on when there is room"))
     }
 
-    /// Says that samples find room again, if so many did not.
+    /// Says that samples find room again, if this many did not.
     fn room_again(&mut self, target: usize, missing: u64) -> io::Result<()> {
         if missing == 0 {
             return Ok(());

@@ -5,7 +5,7 @@
 //! somebody who takes signatures off and checks none; but gimli refuses an entry with a letter that
 //! it does not know. They are the last of the string, so they are taken off in place: what follows
 //! moves forward, and the number that is last of that is made longer by as many bytes that say
-//! nothing (LEB128 has room for that), so that everything behind it stays where it is.
+//! nothing (LEB128 has room for that), so that everything after it stays where it is.
 //!
 //! The section is hostile: an entry that is not whole ends the work, and one that has another form
 //! is left as it is.
@@ -76,7 +76,7 @@ fn simplify_entry(entry: &mut [u8], kind: Kind, long: bool) -> Option<()> {
 mod tests {
     use super::*;
 
-    /// An entry with this much behind its length, and another that has to stay.
+    /// An entry with this much after its length, and another that has to stay.
     fn section(entry: &[u8]) -> Vec<u8> {
         let length = u32::try_from(entry.len()).expect("a short entry").to_le_bytes();
         [&length[..], entry, &[8, 0, 0, 0], b"\x18\0\0\0zRB\0"].concat()

@@ -36,7 +36,7 @@ pub(super) fn packed_in<'d, R: ReadRef<'d>>(sections: &Sections<'d, R>) -> Optio
 pub(super) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
     let limit = (packed.len() as u64).saturating_mul(MAX_RATIO).clamp(SMALL, MAX_UNPACKED);
     let mut unpacked = Vec::new();
-    // One byte more than is allowed tells that there would be more.
+    // One byte more than is allowed says that there would be more.
     XzReader::new_mem_limit(packed, true, MAX_DICTIONARY).take(limit + 1).read_to_end(&mut unpacked).ok()?;
     (unpacked.len() as u64 <= limit).then_some(unpacked)
 }

@@ -13,7 +13,7 @@ pub trait Image {
 /// this.
 const PIECE: usize = 1 << 20;
 
-/// So many bytes from an address on, all of them or none.
+/// This many bytes from an address on, all of them or none.
 pub fn read_all(image: &impl Image, address: FileAddress, size: u64) -> Option<Vec<u8>> {
     let size = usize::try_from(size).ok()?;
     let mut bytes = Vec::new();

@@ -30,7 +30,7 @@ pub struct Frame {
     found: FoundBy,
 }
 
-/// In no module; the address is a run-time one. A process cannot have so many mappings
+/// In no module; the address is a run-time one. A process cannot have this many mappings
 /// (vm.max_map_count is an `int`).
 const OUTSIDE: u32 = u32::MAX;
 
@@ -101,20 +101,20 @@ impl fmt::Debug for Frame {
 pub enum FoundBy {
     /// It is the thread's own instruction pointer.
     Context,
-    /// Call frame information of the frame inside it told where its return address is.
+    /// Call frame information of the frame inside it said where its return address is.
     Cfi,
     /// The frame inside it is a signal trampoline, whose call frame information points into the
     /// kernel's saved context.
     SignalFrame,
-    /// A return address behind a call of the frame inside it lies at a place that call frame
+    /// A return address after a call of the frame inside it lies at a place that call frame
     /// information alone did not tell: a register that it needs was unknown and was recovered, or
-    /// there is none and the frame's own instructions told how deep its stack is, or Go has changed
+    /// there is none and the frame's own instructions said how deep its stack is, or Go has changed
     /// to another stack. Frames further out were found from there, each in the way that it says.
     Inferred,
     /// A chain of saved frame pointers, where no call frame information was found.
     FramePointer,
     /// A word of the stack was taken for a return address: after a call through a bad pointer, in
-    /// code without call frame information, or behind a part of the stack that was not copied.
+    /// code without call frame information, or after a part of the stack that was not copied.
     Guess,
     /// In a way that the version of hangsnap which reads the recording does not know.
     Unknown,

@@ -1,4 +1,4 @@
-//! Code that a process made itself, as it told of it.
+//! Code that a process made itself, as the process names it.
 
 use std::ops::Range;
 

@@ -50,7 +50,7 @@ pub enum Reason {
     Refused { what: String, errno: i32 },
     /// The stack pointer points into no mapped memory.
     StackPointerWild(RuntimeAddress),
-    /// Only so many bytes of a deeper stack were copied.
+    /// Only this many bytes of a deeper stack were copied.
     StackTruncated { copied: u64 },
     /// The file on disk is not the one that is running. What could be read came by way of the
     /// process or from its memory.
@@ -111,7 +111,7 @@ pub enum Cause {
     Hold,
     /// The bound on the share of time for which threads may be held.
     Duty,
-    /// A seccomp filter of hangsnap's own host that kills whoever holds a thread.
+    /// A seccomp filter of hangsnap's own host that kills any process that holds a thread.
     Filter,
     /// The process that traces was killed again and again while it was to hold threads, as it is on
     /// a host whose CPUs are all busy.

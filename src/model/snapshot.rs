@@ -34,13 +34,13 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// How long after `earlier` this was, by the clock that nobody sets. Zero if it was not after.
+    /// How long after `earlier` this was, by CLOCK_MONOTONIC. Zero if it was not after.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.monotonic_ns.saturating_sub(earlier.monotonic_ns))
     }
 }
 
-/// What is told of the whole process.
+/// What is reported of the whole process.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Process {
     /// Its id and when it began.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RuntimeAddress;
 
-/// How a thread has fared with the scheduler. What the kernel does not tell is None.
+/// How a thread has fared with the scheduler. What the kernel does not say is None.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Scheduling {
     /// Time on CPUs since the thread began, in nanoseconds (`schedstat`, first field).

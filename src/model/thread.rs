@@ -107,7 +107,7 @@ pub struct Moment {
 pub enum Acquired {
     /// It was stopped: from just before the request to stop until the kernel had let it go again.
     Held(Duration),
-    /// It was read in place, without stopping it: what the kernel tells of a thread that is off the
+    /// It was read in place, without stopping it: what the kernel says of a thread that is off the
     /// CPU.
     ReadInPlace,
     /// It was not looked at. Since this snapshot, in which it was, the kernel has not given it a

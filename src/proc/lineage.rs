@@ -1,7 +1,7 @@
 //! What goes on where a process has ended: those that came from it.
 //!
 //! A program that makes itself a daemon forks, perhaps twice, and ends: what does the work then is
-//! a child of nobody that knew it. A fork keeps the image of its program where it is, and an
+//! a child of no process that knew it. A fork keeps the image of its program where it is, and an
 //! address space is laid out by chance each time a program is executed: so a process with the same
 //! image comes from the same execve(2). Others are in the session that the process led, or in its
 //! service's control group. Servers that fork workers beforehand share the image with them, too:

@@ -13,7 +13,7 @@ use crate::model::{RuntimeAddress, text_of};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Backing {
     /// A file, by device, inode and path. The path is what the kernel prints: in the target's mount
-    /// namespace, with ` (deleted)` behind it where that is so, and whatever the file's owner chose
+    /// namespace, with ` (deleted)` after it where that is so, and whatever the file's owner chose
     /// to call it.
     File {
         /// Major and minor number of the file system's device.

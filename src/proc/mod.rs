@@ -1,10 +1,11 @@
 //! What /proc says of a process, its threads and its memory map, by way of the procfs crate.
 //!
 //! Promises: what identifies a process is read through a directory that was opened once, so that it
-//! is about one process even if the pid is reused; lists and links go by the pid, and are about
-//! whoever has it. Text need not be UTF-8, and all of it is kept (`model::text_of`). It interprets
-//! nothing: which mappings make a module and which threads to hold is decided elsewhere. (The way a
-//! held thread's memory is read is in `sys`.)
+//! is about one process even if the pid is reused. Lists and links go by the pid, and are about the
+//! process that has it now. Text need not be UTF-8, and all of it is kept (`model::text_of`).
+//!
+//! Does not interpret: which mappings make a module and which threads to hold is decided elsewhere.
+//! Does not read the memory of a held thread: `sys` does.
 
 mod host;
 mod lineage;

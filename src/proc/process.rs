@@ -170,7 +170,7 @@ impl ProcDir {
         Ok(Pid(self.status()?.tgid))
     }
 
-    /// The ids of all threads, sorted, as far as one look at the directory tells.
+    /// The ids of all threads, sorted, as far as one look at the directory shows.
     pub fn threads(&self) -> Result<Vec<Tid>, Error> {
         let mut tids: Vec<Tid> = fs::read_dir(format!("/proc/{}/task", self.pid))?
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().map(Tid))
@@ -183,7 +183,7 @@ impl ProcDir {
     }
 
     /// The processes that this one has started and that have not ended, sorted. Empty where the
-    /// kernel does not tell (CONFIG_PROC_CHILDREN).
+    /// kernel does not say (CONFIG_PROC_CHILDREN).
     pub fn children(&self) -> Result<Vec<Pid>, Error> {
         let mut children: Vec<Pid> =
             self.threads()?.into_iter().filter_map(|tid| self.children_of(tid).ok()).flatten().collect();

@@ -218,7 +218,7 @@ pub fn counts_runs() -> bool {
         .is_ok_and(|text| text.split_whitespace().last().is_some_and(|runs| runs != "0"))
 }
 
-/// Whether the kernel tells where a blocked thread entered it, and where in the kernel it is.
+/// Whether the kernel says where a blocked thread entered it, and where in the kernel it is.
 pub fn has_thread_file(name: &str) -> bool {
     fs::exists(format!("/proc/thread-self/{name}")).unwrap_or(false)
 }
@@ -235,7 +235,7 @@ impl ProcDir {
     }
 
     /// Whether the process may be read by others of its user (PR_SET_DUMPABLE in prctl(2)). Files
-    /// of one that may not belong to root; so of a process of root's nothing can be told.
+    /// of one that may not belong to root; so of a process of root's nothing can be known.
     pub fn is_dumpable(&self) -> Option<bool> {
         let effective = self.status().ok()?.euid;
         let owner = fs::metadata(format!("/proc/{}/stat", self.pid())).ok()?.uid();

@@ -179,10 +179,10 @@ fn parse_stat(text: &[u8]) -> Result<ThreadStatus, Error> {
         return Err(malformed());
     };
     let name = text.get(open + 1..close).map(text_of).ok_or_else(malformed)?;
-    // The first field behind the name is the third.
+    // The first field after the name is the third.
     let mut fields = str::from_utf8(&text[close + 1..]).map_err(|_| malformed())?.split_ascii_whitespace();
     let state = fields.next().and_then(|word| word.chars().next()).ok_or_else(malformed)?;
-    // Each is counted from behind the one before.
+    // Each is counted from after the one before.
     let flags = fields.nth(9 - 4).and_then(|word| word.parse().ok()).ok_or_else(malformed)?;
     let start = fields.nth(22 - 10).and_then(|word| word.parse().ok()).ok_or_else(malformed)?;
     let last_cpu = fields.nth(39 - 23).and_then(|word| word.parse().ok());
@@ -259,7 +259,7 @@ fn add_accounts(mut text: &[u8], status: &mut ThreadStatus) {
     status.scheduling.involuntary_switches = count(INVOLUNTARY);
 }
 
-/// What stands behind a name at the beginning of a line of `status`, and the lines behind that. The
+/// What stands after a name at the beginning of a line of `status`, and the lines after that. The
 /// thread's own name is on the first line, which cannot be mistaken: the kernel writes a line break
 /// in it as an escape.
 fn find<'t>(mut text: &'t [u8], name: &str) -> Option<(&'t str, &'t [u8])> {

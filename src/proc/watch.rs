@@ -15,7 +15,7 @@ const BUFFER: usize = 1024;
 /// signals and how it is scheduled.
 pub struct Watch {
     stat: File,
-    /// `stat` up to the state, and from the field behind what the process has of memory.
+    /// `stat` up to the state, and from the field after what the process has of memory.
     begins: Box<[u8]>,
     ends: Box<[u8]>,
     schedstat: File,

@@ -1,8 +1,8 @@
 //! Access to a live process after it was released: its memory, and its files.
 //!
-//! Either may hang for as long as it likes: memory while somebody has the memory map locked, a file
-//! on a file system whose server does not answer. So a thread that may hang does it, and whoever
-//! asked goes on without an answer after a while.
+//! Either may hang for any length of time: memory while another thread has the memory map locked, a
+//! file on a file system whose server does not answer. So a worker thread does it, and its caller
+//! goes on without an answer after a timeout.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use crate::model::RuntimeAddress;
 use crate::sys::memory::ProcessMemory;
 
-/// Memory comes in microseconds or does not come, but whoever reads it may have to wait for a CPU;
+/// Memory comes in microseconds or does not come, but a reader of it may have to wait for a CPU;
 /// a file may have to come from a slow disk.
 const MEMORY_TIMEOUT: Duration = Duration::from_secs(1);
 const FILE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,13 +77,13 @@ pub struct ProcessAccess {
 }
 
 impl ProcessAccess {
-    /// `readable` tells whether its memory could be read a moment ago.
+    /// `readable` says whether its memory could be read a moment ago.
     pub fn new(memory: ProcessMemory, readable: bool, worker: TimeoutWorker) -> Self {
         Self { memory: Arc::new(memory), readable: AtomicBool::new(readable), gone: AtomicBool::new(false), worker }
     }
 
-    /// Copies what lies at `address` into the buffer and tells how many bytes there were. ETIMEDOUT
-    /// says that memory does not come, ESRCH that the process has none any more.
+    /// Copies what lies at `address` into the buffer and returns how many bytes there were.
+    /// ETIMEDOUT says that memory does not come, ESRCH that the process has none any more.
     pub fn read(&self, address: RuntimeAddress, buffer: &mut [u8]) -> Result<usize, Errno> {
         self.read_within(MEMORY_TIMEOUT, address, buffer)
     }

@@ -28,7 +28,7 @@ impl<'a> Pages<'a> {
         Self { access, pages: HashMap::new() }
     }
 
-    /// Copies what lies at `address` into the buffer and tells how many bytes there were.
+    /// Copies what lies at `address` into the buffer and returns how many bytes there were.
     pub fn read(&mut self, address: RuntimeAddress, buffer: &mut [u8]) -> usize {
         let mut copied = 0;
         while copied < buffer.len() {

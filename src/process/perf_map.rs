@@ -2,7 +2,7 @@
 //! `/tmp/perf-PID.map`.
 //!
 //! Each line is the address and the size of a function, in hexadecimal digits, and its name. Java,
-//! Node, .NET and others write such files if they are told to. Promises: the file is as hostile as
+//! Node, .NET and others write such files on request. Promises: the file is as hostile as
 //! all else that comes from a target. It is opened below the process's own root, has to belong to
 //! the process's user or to root, is read once from its beginning to its end with a few kilobytes
 //! of memory, and lines that make no sense are skipped.
@@ -135,7 +135,7 @@ fn parse(line: &[u8]) -> Option<(Range<RuntimeAddress>, &[u8])> {
     (!name.is_empty()).then_some((RuntimeAddress(start)..RuntimeAddress(end), name))
 }
 
-/// A number in hexadecimal digits, and what follows the space behind it.
+/// A number in hexadecimal digits, and what follows the space after it.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let end = text.iter().position(|byte| *byte == b' ')?;
     let (digits, rest) = text.split_at(end);

@@ -179,7 +179,7 @@ impl Target {
         self.directory.pid()
     }
 
-    /// Whether Go built the program that it executes, as far as that tells.
+    /// Whether Go built the program that it executes, as far as that shows.
     pub fn is_go(&self) -> bool {
         let Some(path) = self.directory.executable() else {
             return false;

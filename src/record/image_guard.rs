@@ -1,9 +1,9 @@
-//! Guards samples against `execve`: each is of one image of a program only.
+//! Guards samples against `execve`: each sample is of one image of a program only.
 //!
-//! Promises: a sample that was taken while the process executed another program is taken again. Of
-//! a process that executes faster than it can be looked at, the sample says so, and has nothing
-//! that might be of two programs mixed. Where a process has ended by the end of its sample nobody
-//! can tell whether it had executed another before; that is said.
+//! Promises: a sample that was taken while the process executed another program is taken again. If
+//! the process executes faster than it can be looked at, the sample says so, and holds nothing that
+//! might be of two programs mixed. If the process has ended by the end of its sample, it cannot be
+//! known whether it had executed another program before; the sample says that, too.
 
 use std::thread;
 use std::time::{Duration, Instant};

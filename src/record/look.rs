@@ -13,7 +13,7 @@ use crate::capture::Tracer;
 use crate::model::{Snapshot, StopMode};
 use crate::process::Target;
 
-/// So many samples, this far apart.
+/// This many samples, this far apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Times {
     /// How many snapshots of each process.

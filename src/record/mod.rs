@@ -1,9 +1,9 @@
 //! The live program: takes one snapshot, or one after another until something ends it.
 //!
 //! Promises: whatever happens to the target or to hangsnap, the file stays whole, and what happened
-//! is said. Capturing goes before everything else: it runs on the scheduling thread, while
-//! unwinding, storing and talking happen behind a bounded queue, and when that is full a sample is
-//! skipped before the target is touched.
+//! is reported. Capturing comes first: it runs on the scheduling thread. Unwinding, storing and
+//! reporting are fed by a bounded queue; when that is full, a sample is skipped before the target
+//! is touched.
 
 mod assemble;
 mod facts;

@@ -1,4 +1,4 @@
-//! Behind the queue: unwinds, stores and reports what the scheduling thread captured.
+//! The far end of the queue: unwinds, stores and reports what the scheduling thread captured.
 
 use crossbeam_channel::Receiver;
 

@@ -137,7 +137,7 @@ pub fn run(
         return Err(error.into());
     }
     let (jobs, queue) = bounded(QUEUE);
-    // A sender that is dropped when the pipeline ends tells that it has: its end is the message.
+    // A sender that is dropped when the pipeline ends says that it has: its end is the message.
     let (alive, pipeline_ended) = bounded::<()>(0);
     let pipeline = Pipeline { writers, report, assembler };
     let worker = thread::spawn(move || {

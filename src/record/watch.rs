@@ -19,7 +19,7 @@ pub enum Event {
     Lost { why: String },
 }
 
-/// After so many samples all threads are asked again what they have started.
+/// After this many samples all threads are asked again what they have started.
 const ALL_AGAIN: u32 = 16;
 
 /// What was known of a target when it was looked at last.

@@ -20,7 +20,7 @@ pub enum MemoryWish {
     Symbol(String, Option<u64>),
 }
 
-/// What is copied of a variable whose size nothing tells.
+/// What is copied of a variable whose size nothing says.
 const UNSIZED: u64 = 8;
 
 /// Why a name has no place.

@@ -217,7 +217,7 @@ fn lasting(after: &Snapshot, thread: &Thread, streak: Streak) -> String {
     }
 }
 
-/// Where a thread is or was: the innermost functions, callees first, behind a word of `INDENT`
+/// Where a thread is or was: the innermost functions, callees first, after a word of `INDENT`
 /// columns.
 fn innermost(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names, width: Width) -> io::Result<()> {
     const FUNCTIONS: usize = 4;

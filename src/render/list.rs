@@ -164,7 +164,7 @@ fn right(line: &mut Vec<u8>, gap: usize, width: usize, put: impl FnOnce(&mut Vec
     line.resize(start + width, b' ');
     let end = line.len();
     put(line);
-    // It is put behind its column, and moved back into it as far as that has room.
+    // It is put after its column, and moved back into it as far as that has room.
     let length = line.len() - end;
     let from = end - length.min(width);
     line.copy_within(end.., from);

@@ -15,7 +15,7 @@ pub fn duration(time: Duration) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// The same, behind what is there already: a list has a million of them.
+/// The same, after what is there already: a list has a million of them.
 pub(super) fn put_duration(text: &mut Vec<u8>, time: Duration) {
     // The longest that fits is some 500 years.
     let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -48,7 +48,7 @@ pub(super) fn put_duration(text: &mut Vec<u8>, time: Duration) {
     }
 }
 
-/// A number of at least so many digits. To format it as anything is formatted takes several times
+/// A number of at least this many digits. To format it as anything is formatted takes several times
 /// as long.
 pub(super) fn put_number(text: &mut Vec<u8>, number: u64, least: usize) {
     let (mut digits, mut rest) = ([b'0'; 20], number);
@@ -101,7 +101,7 @@ impl Clock {
         String::from_utf8(text).unwrap_or_default()
     }
 
-    /// The same, behind what is there already.
+    /// The same, after what is there already.
     pub(super) fn put(&self, text: &mut Vec<u8>, realtime_ns: i64) {
         let Ok(timestamp) = jiff::Timestamp::from_nanosecond(realtime_ns.into()) else {
             text.extend_from_slice(format!("{realtime_ns} ns since 1970").as_bytes());

@@ -359,7 +359,7 @@ pub(super) struct Label {
     pub(super) is_name: bool,
 }
 
-/// Functions, the callees before their callers, in lines that are indented by so much.
+/// Functions, the callees before their callers, in lines that are indented by this much.
 pub(super) fn chain(mut labels: Vec<Label>, separator: &str, indent: usize, width: Width) -> Vec<Vec<Label>> {
     let Some(all) = width.0 else { return vec![labels] };
     // A separator that ends a line has no space after it, and counts like one that stands within.

@@ -1,7 +1,7 @@
 //! The snapshots of one segment that can be decoded, in order, and what is lost between them.
 //!
-//! A snapshot may need those before it since the last whole one. So behind damage everything up to
-//! the next whole snapshot is lost with it, and is told as one loss.
+//! A snapshot may need the records since the last whole one. So damage loses everything up to the
+//! next whole snapshot, and is reported as one loss.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub struct Damage {
     pub dependent: u64,
     /// The number of the last snapshot before them that could be read; 0 for none.
     pub after: u64,
-    /// The number of the first one behind them.
+    /// The number of the first one after them.
     pub before: Option<u64>,
     /// What is wrong, in words.
     pub what: String,
@@ -86,7 +86,7 @@ pub(super) enum ChainStep {
 pub(super) struct Chain {
     records: Records,
     path: PathBuf,
-    /// The damage behind which no whole snapshot has been found yet.
+    /// The damage after which no whole snapshot has been found yet.
     broken: Option<Damage>,
     /// The number of the last snapshot.
     last: u64,

@@ -1,10 +1,9 @@
-//! Reading everything, to say what is damaged and whether the indexes agree; and making indexes
-//! anew.
+//! `check`: reads everything, reports damage and indexes that disagree, and rebuilds indexes.
 //!
-//! Segments are never changed. A damaged one is left without an index when indexes are repaired, so
-//! that whoever reads it is told of the damage. Of a recording that is being written, the last
-//! segment is left to its writer. Where a file system has no locks, nobody knows whether there is
-//! one, and nothing is repaired.
+//! Promises: segments are never changed. A damaged segment is left without an index, so that its
+//! readers see the damage. The last segment of a recording that is being written is left to its
+//! writer. Nothing is repaired where the file system has no locks, because a writer could not be
+//! seen there.
 
 use std::path::{Path, PathBuf};
 
@@ -47,7 +46,7 @@ pub struct CheckedSegment {
     pub damage: Vec<Damage>,
     /// Why its index cannot be believed; None when it agrees, or when the segment needs none.
     pub index: Option<Fault>,
-    /// Whether its index was made anew.
+    /// Whether its index was rebuilt.
     pub repaired: bool,
     /// It gets its index from its writer.
     pub is_being_written: bool,

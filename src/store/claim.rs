@@ -1,9 +1,8 @@
-//! What is to be changed is left to one process alone: whoever scrubs a recording, repairs it, or
-//! removes of what earlier runs left.
+//! An exclusive lock on a recording, held while it is scrubbed, repaired or expired.
 //!
-//! Promises: while there is a claim, nobody else has one, and nobody writes the recording, whose
-//! writer marks the directory before anything is in it. Readers do not see it, and pins are made
-//! and taken away all the same. It ends with the process that has it.
+//! Promises: one process at a time holds a claim, and none can be had while the recording is being
+//! written: a writer marks the directory before it puts anything in it. Readers do not see a claim,
+//! and pins can be set and removed meanwhile. A claim ends with the process that holds it.
 
 use std::fs::{self, File};
 use std::io;

@@ -85,7 +85,7 @@ impl Contents {
     pub fn damage(&self) -> Vec<Damage> {
         let mut damage = self.lost.clone();
         let (mut last, mut origin) = (0, Origin::default());
-        // Where among the damage that begins behind which no snapshot has come yet.
+        // Where among the damage that begins after which no snapshot has come yet.
         let mut open = damage.len();
         for slot in &self.slots {
             match slot {

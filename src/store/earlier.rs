@@ -1,11 +1,11 @@
-//! What earlier runs of a sampler left beside the recording that is being written now.
+//! What earlier runs of a sampler left beside the recording that is being written.
 //!
-//! A service that is started anew begins another recording each time. So that a bound holds for all
-//! of them, the newest one's writer takes the segments of the others under its own. Only what lies
-//! in the same directory counts, was recorded of a program of the same name, is still called as
-//! hangsnap called it, and is being written by nobody: whoever gives a recording another name or
-//! another place keeps it. How old such a segment is says the file system's time, for no other
-//! clock outlives a boot; from then on it ages by a clock that nobody sets.
+//! A service that restarts begins another recording each time. The newest writer removes their
+//! segments by its own limits, so that one bound holds for all. Promises: only recordings count
+//! that lie in the same directory, are of a program of the same name, still have the name that
+//! hangsnap gave them, and are not being written. A recording that was renamed or moved is kept.
+//! The age of an earlier segment is taken from the file system's time, the only clock that outlives
+//! a boot; from then on it is counted by CLOCK_MONOTONIC.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -17,7 +17,7 @@ use super::retention::{Age, Past};
 use super::{EXTENSION, layout, leftovers};
 use crate::model::Process;
 
-/// In so much time whoever makes a directory has marked it.
+/// In this much time whoever makes a directory has marked it.
 const BEGINS: Duration = Duration::from_secs(60);
 
 /// The recordings of a program in this directory that nobody writes to.

@@ -1,5 +1,4 @@
-//! What stands before each record of a segment, so that the next one is found again behind any
-//! damage.
+//! The head of each record of a segment, by which the next record is found after any damage.
 //!
 //! A head is right only if its own checksum agrees and its salt is the segment's: bytes that look
 //! like a record inside another record (a process may hold recordings in its memory), or in what a
@@ -18,8 +17,8 @@ pub(super) const HEAD: usize = 20;
 /// Its first byte occurs in no UTF-8 text.
 pub(super) const MARKER: [u8; 4] = [0xf5, b'r', b'e', b'c'];
 
-/// No payload is longer: a snapshot of so many bytes would be a million threads, and a reader holds
-/// one at a time.
+/// No payload is longer: a snapshot of this many bytes would be a million threads, and a reader
+/// holds one at a time.
 const LONGEST: u32 = 1 << 30;
 
 /// A number that all records of a segment bear, and no record of another but by chance.
@@ -69,7 +68,7 @@ impl Head {
     }
 }
 
-/// Puts a record behind what is there already.
+/// Puts a record after what is there already.
 pub(super) fn put(salt: Salt, payload: &[u8], into: &mut Vec<u8>) -> std::io::Result<()> {
     let length = u32::try_from(payload.len()).ok().filter(|length| *length <= LONGEST);
     let length = length.ok_or_else(|| std::io::Error::other("a snapshot too large for a record"))?;

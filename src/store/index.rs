@@ -40,7 +40,7 @@ pub enum Fault {
     Wrong,
 }
 
-/// Writes the index of a segment of which so many bytes are covered, and tells how long it is.
+/// Writes the index of a segment of which this many bytes are covered, and returns how long it is.
 /// Nothing is left of one that could not be written.
 pub(super) fn write(segment: &Path, salt: Salt, recording: &Recording, covered: u64, rows: &[Row]) -> io::Result<u64> {
     let Some(span) = Span::of(rows) else { return Ok(0) };

@@ -15,7 +15,7 @@ use super::{Damage, Error};
 use crate::model::Process;
 use crate::sys::being_written;
 
-/// What recordings are called behind the dot.
+/// What recordings are called after the dot.
 pub const EXTENSION: &str = "hangsnap";
 /// And what their parts are.
 const SEGMENT: &str = "segment";
@@ -170,7 +170,7 @@ pub(super) fn segments_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(segments)
 }
 
-/// Segments of which only the index is there, behind the snapshot of this number. A writer removes
+/// Segments of which only the index is there, after the snapshot of this number. A writer removes
 /// the index first, while the segment still has another name.
 pub(super) fn damage_of_lost(directory: &Path, after: u64) -> Result<Vec<Damage>, Error> {
     let indexes = with_extension(directory, INDEX).map_err(|source| Error::Open { path: directory.into(), source })?;
@@ -212,7 +212,7 @@ pub fn recording_at(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// Whether a file is called as a part of a recording is: by a number, and what is behind the first
+/// Whether a file is called as a part of a recording is: by a number, and what is after the first
 /// dot.
 fn is_numbered(path: &Path) -> bool {
     let name = path.file_name().map(OsStr::as_encoded_bytes).unwrap_or_default();

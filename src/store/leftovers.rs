@@ -1,9 +1,9 @@
-//! What killed processes leave in a recording's directory: segments that were not yet, or no
-//! longer, to be any.
+//! Files that killed processes leave in a recording's directory: segments that were begun or are
+//! half removed.
 //!
-//! Nobody reads such files, so all that they do is take room, and hold what `scrub` should have
-//! taken out. They are removed where nobody can be about to finish them: whoever begins or removes
-//! a segment has marked the directory before, and whoever clears it has claimed it.
+//! They are never read; they take room, and hold what `scrub` should have removed. Promises: they
+//! are removed only where no process can be about to finish them. A process that begins or removes
+//! a segment has marked the directory before, and one that clears it has claimed it.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use super::claim::Claim;
 use super::{index, layout};
 use crate::sys::being_written;
 
-/// Clears a recording that has been claimed, and tells what has been removed. A segment that was
+/// Clears a recording that has been claimed, and returns what has been removed. A segment that was
 /// about to go, and beside which a pin lies, gets its name back.
 pub(super) fn clear(directory: &Path, _claim: &Claim) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();

@@ -1,13 +1,16 @@
-//! Snapshots in files: written one record after another, read back as far as they are whole.
+//! Recordings on disk: snapshots are written one record after another, and read back as far as they
+//! are whole.
 //!
-//! A recording is a directory of segments, each of which can be read alone; a single snapshot is
-//! one segment in a file of its own. Promises: a record is written with one call and counts only
-//! when it is all there and its checksums agree, so a writer that dies leaves everything but at
-//! most the last record; a reader goes on behind damage and tells what is lost. An existing
-//! recording is never written to. Files can be read by their owner only: a snapshot tells what a
-//! process was doing. What is held in memory is bounded by what a file holds, and by its largest
-//! record. An index makes things fast and is never believed unseen. Deliberately absent: names of
-//! threads or frames, which are `wire`'s and `symbols`' matter.
+//! A recording is a directory of segments, each of which can be read alone. A single snapshot is
+//! one segment in a file of its own.
+//!
+//! Promises: a record is written with one call, and counts only if it is complete and its checksums
+//! agree, so a writer that dies loses at most the last record. A reader continues after damage and
+//! reports what is lost. An existing recording is never written to. Only the owner can read the
+//! files. Memory is bounded by what a file holds, and by its largest record. An index only saves
+//! time: it is checked before it is used.
+//!
+//! Does not name threads or frames: `wire` and `symbols` do.
 
 mod bytes;
 mod chain;
@@ -85,7 +88,7 @@ pub enum Error {
 
 impl Error {
     /// Makes damage of what keeps one segment among others from being read: the others can be.
-    /// Behind the snapshot of this number.
+    /// After the snapshot of this number.
     fn into_damage(self, after: u64) -> Result<Damage, Self> {
         match self {
             Self::NotOurs { path } => Ok(Damage::whole_file(path, after, "nothing that is a record".into())),

@@ -1,10 +1,9 @@
-//! Whose a segment is, so that one which was put among those of another recording does not pass for
-//! one of them.
+//! The origin of a segment: a segment of another recording is not taken for one of this.
 //!
-//! All segments of a recording are of one process, on one host, since one start of it. What is told
-//! is where that changes from one segment to the next; what is told of is read all the same, for
-//! nobody but its owner knows which of them should be elsewhere. Two recordings of one and the same
-//! process are told apart by nothing but their numbers, which `check` looks at.
+//! All segments of a recording are of one process, on one host, in one boot. A change of these from
+//! one segment to the next is reported. The segments are read all the same, because only their
+//! owner knows which of them belong elsewhere. Two recordings of the same process differ in their
+//! snapshot numbers only, which `check` looks at.
 
 use std::path::Path;
 
@@ -24,7 +23,7 @@ impl Origin {
         Self { recording, pid: process.map(|id| id.pid), start: process.map(|id| id.start) }
     }
 
-    /// Goes on to the next segment, and tells what is to be said of that if it does not belong to
+    /// Goes on to the next segment, and returns what is to be said of that if it does not belong to
     /// the one before. `last` is the number of the last snapshot before it.
     pub(super) fn go_on_to(&mut self, next: Self, segment: &Path, last: u64) -> Option<Damage> {
         let how = next.breaks_with(self);

@@ -1,7 +1,7 @@
-//! Pins: an empty file beside a segment that is not to be removed.
+//! Pins: an empty file beside a segment keeps it from being removed.
 //!
-//! Whoever writes the recording looks for it just before it removes a segment, so a recording is
-//! pinned while it grows.
+//! The writer looks for it just before it removes a segment, so a recording can be pinned while it
+//! grows.
 
 use std::fs::{self, OpenOptions};
 use std::io;

@@ -22,7 +22,7 @@ pub struct Reader {
     last: u64,
     /// Whether a file that is no segment is damage among others, and not all there is.
     is_directory: bool,
-    /// Segments that are gone, of which is told behind all others. None until then.
+    /// Segments that are gone, reported after all others. None until then.
     lost: Option<std::vec::IntoIter<Damage>>,
 }
 
@@ -46,7 +46,7 @@ impl Reader {
             match describe(segment) {
                 Ok(None) => continue,
                 Ok(described) => recording = described,
-                // That is told when it is its turn.
+                // That is said when it is its turn.
                 Err(_) if is_directory => continue,
                 Err(error) => return Err(error),
             }

@@ -1,8 +1,7 @@
-//! The records of one file, and between them what is damaged.
+//! The records of one file, and the damage between them.
 //!
-//! Promises: whatever the file holds, it comes to an end, and what is returned as a record is one
-//! that was written: behind damage the next one is sought by its head. It knows nothing of what
-//! records mean.
+//! Promises: reading ends, whatever the file holds, and every record that is returned is one that
+//! was written: after damage the next one is found by its head. Does not know what records mean.
 
 use std::io;
 use std::path::Path;

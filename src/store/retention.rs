@@ -1,11 +1,12 @@
-//! Which segments of a recording that is being written go, so that it can be written for ever.
+//! Retention: which segments of a recording that is being written are removed, so that it can be
+//! written for ever.
 //!
-//! Whole segments are removed, oldest first, once they are older than they are to be kept, or when
-//! all of them together would take more room than is allowed. Never the one that is being written,
-//! and none beside which a pin lies: a pinned segment does not count, or a few pins would leave no
-//! room for what comes. Age is counted by a clock that nobody sets. Segments of earlier runs (see
-//! `earlier`) go before any of this one, and their directory with the last of them; their recording
-//! is claimed while one of them is removed, and what somebody else is at is left for the next time.
+//! Whole segments are removed, oldest first, once they are older than the limit, or when all of
+//! them together take more room than the limit. The segment that is being written stays, and so do
+//! pinned ones. Pinned segments do not count, or a few pins would leave no room for new ones. Age
+//! is counted by CLOCK_MONOTONIC. Segments of earlier runs (see `earlier`) go first, and their
+//! directory with the last of them. Their recording is claimed meanwhile; one that another process
+//! holds is left for the next time.
 
 use std::collections::VecDeque;
 use std::fs;

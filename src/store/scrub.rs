@@ -1,9 +1,9 @@
-//! Taking memory and words of the command line out of a recording that has them.
+//! `scrub`: removes copied memory and words of the command line from a recording.
 //!
-//! Each segment is written anew and put in the old one's place when the disk has it, so that a
-//! crash leaves one or the other. What is damaged cannot be read, and so cannot be kept; but what
-//! does not begin as a segment does is nobody's to remove. The bytes of the old files are given
-//! back to the file system, which may keep them until something else needs the room.
+//! Each segment is rewritten, and replaces the old one once it is on the disk, so a crash leaves
+//! one or the other. Damaged parts cannot be read, and so are not kept. A file that does not begin
+//! like a segment is left alone. The file system may keep the bytes of the old files until it needs
+//! the room.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -106,7 +106,7 @@ fn scrub_segment(path: &Path, is_part: bool, scrubbed: &mut Scrubbed) -> Result<
     };
     index::remove(path);
     let Some((mut segment, recording)) = anew else {
-        // Of a file without anything that can be read nothing can be told, and nothing may stay.
+        // Of a file without anything that can be read nothing can be known, and nothing may stay.
         return fs::remove_file(path).map_err(write);
     };
     segment.sync().map_err(write)?;

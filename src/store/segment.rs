@@ -1,8 +1,8 @@
 //! Writing one segment: a new file, each record with one call.
 //!
-//! Promises: nothing is written before there is a snapshot to write; what could not be written
-//! completely is cut off again; for as long as the file is being written it is marked so, which
-//! tells a reader that a record at its end is no torn one.
+//! Promises: nothing is written before there is a snapshot to write. A record that could not be
+//! written completely is cut off again. The file is marked while it is being written, so that a
+//! reader does not take an incomplete last record for a torn one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -48,7 +48,7 @@ impl Segment {
         Ok(Self { file, path: path.into(), salt, encoder, beginning, whole: 0, begun: Instant::now() })
     }
 
-    /// Appends a snapshot and tells how many bytes that took.
+    /// Appends a snapshot and returns how many bytes that took.
     pub fn append(&mut self, snapshot: &Snapshot) -> Result<usize, Error> {
         let before = self.whole;
         self.write(snapshot, false).map_err(|source| Error::Write { path: self.path.clone(), source })?;
@@ -74,7 +74,7 @@ impl Segment {
         Ok(Row { offset, length, whole: encoded.whole, summary: encoded.summary })
     }
 
-    /// The next snapshot is told whole, whatever came before it.
+    /// The next snapshot is stored whole, whatever came before it.
     pub fn begin_anew(&mut self) {
         self.encoder.begin_anew();
     }

@@ -1,10 +1,10 @@
 //! A recording that is being written: one segment after another in a directory of its own.
 //!
-//! Promises: whatever happens, each segment that has a name begins with a whole snapshot and can be
-//! read alone. A disk that is full is no error once a snapshot has been stored: what does not fit
-//! is counted, and when there is room again the recording goes on in a new segment. What the disk
-//! is made to have, and when, is the policy's; that it may not have all of a segment, for want of
-//! room, is no error either before the last one, and is told.
+//! Promises: each segment that has a name begins with a whole snapshot and can be read alone,
+//! whatever happens. A full disk is no error once a snapshot has been stored: snapshots without
+//! room are counted, and the recording continues in a new segment when there is room again. The
+//! policy decides what is forced to disk, and when. If the disk may lack a part of a segment, that
+//! is reported, and is an error for the last segment only.
 
 use std::fs::{self, File};
 use std::io;
@@ -60,7 +60,7 @@ impl Default for Policy {
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the comment on each says what its fields are")]
 pub enum Stored {
-    /// It took so many bytes; before it, so many found no room.
+    /// It took this many bytes; before it, this many found no room.
     Yes { bytes: u64, missing: u64 },
     /// There is no room for it, and this many have found none now.
     NoRoom { why: Error, missing: u64 },

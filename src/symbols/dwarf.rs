@@ -1,7 +1,7 @@
 //! Functions, inlined functions and lines from DWARF, by way of addr2line.
 //!
 //! addr2line looks at every unit of a file before it answers its first question, and most files
-//! have thousands. Where `.debug_aranges` tells which units the addresses lie in, it is shown those
+//! have thousands. Where `.debug_aranges` says which units the addresses lie in, it is shown those
 //! alone (see `units`), and `.debug_info` is decompressed up to the last of them and no further; an
 //! address that this leaves without a name is asked for again with all of them.
 

@@ -36,8 +36,8 @@ pub(super) fn holding(aranges: &DebugAranges<DwarfBytes<'_>>, addresses: &BTreeS
     let mut wanted = Wanted::default();
     let mut all = BTreeSet::new();
     let mut headers = aranges.headers();
-    // What cannot be read holds nothing, as far as can be told; its addresses are looked for in all
-    // units later.
+    // What cannot be read holds nothing, as far as can be known; its addresses are looked for in
+    // all units later.
     while let Ok(Some(header)) = headers.next() {
         let DebugInfoOffset(unit) = header.debug_info_offset();
         all.insert(unit);

@@ -65,7 +65,7 @@ impl KillTimer {
         Timer::new(libc::SIGEV_SIGNAL, libc::SIGKILL, 0).map(Self)
     }
 
-    /// Kills this process after this time, unless it is disarmed or armed anew before.
+    /// Kills this process after this time, unless it is disarmed or armed again before.
     pub fn arm(&self, after: Duration) {
         self.0.set(after, Duration::ZERO);
     }

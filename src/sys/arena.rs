@@ -288,8 +288,8 @@ impl ArenaWriter {
         ProgressPage(self.shared.header())
     }
 
-    /// Up to so many bytes to copy into, all of which have been written to. What is to stay must be
-    /// kept with `keep`.
+    /// Up to this many bytes to copy into, all of which have been written to. What is to stay must
+    /// be kept with `keep`.
     pub fn room(&mut self, size: usize) -> &mut [u8] {
         self.room_and_page(size).0
     }
@@ -325,7 +325,7 @@ impl ArenaWriter {
         (room.len() == length).then_some((kept, room))
     }
 
-    /// Keeps the first bytes of what `room` gave last, and tells where they are.
+    /// Keeps the first bytes of what `room` gave last, and says where they are.
     pub fn keep(&mut self, length: usize) -> Piece {
         let offset = self.taken;
         let length = length.min(BYTES - offset);
@@ -428,7 +428,7 @@ mod tests {
         let file = reader.as_fd().try_clone_to_owned().expect("a descriptor");
         let mut writer = ArenaWriter::open(file).expect("a mapping");
         assert!(writer.log(b"good"));
-        // A length without a record behind it, as a writer that was killed would never leave it.
+        // A length without a record after it, as a writer that was killed would never leave it.
         reader.shared.header().logged.fetch_add(4, Ordering::Relaxed);
         let lie = u32::MAX.to_le_bytes();
         // SAFETY: the four bytes lie within the mapping.

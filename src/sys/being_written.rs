@@ -1,9 +1,9 @@
-//! Marks on a file or directory, which go with whoever set them: locks of its open file
-//! description.
+//! Locks on a file or directory that end with the process that set them (open file description
+//! locks).
 //!
-//! One mark says that it is being written. A reader only asks whether that is there (F_OFD_GETLK);
-//! to try for a lock of its own, as flock(2) would have it, could keep the writer from getting its.
-//! The other, a claim, is on the last byte that a lock can have, and readers do not see it.
+//! One lock says that it is being written. A reader only asks whether it is there (F_OFD_GETLK): to
+//! try for a lock of its own, as with flock(2), could keep the writer from getting one. The other,
+//! a claim, is on the last byte that can be locked, and readers do not see it.
 
 use std::fs::File;
 

@@ -36,7 +36,7 @@ impl ProcessMemory {
         }
     }
 
-    /// Copies what lies at `address` into the buffer and tells how many bytes there were: fewer
+    /// Copies what lies at `address` into the buffer and returns how many bytes there were: fewer
     /// than asked for when the memory ends before, and an error when there is none.
     pub fn read(&self, address: RuntimeAddress, buffer: &mut [u8]) -> Result<usize, Errno> {
         match &self.way {

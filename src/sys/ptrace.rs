@@ -123,7 +123,7 @@ fn look_at(kind: libc::idtype_t, id: libc::id_t, blocking: libc::c_int) -> Optio
     Some((Tid(pid), wait))
 }
 
-/// Collects a tracee that has ended, which the kernel tells its tracer before anybody else; one
+/// Collects a tracee that has ended, which the kernel reports to its tracer before any other; one
 /// that has not ended is left alone. Any thread of the tracer's process may do it.
 ///
 /// It looks before it collects: waitid tells of a tracee's stop whether or not it was asked for
@@ -164,14 +164,14 @@ pub fn registers(tid: Tid) -> Result<RawRegisters, RegisterError> {
 /// The size of the x87 and SSE registers as FXSAVE lays them out.
 pub const FLOATING_POINT_SIZE: usize = 512;
 
-/// Copies the x87 and SSE registers of a held thread into a buffer of that size and tells how much
-/// of it was filled.
+/// Copies the x87 and SSE registers of a held thread into a buffer of that size and returns how
+/// much of it was filled.
 pub fn floating_point(tid: Tid, buffer: &mut [u8; FLOATING_POINT_SIZE]) -> Result<usize, Errno> {
     // SAFETY: the buffer is a valid place for as many bytes.
     unsafe { register_set(tid, libc::NT_PRFPREG, buffer.as_mut_ptr().cast(), buffer.len()) }
 }
 
-/// Copies a set of registers of a held thread and tells how many bytes the kernel filled.
+/// Copies a set of registers of a held thread and returns how many bytes the kernel filled.
 ///
 /// # Safety
 /// `to` is a valid place for `size` bytes, any of which may be written.

@@ -1,4 +1,5 @@
-//! What the kernel keeps of a thread for its C library, told without stopping it.
+//! The list of robust futexes that the kernel keeps for a thread's C library, read without stopping
+//! the thread.
 
 use crate::model::Tid;
 

@@ -1,8 +1,8 @@
-//! Trying what the kernel lets this process do, in a child process that does it in its stead.
+//! Tries what the kernel lets this process do, in a child process that does it instead.
 //!
 //! A seccomp filter may answer a system call by killing its caller, and a read of a process whose
-//! memory map is locked may never return: only somebody else can try and live to tell. The tries
-//! leave nothing behind. None of them traces a process that is not of our own making.
+//! memory map is locked may never return: only another process can try and report. Promises: a try
+//! leaves nothing on the system, and traces only processes that hangsnap itself started.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -56,7 +56,7 @@ pub(super) fn take(left: &mut usize) -> Option<()> {
 #[derive(Default)]
 pub(super) struct Code(HashMap<(RuntimeAddress, usize), ([u8; CODE], usize)>);
 
-/// As much of code as is kept in one piece, and so many pieces.
+/// As much of code as is kept in one piece, and this many pieces.
 pub(super) const CODE: usize = 16;
 const MOST_PIECES: usize = 4096;
 
@@ -136,7 +136,7 @@ impl<R: Machine> Walk<'_, R> {
         if begins_here { CodeAddress::Pc(address) } else { code }
     }
 
-    /// Whether a signal's handler returns here, as far as the code tells.
+    /// Whether a signal's handler returns here, as far as the code shows.
     pub(super) fn is_trampoline(&mut self, at: RuntimeAddress) -> bool {
         let mut code = [0; 16];
         let code = &mut code[..R::SIGNAL_RETURN.len()];

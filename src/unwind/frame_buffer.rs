@@ -12,9 +12,9 @@ const OLDEST: usize = 512;
 /// Frames, innermost first.
 pub(super) struct FrameBuffer {
     frames: Vec<Frame>,
-    /// How many are kept for good; of those behind them, the oldest are.
+    /// How many are kept for good; of those after them, the oldest are.
     newest: usize,
-    /// What was left out behind those.
+    /// What was left out after those.
     left_out: u64,
     bytes: u64,
     /// Whether there are others there, nobody knows how many.
@@ -50,7 +50,7 @@ impl FrameBuffer {
         self.frames.last_mut()
     }
 
-    /// So many bytes of stack, and the frames in them, are missing here.
+    /// This many bytes of stack, and the frames in them, are missing here.
     pub(super) fn skip(&mut self, bytes: u64) {
         let beyond = self.frames.len().saturating_sub(self.newest);
         self.left_out += beyond as u64;

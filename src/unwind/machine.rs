@@ -98,7 +98,7 @@ pub trait Machine: Register {
         registers: &RegisterFile<Self>,
         register: Self,
     ) -> Result<Caller<Self>, WalkEnd>;
-    /// The first frame that can be told behind the hole in a stack in which this address lies, and
+    /// The first frame that can be known after the hole in a stack in which this address lies, and
     /// the size of the hole.
     fn behind_the_hole(walk: &mut Walk<'_, Self>, missing: RuntimeAddress) -> Option<(Caller<Self>, u64)>;
 }

@@ -1,17 +1,17 @@
 //! From copied bytes to frames: registers, a piece of stack and call frame information in, a stack
 //! out.
 //!
-//! Promises: pure (it reads what it is given, never a process or a file); every frame says how it
-//! was found and every walk why it ended; a register that was not captured is unknown. Where a walk
-//! needs it, it is looked for on the stack (`recover`), and a walk that cannot tell what it was
-//! ends there. Where no call frame information covers the code, and behind what was not copied of a
-//! stack, callers are guessed (`no_cfi`, `resume`), and marked as that. All general registers are
-//! carried from frame to frame, because a caller's CFA may depend on any of them: signal frames
+//! Promises: pure (it reads what it is given, never a process or a file). Every frame says how it
+//! was found, and every walk why it ended. A register that was not captured is unknown; where a
+//! walk needs it, it is looked for on the stack (`recover`), and if it is not found the walk ends
+//! there. Callers are guessed, and marked so, where no call frame information covers the code
+//! (`no_cfi`), and after a part of a stack that was not copied (`resume`). All general registers
+//! are carried from frame to frame, because a caller's CFA may depend on any of them: signal frames
 //! restore every one. Call frame information is hostile input: evaluation is bounded and cannot
 //! panic.
 //!
-//! It knows nothing of symbols. Changes of stacks are followed where Go's table tells of them
-//! (`go`), into what was copied of the other stack.
+//! Does not know symbols. Follows changes of stacks that Go's table describes (`go`), into what was
+//! copied of the other stack.
 
 mod aarch64;
 mod code;
@@ -63,7 +63,7 @@ pub trait CodeSpace {
     fn is_uprobe(&self, _: RuntimeAddress) -> bool {
         false
     }
-    /// Copies what lies there now, code or the tables that code jumps through, and tells how many
+    /// Copies what lies there now, code or the tables that code jumps through, and returns how many
     /// bytes could be had.
     fn read(&mut self, address: RuntimeAddress, buffer: &mut [u8]) -> usize;
 }

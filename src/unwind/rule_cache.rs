@@ -5,7 +5,7 @@
 //! registers that are kept for the caller lie below it. Such a row is folded into a few words here.
 //! Whatever else there is (expressions, signal frames, registers in other registers, memory that
 //! was not copied, a caller that cannot be one) is not decided here: `caller` returns None, and the
-//! general way is taken, which tells why a walk ends.
+//! general way is taken, which says why a walk ends.
 
 use super::frame_buffer::FrameBuffer;
 use super::machine::Machine;

@@ -4,9 +4,9 @@
 //! `.eh_frame_hdr` has a search table for `.eh_frame`. Where there is none, and for `.debug_frame`,
 //! an index is made of the whole section when it is first needed.
 //!
-//! What an entry costs to be evaluated grows with its length, which is up to whoever made the file,
+//! What an entry costs to be evaluated grows with its length, which is up to the maker of the file,
 //! and there may be a frame at every address of it. So each walk has an `Effort` to spend, and
-//! entries that nobody would make are malformed.
+//! entries that no compiler would make are malformed.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -154,7 +154,7 @@ pub enum NoRow {
     /// There is some, and it is malformed.
     Bad,
     /// The function, which begins there, has changed to another stack, and what called it may be on
-    /// the first: nothing tells where.
+    /// the first: nothing says where.
     Elsewhere(FileAddress),
     /// To find out would take more than may be spent.
     TooLong,
@@ -329,7 +329,7 @@ fn stored<R: Machine>(
     })
 }
 
-/// Reads the common entry that functions refer to: anew for each of them, so it must not be long
+/// Reads the common entry that functions refer to: again for each of them, so it must not be long
 /// where it need not be.
 fn common_entry<'a, S>(
     bytes: &[u8],
@@ -340,7 +340,7 @@ where
 {
     |section: &S, bases, offset| {
         let at = UnwindOffset::into(offset);
-        // Behind length, id and version, of which the first two are longer in the 64-bit format.
+        // After length, id and version, of which the first two are longer in the 64-bit format.
         let is_long = bytes.get(at..).is_some_and(|entry| entry.starts_with(&[0xff; 4]));
         let name = at.saturating_add(if is_long { 12 + 4 + 1 } else { 4 + 4 + 1 });
         let name = bytes.get(name..).unwrap_or_default();
@@ -358,7 +358,7 @@ where
 {
     let mut entries = section.entries(bases);
     let mut index = Index::new();
-    // A malformed entry ends the section: nothing tells where the next one begins.
+    // A malformed entry ends the section: nothing says where the next one begins.
     while index.len() < MAX_FUNCTIONS
         && let Ok(Some(entry)) = entries.next()
     {

@@ -16,7 +16,7 @@ use crate::model::{MemoryPiece, RuntimeAddress};
 pub struct StackMemory<'a> {
     newest: (u64, &'a [u8]),
     others: &'a [MemoryPiece],
-    /// How many bytes were left out before the last piece: behind the newest or, where there is an
+    /// How many bytes were left out before the last piece: after the newest or, where there is an
     /// empty one before it, from there on.
     left_out: u64,
 }
@@ -32,7 +32,7 @@ impl<'a> StackMemory<'a> {
         Self { others, ..self }
     }
 
-    /// The same, where so many bytes before the last piece were left out.
+    /// The same, where this many bytes before the last piece were left out.
     pub fn without(self, left_out: u64) -> Self {
         Self { left_out, ..self }
     }

@@ -1,4 +1,5 @@
-//! The walk: from frame to frame, by the cheapest way that tells the caller, until there is none.
+//! The walk: from frame to frame, by the cheapest method that finds the caller, until there is
+//! none.
 //!
 //! Promises: it ends, whatever lies on the stack, and says why; a caller that cannot be one is
 //! refused (`check`).

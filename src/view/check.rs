@@ -8,7 +8,7 @@ use super::Error;
 use crate::render::{bytes, printable};
 use crate::store::{self, Checked, CheckedSegment};
 
-/// Checks a recording, or every recording in a directory, and makes indexes anew if that is wanted.
+/// Checks a recording, or every recording in a directory, and rebuilds indexes if that is wanted.
 /// Whether all is whole.
 pub fn check(out: &mut dyn Write, path: &Path, repair: bool) -> Result<bool, Error> {
     let mut is_whole = true;

@@ -1,11 +1,12 @@
-//! One file made of recordings: a range of time cut out of one, or several put one behind another.
+//! One file made of recordings: a range of time cut out of one, or several joined one after
+//! another.
 //!
-//! Promises: snapshots are in the order in which they were taken, by the clock that nobody sets.
-//! Their numbers stay, but that those of a later recording go on behind those of the one before it.
-//! What cannot be put in one order is refused: recordings of different machines or boots, and those
-//! that were made at the same time. What of the sources is damaged is left out and handed back to
-//! be told. Snapshots are told anew as what differs from one to the next, so what is counted (see
-//! `Counters` in the .proto) may come out behind by one unit more.
+//! Promises: snapshots are in the order in which they were taken, by CLOCK_MONOTONIC. Their numbers
+//! stay, but those of a later recording continue after those of the one before it. Recordings
+//! without a common order are refused: those of different machines or boots, and those made at the
+//! same time. Damaged parts of the sources are left out and reported. Snapshots are encoded again
+//! as differences, so counters (see `Counters` in the .proto) may come out smaller by one unit
+//! more.
 
 use std::io::Write;
 use std::ops::RangeInclusive;
@@ -57,7 +58,7 @@ pub fn cut(
     extracted.tell(out, extract).ok_or(Error::NothingThen { path: path.display().to_string(), held })?
 }
 
-/// Puts recordings one behind another. What is returned is what of them could not be read.
+/// Puts recordings one after another. What is returned is what of them could not be read.
 pub fn merge(out: &mut dyn Write, paths: &[PathBuf], extract: &Extract<'_>) -> Result<Vec<Damage>, Error> {
     let extracted = extract.make(&in_order(paths)?, &Range::all())?;
     // Each of them holds a snapshot, or they would have no order.

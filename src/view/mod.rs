@@ -2,7 +2,7 @@
 //! them.
 //!
 //! Promises: works on files alone, on any machine, and prints of a file what was printed live. A
-//! damaged file is used as far as it goes, and the damage is handed back to be told.
+//! damaged file is used as far as it goes, and its damage is returned to be reported.
 
 mod check;
 mod extract;

@@ -11,8 +11,8 @@ use super::tables::Tables;
 use super::{notice, packed, pb, summary, thread, wait_facts};
 use crate::model::{Abi, GeneratedCode, ProcessId, Recording, Snapshot, Summary, Thread, WaitFacts};
 
-/// After so many records at the latest the next is whole: what is damaged costs no more than those
-/// up to it, and a search has no more of them to go through.
+/// Upper bound on consecutive delta records. Limits what one damaged record can lose, and how far a
+/// seek must replay.
 const WHOLE_EVERY: u32 = 64;
 
 /// A snapshot as a record.

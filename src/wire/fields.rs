@@ -54,7 +54,7 @@ impl Fields {
     }
 }
 
-/// Puts what comes before so many bytes of a field behind what is there.
+/// Puts what comes before this many bytes of a field after what is there.
 pub(super) fn put_head(field: u32, length: usize, to: &mut Vec<u8>) {
     encode_key(field, WireType::LengthDelimited, to);
     encode_varint(length as u64, to);

@@ -1,11 +1,13 @@
 //! Between the model and the file format's messages. The only room that knows prost.
 //!
-//! Strings, modules, frames and stacks are interned, and most snapshots are told as what differs
-//! from the one before: `Encoder` keeps what a reader knows while writing, and `Decoder` rebuilds
-//! it while reading: `tables` is what is stored once, `delta` a thread and what differs from it.
-//! `convert` has the small conversions of both directions. Whatever is decoded is hostile: a row
-//! number that points nowhere, an unknown enum value or a malformed message is an error, never a
-//! panic. Framing, checksums and files are `store`'s.
+//! Strings, modules, frames and stacks are interned, and most snapshots are stored as the
+//! difference from the one before. `Encoder` keeps what a reader knows while writing, `Decoder`
+//! rebuilds it while reading. `tables` is what is stored once, `delta` a thread and what differs
+//! from it. `convert` has the small conversions of both directions.
+//!
+//! Promises: whatever is decoded is hostile. A row number that points nowhere, an unknown enum
+//! value or a malformed message is an error, never a panic. Does not frame, check or name files:
+//! `store` does.
 
 mod convert;
 mod decode;

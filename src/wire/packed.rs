@@ -15,8 +15,8 @@ use super::fields::put_head;
 use super::pb::record::Kind;
 use super::{Error, fields, pb};
 
-/// What tells changes is small, and worth some effort. What is large is told whole, which must not
-/// take long.
+/// What tells changes is small, and worth some effort. What is large is stored whole, which must
+/// not take long.
 const LARGE: usize = 64 << 10;
 const LEVEL: Compression = Compression::new(6);
 const LEVEL_FOR_LARGE: Compression = Compression::new(1);
@@ -54,7 +54,7 @@ fn compress(head: &[u8], body: &[u8]) -> Option<Vec<u8>> {
     encoder.write_all(head).and_then(|()| encoder.write_all(body)).and_then(|()| encoder.finish()).ok()
 }
 
-/// How much may come of so many packed bytes.
+/// How much may come of this many packed bytes.
 fn unpacked_length(packed: usize) -> usize {
     packed.saturating_mul(MOST_PER_BYTE).max(MOST_AT_LEAST)
 }

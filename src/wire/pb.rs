@@ -50,7 +50,8 @@ pub struct Summary {
     /// Whether the snapshot can be read without those before it.
     #[prost(bool, tag = "10")]
     pub whole: bool,
-    /// How many of its threads have not run since the snapshot before, plus 1; 0 when that is not known.
+    /// How many of its threads have not run since the snapshot before, plus 1; 0 when that is not
+    /// known.
     #[prost(uint32, tag = "11")]
     pub not_run_plus_one: u32,
 }
@@ -107,22 +108,23 @@ pub struct Snapshot {
     /// What could not be seen, and why.
     #[prost(message, repeated, tag = "10")]
     pub notices: ::prost::alloc::vec::Vec<Notice>,
-    /// Nanoseconds that taking the snapshot took in all, what was read of /proc included; 0 when that is not known.
+    /// Nanoseconds that taking the snapshot took in all, what was read of /proc included; 0 when that
+    /// is not known.
     #[prost(uint64, tag = "11")]
     pub took_ns: u64,
     /// What was copied of the process's memory for no thread in particular.
     #[prost(message, repeated, tag = "12")]
     pub memory: ::prost::alloc::vec::Vec<Memory>,
-    /// What the process said of code that it made itself: a row for each address that a frame is looked up by, in the order
-    /// of addresses.
+    /// What the process said of code that it made itself: a row for each address that a frame is
+    /// looked up by, in the order of addresses.
     #[prost(message, repeated, tag = "13")]
     pub generated: ::prost::alloc::vec::Vec<GeneratedCode>,
     /// What the waits of the threads are about.
     #[prost(message, optional, tag = "14")]
     pub wait_facts: ::core::option::Option<WaitFacts>,
 }
-/// A snapshot as what differs from the one before it in the file. The process is the same, and so are the order of threads
-/// by their ids and everything that is not told.
+/// A snapshot as what differs from the one before it in the file. The process is the same, and so
+/// are the order of threads by their ids and everything that is not given.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Change {
     /// As in Snapshot.
@@ -156,10 +158,10 @@ pub struct Change {
     /// Ids of the threads that are no longer there.
     #[prost(int32, repeated, tag = "13")]
     pub gone: ::prost::alloc::vec::Vec<i32>,
-    /// Threads that are new, and those told anew although they were there.
+    /// Threads that are new, and those stored whole again although they were there.
     #[prost(message, repeated, tag = "14")]
     pub threads: ::prost::alloc::vec::Vec<Thread>,
-    /// The others of which more is different than what is counted.
+    /// The other threads with differences beyond their counters.
     #[prost(message, repeated, tag = "15")]
     pub changed: ::prost::alloc::vec::Vec<ThreadChange>,
     /// What is counted, of all threads that are not in `threads`, in the order of their ids.
@@ -172,15 +174,16 @@ pub struct Change {
     #[prost(message, optional, tag = "18")]
     pub wait_facts: ::core::option::Option<WaitFacts>,
 }
-/// What threads wait for, beyond the threads themselves. Read after they were captured, while none was
-/// held. A fact that is absent could not be read, or there is none: nothing follows from its absence.
+/// What threads wait for, beyond the threads themselves. Read after they were captured, while none
+/// was held. A fact that is absent could not be read, or there is none: nothing follows from its
+/// absence.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WaitFacts {
     /// When threads ran last, of those that had not run for a while. In the order of their ids.
     #[prost(message, repeated, tag = "1")]
     pub last_ran: ::prost::alloc::vec::Vec<LastRan>,
-    /// Descriptors that threads wait for, and members of epoll sets that they wait for. In the order of
-    /// their numbers.
+    /// Descriptors that threads wait for, and members of epoll sets that they wait for. In the order
+    /// of their numbers.
     #[prost(message, repeated, tag = "2")]
     pub descriptors: ::prost::alloc::vec::Vec<Descriptor>,
     /// File locks that threads wait for.
@@ -379,7 +382,8 @@ pub struct Unread {
 /// What is different of one thread. What is absent is the same as before.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ThreadChange {
-    /// The thread's place in the list of all threads after those that are gone were taken out and new ones were put in.
+    /// The thread's place in the list of all threads after those that are gone were taken out and new
+    /// ones were put in.
     #[prost(uint32, tag = "1")]
     pub place: u32,
     #[prost(uint32, optional, tag = "2")]
@@ -391,8 +395,8 @@ pub struct ThreadChange {
     /// The system call's number plus 1; 0 when it is in none now.
     #[prost(uint32, optional, tag = "5")]
     pub call_plus_one: ::core::option::Option<u32>,
-    /// What is added to each of its six arguments, modulo 2^64; those of a thread that was in no call were 0. Absent when
-    /// they are the same.
+    /// What is added to each of its six arguments, modulo 2^64; those of a thread that was in no call
+    /// were 0. Absent when they are the same.
     #[prost(sint64, repeated, tag = "6")]
     pub arguments: ::prost::alloc::vec::Vec<i64>,
     #[prost(message, optional, tag = "7")]
@@ -407,8 +411,8 @@ pub struct ThreadChange {
     /// All of the memory that was copied because of the thread.
     #[prost(message, optional, tag = "11")]
     pub memory: ::core::option::Option<MemoryList>,
-    /// As in Thread; one with the number 0 says that there is none any more. Where the thread is not read in place now, there is
-    /// none either, and nothing says so.
+    /// As in Thread; one with the number 0 says that there is none any more. Where the thread is not
+    /// read in place now, there is none either, and nothing says so.
     #[prost(message, optional, tag = "12")]
     pub unchanged_since: ::core::option::Option<Moment>,
 }
@@ -438,14 +442,15 @@ pub struct RegisterChange {
     /// As in Registers.
     #[prost(uint32, tag = "1")]
     pub known: u32,
-    /// Bit n is set when the register with DWARF number n is known and has another value than when it was known last, or
-    /// than 0 if it never was since the thread was told whole.
+    /// Bit n is set when the register with DWARF number n is known and has another value than when it
+    /// was known last, or than 0 if it never was since the thread was stored whole.
     #[prost(uint32, tag = "2")]
     pub changed: u32,
     /// What is added to the value of each of those, modulo 2^64, in the order of their numbers.
     #[prost(sint64, repeated, tag = "3")]
     pub differences: ::prost::alloc::vec::Vec<i64>,
-    /// The same for eflags and those that follow it, bit 0 for eflags. They are known if `special_known`.
+    /// The same for eflags and those that follow it, bit 0 for eflags. They are known if
+    /// `special_known`.
     #[prost(bool, tag = "4")]
     pub special_known: bool,
     #[prost(uint32, tag = "5")]
@@ -458,12 +463,13 @@ pub struct RegisterChange {
     #[prost(bool, tag = "8")]
     pub floating_point_known: bool,
 }
-/// What is different in every sample, a column for each count with one number for each thread. What a reader works out of
-/// times on CPUs and waits for them is never ahead of the truth, and behind it by less than a unit.
+/// What is different in every sample, a column for each count with one number for each thread. What
+/// a reader works out of times on CPUs and waits for them is never ahead of the truth, and behind it
+/// by less than a unit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Counters {
-    /// Units of 50,000 nanoseconds on CPUs since the value that was worked out for the snapshot before. 0, too, when the
-    /// kernel does not say. The same holds for the next three.
+    /// Units of 50,000 nanoseconds on CPUs since the value that was worked out for the snapshot
+    /// before. 0, too, when the kernel does not say. The same holds for the next three.
     #[prost(uint64, repeated, tag = "1")]
     pub cpu: ::prost::alloc::vec::Vec<u64>,
     #[prost(uint64, repeated, tag = "2")]
@@ -476,13 +482,14 @@ pub struct Counters {
     /// The CPU it was on last plus 1.
     #[prost(uint32, repeated, tag = "5")]
     pub last_cpu_plus_one: ::prost::alloc::vec::Vec<u32>,
-    /// 0: read in place. 1: not captured. Else 2 and the time for which it was held in units of 4,000 nanoseconds,
-    /// rounded to the nearest.
+    /// 0: read in place. 1: not captured. Else 2 and the time for which it was held in units of 4,000
+    /// nanoseconds, rounded to the nearest.
     #[prost(uint64, repeated, tag = "6")]
     pub hold: ::prost::alloc::vec::Vec<u64>,
 }
-/// Code that lies in no file. What made it wrote its name into /tmp/perf-PID.map, which is gone with the process: so the
-/// name is kept as a fact, although all other names are found by whoever reads the file.
+/// Code that lies in no file. What made it wrote its name into /tmp/perf-PID.map, which is gone with
+/// the process: so the name is kept as a fact, although all other names are found by a reader of
+/// the file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GeneratedCode {
     /// The run-time address in question.
@@ -493,11 +500,13 @@ pub struct GeneratedCode {
     pub start: u64,
     #[prost(fixed64, tag = "3")]
     pub end: u64,
-    /// Row number of a string: the name as it was written. Bytes that are not UTF-8 are replaced by U+FFFD.
+    /// Row number of a string: the name as it was written. Bytes that are not UTF-8 are replaced by
+    /// U+FFFD.
     #[prost(uint32, tag = "4")]
     pub name: u32,
 }
-/// New rows of the five tables, and how many rows came before them in the file or since the tables began anew.
+/// New rows of the five tables, and how many rows came before them in the file or since the tables
+/// began again.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Tables {
     #[prost(uint32, tag = "1")]
@@ -531,14 +540,15 @@ pub struct Process {
     /// As seen from hangsnap's own PID namespace.
     #[prost(int32, tag = "1")]
     pub pid: i32,
-    /// Field 22 of /proc/PID/stat: clock ticks from boot to the process's start. With the pid it names one process.
+    /// Field 22 of /proc/PID/stat: clock ticks from boot to the process's start. With the pid it names
+    /// one process.
     #[prost(uint64, tag = "2")]
     pub start_ticks: u64,
     /// Its pid in its own PID namespace.
     #[prost(int32, tag = "3")]
     pub inner_pid: i32,
-    /// Row numbers of strings: `comm` of the main thread, the program's path, and its arguments. Bytes that are not UTF-8
-    /// are replaced by U+FFFD.
+    /// Row numbers of strings: `comm` of the main thread, the program's path, and its arguments. Bytes
+    /// that are not UTF-8 are replaced by U+FFFD.
     #[prost(uint32, tag = "4")]
     pub name: u32,
     #[prost(uint32, tag = "5")]
@@ -549,8 +559,8 @@ pub struct Process {
 /// A loaded ELF image.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Module {
-    /// Row number of a string: the path in the target's mount namespace as its kernel tells it, " (deleted)" included, or
-    /// "\[vdso\]".
+    /// Row number of a string: the path in the target's mount namespace as its kernel says it,
+    /// with " (deleted)" where the kernel adds that, or "\[vdso\]".
     #[prost(uint32, tag = "1")]
     pub path: u32,
     /// The NT_GNU_BUILD_ID note of what runs; empty when there is none.
@@ -601,10 +611,12 @@ pub struct Frame {
     /// Row number of the module plus 1; 0 when the address lies in no module.
     #[prost(uint32, tag = "1")]
     pub module_plus_one: u32,
-    /// The address as the module's file counts (p_vaddr), or the run-time address when it lies in no module.
+    /// The address as the module's file counts (p_vaddr), or the run-time address when it lies in no
+    /// module.
     #[prost(uint64, tag = "2")]
     pub address: u64,
-    /// Whether `address` is a return address: the instruction after the call. Look-ups are made one byte before it.
+    /// Whether `address` is a return address: the instruction after the call. Look-ups are made one
+    /// byte before it.
     #[prost(bool, tag = "3")]
     pub is_return_address: bool,
     #[prost(enumeration = "FoundBy", tag = "4")]
@@ -612,10 +624,11 @@ pub struct Frame {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Stack {
-    /// Row numbers of frames, innermost first: those that this stack does not share with an earlier one.
+    /// Row numbers of frames, innermost first: those that this stack does not share with an earlier
+    /// one.
     #[prost(uint32, repeated, tag = "1")]
     pub frames: ::prost::alloc::vec::Vec<u32>,
-    /// Behind them come so many of the last frames
+    /// After them come this many of the last frames
     #[prost(uint32, tag = "8")]
     pub shared_frames: u32,
     /// of the stack in this row, those included that it shares itself.
@@ -630,13 +643,15 @@ pub struct Stack {
     /// The register that the end is about, by its DWARF number, where it is about one.
     #[prost(uint32, tag = "4")]
     pub end_register: u32,
-    /// What was left out of the middle of a stack, if any of the three is not zero: behind this many of the frames,
+    /// What was left out of the middle of a stack, if any of the three is not zero: after this many
+    /// of the frames,
     #[prost(uint32, tag = "5")]
     pub gap_after: u32,
-    /// so many frames, or more where bytes are left out, too,
+    /// this many frames, or more where bytes are left out, too,
     #[prost(uint64, tag = "6")]
     pub gap_frames: u64,
-    /// and so many bytes of stack that were not copied. Both zero behind some frames: others which do not lie on the stack.
+    /// and this many bytes of stack that were not copied. Both zero after some frames: others which do
+    /// not lie on the stack.
     #[prost(uint64, tag = "7")]
     pub gap_bytes: u64,
 }
@@ -667,12 +682,12 @@ pub struct Thread {
     /// Row number of the stack.
     #[prost(uint32, tag = "9")]
     pub stack: u32,
-    /// Whether it was read in place, without stopping it: of the registers only those are known with which it entered the
-    /// kernel. When it was neither held nor read in place, a notice says why.
+    /// Whether it was read in place, without stopping it: of the registers only those are known with
+    /// which it entered the kernel. When it was neither held nor read in place, a notice says why.
     #[prost(bool, tag = "10")]
     pub in_place: bool,
-    /// Nanoseconds for which it was runnable and waited for a CPU, plus 1; 0 when the kernel does not say. The same holds for
-    /// the next four.
+    /// Nanoseconds for which it was runnable and waited for a CPU, plus 1; 0 when the kernel does not
+    /// say. The same holds for the next four.
     #[prost(uint64, tag = "11")]
     pub run_queue_wait_ns_plus_one: u64,
     /// How often it gave up its CPU to wait, and how often the CPU was taken from it.
@@ -683,16 +698,19 @@ pub struct Thread {
     /// The CPU it was on last.
     #[prost(uint32, tag = "14")]
     pub last_cpu_plus_one: u32,
-    /// Its scheduling class as linux/sched.h numbers them: 0 other, 1 fifo, 2 rr, 3 batch, 5 idle, 6 deadline.
+    /// Its scheduling class as linux/sched.h numbers them: 0 other, 1 fifo, 2 rr, 3 batch, 5 idle, 6
+    /// deadline.
     #[prost(uint32, tag = "15")]
     pub policy_plus_one: u32,
     /// Absent when the kernel does not say.
     #[prost(message, optional, tag = "16")]
     pub signals: ::core::option::Option<Signals>,
-    /// Row number of a string plus 1: the kernel's function in which it sleeps; 0 when there is none or that is not known.
+    /// Row number of a string plus 1: the kernel's function in which it sleeps; 0 when there is none
+    /// or that is not known.
     #[prost(uint32, tag = "17")]
     pub wait_channel_plus_one: u32,
-    /// Row numbers of strings: the kernel's frames, innermost first, as /proc/PID/task/TID/stack writes them.
+    /// Row numbers of strings: the kernel's frames, innermost first, as /proc/PID/task/TID/stack
+    /// writes them.
     #[prost(uint32, repeated, tag = "18")]
     pub kernel_stack: ::prost::alloc::vec::Vec<u32>,
     /// Whether the kernel's frames were permitted to be read; there are none of a thread that runs.
@@ -701,11 +719,13 @@ pub struct Thread {
     /// Memory that was copied because of this thread.
     #[prost(message, repeated, tag = "20")]
     pub memory: ::prost::alloc::vec::Vec<Memory>,
-    /// Set for a thread that the kernel itself runs in the process: it has no user stack and makes no system calls.
+    /// Set for a thread that the kernel itself runs in the process: it has no user stack and makes no
+    /// system calls.
     #[prost(enumeration = "KernelWorker", tag = "21")]
     pub kernel_worker: i32,
-    /// Set for a thread that was not looked at: since this snapshot, in which it was, the kernel has not given it a CPU, so its
-    /// stack and its registers are those of then. `in_place` is set, too: readers that do not know this field take it for that.
+    /// Set for a thread that was not looked at: since this snapshot, in which it was, the kernel has
+    /// not given it a CPU, so its stack and its registers are those of then. `in_place` is set, too:
+    /// readers that do not know this field take it for that.
     #[prost(message, optional, tag = "22")]
     pub unchanged_since: ::core::option::Option<Moment>,
 }
@@ -766,8 +786,8 @@ pub struct SystemCall {
     /// The six argument registers, whether or not the call takes six.
     #[prost(fixed64, repeated, tag = "2")]
     pub arguments: ::prost::alloc::vec::Vec<u64>,
-    /// Whether it was made by `int $0x80` in 64-bit code: number and registers are then those of i386. In a ThreadChange this
-    /// stays as it was.
+    /// Whether it was made by `int $0x80` in 64-bit code: number and registers are then those of i386.
+    /// In a ThreadChange this stays as it was.
     #[prost(bool, tag = "3")]
     pub i386: bool,
 }
@@ -782,14 +802,16 @@ pub struct Registers {
     /// eflags, fs_base, gs_base, cs, ss, ds, es, fs, gs; empty when unknown.
     #[prost(fixed64, repeated, tag = "3")]
     pub special: ::prost::alloc::vec::Vec<u64>,
-    /// The x87 and SSE registers as FXSAVE lays them out, 512 bytes; empty when unknown or not asked for.
+    /// The x87 and SSE registers as FXSAVE lays them out, 512 bytes; empty when unknown or not asked
+    /// for.
     #[prost(bytes = "vec", tag = "4")]
     pub floating_point: ::prost::alloc::vec::Vec<u8>,
 }
 /// One thing that could not be seen.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Notice {
-    /// What it is about: a thread, or a module by its path (row number of a string plus 1); neither for the whole process.
+    /// What it is about: a thread, or a module by its path (row number of a string plus 1); neither
+    /// for the whole process.
     #[prost(int32, tag = "1")]
     pub tid: i32,
     #[prost(uint32, tag = "2")]
@@ -823,7 +845,7 @@ pub mod notice {
         /// The stack pointer, which points into no mapped memory.
         #[prost(fixed64, tag = "9")]
         StackPointerWild(u64),
-        /// So many bytes of a deeper stack were copied.
+        /// This many bytes of a deeper stack were copied.
         #[prost(uint64, tag = "10")]
         StackTruncated(u64),
         /// The file on disk is not the one that is running.
@@ -835,7 +857,8 @@ pub mod notice {
         /// Threads were still being created when the snapshot ended.
         #[prost(message, tag = "13")]
         ThreadsStillAppearing(super::Nothing),
-        /// It had not stopped in time to be of the same moment as the others, and was captured after them.
+        /// It had not stopped in time to be of the same moment as the others, and was captured after
+        /// them.
         #[prost(message, tag = "14")]
         StoppedLate(super::Nothing),
         /// It was running, and nothing was to be stopped.
@@ -864,19 +887,20 @@ pub mod notice {
         /// The file with the names of code that the process made could not be used; why, in words.
         #[prost(string, tag = "23")]
         NamesUnreadable(::prost::alloc::string::String),
-        /// The process ended or executed another program before all of its memory that was wanted had been read: what was not read
-        /// comes from files, or is missing.
+        /// The process ended or executed another program before all of its memory that was wanted had
+        /// been read: what was not read comes from files, or is missing.
         #[prost(message, tag = "24")]
         MemoryGone(super::Nothing),
-        /// The process executed another program each time it was looked at: stacks and memory are left out, and its threads may be those
-        /// of one program or of the other.
+        /// The process executed another program each time it was looked at: stacks and memory are left
+        /// out, and its threads may be those of one program or of the other.
         #[prost(message, tag = "25")]
         Executed(super::Nothing),
-        /// The process had ended when the snapshot was complete: if it executed another program before that, threads of both may be here.
+        /// The process had ended when the snapshot was complete: if it executed another program before
+        /// that, threads of both may be here.
         #[prost(message, tag = "26")]
         Ended(super::Nothing),
-        /// The kernel shows its call under the number of restart_syscall since it was interrupted, and which one it is could not be
-        /// found out.
+        /// The kernel shows its call under the number of restart_syscall since it was interrupted, and
+        /// which one it is could not be found out.
         #[prost(message, tag = "27")]
         CallRenamed(super::Nothing),
         /// The number of threads that were to be held, did not stop in time, and were read in place.
@@ -922,7 +946,8 @@ pub mod degraded {
         Duty = 1,
         /// Who stops a thread is killed by a seccomp filter.
         Filter = 2,
-        /// The process that traces was killed each time it was to hold threads, as on a host whose CPUs are all busy.
+        /// The process that traces was killed each time it was to hold threads, as on a host whose CPUs
+        /// are all busy.
         TracerKilled = 3,
     }
     impl Cause {
@@ -970,7 +995,8 @@ pub struct Refused {
 /// The first record of an index: what a search for a number or a time needs to know of the segment.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IndexHead {
-    /// So many bytes of the segment are covered, from its first on. An index that covers more than there is is of no use.
+    /// This many bytes of the segment are covered, from its first on. An index that covers more than
+    /// there is is of no use.
     #[prost(uint64, tag = "1")]
     pub covered: u64,
     #[prost(uint64, tag = "2")]
@@ -1010,7 +1036,8 @@ pub struct IndexRow {
 #[repr(i32)]
 pub enum StopMode {
     Unspecified = 0,
-    /// One thread at a time, and those not at all that a stop would disturb: the stacks are of slightly different moments.
+    /// One thread at a time, and those not at all that a stop would disturb: the stacks are of
+    /// slightly different moments.
     OneAtATime = 1,
     /// Every thread at once: one moment for all.
     All = 2,
@@ -1056,8 +1083,8 @@ pub enum FoundBy {
     FramePointer = 4,
     /// The word at the stack pointer was taken for a return address.
     Guess = 5,
-    /// Call frame information of the frame inside it, with a register that was unknown and was recovered from what a caller
-    /// leaves on the stack.
+    /// Call frame information of the frame inside it, with a register that was unknown and was
+    /// recovered from what a caller leaves on the stack.
     Inferred = 6,
 }
 impl FoundBy {

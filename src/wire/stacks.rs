@@ -76,7 +76,7 @@ fn frame(frame: &pb::Frame, places: &HashMap<u32, ModuleIndex>) -> Result<Frame,
     Ok(Frame::new(code, found))
 }
 
-/// A gap behind more frames than there are lies behind the last one.
+/// A gap after more frames than there are lies after the last one.
 fn gap(stack: &pb::Stack, frames: &[Frame]) -> Option<Gap> {
     let after = frames.len().min(stack.gap_after as usize);
     (stack.gap_after > 0 || stack.gap_frames > 0 || stack.gap_bytes > 0).then_some(Gap {

@@ -351,7 +351,7 @@ fn a_snapshot_that_has_no_modules_any_more_comes_back_without() {
     }
 }
 
-/// Pieces that no thread has were told behind the tables that hold them.
+/// Pieces that no thread has were told after the tables that hold them.
 #[test]
 fn a_piece_of_stack_that_is_no_thread_s_comes_back() {
     let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
@@ -442,8 +442,8 @@ fn whatever_changes_comes_back() {
             change(thread, &mut draw);
         }
         if draw(3) == 0 {
-            // One ends, one begins, one is another of the same id, and one is told anew because the
-            // kernel stops counting.
+            // One ends, one begins, one is another of the same id, and one is stored whole again
+            // because the kernel stops counting.
             let at = draw(now.threads.len() as u64) as usize;
             let mut thread = now.threads.remove(at);
             thread.tid = Tid(draw(100) as i32 + 1);
@@ -528,7 +528,7 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
         16 => thread.status.scheduling.last_cpu = (word.is_multiple_of(2)).then_some(word as u32 % 9),
         _ => {}
     }
-    // Of a stack that was cut short nothing is left out behind its last frame.
+    // Of a stack that was cut short nothing is left out after its last frame.
     stack.gap = stack.gap.map(|gap| Gap { after: gap.after.min(stack.frames.len()), ..gap });
     // And of none that has no frame.
     stack.gap = stack.gap.filter(|gap| gap.after > 0 || gap.frames > 0);

@@ -1,4 +1,4 @@
-//! A thread as a message: what is counted of it, which is told in every sample, and all the rest.
+//! A thread as a message: its counters, which every sample has, and all the rest.
 
 use super::convert::nanoseconds;
 use super::pb;

@@ -1,4 +1,4 @@
-//! Call frame information and stacks that nobody's compiler has made: walks end, say why, and cost
+//! Call frame information and stacks that no compiler has made: walks end, say why, and cost
 //! little.
 
 use std::sync::Arc;
@@ -96,7 +96,7 @@ fn addresses(stack: &Stack) -> Vec<u64> {
     stack.frames.iter().map(|frame| address(frame.code())).collect()
 }
 
-/// An address in a function behind its beginning.
+/// An address in a function after its beginning.
 fn inside(function: u64) -> u64 {
     CODE + function * SIZE + 0x20
 }

@@ -1,8 +1,8 @@
 //! A program for aarch64 at every one of its instructions.
 //!
-//! qemu runs it instruction by instruction for whoever speaks gdb's remote protocol with it. What
+//! qemu runs it instruction by instruction for a client of gdb's remote protocol. What
 //! the program does to its stack of calls is seen from the instructions: one that leaves the
-//! address behind it in x30 has called, and one that arrives at such an address has returned. That
+//! address after it in x30 has called, and one that arrives at such an address has returned. That
 //! account owes nothing to call frame information, and a walk from the registers at each
 //! instruction has to agree with it.
 
@@ -154,7 +154,7 @@ fn step_through(flags: &[&str], case: &str) -> (usize, usize) {
             calls.push(link);
         }
         // Arriving at the newest return address is the return: no call of this program is to the
-        // instruction behind it.
+        // instruction after it.
         if calls.last() == Some(&pc) {
             calls.pop();
         }

@@ -1,4 +1,4 @@
-//! Stacks as the programs of the corpus tell them, and how a walker's stack is held against one.
+//! Stacks as the programs of the corpus report them, and how a walker's stack is held against one.
 //!
 //! What is right comes from the program alone: it wrote down each function it entered and the
 //! address it will return to. tests/victims/corpus/chain.h describes the lines that are read here.

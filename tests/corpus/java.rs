@@ -1,7 +1,7 @@
 //! Java's stacks, interpreted and compiled by either compiler: as many frames of code that the
 //! process made as there must be.
 //!
-//! Nobody names that code, so frames are counted: each call of the function is one as long as
+//! Nothing names that code, so frames are counted: each call of the function is one as long as
 //! nothing is inlined, and so are the main function, the stub by which the virtual machine calls it
 //! and, of a native method, what leads to its C++.
 

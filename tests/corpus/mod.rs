@@ -39,7 +39,7 @@ struct Case<'a> {
     /// In how many of them a thread may be one that did not stop in time, which is said: one that
     /// runs and calls the kernel without end may wait for a CPU whenever it is asked to.
     may_miss: usize,
-    /// Whether there are so many frames that the middle ones may be left out.
+    /// Whether there are enough frames for the middle ones to be left out.
     is_deep: bool,
 }
 

@@ -1,9 +1,9 @@
 //! Real programs that are busy, caught at random instants: of all their stacks at least 999 in
 //! 1,000 must reach the thread's root.
 //!
-//! Nobody knows what such a stack should be; that it ends where threads begin is what can be asked
+//! What such a stack should be is unknown; that it ends where threads begin is what can be asked
 //! of it. Stacks with frames in generated code, which belongs to no file, are counted apart. For
-//! every stack that ends early the table tells where and why.
+//! every stack that ends early the table says where and why.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -67,7 +67,7 @@ fn nearly_all_stacks_reach_the_root() {
     assert!(share >= 99_900, "only {} of {} stacks reach the root", total.rooted, total.stacks);
 }
 
-/// Records the program's processes until so many stacks have been seen.
+/// Records the program's processes until this many stacks have been seen.
 fn sample(program: &Program, wanted: usize) -> Counts {
     let mut counts = Counts::default();
     while counts.stacks + counts.generated < wanted {

@@ -88,7 +88,7 @@ fn first_and_before_the_last_are_words_wherever_a_snapshot_is_named() {
         let line = heading(arguments);
         assert!(parts.iter().all(|part| line.contains(part)), "{arguments:?}: {line}");
     }
-    // An option behind them is an option.
+    // An option after them is an option.
     assert!(succeed(hangsnap().arg("diff").arg(&file).args(["first", "-10s", "--json"])).starts_with('{'));
     for (range, expected) in [
         (&["--from", "-10s"][..], 8..=10),

@@ -22,7 +22,7 @@ const POINTS: [&str; 6] = ["seize", "interrupt", "wait", "registers", "memory", 
 /// What a snapshot may take: eight tracers at most in a row, each of which is waited for up to half
 /// a second; and as much again.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Or so many times what one without a fault takes, where the machine is busy.
+/// Or this many times what one without a fault takes, where the machine is busy.
 const TIMES_WITHOUT: u32 = 20;
 
 /// What may be said of any thread on a busy machine, whatever fails.

@@ -85,7 +85,7 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// Whether all processes have grown up, when so much memory is usual. One that has just been
+    /// Whether all processes have grown up, when this much memory is usual. One that has just been
     /// started has less.
     pub fn is_complete(&self, usual_kib: u64) -> bool {
         self.memory_kib > usual_kib / 20 * 19

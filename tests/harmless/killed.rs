@@ -57,7 +57,7 @@ fn killed_at_random_moments_it_leaves_a_target_that_runs_on() {
         // The moment is what is random here; nothing is waited for.
         std::thread::sleep(Duration::from_micros(random.below(15_000)));
         if round % 4 >= 2 {
-            // The process that traces is frozen first, which tells whether it holds a thread at
+            // The process that traces is frozen first, which says whether it holds a thread at
             // this moment; then it is killed as it is. Held for too long, it is killed by the
             // kernel before that, and its successor is not frozen.
             for tracer in children(sampler.pid().as_raw()) {

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 /// Far more than a timeout is late by on a machine that has room, far less than a stop of gdb's
 /// takes.
 const LATE: Duration = Duration::from_millis(50);
-/// What is later than that may be so many times as late as the latest timeout of the same program
+/// What is later than that may be this many times as late as the latest timeout of the same program
 /// beside it, at which nobody looks.
 const TIMES_AS_LATE: u32 = 3;
 /// Some calls may be missing on some machine; not many.
@@ -79,7 +79,7 @@ fn rows_beside_control(flags: &[&str], meanwhile: impl FnOnce(&str)) -> (Vec<Row
 /// Every thread is looked at in each snapshot, whether or not it has run.
 const ANEW: [&str; 2] = ["--keep", "stacks"];
 
-/// Samples until so many snapshots more are stored, and adds up in how many of them each thread's
+/// Samples until this many snapshots more are stored, and adds up in how many of them each thread's
 /// stack is right.
 fn sample(shares: &mut Shares, pid: &str, wanted: u64, options: &[&str]) {
     let wanted = shares.snapshots() + wanted;

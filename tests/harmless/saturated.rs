@@ -35,7 +35,7 @@ impl Drop for Load {
     }
 }
 
-/// So many threads that run, that wait for a condition, and that wait in epoll_wait.
+/// This many threads that run, that wait for a condition, and that wait in epoll_wait.
 fn target(running: usize, waiting: usize, polling: usize) -> Victim {
     let program = compile("gcc", "saturated.c", &["-O2", "-g", "-pthread"]);
     Victim::start(Command::new(program).args([running, waiting, polling].map(|count| count.to_string())))

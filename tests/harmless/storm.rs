@@ -71,7 +71,7 @@ fn sample(pid: &str, stop: &str, file: &Path, goes_on: impl Fn()) -> u64 {
     ended.snapshots()
 }
 
-/// What the storm tells when it is over, after an hour's worth of samples in each mode; and how
+/// What the storm says when it is over, after an hour's worth of samples in each mode; and how
 /// many snapshots there were.
 fn in_a_storm(how: &[&str], goes_on: impl Fn(&[u64], &[u64]) -> bool) -> (Vec<Tally>, u64) {
     let directory = tempfile::tempdir().expect("a temporary directory");

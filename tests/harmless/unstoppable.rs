@@ -15,7 +15,7 @@ use fixture::{Fixture, MODES};
 
 /// What a snapshot may take with such a thread in it.
 const WINDOW: Duration = Duration::from_millis(20);
-/// Or so many times what it takes without one, where the machine is busy.
+/// Or this many times what it takes without one, where the machine is busy.
 const TIMES_WITHOUT: u32 = 3;
 
 /// How long a fixture may live, in seconds: longer than anything here is waited for, so that its
@@ -95,7 +95,7 @@ fn functions(thread: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// Whether it is told where in the kernel a thread waits.
+/// Whether it is said where in the kernel a thread waits.
 fn tells_its_wait(thread: &Value) -> bool {
     let stack = thread["kernel_stack"].as_array().is_some_and(|stack| !stack.is_empty());
     stack || thread["wait_channel"].as_str().is_some_and(|channel| !matches!(channel, "" | "0"))
@@ -164,7 +164,7 @@ fn assert_shown(snapshot: &Value, fixture: &Fixture, function: &str, stop: &str)
     assert!(tells_its_wait(blocked), "{what}: no kernel wait in {blocked}");
     for tid in fixture.threads() {
         let other = thread(snapshot, tid);
-        // Nothing but its registers tells where a thread is that runs.
+        // Nothing but its registers says where a thread is that runs.
         let expected = stop != "none" || other["name"] != "counter";
         assert!(!expected || !functions(other).is_empty(), "{what}: nothing of {other}");
     }
@@ -191,7 +191,7 @@ fn percentile(times: &[Duration], percent: usize) -> Duration {
 /// held, holds them longer.
 #[test]
 fn no_other_thread_is_held_longer_because_one_cannot_be_stopped() {
-    // So many that a percentile does not hang on one or two holds which the machine made long.
+    // Enough that a percentile does not hang on one or two holds which the machine made long.
     const SAMPLES: &str = "100";
     let rounds = if long_form() { 60 } else { 10 };
     for (mode, _) in readable() {
@@ -212,7 +212,7 @@ fn no_other_thread_is_held_longer_because_one_cannot_be_stopped() {
                 holds.sort_unstable();
                 assert!(holds.len() * 2 > samples, "{mode} --stop {stop}: others are held, or this compares nothing");
             }
-            // Ratios between runs at the same time, and so much more for what a neighbour's load
+            // Ratios between runs at the same time, and this much more for what a neighbour's load
             // does to either.
             for (percent, ratio, slack) in [(50, 2, 100), (99, 3, 2_000), (100, 3, 20_000)] {
                 let (one, other) = (percentile(&holds_with, percent), percentile(&holds_without, percent));

@@ -61,7 +61,7 @@ fn augmentations_that_lie_in_one_another_are_not_read_for_each_function() {
     walk(&elf(&[(".debug_frame", entries)]), distinct().take(100));
 }
 
-/// All instructions of a function were evaluated anew for each address in it.
+/// All instructions of a function were evaluated again for each address in it.
 #[test]
 fn long_programs_are_not_evaluated_for_each_of_many_addresses() {
     let mut entries = common(0, &[], &PLAIN);

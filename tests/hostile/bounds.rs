@@ -16,7 +16,7 @@ use crate::support::{PATIENCE, thread_time};
 pub const MOST_TIME: Duration = Duration::from_millis(1500);
 /// Memory that it may take whatever its size: an unwinder's tables, the tables of a file.
 pub const MOST_MEMORY: usize = 24 << 20;
-/// And so many times its size: a compressed section may be believed to hold 64 times as much.
+/// And this many times its size: a compressed section may be believed to hold 64 times as much.
 pub const MOST_GROWTH: usize = 64;
 
 /// Counts what each thread has allocated and not given back.

@@ -140,7 +140,7 @@ impl Fields {
             place.copy_from_slice(&new.to_le_bytes()[..field.width]);
         }
         if random.is_one_in(20) {
-            // What lies behind the end of a file that was cut short is zero.
+            // What lies after the end of a file that was cut short is zero.
             let end = random.below(bytes.len());
             bytes[end..].fill(0);
         }

@@ -102,8 +102,8 @@ fn attempt(number: u64, failures: &mut Failures, try_case: impl FnOnce() -> Cost
     })
 }
 
-/// Tries cases until there were enough, and tells whether all were survived; those of the long form
-/// begin anywhere.
+/// Tries cases until there were enough, and returns whether all were survived; those of the long
+/// form begin anywhere.
 fn campaign(name: &str, cases: u64, watch: &Watch, mut try_case: impl FnMut(Random) -> Cost) -> bool {
     let wanted = std::env::var("HANGSNAP_CASE").ok().map(|case| case.parse().expect("the number of a case"));
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later than 1970");

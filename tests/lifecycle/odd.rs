@@ -1,5 +1,5 @@
 //! Processes of unusual shape: very many threads or mappings, stacks where stacks are not, no
-//! memory left, another tracer, and memory and registers whose values the target tells itself.
+//! memory left, another tracer, and memory and registers whose values the target prints itself.
 //!
 //! Not here: processes that change while they are looked at (`targets`), and those that may not be
 //! looked at at all.
@@ -58,7 +58,7 @@ fn says(snapshot: &Value, text: &str) -> bool {
     notices.iter().any(|notice| notice["text"].as_str().is_some_and(|said| said.contains(text)))
 }
 
-/// So many threads have this function on their stacks, and every thread's stack is whole.
+/// This many threads have this function on their stacks, and every thread's stack is whole.
 fn assert_whole(snapshot: &Value, function: &str, count: usize, what: &str) {
     let having = threads(snapshot).iter().filter(|thread| functions(thread).contains(&function)).count();
     assert_eq!(having, count, "{what}: {}", snapshot["notices"]);

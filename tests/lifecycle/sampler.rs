@@ -65,14 +65,14 @@ impl Sampler {
         }
     }
 
-    /// Waits for the next so many samples that it tells of.
+    /// Waits for this many more samples to be reported.
     pub fn samples(&mut self, wanted: u64) {
         for _ in 0..wanted {
             self.line_with("#");
         }
     }
 
-    /// Waits until it has told of so many samples more than by now.
+    /// Waits until it has reported this many samples more than now.
     pub fn more_samples(&mut self, wanted: u64) {
         self.seen.extend(self.lines.try_iter());
         self.samples(wanted);
@@ -147,7 +147,7 @@ impl Ended {
     }
 }
 
-/// Starts a victim that is told what to do by what comes in, and waits until it is ready.
+/// Starts a victim that does what its input says, and waits until it is ready.
 pub fn start_told(command: &mut Command) -> (Victim, ChildStdin) {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the victim was just compiled");
     let output = BufReader::new(child.stdout.take().expect("its output is piped"));

@@ -80,7 +80,7 @@ pub fn compare(pid: &str, own: &Snapshot, peer: &Peer, aliases: &mut Aliases) ->
     comparison.outcome
 }
 
-/// What is told of a function that disagrees, before it is known in which thread.
+/// What is reported of a function that disagrees, before it is known in which thread.
 struct Row {
     number: usize,
     address: Option<u64>,

@@ -127,7 +127,7 @@ fn demangle(stacks: &mut Stacks) {
     let names = || stacks.values().flatten().flat_map(|frame| &frame.functions).flatten();
     let mangled: Vec<&str> = names().map(String::as_str).collect::<BTreeSet<_>>().into_iter().collect();
     let mut plain: BTreeMap<String, String> = BTreeMap::new();
-    // So many at once, because a command line has an end.
+    // This many at once, because a command line has an end.
     for some in mangled.chunks(500) {
         // A version is no part of a mangled name.
         let bare = some.iter().map(|name| name.split('@').next().unwrap_or(name));

@@ -1,4 +1,4 @@
-//! Stacks as a walker tells them, and hangsnap's own.
+//! Stacks as a walker reports them, and hangsnap's own.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub type Stacks = BTreeMap<i32, Vec<Frame>>;
 pub struct Code {
     pub module: String,
     pub build_id: Option<String>,
-    /// An address inside the instruction, so that it belongs to the function even behind its last
+    /// An address inside the instruction, so that it belongs to the function even after its last
     /// call.
     pub inside: u64,
 }
@@ -37,7 +37,7 @@ pub struct Code {
 pub struct Seen {
     pub name: String,
     pub incomplete: Option<String>,
-    /// Behind how many frames others are missing, if some are.
+    /// After how many frames others are missing, if some are.
     pub gap: Option<usize>,
     /// For each frame.
     pub code: Vec<Option<Code>>,

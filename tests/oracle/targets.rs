@@ -70,7 +70,7 @@ impl Target {
         self.victim.pid()
     }
 
-    /// Waits until every thread sleeps again: calls that a tracer interrupts are made anew.
+    /// Waits until every thread sleeps again: calls that a tracer interrupts begin again.
     pub fn settle(&self) {
         until("all threads sleep", PATIENCE, || self.victim.states().iter().all(|state| *state == 'S'));
     }

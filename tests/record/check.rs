@@ -1,4 +1,4 @@
-//! `hangsnap check` tells what is damaged, and repairs nothing but indexes.
+//! `hangsnap check` says what is damaged, and repairs nothing but indexes.
 
 use std::fs;
 

@@ -68,7 +68,7 @@ fn snapshots_stay_in_the_order_in_which_they_were_taken() {
     let listed = succeed(hangsnap().arg("list").arg(&path));
     assert_eq!(first_column(&listed), (1..=9).collect::<Vec<_>>(), "{listed}");
     assert!(succeed(hangsnap().arg("check").arg(&path)).contains(": whole; 9 snapshots (1 to 9)"));
-    // For how long a thread has been where it is says the clock that nobody sets: thread 3 moves at
+    // For how long a thread has been where it is says CLOCK_MONOTONIC: thread 3 moves at
     // 3 and at 23.
     let told = succeed(hangsnap().arg("diff").arg(&path).args(["--json", "3", "9"]));
     let document: serde_json::Value = serde_json::from_str(&told).expect("JSON");

@@ -73,7 +73,7 @@ fn a_writer_killed_at_any_moment_leaves_all_it_had_stored() {
         let path = directory.path().join(format!("{round}.hangsnap"));
         let mut writer = writer(&path);
         writer.line_with("stored 1");
-        // The moment is random: after so many snapshots, so that it lies in a later segment on a
+        // The moment is random: after this many snapshots, so that it lies in a later segment on a
         // busy machine, too.
         (0..random.below(400)).for_each(|_| drop(writer.line_with("stored ")));
         std::thread::sleep(Duration::from_micros(random.below(1_000)));

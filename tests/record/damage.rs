@@ -1,5 +1,5 @@
 //! Segments that are cut or changed: what is undamaged is read, equal to what was written, and what
-//! is lost is told.
+//! is lost is reported.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -28,7 +28,7 @@ fn calls(sync: &str, options: &[&str]) -> Vec<String> {
 }
 
 /// A letter for each call: d a directory is made, w a record is written, s the segment is synced, r
-/// it gets its name, n names are synced, i an index is written, # a sample is told of.
+/// it gets its name, n names are synced, i an index is written, # a sample is reported.
 fn letters(calls: &[String]) -> String {
     calls
         .iter()

@@ -11,7 +11,7 @@ use super::made::{Random, seed, snapshot, taken};
 use super::{files, write_segments};
 use crate::support::{hangsnap, run, succeed};
 
-/// Lists it, and looks up every so many snapshots by number and by time.
+/// Lists it, and looks up one in this many snapshots by number and by time.
 fn assert_found(path: &Path, last: u64, what: &str) {
     let mut contents = Contents::open(path).expect("a recording");
     let expected: Vec<Summary> = (1..=last).map(|number| (&snapshot(number)).into()).collect();

@@ -10,7 +10,7 @@ use super::{SMALL, files, numbers, read, store};
 use crate::lifecycle::sampler::Sampler;
 use crate::support::{hangsnap, recorder, run, sleeper, succeed};
 
-/// While segments are written, ended and removed, whoever reads sees a row of snapshots without a
+/// While segments are written, ended and removed, a reader sees a row of snapshots without a
 /// gap, and no damage.
 #[test]
 fn what_is_being_written_is_read_and_is_not_damaged() {

@@ -50,7 +50,7 @@ pub fn snapshot(number: u64) -> Snapshot {
     snapshot_of(number, 12)
 }
 
-/// A process of so many threads, of which every twentieth has moved since the snapshot before.
+/// A process of this many threads, of which every twentieth has moved since the snapshot before.
 pub fn snapshot_of(number: u64, threads: u64) -> Snapshot {
     let moved = |tid: u64| (number + 20 - tid % 20) / 20;
     Snapshot {
@@ -91,7 +91,7 @@ fn module(number: u64) -> Module {
     }
 }
 
-/// A thread after so many moves. What it holds of memory is bytes that do not compress.
+/// A thread after this many moves. What it holds of memory is bytes that do not compress.
 fn thread(tid: u64, moves: u64) -> Thread {
     let mut random = Random(tid << 32 | moves);
     let frame = |at: usize, address: u64| {

@@ -29,7 +29,7 @@ fn program(victim: &Victim) -> String {
     name.trim().to_owned()
 }
 
-/// An earlier recording of so many segments of 128 KiB, still open.
+/// An earlier recording of this many segments of 128 KiB, still open.
 fn earlier(path: &Path, segments: usize) -> Writer {
     let policy = hangsnap::store::Policy { max_size: 1 << 20, ..SMALL };
     let mut writer = Writer::create(path, &recording(), policy).expect("a new directory");

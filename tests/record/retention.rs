@@ -18,7 +18,7 @@ fn bytes(paths: &[std::path::PathBuf]) -> u64 {
     paths.iter().map(|path| fs::metadata(path).expect("it is there").len()).sum()
 }
 
-/// Stores snapshots until there are so many segments, and tells the number of the last one.
+/// Stores snapshots until there are this many segments, and returns the number of the last one.
 fn store_segments(writer: &mut Writer, segments: usize) -> u64 {
     let mut number = 0;
     while files(writer.path(), "segment").len() < segments {

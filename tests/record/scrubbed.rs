@@ -92,7 +92,7 @@ fn a_fifo_called_like_what_a_killed_process_left_is_not_waited_for() {
     assert_eq!(scrub(&path).status.code(), Some(0));
 }
 
-/// A `scrub` that stands still when it has written a segment anew, and has not yet put it in the
+/// A `scrub` that stands still when it has written a segment again, and has not yet put it in the
 /// old one's place.
 struct Halted {
     strace: Child,

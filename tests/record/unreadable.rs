@@ -1,4 +1,4 @@
-//! Places on a disk that cannot be read any more: what lies before and behind them can.
+//! Places on a disk that cannot be read any more: what lies before and after them can.
 //!
 //! The kernel makes the calls fail here (strace injects the error), one after another rather than
 //! by place.
@@ -29,7 +29,7 @@ fn a_sector_that_cannot_be_read_takes_what_needs_it_and_no_more() {
     let segment = files(&path, "segment").remove(1);
     let of_it = numbers(&read(&segment).0);
     fs::remove_file(segment.with_extension("index")).expect("it is there");
-    // The first read is the magic's, with what stands behind it; the third is of the middle.
+    // The first read is the magic's, with what stands after it; the third is of the middle.
     let output = with_failing_reads("3", &segment, &["list"], &path);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,11 +1,11 @@
 //! Every thread at once: one consistent moment, at the price of holding the first while the last is
 //! waited for.
 //!
-//! Threads are seized first, which stops nobody. Those that sleep are asked to stop first and those
-//! that run last; once all have stopped, those that ran are copied and let go first, for they are
-//! the ones that lose time, and then those that slept. Each is waited for by its own id (waiting
-//! for any tracee looks at all of them each time, 20 times as slow at 10,000 threads). As in
-//! `one_at_a_time`, this is done by a thread of its own whose end lets go of those that did not
+//! Threads are seized first, which stops none of them. Those that sleep are asked to stop first and
+//! those that run last; once all have stopped, those that ran are copied and let go first, for they
+//! are the ones that lose time, and then those that slept. Each is waited for by its own id
+//! (waiting for any tracee looks at all of them each time, 20 times as slow at 10,000 threads). As
+//! in `one_at_a_time`, this is done by a thread of its own whose end lets go of those that did not
 //! stop in time; these are then captured one at a time. So are all, when the time is up for which a
 //! thread may be held.
 
@@ -170,7 +170,8 @@ fn seize_all(slots: &mut [Slot], process: &ProcDir) {
         slot.stage = match fault::at(Point::Seize).and_then(|()| ptrace::seize(slot.planned.tid)) {
             Err(errno) => Stage::NotSeized(errno),
             Ok(()) if process.has_thread(slot.planned.tid) => Stage::Seized,
-            // The id belongs to a stranger by now, who is let go of when this thread ends.
+            // The id belongs to another thread now, which the kernel releases when this thread
+            // ends.
             Ok(()) => Stage::NotHeld(NotHeld::Gone),
         };
     }
@@ -254,7 +255,7 @@ fn read_registers<'room>(
 /// Copies the stacks of those that ran, lets go of them, and then does the same with those that
 /// slept.
 ///
-/// Nobody is let go of before the last of its kind has been copied: one that wakes up takes a share
+/// None is released before the last of its kind has been copied: one that wakes up takes a share
 /// of the machine, and of the lock of its memory, from the copying of those that are still held.
 fn copy_and_let_go(slots: &mut [Slot], queue: Option<&CopyQueue<'_>>) {
     let running = running(slots);

@@ -1,8 +1,8 @@
 //! Copying the stacks of threads that are held together, on two CPUs at once.
 //!
-//! Copying takes half of the time for which everybody is held, and it is the one part of it that
-//! another thread than the tracing one can do. So a helper sleeps until everybody has stopped, and
-//! then copies from the last stack on, right behind the tracing thread, which reads registers in
+//! Copying takes half of the time for which all threads are held, and it is the one part of it that
+//! another thread than the tracing one can do. So a helper sleeps until all have stopped, and
+//! then copies from the last stack on, right after the tracing thread, which reads registers in
 //! that order, too, and then copies from the first stack on, until they meet.
 //!
 //! Neither ever waits for a lock: a stack that is locked is in the other's hands. The tracing
@@ -94,7 +94,7 @@ impl<'room> CopyQueue<'room> {
         }
     }
 
-    /// This one and those behind it are planned, as far as they will be.
+    /// This one and those after it are planned, as far as they will be.
     pub(super) fn planned_from(&self, index: usize) {
         self.planned_from.store(index, Ordering::Release);
     }

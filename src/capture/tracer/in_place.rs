@@ -1,8 +1,8 @@
 //! A thread read in place: without stopping it.
 //!
-//! /proc/PID/task/TID/syscall tells of a thread that is off the CPU where it entered the kernel and
-//! with which arguments; the bytes of its stack belong to that as long as it has not run in
-//! between. The count of its time slices proves it: the same before and after, it never did.
+//! /proc/PID/task/TID/syscall says where a thread that is off the CPU entered the kernel, and with
+//! which arguments. The bytes of its stack belong to that as long as it has not run in between. The
+//! count of its time slices proves it: if it is the same before and after, the thread never ran.
 //! Callee-saved registers remain unknown.
 
 use nix::errno::Errno;

@@ -11,7 +11,7 @@ use crate::model::{Abi, MemoryOf, Reason, RuntimeAddress, SystemCall, Tid, X86_6
 use crate::sys::arena::TracerStep;
 use crate::sys::ptrace::RawRegisters;
 
-/// Bytes before and behind a futex word: pthread_mutex_t keeps its owner in them, and so do others.
+/// Bytes before and after a futex word: pthread_mutex_t keeps its owner in them, and so do others.
 const AROUND_FUTEX: u64 = 64;
 /// Descriptors of a poll, and bytes of a path, that are copied at most.
 const MOST_POLLED: u64 = 64;
@@ -153,7 +153,7 @@ fn about(call: &SystemCall) -> Vec<Want> {
         let address = argument(number);
         (address != 0).then_some(Want { address, length, what: MemoryOf::Argument(number) })
     };
-    // Up to the end of the page, behind which there may be nothing; a path that goes on there is
+    // Up to the end of the page, after which there may be nothing; a path that goes on there is
     // cut.
     let path = |number: u8| {
         let address = argument(number);

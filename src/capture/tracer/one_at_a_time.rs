@@ -211,7 +211,7 @@ fn hold_and_copy(
     let alarm = alarm.map(|alarm| Ringing::every(alarm, deadline));
     fault::at(Point::Seize).and_then(|()| ptrace::seize(tid)).map_err(Failure::NotSeized)?;
     if !draft.process.has_thread(tid) {
-        // The id belongs to a stranger by now, who is let go of when this thread ends.
+        // The id belongs to another thread now, which the kernel releases when this thread ends.
         return Err(Failure::Gone);
     }
     draft.arena.progress_page().step(TracerStep::Holding, tid.0);

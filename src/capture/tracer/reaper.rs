@@ -4,8 +4,8 @@
 //! have ended and been collected. Seizing a thread needs that lock. If one of our tracees ends in
 //! the meantime, only we can collect it: were we to wait for the lock then, both would wait for
 //! ever. So another thread of ours collects what has ended, for as long as the tracing one is not
-//! done. It also ends this process when a seccomp filter has killed the tracing thread alone, of
-//! which nobody else would ever hear.
+//! done. It also ends this process when a seccomp filter has killed the tracing thread alone,
+//! which would go unnoticed.
 
 use std::io;
 use std::panic::resume_unwind;

@@ -56,7 +56,7 @@ fn answer(assignment: &Assignment, arena: &mut ArenaWriter, kill_timer: &KillTim
     let process = ProcDir::open(assignment.process.pid)?;
     match process.id()? == assignment.process {
         true => snapshot::take(&process, assignment, arena, kill_timer, sleepers),
-        // The pid belongs to another process by now.
+        // The pid belongs to another process now.
         false => Err(proc::Error::Gone),
     }
 }

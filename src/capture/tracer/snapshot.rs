@@ -101,7 +101,7 @@ pub(super) fn take(
     }
 }
 
-/// Whether so many threads can be held together for no longer than may be.
+/// Whether this many threads can be held together for no longer than may be.
 fn may_hold_together(draft: &mut Draft<'_>, threads: usize) -> bool {
     let needed = LEAST_PER_THREAD.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
     let enough = needed <= draft.request.max_hold;

@@ -2,9 +2,10 @@
 //!
 //! A stop takes a sleeping thread out of its system call. Some calls are then begun again by the
 //! kernel as if nothing had happened; some return EINTR, or with less than they would have
-//! transferred, or write to the caller's memory; and a file system in user space is told that its
-//! request was interrupted. So the calls are listed that are known to go on undisturbed (measured
-//! one by one; tests/harmless/matrix.rs measures them again), and all others count as disturbed.
+//! transferred, or write to the caller's memory; and a file system in user space is informed that
+//! its request was interrupted. So the calls are listed that are known to go on undisturbed
+//! (measured one by one; tests/harmless/matrix.rs measures them again), and all others count as
+//! disturbed.
 
 use crate::model::{Abi, KernelWait, SystemCall, ThreadState, ThreadStatus};
 

@@ -171,7 +171,7 @@ fn signals_of_all(draft: &Draft<'_>) -> Option<OfAll> {
     Some([process_pending, ignored, caught])
 }
 
-/// Watches a thread that is where it was when it was captured, and tells what /proc says of it.
+/// Watches a thread that is where it was when it was captured, and returns what /proc says of it.
 /// None if it is not there.
 fn watch_if_asleep(
     draft: &mut Draft<'_>,

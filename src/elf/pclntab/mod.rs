@@ -4,7 +4,7 @@
 //! The format is what Go's `cmd/link` writes and its `runtime/symtab.go` reads, as of Go 1.2, 1.16,
 //! 1.18 and 1.20; those who changed it gave it a new magic number each time. Promises: hostile
 //! bytes give no answer or a wrong one, never a panic, and every look-up is bounded. Of functions
-//! that were inlined it is told that they were, and not which they are: that lies elsewhere in the
+//! that were inlined it is said that they were, and not which they are: that lies elsewhere in the
 //! program.
 
 mod numbers;
@@ -87,7 +87,7 @@ impl Version {
         }
     }
 
-    /// How far behind a function's address its description goes on behind its kind, its flags and
+    /// How far after a function's address its description goes on after its kind, its flags and
     /// two bytes more.
     fn behind_flags(self) -> Option<usize> {
         match self {
@@ -119,7 +119,7 @@ impl<'d> Pclntab<'d> {
     }
 
     /// Reads the header. `text` is what addresses count from, which older tables do not need; bytes
-    /// behind the table do no harm.
+    /// after the table do no harm.
     pub fn parse(data: Cow<'d, [u8]>, text: FileAddress) -> Option<Self> {
         let version = Version::of(&data)?;
         let part = |number: usize| usize::try_from(u64_at(&data, MAGIC_SIZE + 8 * number)?).ok();
@@ -283,7 +283,7 @@ impl GoFunction<'_> {
         self.table.version.index_number()
     }
 
-    /// A number of the description, counted behind the address: 0 name, 1 arguments, 2 deferred
+    /// A number of the description, counted after the address: 0 name, 1 arguments, 2 deferred
     /// return, 3 depth, 4 file, 5 line, 6 number of further tables, 7 compilation unit.
     fn field(&self, number: usize) -> Option<u32> {
         u32_at(&self.table.data, self.description.checked_add(self.size_of_address() + 4 * number)?)

@@ -32,7 +32,7 @@ fn table(version: Version) -> Vec<u8> {
     };
     let index_size = 5 * number + if old { 4 } else { 0 };
     let description_size = number + 52;
-    // Old tables have the index behind the header, and all else behind it; new ones have it last.
+    // Old tables have the index after the header, and all else after it; new ones have it last.
     let units_at = header + names.len();
     let files_at = units_at + 8;
     let values_at = files_at + files.len();

@@ -82,7 +82,7 @@ pub(super) struct CallFields {
     text: String,
 }
 
-/// What was left out of a stack that is too long, behind so many of its frames.
+/// What was left out of a stack that is too long, after this many of its frames.
 #[derive(Serialize)]
 pub(super) struct GapFields {
     after: usize,

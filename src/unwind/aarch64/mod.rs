@@ -7,7 +7,7 @@
 //! * Return addresses may be signed (pointer authentication). RA_SIGN_STATE says at each
 //!   instruction whether they are; then, and only then, what lies above an address is taken off.
 //!   The signature takes the bits between the highest address that there can be and bit 55 (the
-//!   kernel tells debuggers the same: NT_ARM_PAC_MASK); which those are is taken from where the
+//!   kernel says the same to debuggers: NT_ARM_PAC_MASK); which those are is taken from where the
 //!   highest memory ends, since no address in the space has more bits.
 //! * Look-ups for return addresses are made one byte before, as on x86-64: that is inside the call,
 //!   and call frame information is in force for whole instructions.
@@ -34,16 +34,16 @@ use crate::model::{
 };
 use code::Call;
 
-/// Where the kernel's frame for a signal (`struct rt_sigframe`) has the registers: behind 128 bytes
+/// Where the kernel's frame for a signal (`struct rt_sigframe`) has the registers: after 128 bytes
 /// of siginfo, 176 of a ucontext, and the fault's address.
 const SAVED_REGISTERS: i64 = 128 + 176 + 8;
-/// At least as much of that frame lies before anything behind it: the registers, and the
+/// At least as much of that frame lies before anything after it: the registers, and the
 /// processor's state.
 const SIGNAL_CONTEXT: u64 = SAVED_REGISTERS as u64 + 8 * 35;
-/// How far before the record behind it the kernel's frame is sought. With the largest vectors it is
+/// How far before the record after it the kernel's frame is sought. With the largest vectors it is
 /// some 10 KiB long.
 const LONGEST_SIGNAL_FRAME: u64 = 16 << 10;
-/// How far behind its beginning a function without call frame information may be left.
+/// How far after its beginning a function without call frame information may be left.
 const LONGEST_FUNCTION: u64 = 4096;
 
 /// Whether the return address is signed.
@@ -261,7 +261,7 @@ impl Walk<'_, Aarch64Register> {
     }
 
     /// The caller of the innermost function, which no call frame information covers, if x30 still
-    /// is its return address: it lies behind a call of this function, or behind an indirect one in
+    /// is its return address: it lies after a call of this function, or after an indirect one in
     /// code that does have such information.
     fn caller_in_link_register(
         &mut self,
@@ -304,7 +304,7 @@ impl Walk<'_, Aarch64Register> {
         Some(caller)
     }
 
-    /// What a signal has interrupted, where only the record is known that the kernel puts behind
+    /// What a signal has interrupted, where only the record is known that the kernel puts after
     /// its frame, as if the interrupted function had called the handler: the frame is the nearest
     /// before it with the same x29 and x30 in it.
     fn interrupted_behind_record(

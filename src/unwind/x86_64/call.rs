@@ -81,7 +81,7 @@ pub(super) fn stub(at: RuntimeAddress, code: &[u8]) -> Option<Stub> {
 }
 
 /// Whether the code at this address jumps into a function, as one does whose last call became a
-/// jump, or whose cold part was moved away. Instructions are not decoded: that the bytes behind a
+/// jump, or whose cold part was moved away. Instructions are not decoded: that the bytes after a
 /// jump's first ones hit upon the function by chance is not to be expected, but of a short jump,
 /// which has one such byte, the start only counts.
 pub(super) fn jumps_into(at: RuntimeAddress, code: &[u8], function: &Range<RuntimeAddress>) -> bool {
@@ -141,7 +141,7 @@ mod tests {
         for call in calls {
             assert!(is_indirect(&ending(call)), "{call:x?}");
         }
-        // jmp *%rax, push (%rax), a direct call, call *%rax with a byte behind it, an incomplete
+        // jmp *%rax, push (%rax), a direct call, call *%rax with a byte after it, an incomplete
         // one.
         let others: [&[u8]; 5] =
             [&[0xff, 0xe0], &[0xff, 0x30], &[0xe8, 0, 0, 0, 0], &[0xff, 0xd0, 0x90], &[0xff, 0x50]];

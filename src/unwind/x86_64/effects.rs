@@ -4,7 +4,7 @@
 //! Libraries without call frame information (musl's) are compiled code: what a function does to the
 //! stack pointer is pushes and pops, constants added and subtracted, and calls, which leave it
 //! alone. They are followed from the function's beginning along its jumps. Where the stack pointer
-//! becomes something that nobody can know, the frame pointer may still tell; else there is no
+//! becomes unknown, the frame pointer may still say; else there is no
 //! answer. Promises: bounded, whatever the bytes are. Jumps through tables are not followed.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use super::instruction::{FP, Instruction, Map, Operands, Other, SP, instruction}
 
 /// Instructions that are looked at, all passes together.
 const MOST_STEPS: usize = 1 << 12;
-/// Passes over a function: code that is jumped back to from behind takes another one each time.
+/// Passes over a function: code that is jumped back to from further on takes another one each time.
 const MOST_PASSES: usize = 4;
 /// Jumps whose targets are remembered.
 const MOST_TARGETS: usize = 256;
@@ -166,7 +166,7 @@ impl Effects {
         }
     }
 
-    /// The stack has grown by so many bytes.
+    /// The stack has grown by this many bytes.
     fn moved(self, by: i64) -> Self {
         let more = |bytes: Option<i64>| bytes.and_then(|bytes| bytes.checked_add(by));
         Self { depth: more(self.depth), above: more(self.above), ..self }
@@ -316,7 +316,7 @@ mod tests {
         // r12 and rbx; rbp was not saved.
         assert_eq!((inside.saved(12), inside.saved(3), inside.saved(FP)), (Some(8), Some(16), None));
         assert_eq!(effects_at(&code, 19).and_then(|effects| effects.saved(12)), None);
-        // Behind ret nothing leads.
+        // After ret nothing leads.
         assert_eq!(effects_at(&[&code[..], &[0x90]].concat(), 20), None);
     }
 

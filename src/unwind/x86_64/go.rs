@@ -1,7 +1,7 @@
 //! Go's functions: rules from the table by which Go's runtime walks its own stacks, and the way
 //! across a change of stacks.
 //!
-//! The table tells how far above the stack pointer the return address lies, and which functions are
+//! The table says how far above the stack pointer the return address lies, and which functions are
 //! the outermost ones or change to another stack, about which call frame information of Go's says
 //! nothing. Go's functions keep no register for their callers but rbp; frames of C below them (a
 //! callback's) get nothing else.
@@ -13,11 +13,11 @@
 //! the next change goes on, because each of these functions leaves a stack as it found it, but for
 //! some words of its own.
 //!
-//! Near such a place, behind some words, must be a return address behind a direct call of the very
+//! Near such a place, after some words, must be a return address after a direct call of the very
 //! function; nothing else is taken. It is marked as inferred.
 //!
 //! gcc's split stacks need none of this where the frame pointer is known: libgcc's call frame
-//! information tells the way.
+//! information leads the way.
 
 use super::call;
 use super::{Caller, Cfa, RegisterFile, Row, Rule, Rules, Walk};
@@ -126,7 +126,7 @@ impl Walk<'_> {
 
     /// The caller of libgcc's __morestack, where the frame pointer is unknown by which it finds the
     /// stack that it has left: what was copied of that begins with its frame. Above the saved frame
-    /// pointer is the return address behind the call of it.
+    /// pointer is the return address after the call of it.
     pub(super) fn caller_on_left_stack(
         &mut self,
         at: RuntimeAddress,
@@ -149,7 +149,7 @@ impl Walk<'_> {
         self.supposed_caller(rules, &supposed, at)
     }
 
-    /// The return address behind a call of this function that lies nearest, and where.
+    /// The return address after a call of this function that lies nearest, and where.
     fn call_near(&mut self, place: u64, function: RuntimeAddress) -> Option<(u64, RuntimeAddress)> {
         let words = self.stack.from(place).filter(|words| words.start % 8 == 0)?;
         words.step_by(8).take(MOST_WORDS).find_map(|place| {

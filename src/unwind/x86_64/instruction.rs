@@ -1,8 +1,8 @@
-//! Where instructions end, and the parts of them that tell what becomes of the stack.
+//! Where instructions end, and which parts of them change the stack.
 //!
 //! Lengths of everything that 64-bit programs execute (Intel SDM volume 2, chapter 2 and appendix
-//! A): prefixes, opcode maps, operands, constants. It does not know what instructions do. What it
-//! cannot read it says it cannot; bytes that are no code may be read as some all the same.
+//! A): prefixes, opcode maps, operands, constants. It does not know what instructions do. It says
+//! so where it cannot read one; bytes that are no code may be read as some all the same.
 
 use crate::model::X86_64Register;
 
@@ -57,7 +57,7 @@ pub(super) enum Map {
     Other,
 }
 
-/// The byte behind the opcode, with what extends it.
+/// The byte after the opcode, with what extends it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Operands {
     /// A register, or more of the opcode.
@@ -121,7 +121,7 @@ enum Constant {
     Usual,
     /// The same, and eight where it works on 64 bits.
     Full,
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
 }
 
@@ -159,7 +159,7 @@ pub(super) fn instruction(code: &[u8]) -> Option<Instruction> {
         (_, 0x62) => 4,
         _ => 2,
     };
-    // Behind vectors' prefixes, and behind both bytes of an escape, comes the opcode.
+    // After vectors' prefixes, and after both bytes of an escape, comes the opcode.
     at += usize::from(map == Map::Other);
     let operands = match form.has_operands {
         true => {
@@ -244,7 +244,7 @@ fn second(opcode: u8) -> Option<Form> {
     Some(Form { has_operands, constant })
 }
 
-/// Behind the prefixes of vectors' instructions, which say what table the opcode is from.
+/// After the prefixes of vectors' instructions, which say what table the opcode is from.
 fn vector(code: &[u8]) -> Option<(Map, u8, Form)> {
     let (table, opcode) = match *code {
         [0xc5, _, opcode, ..] => (1, opcode),

@@ -2,7 +2,7 @@
 //!
 //! HotSpot calls one through a frame of its own on its carrier's stack, whose newest part is what
 //! it keeps of the virtual thread (ContinuationEntry, runtime/continuationEntry.hpp), with the
-//! saved frame pointer and the return address behind it. When a virtual thread that had left goes
+//! saved frame pointer and the return address after it. When a virtual thread that had left goes
 //! on, only its newest frames are brought back from the heap, below that frame: the oldest of them
 //! returns to a barrier, which brings back more. The barrier's first instruction takes the stack
 //! pointer from the carrier's JavaThread.
@@ -18,7 +18,7 @@ const LOADS_STACK_POINTER: [u8; 3] = [0x49, 0x8b, 0xa7];
 const SAVES_RESULT: [u8; 5] = [0x50, 0x48, 0x83, 0xec, 0x10];
 const BARRIER: usize = LOADS_STACK_POINTER.len() + 4 + SAVES_RESULT.len();
 /// Words before the saved frame pointer: at least what is kept of a virtual thread, and at most
-/// that behind some arguments.
+/// that after some arguments.
 const LEAST: u64 = 6;
 const MOST: u64 = 24;
 

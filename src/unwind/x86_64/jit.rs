@@ -1,4 +1,4 @@
-//! Code that the process made at run time, of which no file tells anything.
+//! Code that the process made at run time, which is in no file.
 //!
 //! What was called directly is walked by its own instructions, as code without call frame
 //! information is (`no_cfi`). So is what Java's HotSpot has compiled and its interpreter has
@@ -86,7 +86,7 @@ impl Walk<'_> {
     }
 
     /// What a function has done to its stack where this address is, if HotSpot has compiled it, as
-    /// far as that can be told.
+    /// far as that can be known.
     fn java(&mut self, at: RuntimeAddress) -> Option<Option<Effects>> {
         if let Some(known) = self.followed.java.get(&at) {
             return *known;
@@ -139,7 +139,7 @@ fn effects_in_java(code: &[u8], into: usize) -> Option<Effects> {
     })
 }
 
-/// Whether a function ends in this code: behind it there are a few halts. (Instructions cannot be
+/// Whether a function ends in this code: after it there are a few halts. (Instructions cannot be
 /// followed that far: there may be data between them.)
 fn has_end(code: &[u8]) -> bool {
     const HALTS: [u8; 3] = [0xf4; 3];

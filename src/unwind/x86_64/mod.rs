@@ -60,7 +60,7 @@ pub struct Followed {
     /// By the beginning of a function and an address in it.
     functions: HashMap<(RuntimeAddress, RuntimeAddress), Option<Effects>>,
     /// By an address in generated code: None if nobody knows whose it is, and what has been done to
-    /// the stack, if that can be told.
+    /// the stack, if that can be known.
     java: HashMap<RuntimeAddress, Option<Option<Effects>>>,
     /// By the beginning of a function: whether it may take stack of any size.
     sizes: HashMap<RuntimeAddress, bool>,

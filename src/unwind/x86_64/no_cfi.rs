@@ -1,20 +1,20 @@
-//! Code that no call frame information covers: all of musl, assembly, what a compiler thought
-//! nobody would unwind.
+//! Code without call frame information: all of musl, assembly, functions compiled without unwind
+//! tables.
 //!
-//! Nothing tells where such a frame's return address is, but each word of the stack is either one
-//! or not. A return address behind a direct call tells where the function begins that was called,
-//! and from there the function's own instructions tell how deep its stack is (`effects`): where
-//! that is the place of the very word, the caller and its registers are found as if by call frame
-//! information, and marked as inferred.
+//! The place of such a frame's return address is unknown, but each word of the stack is either one
+//! or not. A return address after a direct call says where the called function begins, and from
+//! there the function's own instructions say how deep its stack is (`effects`). Where that depth
+//! leads to the very word, the caller and its registers are found as if by call frame information,
+//! and marked as inferred.
 //!
-//! Where that does not find it, because it was called through a pointer or does things to its stack
-//! that cannot be followed, the nearest return address behind a call that may have led here is
-//! taken, and the nearest behind any other call if the walk gets from there to the outermost frame.
-//! Either is a guess, and marked as one. Registers that are kept for the caller are taken to be
-//! untouched if the walk gets to the outermost frame with them, and else to be unknown; a caller
-//! that needs one then has it recovered.
+//! Where that does not find it, because the function was called through a pointer or changes its
+//! stack in ways that cannot be followed, the nearest return address after a call that may have led
+//! here is taken, and the nearest after any other call if the walk gets from there to the outermost
+//! frame. Either is a guess, and marked as one. Callee-saved registers are taken to be untouched if
+//! the walk gets to the outermost frame with them, and else to be unknown; a caller that needs one
+//! then has it recovered.
 //!
-//! What has no caller is told by what it is: the program's entry, or code that goes straight on to
+//! Two kinds of frame have no caller: the program's entry, and code that goes straight on to
 //! exit(2).
 
 use super::CALLEE_SAVED;
@@ -30,9 +30,9 @@ use crate::unwind::code::{ENTRY, take};
 /// here, and where one is guessed.
 const MOST_WORDS_BY_CALL: usize = 1 << 13;
 const MOST_WORDS: usize = 512;
-/// How far behind its beginning a function may be left.
+/// How far after its beginning a function may be left.
 const LONGEST_FUNCTION: u64 = 4096;
-/// So much is looked at of it behind the place in question: what jumps back to that comes later.
+/// This much is looked at of it after the place in question: what jumps back to that comes later.
 const AHEAD: usize = 512;
 
 /// Where the call before a return address has led.
@@ -119,7 +119,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Whether the instructions of the function that begins there tell where its return address
+    /// Whether the instructions of the function that begins there say where its return address
     /// lies, and there is one.
     fn returns_elsewhere(&mut self, function: RuntimeAddress, at: RuntimeAddress, registers: &RegisterFile) -> bool {
         let effects = self.followed.functions.get(&(function, at)).copied().flatten();
@@ -186,7 +186,7 @@ impl Walk<'_> {
             && jit::restore_entry(&mut beginning)
     }
 
-    /// The caller as the instructions of the function tell that begins here.
+    /// The caller as the instructions of the function say that begins here.
     pub(super) fn caller_by_effects(
         &mut self,
         function: RuntimeAddress,

@@ -1,6 +1,6 @@
 //! Where an indirect call went, as far as the code before it says.
 //!
-//! Any function may have been called through a pointer, so that such a call says nothing of whom it
+//! Any function may have been called through a pointer, so that such a call does not say what it
 //! called. But compilers load the pointer shortly before the call, from a variable, the stack, or a
 //! table, and mostly it is still there. The instructions of the caller are followed from its
 //! beginning to the call, in the order in which they lie. Promises: bounded; no answer where the

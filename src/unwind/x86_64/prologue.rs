@@ -1,7 +1,7 @@
 //! How much stack a function takes when it begins, read from its first instructions.
 //!
-//! Call frame information stops telling where the stack pointer is once a frame pointer is set up.
-//! Compilers reserve the rest of the frame right behind that (`push %rbp; mov %rsp,%rbp; push %rbx;
+//! Call frame information stops saying where the stack pointer is once a frame pointer is set up.
+//! Compilers reserve the rest of the frame right after that (`push %rbp; mov %rsp,%rbp; push %rbx;
 //! sub $N,%rsp`) and give it back only at the end. So it is the least distance between the stack
 //! pointer at any call and the frame pointer; more only where the function takes stack as it goes,
 //! for alloca or for arguments. Reading ends at the first instruction that is not known: what was
@@ -21,7 +21,7 @@ enum PrologueStep {
     Nothing,
 }
 
-/// Bytes between the frame pointer and the stack pointer behind the prologue, at least. None where
+/// Bytes between the frame pointer and the stack pointer after the prologue, at least. None where
 /// it makes no frame pointer.
 pub(super) fn reserved(code: &[u8]) -> Option<u64> {
     let mut rest = code;

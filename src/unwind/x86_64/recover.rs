@@ -1,6 +1,6 @@
 //! Recovering a register that was never read and that call frame information needs.
 //!
-//! A thread that is read without stopping it tells its stack and instruction pointers, but none of
+//! A thread that is read in place yields its stack and instruction pointers, but none of
 //! the registers that functions keep for their callers. Most code never asks for them; code with a
 //! frame pointer (-O0, alloca, arrays of variable length, realigned stacks) finds its caller by
 //! %rbp or another of them. The value points into the stack, so each word of the stack is supposed
@@ -25,7 +25,7 @@
 //!   itself, by way of something else.
 //!
 //! The caller so found is marked as inferred, because nothing proves it. Callers further out are
-//! marked as what finds them from there, mostly call frame information: each mark tells of one
+//! marked as what finds them from there, mostly call frame information: each mark is about one
 //! step, and every stack is as sure as its least sure step.
 //!
 //! The work is bounded for each walk, however much the stack was made to cause: see `Budget`.
@@ -42,8 +42,8 @@ use crate::model::{CodeAddress, FoundBy, Register, RuntimeAddress, WalkEnd, X86_
 use crate::unwind::code::take;
 use crate::unwind::evaluate;
 
-/// A trial that has found so many frames has proved itself: a deep recursion need not be walked to
-/// its end.
+/// A trial that has found this many frames has proved itself: a deep recursion need not be walked
+/// to its end.
 const LONG_ENOUGH: usize = 256;
 /// Trials within trials: frames further out may need another register.
 pub(super) const DEEPEST: usize = 2;
@@ -290,7 +290,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Where a call of this address comes to in the end, as far as stubs tell.
+    /// Where a call of this address comes to in the end, as far as stubs show.
     pub(super) fn behind_stubs(&mut self, mut target: RuntimeAddress) -> RuntimeAddress {
         for _ in 0..MOST_STUBS {
             let mut code = [0; call::STUB];

@@ -1,9 +1,9 @@
-//! Going on behind a hole: the oldest part of a stack of which the middle was not copied.
+//! Going on after a hole: the oldest part of a stack whose middle was not copied.
 //!
-//! Nothing tells what the registers were there. But each word of a stack may be a return address,
-//! and one from which a walk gets to the outermost frame, every step by what is known, most likely
-//! is one: a word that only looks like one makes nonsense of the next frame's place. The nearest to
-//! the hole is taken. The frame so found is marked as a guess.
+//! The registers there are unknown. But each word of a stack may be a return address, and a word
+//! from which a walk gets to the outermost frame, every step by what is known, most likely is one:
+//! a word that only looks like one makes nonsense of the next frame's place. The nearest to the
+//! hole is taken. The frame so found is marked as a guess.
 //!
 //! The work is bounded by the size of that part, which `capture` chose.
 
@@ -13,13 +13,13 @@ use crate::model::{CodeAddress, FoundBy, RuntimeAddress, WalkEnd, X86_64Register
 
 /// Walks that are tried. A stack has a return address in every dozen words.
 const MOST_TRIALS: usize = 256;
-/// A trial that has found so many frames has proved itself.
+/// A trial that has found this many frames has proved itself.
 const LONG_ENOUGH: usize = 64;
 /// One that ends at once in a root, as the first instruction of a thread would, says nothing.
 const LEAST: usize = 2;
 
 impl Walk<'_> {
-    /// The first frame that can be told behind the hole in which this address lies, and the size of
+    /// The first frame that can be known after the hole in which this address lies, and the size of
     /// the hole.
     pub(super) fn behind_the_hole(&mut self, missing: RuntimeAddress) -> Option<(Caller, u64)> {
         let (oldest, bytes) = self.stack.oldest_behind(missing.0)?;

@@ -1,9 +1,9 @@
 //! A thread as the last record left it, and what differs from it: the same code's two sides, for
 //! writing and for reading.
 //!
-//! Promises: what `tell_difference` says, `apply` undoes exactly; what is counted comes back as
-//! `count` left it: times on CPUs and waits for them behind the truth by less than a unit, holds to
-//! the nearest unit. Nothing here trusts what it reads: all sums are modulo 2^64.
+//! Promises: what `tell_difference` says, `apply` undoes exactly; counters come back as `count`
+//! left them: times on CPUs and waits for them too small by less than a unit, holds to the nearest
+//! unit. Nothing here trusts what it reads: all sums are modulo 2^64.
 
 use super::registers::{BaseRegisters, apart, together};
 use crate::model::Registers;
@@ -13,7 +13,7 @@ use crate::wire::{Error, pb};
 const COUNT_UNIT: u64 = 50_000;
 const HOLD_UNIT: u64 = 4_000;
 
-/// A thread, as a reader knows it by now.
+/// A thread, as a reader knows it now.
 #[derive(Clone, Debug)]
 pub(in crate::wire) struct BaseThread {
     /// Without its registers.
@@ -33,14 +33,14 @@ pub(in crate::wire) struct Counts {
 }
 
 impl BaseThread {
-    /// A thread that is told whole.
+    /// A thread that is stored whole.
     pub(in crate::wire) fn new(mut thread: pb::Thread) -> Result<Self, Error> {
         let registers = thread.registers.take().map(BaseRegisters::from_message).transpose()?.unwrap_or_default();
         Ok(Self { thread, registers })
     }
 
-    /// Whether a thread can be told as a change: it is the same one, and the kernel counts the same
-    /// things of it.
+    /// Whether a thread can be stored as a change: it is the same one, and the kernel counts the
+    /// same things of it.
     pub(in crate::wire) fn can_become(&self, new: &pb::Thread) -> bool {
         let counted = |thread: &pb::Thread| {
             [

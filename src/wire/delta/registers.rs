@@ -124,7 +124,7 @@ impl BaseRegisters {
 }
 
 impl pb::RegisterChange {
-    /// Errors if it does not tell how each of those has changed that it says have.
+    /// Errors if it does not say how each of those has changed that it says have.
     pub(in crate::wire) fn check(&self) -> Result<(), Error> {
         match numbers(self.changed).count() == self.differences.len()
             && (0..SPECIAL).filter(|number| self.special_changed & 1 << number != 0).count()

@@ -1,9 +1,9 @@
-//! A thread of the snapshot before: as a reader knows it, and in the model's words what takes a
-//! look into the tables to put into a message. By both, one that has not changed is recognized
-//! without that.
+//! A thread of the snapshot before, as the writer remembers it: as a reader knows it, and in the
+//! model's words where a message would take a look into the tables. A thread that has not changed
+//! is recognized by both, without that look.
 //!
-//! What is counted of a thread, and how long it was held, plays no part in that: it is told of
-//! every thread.
+//! Counters of a thread, and how long it was held, play no part in that: they are stored for every
+//! thread.
 
 use std::sync::Arc;
 

@@ -118,7 +118,7 @@ fn message((module_plus_one, address, is_return_address, found): FrameKey) -> pb
     pb::Frame { module_plus_one, address, is_return_address, found_by: found_by.into() }
 }
 
-/// The five tables of a whole snapshot and the changes behind it.
+/// The five tables of a whole snapshot and the changes after it.
 #[derive(Default)]
 pub(in crate::wire) struct Tables {
     strings: Table<String>,
@@ -230,7 +230,7 @@ impl Tables {
     }
 
     /// A piece of memory. Of a stack most bytes are what they were, or what another thread has at
-    /// the same place: it is told by chunks.
+    /// the same place: it is stored in chunks.
     pub(in crate::wire) fn memory(&mut self, piece: &MemoryPiece) -> pb::Memory {
         let (mut bytes, mut chunks) = (Vec::new(), Vec::new());
         if piece.what == MemoryOf::Stack {
@@ -274,8 +274,8 @@ impl From<&MemoryOf> for What {
 }
 
 impl pb::Memory {
-    /// Whether this tells of such a piece. Of one that is told by chunks that is not known, and the
-    /// answer is no.
+    /// Whether this tells of such a piece. Of one that is stored in chunks that is not known, and
+    /// the answer is no.
     pub(in crate::wire) fn is(&self, piece: &MemoryPiece) -> bool {
         self.chunks.is_empty()
             && self.address == piece.address.0

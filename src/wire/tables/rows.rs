@@ -8,7 +8,7 @@ use crate::model::{Bias, BuildId, Function, MemoryOf, MemoryPiece, Module, Runti
 use crate::wire::pb::memory::What;
 use crate::wire::{Error, pb};
 
-/// Frames of all stacks in the table together. A stack may be told as a few bytes that refer to
+/// Frames of all stacks in the table together. A stack may be stored as a few bytes that refer to
 /// another, so a small file could otherwise ask for any number.
 const MAX_FRAMES: usize = 20_000_000;
 
@@ -39,7 +39,7 @@ pub(in crate::wire) struct Rows {
 }
 
 impl Rows {
-    /// Adds the rows that a record brings, and tells whether they begin anew. An error if rows
+    /// Adds the rows that a record brings, and returns whether they begin again. An error if rows
     /// before them have been missed.
     pub(in crate::wire) fn add(&mut self, tables: pb::Tables) -> Result<bool, Error> {
         self.begin();
@@ -146,7 +146,7 @@ impl Rows {
         piece.bytes.len() + chunks.map(Vec::len).sum::<usize>()
     }
 
-    /// A piece of memory, put together of its chunks if it is told by them.
+    /// A piece of memory, put together of its chunks if it is stored in them.
     pub(in crate::wire) fn memory(&self, piece: &pb::Memory) -> Result<MemoryPiece, Error> {
         let argument = |number: &u32| u8::try_from(*number).map_err(|_| Error::Unknown("an argument of a system call"));
         let what = match piece.what.as_ref().ok_or(Error::Unknown("why memory was copied"))? {

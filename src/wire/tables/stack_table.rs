@@ -14,7 +14,7 @@ use crate::model::{Gap, WalkEnd};
 
 #[derive(Default)]
 pub(in crate::wire) struct StackTable {
-    /// The frames' row numbers, innermost first, of all stacks one behind another.
+    /// The frames' row numbers, innermost first, of all stacks one after another.
     frames: Vec<u32>,
     rows: Vec<StackRow>,
     /// Row numbers by a hash of all that is in the row. Where a hash is taken by another stack the

@@ -1,4 +1,5 @@
-//! The fixtures themselves: nothing of them stays on the machine, whoever is killed and whenever.
+//! The fixtures themselves: nothing of them stays on the machine, whichever process is killed, and
+//! whenever.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -10,7 +11,7 @@ use nix::unistd::Pid;
 use super::LIFE;
 use super::fixture::{Facts, Fixture, MODES, pass_on, program};
 
-/// Where the test run below is told what to hold.
+/// Where the test run below learns what to hold.
 const HELD_MODE: &str = "UNSTOPPABLE_MODE";
 const HELD_DIRECTORY: &str = "UNSTOPPABLE_DIRECTORY";
 

@@ -218,7 +218,7 @@ impl Drop for Fixture {
     }
 }
 
-/// Prints what a fixture says of itself up to `ready`, for whoever reads the output of this test
+/// Prints what a fixture says of itself up to `ready`, for a reader of the output of this test
 /// run.
 pub fn pass_on(output: &mut impl Read) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {

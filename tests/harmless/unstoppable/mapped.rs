@@ -1,6 +1,6 @@
 //! A thread that sleeps uninterruptibly with the lock of its memory map held for writing.
 //!
-//! Whoever reads that memory waits for as long as the thread does; so do many files in /proc, and
+//! A reader of that memory waits for as long as the thread does; so do many files in /proc, and
 //! some waits for that lock no signal ends. The snapshot has everything but memory.
 
 use std::fs;
@@ -16,7 +16,8 @@ use crate::support::{PATIENCE, floor, hangsnap, succeed, until};
 
 /// What a command may take, from its start to its end.
 const LIMIT: Duration = Duration::from_secs(2);
-/// Or so many times what it takes for a target whose memory can be read, where the machine is busy.
+/// Or this many times what it takes for a target whose memory can be read, where the machine is
+/// busy.
 const TIMES_WITHOUT: u32 = 20;
 
 /// Processes that run the program under test.

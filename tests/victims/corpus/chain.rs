@@ -1,7 +1,7 @@
 //! Rust's chain: a closure, a generic function, a trait object, and a panic hook (`panic`) or a
 //! plain wait.
 //!
-//! Rust has no way to ask for a return address, so the names alone are told.
+//! Rust has no way to ask for a return address, so it reports the names alone.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};

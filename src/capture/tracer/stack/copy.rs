@@ -20,17 +20,17 @@ use crate::sys::memory::ProcessMemory;
 use crate::sys::ptrace::RawRegisters;
 
 /// What is copied at most of one stack: 100,000 frames of a recursion, and all that a main thread
-/// has by default. It takes some 2.5 ms to copy so much; nearly every stack in use is a thousandth
-/// of it.
+/// has by default. It takes some 2.5 ms to copy this much; nearly every stack in use is a
+/// thousandth of it.
 pub(in crate::capture) const STACK_LIMIT: usize = 8 << 20;
 /// The room that a tracer always has, for one stack and what is copied of another, or for those of
 /// a few threads. It is written to when the tracer begins, and below what the arena keeps from one
 /// snapshot to the next: writing to fresh pages just before a stop leaves cold caches for it.
 pub(in crate::capture) const STACK_ROOM: usize = 12 << 20;
-/// So many stacks are followed that were left or interrupted one after the other.
+/// This many stacks are followed that were left or interrupted one after the other.
 const MOST_PIECES: usize = 4096;
 
-/// Where a thread is, and what tells where its stacks are. Of one that is read in place its stack
+/// Where a thread is, and what says where its stacks are. Of one that is read in place its stack
 /// pointer alone is known.
 #[derive(Clone, Copy)]
 pub(in crate::capture) struct Position {
@@ -81,8 +81,8 @@ pub(in crate::capture) struct StackCopy {
 }
 
 impl StackPlan {
-    /// What is in use of the stack, in at most so many bytes. Without `fs_base` nobody knows which
-    /// is the thread's own. Of a program of Go's, its memory tells where a goroutine's ends.
+    /// What is in use of the stack, in at most this many bytes. Without `fs_base` nobody knows
+    /// which is the thread's own. Of a program of Go's, its memory says where a goroutine's ends.
     pub(in crate::capture) fn new(
         map: &MemoryMap,
         memory: Option<&ProcessMemory>,
@@ -211,7 +211,7 @@ impl StackPlan {
         })
     }
 
-    /// What else is to be copied of a thread that has left no stack in a way that can be told
+    /// What else is to be copied of a thread that has left no stack in a way that can be known
     /// without knowing what it runs.
     fn other(
         &self,

@@ -7,7 +7,7 @@
 //! fixed number of bytes instead.
 //!
 //! A thread that has switched to another stack still has its own, with the frames that were
-//! interrupted; nothing tells how much of it is in use before the other one is unwound, so its
+//! interrupted; nothing says how much of it is in use before the other one is unwound, so its
 //! oldest part is copied as well.
 //!
 //! Allocates nothing: it is called while the thread is held.
@@ -18,7 +18,7 @@ use crate::proc::{Backing, Mapping, MemoryMap};
 
 /// Bytes below the stack pointer that a function without calls of its own may use (psABI 3.2.2).
 pub(super) const RED_ZONE: u64 = 128;
-/// What is copied where nothing tells the end of the stack.
+/// What is copied where the end of the stack is unknown.
 pub(super) const UNKNOWN_EXTENT: u64 = 64 << 10;
 
 /// The part of a stack to copy.
@@ -31,13 +31,13 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    /// From there on as many bytes as are in use, at most so many.
+    /// From there on as many bytes as are in use, at most this many.
     fn of(start: u64, in_use: u64, limit: usize) -> Self {
         let length = usize::try_from(in_use).unwrap_or(usize::MAX).min(limit);
         Self { start: RuntimeAddress(start), length, left_out: in_use - length as u64 }
     }
 
-    /// Leaves out what goes beyond so many bytes.
+    /// Leaves out what goes beyond this many bytes.
     pub(super) fn shorten(&mut self, length: usize) {
         if length < self.length {
             self.left_out += (self.length - length) as u64;
@@ -46,7 +46,7 @@ impl Extent {
     }
 }
 
-/// What to copy of the stack that this stack pointer points into, at most so many bytes.
+/// What to copy of the stack that this stack pointer points into, at most this many bytes.
 pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, limit: usize) -> Extent {
     let below = stack_pointer.saturating_sub(RED_ZONE);
     let descriptor = fs_base.filter(|&fs_base| fs_base > stack_pointer);

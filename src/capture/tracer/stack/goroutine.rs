@@ -12,7 +12,7 @@
 //! to the assembler. That what is found is where the stack goes on, `unwind` checks by the call
 //! that must lie there.
 //!
-//! Where the register has the current `g`, that tells where the goroutine's stack ends as well.
+//! Where the register has the current `g`, that says where the goroutine's stack ends as well.
 //!
 //! Allocates nothing, and looks at a bounded number of words, for as long as there is time: it is
 //! called while the thread is held.
@@ -24,7 +24,7 @@ use crate::model::RuntimeAddress;
 use crate::proc::{Backing, Mapping, MemoryMap};
 use crate::sys::memory::ProcessMemory;
 
-/// A goroutine may use so much stack (`runtime/proc.go`, main).
+/// A goroutine may use this much stack (`runtime/proc.go`, main).
 const LARGEST: u64 = 1 << 30;
 /// How many words that may point to a `g` are followed.
 const MOST_LOOKS: usize = 32;
@@ -69,7 +69,7 @@ impl Goroutine {
     }
 
     fn holds(&self, stack_pointer: u64) -> bool {
-        // One whose stack was left empty points behind it.
+        // One whose stack was left empty points after it.
         self.bounds.0 < stack_pointer && stack_pointer <= self.bounds.1
     }
 }
@@ -97,7 +97,7 @@ impl<InTime: Fn() -> bool> Search<'_, InTime> {
 }
 
 /// Where the stack of the goroutine ends that runs with this stack pointer, by what the register
-/// holds. The scheduler's goes on behind what Go knows of it.
+/// holds. The scheduler's goes on after what Go knows of it.
 pub(super) fn end(memory: &ProcessMemory, current: Option<u64>, stack_pointer: u64) -> Option<u64> {
     let at = current.filter(|at| at.is_multiple_of(8))?;
     let search = Search { memory, in_time: || true, reads: Cell::new(0) };

@@ -1,5 +1,5 @@
 //! The other pieces of a stack than the newest, as they are copied into a buffer: one after the
-//! other, each behind its address and its length. However many there are, they take no other
+//! other, each after its address and its length. However many there are, they take no other
 //! memory.
 //!
 //! Allocates nothing: it is called while the thread is held.
@@ -72,7 +72,7 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// Copies a piece behind those before, as much of it as there is room and time for, and returns
+    /// Copies a piece after those before, as much of it as there is room and time for, and returns
     /// what that was.
     pub(super) fn put(&mut self, mut piece: Extent, in_time: &impl Fn() -> bool) -> Extent {
         piece.shorten(self.room());

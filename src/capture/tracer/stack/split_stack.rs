@@ -1,4 +1,4 @@
-//! A stack in segments, as gcc's -fsplit-stack makes it: where it goes on behind the segment that a
+//! A stack in segments, as gcc's -fsplit-stack makes it: where it goes on after the segment that a
 //! thread is on.
 //!
 //! A function that finds too little room calls libgcc's __morestack, which goes on in a piece of
@@ -13,7 +13,7 @@
 //! before a coroutine's comes none.
 //!
 //! Allocates nothing, and looks at a bounded number of headers: few to find the segment in use, and
-//! those behind it for as long as there is time. It is called while the thread is held.
+//! those after it for as long as there is time. It is called while the thread is held.
 
 use std::cell::Cell;
 use std::iter;

@@ -35,7 +35,7 @@ impl Pages {
         self.words[at..at + 4].copy_from_slice(&[previous, next, 2 * PAGE - HEADER, left_at]);
     }
 
-    /// A descriptor in the first page, whose word lies behind the header at another one.
+    /// A descriptor in the first page, whose word lies after the header at another one.
     fn descriptor(&mut self, page: usize) -> u64 {
         self.words[self.first + GUARD as usize / 8] = self.address(page) + 3600;
         self.address(0)
