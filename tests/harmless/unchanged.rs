@@ -1,6 +1,6 @@
 //! A thread that sleeps is looked at once, and from then on the kernel's count of its time slices
-//! says that it rests: it is not touched again, and everything that others can change of it is told
-//! as it is.
+//! says that it rests: it is not touched again, and everything that others can change of it is
+//! reported as it is.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

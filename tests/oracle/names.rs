@@ -1,6 +1,6 @@
 //! When two names stand for the same function.
 //!
-//! Names that are spelled alike are the same. Else what does not tell functions apart is left out
+//! Names that are spelled alike are the same. Else what does not distinguish functions is left out
 //! of both: the version that a symbol is exported as, the marks that compilers put on clones and
 //! instances, argument lists and generic arguments. Only if that does not help, a name without its
 //! scope is taken for one with it, and counted: debug information has no linkage name for functions

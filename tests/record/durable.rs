@@ -1,7 +1,7 @@
 //! What the disk has been made to have, and when.
 //!
 //! No power is cut here. What is tested is the order of system calls that the promise rests on:
-//! what was told to be stored had been handed to the disk before, and names of files after what is
+//! what was reported as stored had been handed to the disk before, and names of files after what is
 //! in them.
 
 use std::fs;
