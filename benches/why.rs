@@ -6,6 +6,8 @@
 //! Medians, in milliseconds, warm. `stuck` on a long recording is measured by the test
 //! `hangs::hostile::a_long_recording_of_many_threads_is_judged_in_time`.
 
+#![allow(unreachable_pub, reason = "`pub` is what the modules of one program offer each other")]
+
 #[path = "programs/target.rs"]
 mod target;
 

@@ -117,10 +117,7 @@ fn descriptors_agree(name: &str, pid: &str) -> Option<Snapshot> {
             }
             _ => assert_eq!(line["name"], descriptor.target.as_str(), "{name}: {line}"),
         }
-        let others = match &descriptor.detail {
-            Detail::Pipe { others, .. } => others,
-            _ => continue,
-        };
+        let Detail::Pipe { others, .. } = &descriptor.detail else { continue };
         // Who has the same pipe open at its other end, of all processes.
         let all = oracle("lsfd", &["--json", "--output", "PID,INODE,TYPE,MODE,NAME", "-Q", "TYPE == 'FIFO'"])?;
         let end = if may_write.contains('w') { 'r' } else { 'w' };

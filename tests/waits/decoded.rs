@@ -71,7 +71,7 @@ fn until_in(pid: &str, name: &str) -> String {
         let printed = succeed(hangsnap().args(["--pid", pid, "--stop", "none", "--json"]));
         let document: Value = serde_json::from_str(&printed).expect("JSON");
         let call = &document["threads"][0]["system_call"];
-        text = call["text"].as_str().unwrap_or("").to_owned();
+        call["text"].as_str().unwrap_or("").clone_into(&mut text);
         call["name"] == name && document["threads"][0]["state"] == "sleeping"
     });
     text
