@@ -85,7 +85,7 @@ fn file_locks_are_those_that_lslocks_lists() {
 
 #[test]
 fn descriptors_are_those_that_lsfd_lists() {
-    for name in ["streams pipe", "streams unix", "streams tcp", "shell fifo", "resolver"] {
+    for name in ["streams pipe", "streams unix", "streams tcp", "resolver"] {
         let Some(running) = started(name) else { continue };
         for pid in running.targets() {
             descriptors_agree(name, &pid);

@@ -41,30 +41,17 @@ fn of_thread(observation: &Observation<'_>, last: &Snapshot, number: usize, thre
     };
     let told = last.wait_facts.last_ran(thread.tid).map(realtime);
     let recorded = observation.not_run_since.get(number).copied().flatten();
-    let mut since = None;
-    let mut later = thread;
-    let mut is_found_running = thread.status.state == ThreadState::Running;
-    let mut first = None;
-    for sample in observation.samples.iter().rev().skip(1) {
-        let Some(before) = same(sample, thread) else { break };
-        is_found_running &= before.status.state == ThreadState::Running;
-        if since.is_none() && !has_not_run(before, later) && first.is_none() {
-            first = Some((sample.taken, before));
-            if !is_found_running {
-                break;
-            }
-        }
-        if first.is_none() || is_found_running {
-            first = Some((sample.taken, before));
-        }
-        if has_not_run(before, later) {
-            since = Some(sample.taken.realtime_ns);
-        }
-        later = before;
-    }
+    let earlier = observation.samples.iter().rev().skip(1);
+    let earlier: Vec<_> = earlier.map_while(|sample| Some((sample.taken, same(sample, thread)?))).collect();
+    // From the last sample backwards, as far as it has not run: what it did before is another rest.
+    let later = std::iter::once(thread).chain(earlier.iter().map(|(_, before)| *before));
+    let at_rest = earlier.iter().zip(later).take_while(|((_, before), later)| has_not_run(before, later));
+    let since = at_rest.last().map(|((taken, _), _)| taken.realtime_ns);
+    let is_running = |thread: &Thread| thread.status.state == ThreadState::Running;
+    let is_found_running = is_running(thread) && earlier.iter().all(|(_, before)| is_running(before));
     let earliest = [since, recorded.filter(|since| *since < last.taken.realtime_ns)];
     let proved = earliest.into_iter().flatten().min();
-    match (proved, told, first) {
+    match (proved, told, earlier.last()) {
         // The kernel's word goes back further than the samples, which confirm it.
         (Some(since_ns), told, _) => Rest::Rests { since_ns: told.map_or(since_ns, |told| told.min(since_ns)) },
         (None, Some(told), None) if thread.acquired == Acquired::ReadInPlace => Rest::Rests { since_ns: told },
@@ -72,7 +59,7 @@ fn of_thread(observation: &Observation<'_>, last: &Snapshot, number: usize, thre
         (None, _, Some((taken, before))) if is_found_running => {
             let ran = thread.status.scheduling.cpu_ns.zip(before.status.scheduling.cpu_ns);
             let ran_ns = ran.map_or(0, |(now, then)| now.saturating_sub(then));
-            let elapsed = last.taken.since(taken).as_nanos().max(1);
+            let elapsed = last.taken.since(*taken).as_nanos().max(1);
             Rest::Runs { share: ran_ns as f64 / elapsed as f64 }
         }
         (None, _, Some(_)) => Rest::Moves,

@@ -69,7 +69,7 @@ fn innermost(thread: &Thread) -> Option<(Option<u32>, u64)> {
 }
 
 /// Whether the same functions call each other.
-fn is_alike(one: &Calls<'_>, other: &Calls<'_>) -> bool {
+pub(super) fn is_alike(one: &Calls<'_>, other: &Calls<'_>) -> bool {
     let names = |calls: &Calls<'_>| calls.iter().map(|call| call.name().to_owned()).collect::<Vec<_>>();
     names(one) == names(other)
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::rest::Rest;
 use super::runtimes::Runtime;
+use super::spinning::is_alike;
 use super::{Fault, Level, Party, Process, Verdict};
 use crate::analysis::waits::{Kind, Wait};
 use crate::model::Thread;
@@ -86,6 +87,10 @@ fn one(process: &Process<'_>, named: &Named<'_>, number: usize, thread: &Thread)
         (Some(_), ..) => State::Stuck,
         _ if is_in_chain => State::Waiting,
         (None, None, _) if !thread.is_captured() && thread.status.worker.is_none() => State::Unknown,
+        // It looks now and then whether it has to give up, and sleeps on.
+        (None, Some(wait), Rest::Moves) if wait.amid.is_some() && is_where_it_was(process, thread, number) => {
+            State::Waiting
+        }
         (None, _, Rest::Runs { .. } | Rest::Moves) => State::Progressing,
         (None, Some(wait), _) if is_idle(wait) => {
             if has_runtime {
@@ -117,6 +122,16 @@ fn one(process: &Process<'_>, named: &Named<'_>, number: usize, thread: &Thread)
         since_ns: rest.since_ns(),
         evidence,
     }
+}
+
+/// Whether it had the same functions on its stack in each sample.
+fn is_where_it_was(process: &Process<'_>, thread: &Thread, number: usize) -> bool {
+    let Some(now) = process.observation.calls.get(number) else { return false };
+    let mut earlier = process.observation.samples.iter().zip(&process.observation.earlier);
+    earlier.all(|(sample, calls)| {
+        let at = sample.threads.binary_search_by_key(&thread.tid, |other| other.tid);
+        at.ok().and_then(|at| calls.get(at)).is_some_and(|before| is_alike(before, now))
+    })
 }
 
 /// Whether a thread that waits so may just have nothing to do.

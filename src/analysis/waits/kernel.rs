@@ -62,6 +62,7 @@ pub(super) fn read(scene: &Scene<'_>, thread: &Thread, calls: &Calls<'_>, call: 
         "write" | "writev" | "pwrite64" | "pwritev" | "sendto" | "sendmsg" | "sendmmsg" | "sendfile" => {
             descriptor(facts, thread, arguments[0], true)
         }
+        "io_uring_enter" => Wait::for_what(Resource::named(Kind::Call, "completions of its io_uring")),
         "connect" => descriptor(facts, thread, arguments[0], true),
         _ if thread.status.state == ThreadState::Uninterruptible => disk(thread),
         _ => {
