@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::open_files::{holders, may_write};
+use super::open_files::{about, holders, may_write};
 use super::{Reading, sockets};
 use crate::model::{Descriptor, Detail, Pid, Task, Thread, text_of_os};
 
@@ -161,9 +161,8 @@ fn simple(reading: &Reading<'_>, number: i32, target: &str) -> Detail {
 /// Adds who has the other ends of pipes and FIFOs.
 fn pipes(reading: &mut Reading<'_>, found: &mut [Descriptor]) {
     let is_fifo = |descriptor: &Descriptor| {
-        use std::os::unix::fs::FileTypeExt;
         let path = reading.path(&format!("fd/{}", descriptor.number));
-        descriptor.target.starts_with('/') && fs::metadata(path).is_ok_and(|about| about.file_type().is_fifo())
+        descriptor.target.starts_with('/') && about(&path).is_some_and(|about| about.is_fifo)
     };
     let is_pipe: Vec<bool> =
         found.iter().map(|descriptor| descriptor.target.starts_with("pipe:[") || is_fifo(descriptor)).collect();

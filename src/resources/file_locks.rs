@@ -4,7 +4,6 @@
 //! a lock of an open file description.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 use super::{Reading, open_files, tasks};
 use crate::model::{Descriptor, FileLock, Pid};
@@ -70,9 +69,8 @@ pub(super) fn read(reading: &mut Reading<'_>, descriptors: &[Descriptor]) -> Vec
 /// Device and inode of open files, as the kernel writes them there, with their paths.
 fn files(reading: &Reading<'_>, descriptors: &[Descriptor]) -> Vec<(String, String)> {
     let id = |descriptor: &Descriptor| {
-        let about = fs::metadata(reading.path(&format!("fd/{}", descriptor.number))).ok()?;
-        let (major, minor) = (nix::sys::stat::major(about.dev()), nix::sys::stat::minor(about.dev()));
-        Some((format!("{major:02x}:{minor:02x}:{}", about.ino()), descriptor.target.clone()))
+        let about = open_files::about(&reading.path(&format!("fd/{}", descriptor.number)))?;
+        Some((about.id, descriptor.target.clone()))
     };
     descriptors.iter().filter(|descriptor| descriptor.target.starts_with('/')).filter_map(id).collect()
 }

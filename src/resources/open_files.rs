@@ -92,3 +92,20 @@ pub(super) fn may_write(pid: i32, number: &str) -> bool {
     let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
     flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & ACCESS != 0)
 }
+
+/// What kind of file something is, and which: without asking the server of its file system, which may
+/// not answer (`AT_STATX_DONT_SYNC` of statx(2)).
+pub(super) fn about(path: &str) -> Option<About> {
+    use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
+    let found = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE | StatxFlags::INO).ok()?;
+    let id = format!("{:02x}:{:02x}:{}", found.stx_dev_major, found.stx_dev_minor, found.stx_ino);
+    let is_fifo = FileType::from_raw_mode(found.stx_mode.into()) == FileType::Fifo;
+    Some(About { id, is_fifo })
+}
+
+/// A file as the kernel knows it.
+pub(super) struct About {
+    /// Device and inode, as /proc/locks writes them.
+    pub(super) id: String,
+    pub(super) is_fifo: bool,
+}

@@ -120,9 +120,6 @@ impl Decoder {
         self.add(message.tables)?;
         previous.number = message.number;
         previous.process = message.process.unwrap_or(previous.process);
-        if let Some(facts) = &message.wait_facts {
-            previous.wait_facts = Arc::new(wait_facts::decode(facts));
-        }
         if !message.modules.is_empty() {
             previous.modules = message.modules;
         }
@@ -139,6 +136,14 @@ impl Decoder {
             let base = previous.threads.get_mut(change.place as usize).ok_or(Error::Dangling("a thread"))?;
             change.registers.as_ref().map_or(Ok(()), pb::RegisterChange::check)?;
             base.apply(&mut change);
+        }
+        if let Some(facts) = &message.wait_facts {
+            let threads = &previous.threads;
+            let is_unchanged = |tid: Tid| {
+                let place = threads.binary_search_by_key(&tid.0, |base| base.thread.tid);
+                place.is_ok_and(|place| threads[place].thread.unchanged_since.is_some())
+            };
+            previous.wait_facts = Arc::new(wait_facts::decode_change(facts, &previous.wait_facts, is_unchanged));
         }
         let own = Own {
             taken: Timestamp { realtime_ns: message.realtime_ns, monotonic_ns: message.monotonic_ns },

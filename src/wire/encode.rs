@@ -221,7 +221,12 @@ impl Encoder {
             gone,
             counters: Some(counters),
             after: previous.number,
-            wait_facts: (snapshot.wait_facts != previous.wait_facts).then(|| wait_facts::encode(&snapshot.wait_facts)),
+            wait_facts: (snapshot.wait_facts != previous.wait_facts).then(|| {
+                wait_facts::encode_change(&snapshot.wait_facts, &previous.wait_facts, |tid| {
+                    let place = snapshot.threads.binary_search_by_key(&tid, |thread| thread.tid);
+                    place.is_ok_and(|place| snapshot.threads[place].acquired.unchanged_since().is_some())
+                })
+            }),
             ..Default::default()
         };
         fields.all_of(&rest);

@@ -170,7 +170,7 @@ pub struct Change {
     /// The number of the snapshot before, from which this one differs.
     #[prost(uint64, tag = "17")]
     pub after: u64,
-    /// All of them if any is different, else absent.
+    /// Absent if none is different.
     #[prost(message, optional, tag = "18")]
     pub wait_facts: ::core::option::Option<WaitFacts>,
 }
@@ -218,6 +218,10 @@ pub struct WaitFacts {
     /// Sources of facts that could not be read.
     #[prost(message, repeated, tag = "13")]
     pub unread: ::prost::alloc::vec::Vec<Unread>,
+    /// In a Change: the numbers of repeated fields that are as they were in the snapshot before and are
+    /// not here. Of last_ran, 1, those that are left of threads that say since when they are unchanged.
+    #[prost(uint32, repeated, tag = "14")]
+    pub same: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LastRan {

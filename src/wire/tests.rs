@@ -265,6 +265,39 @@ fn facts_that_have_not_changed_cost_nothing() {
     assert!(same.abs_diff(still_gone) <= 8, "{same} with facts, {still_gone} without, {gone} when they go");
 }
 
+/// A thread of a thousand that runs must not make the others' facts be stored again.
+#[test]
+fn a_fact_that_has_changed_costs_no_more_than_itself() {
+    let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+    let template = everything(1);
+    let snapshot = |number: u64, ran: i32| {
+        let thread = |tid: i32| Thread {
+            tid: Tid(tid),
+            acquired: match number {
+                1 => Acquired::ReadInPlace,
+                _ if tid < ran => Acquired::Held(Duration::from_micros(4)),
+                _ => Acquired::UnchangedSince(template.moment()),
+            },
+            ..template.threads[0].clone()
+        };
+        let threads: Vec<Thread> = (0..1000).map(thread).collect();
+        let slept = threads.iter().filter(|thread| thread.acquired.time().is_none());
+        let last_ran = slept
+            .map(|thread| LastRan { tid: thread.tid, monotonic_ns: u64::from(thread.tid.0.unsigned_abs()) << 20 })
+            .collect();
+        let wait_facts = Arc::new(WaitFacts { last_ran, ..wait_facts() });
+        Snapshot { number, threads, wait_facts, ..template.clone() }
+    };
+    let mut length = |snapshot: &Snapshot| {
+        let encoded = encoder.snapshot(snapshot);
+        assert_eq!(snapshot_of(decoder.record(&encoded.payload)).wait_facts, snapshot.wait_facts);
+        encoded.payload.len()
+    };
+    let lengths = [(1, 0), (2, 0), (3, 0), (4, 1), (5, 2)].map(|(number, ran)| length(&snapshot(number, ran)));
+    let [.., still, one_ran, another_ran] = lengths;
+    assert!(one_ran.max(another_ran) < still + 500, "{lengths:?}");
+}
+
 #[test]
 fn everything_comes_back_as_it_was() {
     let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());

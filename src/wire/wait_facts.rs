@@ -52,7 +52,54 @@ pub(super) fn encode(facts: &WaitFacts) -> pb::WaitFacts {
             })
             .collect(),
         unread: unread.iter().map(|source| pb::Unread { what: source.what.clone(), why: source.why.clone() }).collect(),
+        same: Vec::new(),
     }
+}
+
+/// The same as what differs from the facts before. `is_unchanged` says of a thread of this snapshot
+/// whether it has not run since an earlier one.
+pub(super) fn encode_change(
+    facts: &WaitFacts,
+    before: &WaitFacts,
+    is_unchanged: impl Fn(Tid) -> bool,
+) -> pb::WaitFacts {
+    let mut message = encode(facts);
+    let kept = left_of(&before.last_ran, is_unchanged);
+    let mut same = |number: u32, is_same: bool, clear: &mut dyn FnMut(&mut pb::WaitFacts)| {
+        if is_same {
+            message.same.push(number);
+            clear(&mut message);
+        }
+    };
+    same(LAST_RAN, facts.last_ran == kept, &mut |message| message.last_ran.clear());
+    same(DESCRIPTORS, facts.descriptors == before.descriptors, &mut |message| message.descriptors.clear());
+    same(FILE_LOCKS, facts.file_locks == before.file_locks, &mut |message| message.file_locks.clear());
+    same(CHILDREN, facts.children == before.children, &mut |message| message.children.clear());
+    same(OWNERS, facts.owners == before.owners, &mut |message| message.owners.clear());
+    same(REFERENCES, facts.references == before.references, &mut |message| message.references.clear());
+    let pointers = facts.thread_pointers == before.thread_pointers;
+    same(THREAD_POINTERS, pointers, &mut |message| message.thread_pointers.clear());
+    same(INNER_TIDS, facts.inner_tids == before.inner_tids, &mut |message| message.inner_tids.clear());
+    same(FUSE, facts.fuse == before.fuse, &mut |message| message.fuse.clear());
+    same(UNREAD, facts.unread == before.unread, &mut |message| message.unread.clear());
+    message
+}
+
+/// The numbers of the fields of `WaitFacts` that are lists.
+const LAST_RAN: u32 = 1;
+const DESCRIPTORS: u32 = 2;
+const FILE_LOCKS: u32 = 3;
+const CHILDREN: u32 = 4;
+const OWNERS: u32 = 5;
+const REFERENCES: u32 = 6;
+const THREAD_POINTERS: u32 = 7;
+const INNER_TIDS: u32 = 8;
+const FUSE: u32 = 12;
+const UNREAD: u32 = 13;
+
+/// Those of threads that have not run since.
+fn left_of(last_ran: &[LastRan], is_unchanged: impl Fn(Tid) -> bool) -> Vec<LastRan> {
+    last_ran.iter().filter(|ran| is_unchanged(ran.tid)).copied().collect()
 }
 
 fn tasks(all: &[Task]) -> Vec<pb::Task> {
@@ -153,6 +200,33 @@ pub(super) fn decode(message: &pb::WaitFacts) -> WaitFacts {
     // They are searched by these, and a file may say anything.
     facts.last_ran.sort_by_key(|ran| ran.tid);
     facts.descriptors.sort_by_key(|descriptor| descriptor.number);
+    facts
+}
+
+/// The same of what differs from the facts before.
+pub(super) fn decode_change(
+    message: &pb::WaitFacts,
+    before: &WaitFacts,
+    is_unchanged: impl Fn(Tid) -> bool,
+) -> WaitFacts {
+    let mut facts = decode(message);
+    let WaitFacts { descriptors, file_locks, children, owners, references, .. } = before;
+    for number in &message.same {
+        match *number {
+            LAST_RAN => facts.last_ran = left_of(&before.last_ran, &is_unchanged),
+            DESCRIPTORS => facts.descriptors.clone_from(descriptors),
+            FILE_LOCKS => facts.file_locks.clone_from(file_locks),
+            CHILDREN => facts.children.clone_from(children),
+            OWNERS => facts.owners.clone_from(owners),
+            REFERENCES => facts.references.clone_from(references),
+            THREAD_POINTERS => facts.thread_pointers.clone_from(&before.thread_pointers),
+            INNER_TIDS => facts.inner_tids.clone_from(&before.inner_tids),
+            FUSE => facts.fuse.clone_from(&before.fuse),
+            UNREAD => facts.unread.clone_from(&before.unread),
+            // One of a list that only a newer version knows.
+            _ => {}
+        }
+    }
     facts
 }
 
