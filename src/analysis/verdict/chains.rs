@@ -165,10 +165,12 @@ fn convoy(processes: &[Process<'_>], graph: &Graph, end: Node, queue: Vec<Node>)
     let accused = party(processes, end)?;
     let resource = chain.iter().find(|link| link.holder.as_ref() == Some(&accused)).map(|link| link.resource.clone());
     let rests = queue.iter().filter_map(|node| processes[node.0].rest[node.1].since_ns());
-    let is_at_rest = matches!(rest, Rest::Rests { .. });
+    // Threads that take turns sleep with the lock as well, and let go of it afterwards.
+    let ends_by_itself = wait.is_some_and(|wait| wait.limit == Limit::Timed);
+    let is_stuck = matches!(rest, Rest::Rests { .. }) && !ends_by_itself;
     Some(Verdict {
         fault: Fault::Convoy,
-        level: if is_at_rest { Level::Stuck } else { Level::Waits },
+        level: if is_stuck { Level::Stuck } else { Level::Waits },
         proof,
         holder: Some(accused.clone()),
         accused: vec![accused],
