@@ -31,6 +31,7 @@ pub const INNOCENTS: &[Row] = &[
     c("locks in order", &["ordered"]),
     c("recursive mutex", &["recursive"]),
     c("condvar, mutex held", &["worked"]),
+    c("slow turns at a lock", &["turns"]),
     c("timed waits", &["timed"]),
     c("busy poller", &["polled"]),
     c("brief readers", &["rwlock"]),

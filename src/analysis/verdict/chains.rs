@@ -5,12 +5,13 @@
 //! take turns at a lock are none.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use super::cycles::party;
 use super::graph::{Graph, Node};
 use super::rest::Rest;
 use super::{Fault, Level, Link, Party, Process, Verdict};
-use crate::analysis::waits::{Kind, Limit, Proof, Wait, Who};
+use crate::analysis::waits::{Kind, Limit, Proof, Wait, Who, time_asked};
 
 /// Locks whose owners are gone.
 pub(super) fn abandoned(processes: &[Process<'_>], graph: &Graph) -> Vec<Verdict> {
@@ -125,6 +126,9 @@ fn all_waits<'p>(processes: &'p [Process<'_>]) -> impl Iterator<Item = (usize, u
     processes.iter().enumerate().flat_map(of)
 }
 
+/// A holder that asked for a sleep of this time is taken to be stuck with the lock.
+const A_LONG_SLEEP: Duration = Duration::from_secs(10);
+
 #[derive(Clone)]
 enum End {
     Here(Node),
@@ -196,11 +200,16 @@ fn convoy(processes: &[Process<'_>], graph: &Graph, end: Node, queue: Vec<Node>)
     let accused = party(processes, end)?;
     let resource = chain.iter().find(|link| link.holder.as_ref() == Some(&accused)).map(|link| link.resource.clone());
     let rests = queue.iter().filter_map(|node| processes[node.0].rest[node.1].since_ns());
-    let is_at_rest = matches!(rest, Rest::Rests { .. });
+    // Threads that take turns sleep with the lock as well, and let go of it afterwards. One that asked
+    // for a long sleep keeps the others for as long.
+    let asked = process.snapshot.threads.get(end.1).and_then(|thread| time_asked(thread, process.snapshot.taken));
+    let ends_soon =
+        wait.is_some_and(|wait| wait.limit == Limit::Timed) && asked.is_none_or(|asked| asked < A_LONG_SLEEP);
+    let is_stuck = matches!(rest, Rest::Rests { .. }) && !ends_soon;
     Some(Verdict {
         fault: Fault::Convoy,
         // An accusation by guess is none.
-        level: if is_at_rest && proof < Proof::Guessed { Level::Stuck } else { Level::Waits },
+        level: if is_stuck && proof < Proof::Guessed { Level::Stuck } else { Level::Waits },
         proof,
         holder: Some(accused.clone()),
         accused: vec![accused],

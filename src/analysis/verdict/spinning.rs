@@ -14,6 +14,21 @@ const SMALL: u64 = 96;
 const SAMPLES: usize = 3;
 /// How often a thread gives its CPU up because it is held once.
 const BY_A_HOLD: u64 = 2;
+/// Functions of the C library that do no more than a system call: who polls may find work at any time.
+const CALLS: [&str; 12] = [
+    "epoll_wait",
+    "epoll_pwait",
+    "poll",
+    "ppoll",
+    "select",
+    "pselect",
+    "sched_yield",
+    "read",
+    "recv",
+    "recvfrom",
+    "recvmsg",
+    "syscall",
+];
 /// The share of a CPU that it has at least: others may have to run on it as well.
 const SHARE: f64 = 0.2;
 
@@ -27,6 +42,11 @@ fn is_spinning(process: &Process<'_>, number: usize) -> bool {
     let Rest::Runs { share } = process.rest[number] else { return false };
     let samples = &process.observation.samples;
     if share < SHARE || samples.len() < SAMPLES || thread.system_call.is_some() {
+        return false;
+    }
+    // It is found at the end of a call each time, whatever goes on between the calls.
+    let function = process.observation.calls[number].iter().next();
+    if function.is_some_and(|call| call.is_in_libc() && CALLS.contains(&call.plain())) {
         return false;
     }
     let Some(place) = innermost(thread) else { return false };

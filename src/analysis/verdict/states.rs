@@ -100,12 +100,18 @@ fn one(process: &Process<'_>, named: &Named<'_>, number: usize, thread: &Thread)
             }
         }
         (None, Some(_), _) => State::Waiting,
-        (None, None, Rest::Rests { .. }) => State::Idle,
+        // It sleeps, and not in a call: what for is not known.
+        (None, None, Rest::Rests { .. }) => State::Unknown,
         (None, None, Rest::Unknown) => State::Progressing,
     };
     let samples = process.observation.samples.len();
+    let covered = |since_ns: i64| {
+        process.observation.samples.iter().filter(|sample| sample.taken.realtime_ns >= since_ns).count()
+    };
     let evidence = match rest {
-        Rest::Rests { .. } if samples > 1 => format!("no time slice over {samples} samples"),
+        Rest::Rests { since_ns } if covered(since_ns) > 1 => {
+            format!("no time slice over {} samples", covered(since_ns))
+        }
         Rest::Rests { .. } => "the kernel says when it ran last".into(),
         Rest::Runs { share } => format!("running in {samples} of {samples} samples, {:.0}% of a CPU", share * 100.0),
         Rest::Moves => "it ran between the samples".into(),

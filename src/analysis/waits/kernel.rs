@@ -1,9 +1,11 @@
 //! Waits in system calls other than futex(2): for descriptors, file locks, children, time, signals,
 //! disks; and threads that may not run at all.
 
+use std::time::Duration;
+
 use super::{Calls, Holder, Kind, Limit, Resource, Scene, Wait, Who};
 use crate::model::{
-    Descriptor, Detail, FileLock, MemoryOf, Pid, Socket, SystemCall, Task, Thread, ThreadState, WaitFacts,
+    Descriptor, Detail, FileLock, MemoryOf, Pid, Socket, SystemCall, Task, Thread, ThreadState, Timestamp, WaitFacts,
 };
 
 /// Processes that are named for one wait; any of several may end it.
@@ -224,3 +226,25 @@ fn descriptor(facts: &WaitFacts, thread: &Thread, number: u64, is_writing: bool)
 
 /// TCP_LISTEN of the kernel's net/tcp_states.h.
 const LISTENING: u8 = 10;
+
+/// How long a thread asked to sleep, from this moment on where it named an end; None where it does not
+/// sleep, or that was not copied. nanosleep(2), clock_nanosleep(2).
+pub fn time_asked(thread: &Thread, now: Timestamp) -> Option<Duration> {
+    const ABSOLUTE: u64 = 1;
+    const REALTIME: u64 = 0;
+    let call = thread.system_call?;
+    let (argument, end_of) = match call.name()? {
+        "nanosleep" => (0, None),
+        "clock_nanosleep" => (2, (call.arguments[1] & ABSOLUTE != 0).then_some(call.arguments[0])),
+        _ => return None,
+    };
+    let bytes = &thread.memory.iter().find(|piece| piece.what == MemoryOf::Argument(argument))?.bytes;
+    let long = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let asked = Duration::new(long(0)?, u32::try_from(long(8)?).ok().filter(|ns| *ns < 1_000_000_000)?);
+    let now_ns = match end_of {
+        None => 0,
+        Some(REALTIME) => now.realtime_ns.unsigned_abs(),
+        Some(_) => now.monotonic_ns,
+    };
+    Some(asked.saturating_sub(Duration::from_nanos(now_ns)))
+}

@@ -22,6 +22,7 @@ mod rust;
 use std::fmt;
 
 pub use calls::{Call, Calls};
+pub use kernel::time_asked;
 pub use owners::{Holder, Who};
 
 use crate::model::{RuntimeAddress, Snapshot, SystemCall, Thread, ThreadState, WaitFacts};

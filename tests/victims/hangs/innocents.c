@@ -3,7 +3,7 @@
 //
 //   innocents pool|epoll|sleepers|recursive             nothing to do
 //   innocents word|stdio|forked|namespace               no lock, or nothing waits for it
-//   innocents ordered|worked|timed|polled|rwlock        all go on
+//   innocents ordered|worked|turns|timed|polled|rwlock  all go on
 #include "truth.h"
 #include <sched.h>
 #include <semaphore.h>
@@ -84,6 +84,16 @@ static void *work_in_pieces(void *argument) {
     return argument;
 }
 
+static void *take_turns(void *argument) {
+    for (;; rounds++) {
+        pthread_mutex_lock(&locks[0]);
+        usleep(600000);
+        pthread_mutex_unlock(&locks[0]);
+        usleep(1000);
+    }
+    return argument;
+}
+
 static void *wait_for_a_while(void *argument) {
     for (;; rounds++) {
         struct timespec end;
@@ -150,13 +160,14 @@ int main(int arguments, char **argument) {
         sleep(HOUR);
     } else if (!strcmp(which, "ordered")) start_all(0, 7, in_order, 0);
     else if (!strcmp(which, "worked")) start_all(0, 2, wait_for_work, SYS_futex), start_all(3, 3, work_in_pieces, 0);
+    else if (!strcmp(which, "turns")) start_all(0, 2, take_turns, 0);
     else if (!strcmp(which, "timed")) start_all(0, 2, wait_for_a_while, 0);
     else if (!strcmp(which, "polled")) start_all(0, 2, idle, SYS_pause), start_all(3, 3, poll_always, 0);
     else if (!strcmp(which, "rwlock")) start_all(0, 3, read_or_write, 0);
     else must(!strcmp(which, "epoll"), "a known argument");
 
-    int goes_on = strstr("ordered worked timed polled rwlock", which) != NULL;
-    while (goes_on && rounds < 10) a_moment();
+    int goes_on = strstr("ordered worked turns timed polled rwlock", which) != NULL;
+    while (goes_on && rounds < 3) a_moment();
     innocent();
     if (!strcmp(which, "pool")) accept(listener(), NULL, NULL);
     struct epoll_event event = {.events = EPOLLIN};
