@@ -79,7 +79,6 @@
 #![doc = include_str!("README.md")]
 #![deny(unsafe_code)]
 
-#[allow(missing_docs, clippy::redundant_closure_for_method_calls, reason = "not yet mended")]
 pub mod analysis;
 pub mod capture;
 pub mod cli;
@@ -90,7 +89,6 @@ pub mod proc;
 pub mod process;
 pub mod record;
 pub mod render;
-#[allow(missing_docs, clippy::semicolon_if_nothing_returned, reason = "not yet mended")]
 pub mod resources;
 pub mod store;
 pub mod symbols;

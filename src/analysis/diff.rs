@@ -8,6 +8,7 @@ use crate::model::{Frame, Moment, Snapshot, StartTime, Thread, Tid};
 
 /// What became of a thread from the earlier snapshot to the later.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[expect(missing_docs, reason = "what is in each is said above it")]
 pub enum Change<'a> {
     /// It is in the earlier one only.
     Gone(&'a Thread),
@@ -24,6 +25,7 @@ pub enum Change<'a> {
 
 /// What it means that a stack is the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "what is in each is said above it")]
 pub enum Sameness {
     /// The thread has not run from the one snapshot to the other, nor since this one.
     NotRun(Moment),
@@ -35,14 +37,19 @@ pub enum Sameness {
 /// One thread's change.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct ThreadChange<'a> {
+    /// Its id, as hangsnap counts.
     pub tid: Tid,
+    /// What became of it.
     pub change: Change<'a>,
 }
 
 /// All changes between two snapshots, in the order of the threads' ids.
 pub struct Comparison<'a> {
+    /// The earlier one.
     pub before: &'a Snapshot,
+    /// The later one.
     pub after: &'a Snapshot,
+    /// In the order of the ids.
     pub changes: Vec<ThreadChange<'a>>,
 }
 

@@ -6,6 +6,7 @@ use crate::model::{Stack, Thread};
 
 /// Threads with one stack, in the order of their ids.
 pub struct Group<'a> {
+    /// All of them.
     pub threads: Vec<&'a Thread>,
 }
 

@@ -11,7 +11,6 @@ mod doctor;
 mod fold;
 pub mod json;
 mod list;
-#[allow(missing_docs, reason = "not yet mended")]
 mod show;
 mod style;
 mod system_call;

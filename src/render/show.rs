@@ -20,6 +20,7 @@ const MOST_ALIKE: usize = 3;
 pub struct Selection {
     /// Only threads of this id or name.
     pub thread: Option<String>,
+    /// Each thread's registers.
     pub registers: bool,
     /// What is otherwise left out for brevity.
     pub verbose: bool,

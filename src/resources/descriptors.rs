@@ -24,7 +24,7 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Vec<Descriptor> {
         }
         match fs::read_link(reading.path(&format!("fd/{number}"))) {
             Ok(path) => {
-                found.push(Descriptor { number, target: text_of_os(path.as_os_str()), detail: Detail::Nothing })
+                found.push(Descriptor { number, target: text_of_os(path.as_os_str()), detail: Detail::Nothing });
             }
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 reading.unread("descriptors", "it takes the rights that ptrace takes; see `hangsnap doctor`");

@@ -57,6 +57,7 @@ fn is_pointer(long: u64) -> bool {
 
 /// The bytes of a thread's stack that were copied.
 pub struct StackCopy<'a> {
+    /// Its id, as hangsnap counts.
     pub tid: Tid,
     /// Each with the address of its first byte.
     pub pieces: Vec<(u64, &'a [u8])>,

@@ -9,7 +9,6 @@ mod extract;
 mod pin;
 mod scrub;
 mod select;
-#[allow(missing_docs, reason = "not yet mended")]
 mod why;
 
 use std::io::{self, Write};

@@ -18,13 +18,17 @@ const SAMPLES: usize = 3;
 /// One process: its samples, the oldest first, where its files are, and since when its threads have
 /// not run, if that is known from elsewhere.
 pub struct Seen {
+    /// The oldest first.
     pub samples: Vec<Snapshot>,
+    /// Where its files are.
     pub finder: Finder,
+    /// Of each thread of the last sample, in nanoseconds since 1970.
     pub not_run_since: Vec<Option<i64>>,
 }
 
 /// Whether anything was found to be stuck.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Answer {
     Stuck,
     NotStuck,

@@ -26,6 +26,7 @@ pub use states::{State, ThreadVerdict};
 
 /// What is wrong, or looks so.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Fault {
     Deadlock,
     SelfDeadlock,
@@ -73,6 +74,7 @@ impl Fault {
 
 /// Whether it is a fault, or a wait that a healthy process may have, too.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Level {
     Stuck,
     Waits,
@@ -83,30 +85,43 @@ pub enum Level {
 pub struct Party {
     /// None for one that is gone, of which only the id is known.
     pub pid: Option<Pid>,
+    /// Its id, as hangsnap counts.
     pub tid: Tid,
+    /// What it calls itself, or what the process does.
     pub name: String,
 }
 
 /// One thread of a chain: what it waits for, and who holds that.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Link {
+    /// The thread that waits.
     pub waiter: Party,
+    /// What is waited for.
     pub resource: Resource,
+    /// Who holds it, if that is known.
     pub holder: Option<Party>,
     /// The innermost function of the program's own that the waiter is in, with its line.
     pub place: Option<String>,
+    /// How surely that is known.
     pub proof: Proof,
 }
 
 /// One answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Verdict {
+    /// What is wrong, or looks so.
     pub fault: Fault,
+    /// Whether it is a fault.
     pub level: Level,
+    /// How surely that is known.
     pub proof: Proof,
+    /// Those at fault, or who wait.
     pub accused: Vec<Party>,
+    /// Who holds it, if that is known.
     pub holder: Option<Party>,
+    /// What is waited for.
     pub resource: Option<Resource>,
+    /// Who waits for whom.
     pub chain: Vec<Link>,
     /// What else there is to say, a clause without its subject.
     pub because: String,
@@ -118,6 +133,7 @@ pub struct Verdict {
 
 /// What is known of one process: its samples, the oldest first, and its last one read.
 pub struct Observation<'a> {
+    /// Its samples.
     pub samples: Vec<&'a Snapshot>,
     /// The functions of each thread of the last sample.
     pub calls: &'a [Calls<'a>],
@@ -130,8 +146,11 @@ pub struct Observation<'a> {
 
 /// All that can be said of some processes.
 pub struct Judgement {
+    /// Those that were looked at.
     pub processes: Vec<Judged>,
+    /// The worst first.
     pub verdicts: Vec<Verdict>,
+    /// All of them.
     pub threads: Vec<ThreadVerdict>,
     /// What was not looked at, or could not be: sentences.
     pub remarks: Vec<String>,
@@ -140,10 +159,15 @@ pub struct Judgement {
 /// A process that was looked at.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Judged {
+    /// Its process.
     pub pid: Pid,
+    /// What it calls itself, or what the process does.
     pub name: String,
+    /// How many samples were taken of it.
     pub samples: usize,
+    /// When the first was taken, in nanoseconds since 1970.
     pub from_ns: i64,
+    /// When the last was.
     pub to_ns: i64,
 }
 

@@ -9,7 +9,9 @@ use super::{Fault, Level, Party, Process, Verdict};
 use crate::analysis::waits::{Kind, Wait};
 use crate::model::Thread;
 
+/// What a thread does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum State {
     Stuck,
     Spinning,
@@ -21,6 +23,7 @@ pub enum State {
 }
 
 impl State {
+    /// What it calls itself, or what the process does.
     pub fn name(self) -> &'static str {
         match self {
             Self::Stuck => "stuck",
@@ -36,7 +39,9 @@ impl State {
 /// One thread and what it does.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ThreadVerdict {
+    /// The thread.
     pub thread: Party,
+    /// What it does.
     pub state: State,
     /// What it waits for; None for one that runs.
     pub wait: Option<Wait>,
@@ -44,6 +49,7 @@ pub struct ThreadVerdict {
     pub place: Option<String>,
     /// The function that its thread began with.
     pub root: Option<String>,
+    /// Since when it has not run, in nanoseconds since 1970.
     pub since_ns: Option<i64>,
     /// How that is known.
     pub evidence: String,

@@ -5,6 +5,7 @@ use crate::model::{Frame, Function, Snapshot, Thread};
 /// One function on a stack; one that was inlined into another, too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Call<'a> {
+    /// The function.
     pub function: &'a Function,
     /// Which of the stack's frames it is in, counted from the innermost.
     pub frame: usize,
@@ -13,6 +14,7 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// What it calls itself, or what the process does.
     pub fn name(&self) -> &'a str {
         self.function.name.as_deref().unwrap_or("")
     }
@@ -110,6 +112,7 @@ impl<'a> Calls<'a> {
         Self(calls)
     }
 
+    /// From the innermost on.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Call<'a>> {
         self.0.iter()
     }

@@ -171,7 +171,7 @@ pub(super) fn join(reading: &Reading<'_, '_>) -> Wait {
 pub(super) fn nameless_join(reading: &Reading<'_, '_>) -> Option<Wait> {
     let futex = reading.futex;
     let tid = i32::try_from(futex.expected).ok().filter(|tid| *tid > 0)?;
-    let is_in_libc = reading.calls.innermost().next().is_some_and(|call| call.is_in_libc());
+    let is_in_libc = reading.calls.innermost().next().is_some_and(super::Call::is_in_libc);
     let is_join = !futex.is_private && is_in_libc && futex.word(0) == Some(futex.expected);
     reading.scene.thread_of_inner(tid).filter(|_| is_join)?;
     Some(join(reading))

@@ -41,6 +41,7 @@ pub enum Proof {
 }
 
 impl Proof {
+    /// What it calls itself, or what the process does.
     pub fn name(self) -> &'static str {
         match self {
             Self::Proved => "proved",
@@ -52,6 +53,7 @@ impl Proof {
 
 /// What kind of thing is waited for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Kind {
     Mutex,
     Rwlock,
@@ -189,6 +191,7 @@ impl Kind {
 /// A thing that is waited for. Two waits are for the same thing if these are equal.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Resource {
+    /// What kind of thing it is.
     pub kind: Kind,
     /// Where it lies in the process's memory, if it does.
     pub address: Option<RuntimeAddress>,
@@ -231,6 +234,7 @@ impl fmt::Display for Resource {
 
 /// How the wait ends by itself, if it does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Limit {
     Never,
     /// After this time.
@@ -240,6 +244,7 @@ pub enum Limit {
 /// What one thread waits for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wait {
+    /// What is waited for.
     pub resource: Resource,
     /// Those who hold it, or whose doing would end the wait. All of them have to, for a lock; any of
     /// them may, otherwise.
@@ -248,6 +253,7 @@ pub struct Wait {
     pub has_owner_field: bool,
     /// Whether just one of them is the holder, not known which.
     pub is_one_of: bool,
+    /// Whether the wait ends by itself.
     pub limit: Limit,
     /// Whether only threads of this process can end it, signals aside.
     pub is_private: bool,
@@ -281,6 +287,7 @@ impl Wait {
 
 /// A snapshot with the names of its functions, as waits are read in it.
 pub struct Scene<'a> {
+    /// The snapshot.
     pub snapshot: &'a Snapshot,
     /// Of each thread, in the order of the snapshot.
     pub calls: &'a [Calls<'a>],
@@ -288,10 +295,12 @@ pub struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
+    /// Of a snapshot and the functions of each of its threads.
     pub fn new(snapshot: &'a Snapshot, calls: &'a [Calls<'a>]) -> Self {
         Self { snapshot, calls, index: Index::of(snapshot) }
     }
 
+    /// What the waits are about.
     pub fn facts(&self) -> &'a WaitFacts {
         &self.snapshot.wait_facts
     }

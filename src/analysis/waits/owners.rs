@@ -11,12 +11,15 @@ use crate::model::{Owner, Pid, StartTime, Task, Thread, Tid};
 /// Someone who holds what is waited for, or could end the wait.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Holder {
+    /// Who it is.
     pub who: Who,
+    /// How surely that is known.
     pub proof: Proof,
 }
 
 /// Who it is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[expect(missing_docs, reason = "ids and names of threads")]
 pub enum Who {
     /// A thread of the same process.
     Thread(Tid),
