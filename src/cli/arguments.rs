@@ -87,7 +87,7 @@ Examples:
 
 const WHY_EXAMPLES: &str = "\
 Examples:
-  hangsnap why 22780                      three samples over a second, then the answer
+  hangsnap why 22780                      four samples within a second, then the answer
   hangsnap why 22780 22781                processes that may wait for each other, as one picture
   hangsnap why 22780 --once               from one sample: sooner, and less is proved
   hangsnap why 22780 --json | jq '.verdicts[] | {kind, proof, text}'

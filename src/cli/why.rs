@@ -52,6 +52,13 @@ pub(super) fn live(arguments: &WhyArguments) -> anyhow::Result<ExitCode> {
             not_run_since: Vec::new(),
         })
         .collect();
+    for (target, seen) in targets.iter().zip(&seen) {
+        if !target.is_alive() {
+            let (pid, name) = (target.pid(), &target.process.name);
+            let samples = seen.samples.len();
+            eprintln!("hangsnap: {pid} ({name}) ended meanwhile; what follows is of {samples} samples until then");
+        }
+    }
     let mut out = output();
     let answer = view::why(&mut out, &seen, format(*json, *wide))?;
     finish(out, [])?;

@@ -80,7 +80,10 @@ impl Answer<'_> {
             [] => "no threads".to_owned(),
             parts => format!("{} {}", parts.join(", "), if threads.len() == 1 { "thread" } else { "threads" }),
         };
-        format!("Nothing is proved to be stuck: {all}")
+        match self.judgement.verdicts.is_empty() {
+            true => format!("Nothing is stuck as far as can be seen: {all}"),
+            false => format!("No fault is proved; what follows may be as it should: {all}"),
+        }
     }
 
     fn party(&self, party: &Party) -> String {

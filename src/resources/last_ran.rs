@@ -88,6 +88,7 @@ pub fn not_run_since(pid: Pid, raw: &[RawLastRan], threads: &[Thread]) -> Vec<La
 
 /// The present on the clocks of these CPUs and on CLOCK_MONOTONIC, as far as we may run on them.
 fn clocks(cpus: &BTreeSet<u32>) -> HashMap<u32, (u64, u64)> {
+    let cpus = cpus.clone();
     let read = |cpu: u32| {
         let mut only = CpuSet::new();
         only.set(cpu as usize).ok()?;
@@ -99,11 +100,16 @@ fn clocks(cpus: &BTreeSet<u32>) -> HashMap<u32, (u64, u64)> {
         Some((cpu, (exec_start("/proc/thread-self/sched")?, monotonic_ns)))
     };
     // A thread of its own, for it stays where it went last.
-    let walk = || {
+    let walk = move || -> HashMap<u32, (u64, u64)> {
         let begun = Instant::now();
         cpus.iter().take_while(|_| begun.elapsed() < PATIENCE).filter_map(|cpu| read(*cpu)).collect()
     };
-    thread::scope(|scope| scope.spawn(walk).join().unwrap_or_default())
+    let (done, clocks) = crossbeam_channel::bounded(1);
+    thread::spawn(move || {
+        // Fails only if nobody waits any more: a CPU of which others have all does not hold us up.
+        let _ = done.send(walk());
+    });
+    clocks.recv_timeout(2 * PATIENCE).unwrap_or_default()
 }
 
 /// Nanoseconds on the scheduler's clock.

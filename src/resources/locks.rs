@@ -137,7 +137,7 @@ pub(super) fn owners(reading: &mut Reading<'_>, facts: &WaitFacts) -> Vec<Owner>
             .and_then(|pointer| facts.thread_pointers.iter().find(|(at, _)| at.0 == pointer))
             .map(|(_, tid)| *tid);
         let ids_here = words.filter_map(|word| i32::try_from(word & TID_MASK).ok()).chain(of_pointer);
-        ids.extend(ids_here.filter(|id| (2..=LARGEST_TID).contains(id) && !own.contains(id)));
+        ids.extend(ids_here.filter(|id| (1..=LARGEST_TID).contains(id) && !own.contains(id)));
         if ids.len() > MOST_OWNERS {
             break;
         }

@@ -28,7 +28,7 @@ pub(super) fn holders(reading: &mut Reading<'_>, links: &[String], by_mode: bool
     }
     let own = reading.process.id.pid.0;
     let Ok(processes) = fs::read_dir("/proc") else { return found };
-    let (mut refused, mut looked) = (0_usize, 0_usize);
+    let mut refused = 0_usize;
     let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     for pid in pids.filter(|pid| *pid != own) {
         if reading.is_over() {
@@ -42,7 +42,6 @@ pub(super) fn holders(reading: &mut Reading<'_>, links: &[String], by_mode: bool
             refused += 1;
             continue;
         };
-        looked += 1;
         for descriptor in descriptors.flatten() {
             let Ok(link) = fs::read_link(descriptor.path()) else { continue };
             let Some(link) = link.to_str().filter(|link| links.iter().any(|wanted| wanted == link)) else { continue };
@@ -55,7 +54,7 @@ pub(super) fn holders(reading: &mut Reading<'_>, links: &[String], by_mode: bool
             }
         }
     }
-    if refused > 0 && looked < 2 {
+    if refused > 0 {
         reading.unread(
             "who has the other ends of pipes and sockets",
             "it takes CAP_SYS_PTRACE to look at processes of other users",

@@ -23,7 +23,13 @@ pub(super) fn lost_wakeups(process: &Process<'_>) -> Vec<Verdict> {
         return Vec::new();
     }
     let because = "the word it waits for has changed, and nobody has woken it".into();
-    verdict(process, &threads, Fault::LostWakeup, Proof::Proved, because).into_iter().collect()
+    // Another thread could still be on its way to wake them, however slowly.
+    let is_alone = process.waits.iter().all(Option::is_some)
+        && process.waits.iter().flatten().all(|wait| wait.resource.kind.is_in_memory() && wait.limit == Limit::Never);
+    let proof = if is_alone { Proof::Proved } else { Proof::Inferred };
+    let level = if is_alone { Level::Stuck } else { Level::Waits };
+    let verdict = verdict(process, &threads, Fault::LostWakeup, proof, because);
+    verdict.map(|verdict| Verdict { level, ..verdict }).into_iter().collect()
 }
 
 /// Whether the word was as it is now in an earlier sample since which the thread has not run.
@@ -76,7 +82,23 @@ pub(super) fn nobody_left(process: &Process<'_>) -> Option<Verdict> {
         Fault::Deadlock => "all threads wait for locks, and no thread is left that could let one go",
         _ => "every thread of the process waits for another, and none is left that could wake them",
     };
-    verdict(process, &leaves, fault, Proof::Inferred, because.into())
+    // An interpreter's threads may just have nothing to do; a signal's handler could wake a thread.
+    let is_sure = !is_interpreter && process.runtime != Some(Runtime::Python) && !catches_signals(process);
+    let verdict =
+        verdict(process, &leaves, fault, if is_sure { Proof::Inferred } else { Proof::Guessed }, because.into())?;
+    Some(Verdict { level: if is_sure { Level::Stuck } else { Level::Waits }, ..verdict })
+}
+
+/// Whether the process has handlers for signals that others send. Those of faults, and the two that
+/// the C library keeps for itself, wake nobody.
+fn catches_signals(process: &Process<'_>) -> bool {
+    const FAULTS: [u32; 7] = [4, 5, 6, 7, 8, 11, 31];
+    const OF_THE_LIBRARY: [u32; 2] = [32, 33];
+    let others = FAULTS.iter().chain(&OF_THE_LIBRARY).fold(u64::MAX, |mask, signal| mask & !(1 << (signal - 1)));
+    process.snapshot.threads.iter().any(|thread| match thread.status.signals {
+        Some(sets) => sets.caught.0 & others != 0,
+        None => true,
+    })
 }
 
 fn verdict(process: &Process<'_>, threads: &[usize], fault: Fault, proof: Proof, because: String) -> Option<Verdict> {

@@ -68,7 +68,7 @@ pub(super) fn convoys(processes: &[Process<'_>], graph: &Graph, found: &[Verdict
     for (at, number, wait) in all_waits(processes) {
         let node = (at, number);
         let is_lock = wait.resource.kind.is_lock() && wait.resource.kind != Kind::Gil;
-        if !is_lock || wait.limit == Limit::Timed || !matches!(processes[at].rest[number], Rest::Rests { .. }) {
+        if !is_lock || wait.limit == Limit::Timed || !processes[at].rests_throughout(number) {
             continue;
         }
         match ends.of(processes, graph, node) {
@@ -201,22 +201,29 @@ fn convoy(processes: &[Process<'_>], graph: &Graph, end: Node, queue: Vec<Node>)
     let resource = chain.iter().find(|link| link.holder.as_ref() == Some(&accused)).map(|link| link.resource.clone());
     let rests = queue.iter().filter_map(|node| processes[node.0].rest[node.1].since_ns());
     // Threads that take turns sleep with the lock as well, and let go of it afterwards. One that asked
-    // for a long sleep keeps the others for as long.
+    // for a long sleep keeps the others for as long. A holder that waits for events has them by
+    // design, as where threads take turns at accepting connections.
     let asked = process.snapshot.threads.get(end.1).and_then(|thread| time_asked(thread, process.snapshot.taken));
-    let ends_soon =
-        wait.is_some_and(|wait| wait.limit == Limit::Timed) && asked.is_none_or(|asked| asked < A_LONG_SLEEP);
-    let is_stuck = matches!(rest, Rest::Rests { .. }) && !ends_soon;
+    let keeps_it = wait.is_some_and(|wait| match wait.resource.kind {
+        Kind::Time => asked.is_some_and(|asked| asked >= A_LONG_SLEEP),
+        kind => wait.limit == Limit::Never && (wait.is_writing || !kind.is_idle()),
+    });
+    let is_stuck = keeps_it && process.rests_throughout(end.1);
     Some(Verdict {
         fault: Fault::Convoy,
-        // An accusation by guess is none.
-        level: if is_stuck && proof < Proof::Guessed { Level::Stuck } else { Level::Waits },
+        // That a lock's address lies on a stack does not make its thread the holder.
+        level: if is_stuck && proof == Proof::Proved { Level::Stuck } else { Level::Waits },
         proof,
         holder: Some(accused.clone()),
         accused: vec![accused],
         resource,
-        because: format!("it holds the lock, and {what}{place}"),
+        because: match proof {
+            Proof::Proved => format!("it holds the lock, and {what}{place}"),
+            Proof::Inferred | Proof::Guessed => format!("it may hold the lock, and {what}{place}"),
+        },
         queued: queue.len(),
-        since_ns: rests.min(),
+        // It has lasted since both have been where they are.
+        since_ns: rests.min().zip(rest.since_ns()).map(|(queued, held)| queued.max(held)),
         chain,
     })
 }
@@ -226,7 +233,8 @@ fn held_outside(processes: &[Process<'_>], graph: &Graph, holder: Party, queue: 
     let rests = queue.iter().filter_map(|node| processes[node.0].rest[node.1].since_ns());
     Some(Verdict {
         fault: Fault::Convoy,
-        level: Level::Stuck,
+        // What the holder does was not looked at.
+        level: Level::Waits,
         proof: Proof::Proved,
         accused: vec![holder.clone()],
         resource: chain.first().map(|link| link.resource.clone()),

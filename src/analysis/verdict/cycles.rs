@@ -58,7 +58,8 @@ fn cycle(processes: &[Process<'_>], graph: &Graph, members: Vec<Node>) -> Option
         holder: chain.first().and_then(|link| link.holder.clone()),
         resource: chain.first().map(|link| link.resource.clone()),
         because: match (is_alone, is_lock_only) {
-            (true, _) => "it waits for what it holds itself".into(),
+            (true, _) if proof == Proof::Proved => "it waits for what it holds itself".into(),
+            (true, _) => "no other thread can hold what it waits for".into(),
             (false, true) => "each holds what the next one waits for".into(),
             (false, false) => "each waits for the next one".into(),
         },

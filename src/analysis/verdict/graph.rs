@@ -43,7 +43,11 @@ impl Graph {
                 let Some(wait) = wait.as_ref().filter(|wait| has_edges(wait)) else { continue };
                 let ends =
                     wait.holders.iter().filter_map(|holder| Some((graph.node(process, &holder.who)?, holder.proof)));
-                let ends: Vec<_> = ends.collect();
+                // A file's lock is a process's, not a thread's.
+                let is_sure = |(end, _): &(Node, Proof)| {
+                    wait.resource.kind != Kind::FileLock || processes[end.0].snapshot.threads.len() == 1
+                };
+                let ends: Vec<_> = ends.filter(is_sure).collect();
                 if !ends.is_empty() {
                     let is_timed = wait.limit == Limit::Timed;
                     graph.edges.insert((at, number), Edges { ends, is_one_of: wait.is_one_of, is_timed });
@@ -188,9 +192,11 @@ impl Graph {
     }
 }
 
-/// Whether those who hold what is waited for all have to let go of it.
+/// Whether those who hold what is waited for have to let go of it themselves. Of another end of a
+/// pipe, or of a child, any thread or signal handler of its process could end the wait, and whoever
+/// else has it open.
 fn has_edges(wait: &Wait) -> bool {
-    wait.resource.kind.is_lock() || wait.resource.kind == Kind::Thread || wait.holders.len() == 1
+    wait.resource.kind.is_lock() || wait.resource.kind == Kind::Thread
 }
 
 /// Adds holders that no word names: threads on whose stacks the lock's address lies, and the one

@@ -18,7 +18,7 @@ mod states;
 use std::collections::HashSet;
 
 use crate::analysis::waits::{Calls, Proof, Resource, Scene, Wait};
-use crate::model::{Pid, Snapshot, Thread, Tid};
+use crate::model::{Pid, Snapshot, Thread, ThreadState, Tid};
 use graph::Graph;
 use rest::Rest;
 
@@ -207,6 +207,13 @@ impl<'a> Process<'a> {
         Party { pid: Some(self.snapshot.process.id.pid), tid: thread.tid, name: thread.status.name.clone() }
     }
 
+    /// Whether a thread has not run over all the time that was looked at.
+    fn rests_throughout(&self, number: usize) -> bool {
+        let first = self.observation.samples.first().map(|sample| sample.taken.realtime_ns);
+        let since = self.rest.get(number).and_then(|rest| rest.since_ns());
+        since.zip(first).is_some_and(|(since, first)| since <= first)
+    }
+
     fn place(&self, number: usize) -> Option<String> {
         let own = self.observation.calls.get(number)?.own()?;
         let name = own.name();
@@ -266,12 +273,14 @@ fn remarks(process: &Process<'_>) -> Vec<String> {
     let mut remarks: Vec<String> = runtimes::remarks(process).into_iter().collect();
     let unread = process.snapshot.wait_facts.unread.iter();
     remarks.extend(unread.map(|source| format!("{} could not be read: {}", source.what, source.why)));
-    let is_lost = |thread: &&Thread| !thread.is_captured() && thread.status.worker.is_none();
+    let has_exited = |thread: &Thread| matches!(thread.status.state, ThreadState::Zombie | ThreadState::Dead);
+    let is_lost = |thread: &&Thread| !thread.is_captured() && thread.status.worker.is_none() && !has_exited(thread);
     let lost = process.snapshot.threads.iter().filter(is_lost).count();
     if lost > 0 {
         let name = &process.snapshot.process.name;
         let id = process.snapshot.process.id.pid;
-        remarks.push(format!("{lost} threads of {name} ({id}) could not be captured: nothing is said of them"));
+        let threads = if lost == 1 { "1 thread".to_owned() } else { format!("{lost} threads") };
+        remarks.push(format!("{threads} of {name} ({id}) could not be captured: nothing is said of them"));
     }
     remarks
 }

@@ -7,7 +7,7 @@ use super::runtimes::Runtime;
 use super::spinning::is_alike;
 use super::{Fault, Level, Party, Process, Verdict};
 use crate::analysis::waits::{Kind, Wait};
-use crate::model::Thread;
+use crate::model::{Thread, ThreadState};
 
 /// What a thread does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -77,7 +77,8 @@ impl<'v> Named<'v> {
 }
 
 pub(super) fn of(process: &Process<'_>, named: &Named<'_>) -> Vec<ThreadVerdict> {
-    let threads = process.snapshot.threads.iter().enumerate();
+    let has_exited = |thread: &Thread| matches!(thread.status.state, ThreadState::Zombie | ThreadState::Dead);
+    let threads = process.snapshot.threads.iter().enumerate().filter(|(_, thread)| !has_exited(thread));
     threads.map(|(number, thread)| one(process, named, number, thread)).collect()
 }
 

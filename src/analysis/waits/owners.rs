@@ -6,7 +6,7 @@
 
 use super::index::TICK_NS;
 use super::{Proof, Resource, Scene};
-use crate::model::{Owner, Pid, StartTime, Task, Thread, Tid};
+use crate::model::{Owner, Pid, StartTime, Task, Thread, ThreadState, Tid};
 
 /// Someone who holds what is waited for, or could end the wait.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,7 +57,8 @@ impl Scene<'_> {
     /// Who the thread of this id is, which a lock names as its owner and `waiter` waits for.
     pub(super) fn owner(&self, inner: i32, waiter: &Thread, is_private: bool) -> Who {
         if let Some(thread) = self.thread_of_inner(inner) {
-            return match self.began_before_the_wait(thread.status.start, waiter) {
+            let has_exited = matches!(thread.status.state, ThreadState::Zombie | ThreadState::Dead);
+            return match !has_exited && self.began_before_the_wait(thread.status.start, waiter) {
                 true => Who::Thread(thread.tid),
                 false => Who::Gone(inner),
             };
