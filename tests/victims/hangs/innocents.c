@@ -3,6 +3,7 @@
 //
 //   innocents pool|epoll|sleepers|recursive             nothing to do
 //   innocents word|stdio|forked|namespace               no lock, or nothing waits for it
+//   innocents acceptors|handler|late|answered           others than it seems end the wait
 //   innocents ordered|worked|turns|timed|polled|rwlock  all go on
 #include "truth.h"
 #include <sched.h>
@@ -18,6 +19,8 @@ static pthread_mutex_t locks[2] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INIT
 static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
 static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
 static sem_t slots;
+static int listens[1];
+static _Atomic int news;
 static _Atomic long rounds;
 static long expected[4] = {SYS_clock_nanosleep, SYS_pause, SYS_rt_sigtimedwait, SYS_accept};
 
@@ -128,6 +131,48 @@ static void start_all(int first, int last, void *(*what)(void *), long call) {
 
 static void innocent(void) { say("kind none\n"), ready(); }
 
+// Threads take turns at accepting connections: the one that does has the lock.
+static void *accept_in_turn(void *argument) {
+    pthread_mutex_lock(&locks[1]);
+    accept(listens[0], NULL, NULL);
+    return argument;
+}
+
+static void post(int number) {
+    (void)number;
+    sem_post(&slots);
+}
+
+// Its word changes long before it is woken.
+static void *wait_for_news(void *argument) {
+    while (!news) syscall(SYS_futex, &news, 128, 0, NULL, NULL, 0);
+    return argument;
+}
+
+static void *answer_late(void *argument) {
+    sleep(HOUR);
+    must(write(*(int *)argument, "1", 1) == 1, "an answer");
+    return argument;
+}
+
+// The other process waits for a command, and another of its threads will answer.
+static void ask(void) {
+    int commands[2], answers[2];
+    char byte;
+    must(!pipe(commands) && !pipe(answers), "pipes");
+    pid_t child = forked();
+    if (!child) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, answer_late, &answers[1]);
+        must(read(commands[0], &byte, 1) == 1, "a command");
+    }
+    close(answers[1]);
+    until_in(child, SYS_read);
+    say("target %d\ntarget %d\n", getpid(), child);
+    innocent();
+    must(read(answers[0], &byte, 1) == 1, "an answer");
+}
+
 int main(int arguments, char **argument) {
     must(arguments > 1, "an argument");
     const char *which = argument[1];
@@ -158,6 +203,19 @@ int main(int arguments, char **argument) {
         pthread_mutex_lock(lock), pthread_mutex_lock(lock);
         innocent();
         sleep(HOUR);
+    } else if (!strcmp(which, "acceptors")) {
+        listens[0] = listener();
+        start_all(0, 0, accept_in_turn, SYS_accept), start_all(1, 3, accept_in_turn, SYS_futex);
+    } else if (!strcmp(which, "handler")) {
+        signal(SIGALRM, post);
+        alarm(HOUR);
+        innocent();
+        for (;;) sem_wait(&slots);
+    } else if (!strcmp(which, "late")) {
+        start_all(0, 0, wait_for_news, SYS_futex);
+        news = 1;
+    } else if (!strcmp(which, "answered")) {
+        ask();
     } else if (!strcmp(which, "ordered")) start_all(0, 7, in_order, 0);
     else if (!strcmp(which, "worked")) start_all(0, 2, wait_for_work, SYS_futex), start_all(3, 3, work_in_pieces, 0);
     else if (!strcmp(which, "turns")) start_all(0, 2, take_turns, 0);
