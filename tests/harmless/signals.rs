@@ -90,7 +90,7 @@ fn a_target_that_is_stopped_is_sampled_and_stays_stopped_until_it_is_continued()
         let printed = succeed(hangsnap().args(["--pid", &victim.pid(), "--stop", stop]));
         assert!(printed.contains("run at ") || printed.contains("run in "), "its stacks can be had:\n{printed}");
         assert!(!printed.contains("Not seen"), "nothing is lost:\n{printed}");
-        assert_eq!(printed.matches(" stopped").count(), counters.all().len(), "as many threads as that:\n{printed}");
+        assert_eq!(printed.matches("\"  stopped").count(), counters.all().len(), "as many threads as that:\n{printed}");
         let file = directory.path().join(format!("{round}.hangsnap"));
         succeed(
             recorder(&victim.pid(), "1ms")
