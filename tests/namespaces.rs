@@ -48,7 +48,7 @@ fn assert_named(printed: &str) {
 
 fn assert_both_stops_and_a_recording(pid: &str, check: impl Fn(&str)) {
     for stop in ["auto", "all"] {
-        check(&soon(&["--pid", pid, "--stop", stop]));
+        check(&soon(&["--pid", pid, "--stop", stop, "--all-frames"]));
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("recorded.hangsnap").display().to_string();

@@ -73,8 +73,9 @@ pub fn print(
     let names = Names::resolve(finder, [snapshot]);
     match format {
         Format::Text(width) => {
-            // Of one thread, or of one without others to compare it with, all is said below.
-            let is_long = selection.thread.is_none() && snapshot.threads.len() > 1;
+            // Of one thread all is said below, and who asks for details wants those.
+            let is_brief = !selection.verbose && !selection.registers;
+            let is_long = is_brief && selection.thread.is_none() && snapshot.threads.len() > 1;
             let judgement = is_long.then(|| why::of_one(snapshot, &names));
             render::show(out, snapshot, &names, selection, judgement.as_ref(), width)?;
         }

@@ -88,7 +88,10 @@ pub fn mutex(number: usize, address: u64, owner: i32) -> Thread {
 }
 
 pub fn sleeper(number: usize) -> Thread {
-    thread(number, SystemCall::new(NANOSLEEP, [1, 0, 0, 0, 0, 0]), &[0, OWN])
+    const AN_HOUR: u64 = 3600;
+    let bytes = [AN_HOUR.to_le_bytes(), 0_u64.to_le_bytes()].concat();
+    let asked = MemoryPiece { address: RuntimeAddress(1), bytes: bytes.into(), what: MemoryOf::Argument(0) };
+    Thread { memory: vec![asked], ..thread(number, SystemCall::new(NANOSLEEP, [1, 0, 0, 0, 0, 0]), &[0, OWN]) }
 }
 
 /// A snapshot of them.
