@@ -1,9 +1,9 @@
-//! Waits that nobody is left to end: a wake-up that was lost, and processes whose threads all wait for
+//! Waits that no thread is left to end: a wake-up that was lost, and processes whose threads all wait for
 //! each other.
 //!
 //! Promises: a wake-up is lost only where the word differs from what the thread went to sleep for in
 //! two samples between which the thread did not run, so that no waker was just on its way. That
-//! nobody is left is said only where each thread of the process waits, without a limit, for what a
+//! none is left is said only where each thread of the process waits, without a limit, for what a
 //! thread of this process alone can do: one that sleeps, polls, serves or runs could do it.
 
 use std::collections::BTreeSet;

@@ -182,7 +182,7 @@ fn convoy(processes: &[Process<'_>], graph: &Graph, end: Node, queue: Vec<Node>)
     let process = processes.get(end.0)?;
     let rest = *process.rest.get(end.1)?;
     let wait = process.waits.get(end.1)?.as_ref();
-    // A lock of which no holder is known ends a chain as well: then nobody can be accused.
+    // A lock without a known holder ends a chain as well: then there is none to accuse.
     if wait.is_some_and(|wait| wait.resource.kind.is_lock()) {
         return None;
     }

@@ -193,8 +193,8 @@ impl Graph {
 }
 
 /// Whether those who hold what is waited for have to let go of it themselves. Of another end of a
-/// pipe, or of a child, any thread or signal handler of its process could end the wait, and whoever
-/// else has it open.
+/// pipe, or of a child, any thread or signal handler of its process could end the wait, and so could any
+/// other process that has it open.
 fn has_edges(wait: &Wait) -> bool {
     wait.resource.kind.is_lock() || wait.resource.kind == Kind::Thread
 }
@@ -238,7 +238,7 @@ pub(super) fn infer_holders(scene: &Scene<'_>, waits: &mut [Option<Wait>]) {
 /// Where any of more threads than this may hold a lock, it is not known at all who does.
 const MOST_CANDIDATES: usize = 64;
 
-/// Those who may hold a lock of which nothing says who does: one of them does, the likeliest first.
+/// Those who may hold a lock that does not say who does: one of them does, the likeliest first.
 #[derive(Default)]
 struct Candidates {
     holders: Vec<Holder>,
@@ -299,7 +299,7 @@ fn candidates_for(scene: &Scene<'_>, resource: &Resource, queue: &[Tid], waits: 
             return Candidates::of(of_lock, proof);
         }
     }
-    // Nobody refers to it. It may be one of the waiters itself, which has it as a reader or has
+    // No other stack refers to it. It may be one of the waiters itself, which has it as a reader or has
     // begun to take it; or the one other thread that there is.
     let is_joining =
         |place: usize| waits.get(place).and_then(Option::as_ref).is_some_and(|wait| wait.resource.kind == Kind::Thread);

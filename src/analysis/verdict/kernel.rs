@@ -87,7 +87,7 @@ fn fault(process: &Process<'_>, number: usize, wait: &Wait) -> Option<Fault> {
         Kind::Fuse => Some(Fault::Fuse),
         Kind::Disk => Some(Fault::Disk),
         Kind::Pipe | Kind::Socket if wait.is_writing => Some(Fault::Peer),
-        // A FIFO that nobody opens; a server of names.
+        // A FIFO without another end; a server of names.
         Kind::Pipe if wait.resource.name.contains("FIFO") => Some(Fault::Peer),
         Kind::Socket | Kind::Descriptors | Kind::File if is_resolver => Some(Fault::Peer),
         _ => None,

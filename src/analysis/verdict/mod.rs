@@ -83,7 +83,7 @@ pub enum Level {
 /// A thread or process that a verdict is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Party {
-    /// None for one that is gone, of which only the id is known.
+    /// None for one that is gone: then only its id is known.
     pub pid: Option<Pid>,
     /// Its id, as hangsnap counts.
     pub tid: Tid,

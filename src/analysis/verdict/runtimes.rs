@@ -62,7 +62,7 @@ pub(super) fn gil(process: &Process<'_>) -> Option<Verdict> {
     let mut others = numbers.filter(|number| !is_waiting(*number) && runs_python(number));
     let (holder, None) = (others.next()?, others.next()) else { return None };
     let holds = match process.rest[holder] {
-        // It sleeps, and still nobody else got it.
+        // It sleeps, and still no other thread got it.
         Rest::Rests { .. } => "sleeps with it",
         Rest::Runs { .. } | Rest::Moves | Rest::Unknown => return None,
     };
