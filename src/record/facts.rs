@@ -30,8 +30,9 @@ pub(super) fn of(
 ) -> Arc<WaitFacts> {
     let before = stacks.before;
     let is_first = !last_ran.is_empty() || before.is_empty();
-    let at_rest = (stacks.copied.is_empty() && !is_first).then_some(&**before);
-    let mut facts = resources::facts(process, threads, at_rest, |address, buffer| access.read_all(address, buffer));
+    let at_rest = stacks.copied.is_empty() && !is_first;
+    let mut facts =
+        resources::facts(process, threads, before, at_rest, |address, buffer| access.read_all(address, buffer));
     facts.references = references(threads, stacks);
     facts.last_ran = match last_ran.is_empty() {
         // They were held since, or ran by themselves, if they do not say otherwise.

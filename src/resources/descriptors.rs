@@ -5,7 +5,7 @@ use std::fs;
 
 use super::open_files::{about, holders, may_write};
 use super::{Reading, sockets};
-use crate::model::{Descriptor, Detail, Pid, Task, Thread, text_of_os};
+use crate::model::{Descriptor, Detail, Pid, Task, Thread, WaitFacts, text_of_os};
 
 /// Descriptors that are looked up for one snapshot, and members of one epoll set that are kept.
 const MOST: usize = 1024;
@@ -13,12 +13,23 @@ const MOST: usize = 1024;
 /// mutex for as long as it lists its members, and may list them again.
 const MOST_OF_EPOLL: u64 = 1000;
 
-pub(super) fn read(reading: &mut Reading<'_>) -> Vec<Descriptor> {
+/// `before` are those of the sample before: of threads that have not run since they are as they were.
+pub(super) fn read(reading: &mut Reading<'_>, before: &WaitFacts) -> Vec<Descriptor> {
     let mut numbers: BTreeSet<i32> = reading.threads.iter().flat_map(waited_for).collect();
     let sets: Vec<i32> = reading.threads.iter().filter_map(epoll_set).collect();
     numbers.extend(sets.iter().copied());
-    let mut found = Vec::new();
+    let moved: BTreeSet<i32> = reading
+        .threads
+        .iter()
+        .filter(|thread| thread.acquired.unchanged_since().is_none())
+        .flat_map(|thread| waited_for(thread).into_iter().chain(epoll_set(thread)))
+        .collect();
+    let (mut kept, mut found) = (Vec::new(), Vec::new());
     for number in numbers.into_iter().take(MOST) {
+        if let Some(known) = before.descriptor(number).filter(|_| !moved.contains(&number)) {
+            kept.push(known.clone());
+            continue;
+        }
         if reading.is_over() {
             break;
         }
@@ -45,6 +56,8 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Vec<Descriptor> {
     }
     pipes(reading, &mut found);
     sockets::add(reading, &mut found);
+    found.extend(kept);
+    found.sort_unstable_by_key(|descriptor| descriptor.number);
     found
 }
 

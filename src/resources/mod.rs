@@ -73,21 +73,22 @@ impl Reading<'_> {
 pub fn facts(
     process: &Process,
     threads: &[Thread],
-    before: Option<&WaitFacts>,
+    before: &WaitFacts,
+    is_at_rest: bool,
     read: impl Fn(RuntimeAddress, &mut [u8]) -> bool,
 ) -> WaitFacts {
     let mut reading = Reading { process, threads, begun: Instant::now(), unread: Vec::new() };
-    let mut facts = match before {
-        Some(before) => WaitFacts {
+    let mut facts = match is_at_rest {
+        true => WaitFacts {
             inner_tids: before.inner_tids.clone(),
             thread_pointers: before.thread_pointers.clone(),
             descriptors: before.descriptors.clone(),
             ..WaitFacts::default()
         },
-        None => WaitFacts {
+        false => WaitFacts {
             inner_tids: tasks::inner_tids(&reading),
             thread_pointers: locks::thread_pointers(&reading, read),
-            descriptors: descriptors::read(&mut reading),
+            descriptors: descriptors::read(&mut reading, before),
             ..WaitFacts::default()
         },
     };
