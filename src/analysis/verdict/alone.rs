@@ -90,7 +90,7 @@ pub(super) fn nobody_left(process: &Process<'_>) -> Option<Verdict> {
 }
 
 /// Whether the process has handlers for signals that others send. Those of faults, and the two that
-/// the C library keeps for itself, wake nobody.
+/// the C library keeps for itself, wake no thread.
 fn catches_signals(process: &Process<'_>) -> bool {
     const FAULTS: [u32; 7] = [4, 5, 6, 7, 8, 11, 31];
     const OF_THE_LIBRARY: [u32; 2] = [32, 33];

@@ -1,8 +1,8 @@
 //! Who waits for whom: threads of all processes as one graph.
 //!
 //! Promises: an edge is there only where the thread at its end would have to do something for the wait
-//! to end: the holder of a lock, each reader of a rwlock, the one process at the other end. Where any
-//! of several could do it there is no edge.
+//! to end: the holder of a lock, each reader of a rwlock, the thread whose end is waited for. A
+//! wait for a child or for another end of a pipe has none: any thread or handler there could end it.
 
 use std::collections::{HashMap, HashSet};
 

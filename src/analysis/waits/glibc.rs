@@ -50,7 +50,7 @@ pub(super) fn mutex(reading: &Reading<'_, '_>) -> Wait {
 }
 
 /// What a thread waits for that the kernel did not let wait for a priority-inheritance mutex, for that
-/// would have been a deadlock. glibc lets it wait for ever, in a word that nobody knows.
+/// would have been a deadlock. glibc lets it wait for ever, in a word of its own stack.
 const REFUSED: &str = "a priority-inheritance mutex that the kernel refused to wait for, for a deadlock";
 
 /// Adds who holds those mutexes: the thread that waits for one that this thread has. Where it goes
