@@ -48,6 +48,49 @@ impl Abi {
     }
 }
 
+/// Calls whose first argument is a descriptor.
+const ON_DESCRIPTOR: [&str; 40] = [
+    "read",
+    "readv",
+    "pread64",
+    "preadv",
+    "recvfrom",
+    "recvmsg",
+    "recvmmsg",
+    "write",
+    "writev",
+    "pwrite64",
+    "pwritev",
+    "sendto",
+    "sendmsg",
+    "sendmmsg",
+    "accept",
+    "accept4",
+    "connect",
+    "flock",
+    "fcntl",
+    "ioctl",
+    "fsync",
+    "fdatasync",
+    "syncfs",
+    "splice",
+    "sendfile",
+    "epoll_wait",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "getdents64",
+    "fallocate",
+    "ftruncate",
+    "io_uring_enter",
+    "mq_timedsend",
+    "mq_timedreceive",
+    "close",
+    "fstat",
+    "lseek",
+    "listen",
+    "tee",
+    "vmsplice",
+];
 /// A call's number and its six argument registers, as the kernel received them. Arguments beyond
 /// those that the call takes hold whatever the registers held.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -73,6 +116,11 @@ impl SystemCall {
             Abi::X86_64 => self.number == 219,
             Abi::I386 => self.number == 0,
         }
+    }
+
+    /// Whether its first argument is a descriptor.
+    pub fn is_on_descriptor(&self) -> bool {
+        self.name().is_some_and(|name| ON_DESCRIPTOR.contains(&name))
     }
 
     /// The name of the call, where this version knows it.

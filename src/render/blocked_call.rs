@@ -9,49 +9,6 @@ use super::system_call;
 use super::value::Foreign;
 use crate::model::{Abi, Descriptor, Detail, MemoryOf, Socket, SystemCall, Thread, WaitFacts};
 
-/// Calls whose first argument is a descriptor.
-const ON_DESCRIPTOR: [&str; 40] = [
-    "read",
-    "readv",
-    "pread64",
-    "preadv",
-    "recvfrom",
-    "recvmsg",
-    "recvmmsg",
-    "write",
-    "writev",
-    "pwrite64",
-    "pwritev",
-    "sendto",
-    "sendmsg",
-    "sendmmsg",
-    "accept",
-    "accept4",
-    "connect",
-    "flock",
-    "fcntl",
-    "ioctl",
-    "fsync",
-    "fdatasync",
-    "syncfs",
-    "splice",
-    "sendfile",
-    "epoll_wait",
-    "epoll_pwait",
-    "epoll_pwait2",
-    "getdents64",
-    "fallocate",
-    "ftruncate",
-    "io_uring_enter",
-    "mq_timedsend",
-    "mq_timedreceive",
-    "close",
-    "fstat",
-    "lseek",
-    "listen",
-    "tee",
-    "vmsplice",
-];
 /// Entries of a poll that are written.
 const MOST_POLLED: usize = 8;
 
@@ -87,7 +44,7 @@ pub(super) fn text(thread: &Thread, facts: &WaitFacts) -> Option<String> {
         "poll" | "ppoll" => reading.with_first(&plain, reading.polled()),
         "nanosleep" => reading.with_first(&plain, reading.time(0)),
         "clock_nanosleep" => reading.time(2).map(|time| plain.replacen(&format!("{:#x}", call.arguments[2]), &time, 1)),
-        name if ON_DESCRIPTOR.contains(&name) => reading.with_first(&plain, Some(reading.descriptor(0))),
+        _ if call.is_on_descriptor() => reading.with_first(&plain, Some(reading.descriptor(0))),
         _ => None,
     };
     Some(text.unwrap_or(plain))

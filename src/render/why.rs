@@ -299,6 +299,5 @@ fn title(fault: Fault) -> &'static str {
         Fault::FileLock => "WAITS FOR A FILE LOCK",
         Fault::Peer => "WAITS FOR ITS PEER",
         Fault::Child => "WAITS FOR A CHILD",
-        Fault::File => "WAITS FOR A FILE",
     }
 }

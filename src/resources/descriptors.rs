@@ -63,37 +63,9 @@ pub(super) fn read(reading: &mut Reading<'_>, before: &WaitFacts) -> Vec<Descrip
 
 /// The descriptors that the thread's call is about.
 fn waited_for(thread: &Thread) -> Vec<i32> {
-    const FIRST: [&str; 26] = [
-        "read",
-        "readv",
-        "pread64",
-        "preadv",
-        "recvfrom",
-        "recvmsg",
-        "recvmmsg",
-        "write",
-        "writev",
-        "pwrite64",
-        "pwritev",
-        "sendto",
-        "sendmsg",
-        "sendmmsg",
-        "accept",
-        "accept4",
-        "connect",
-        "flock",
-        "fcntl",
-        "ioctl",
-        "fsync",
-        "fdatasync",
-        "splice",
-        "sendfile",
-        "signalfd4",
-        "getdents64",
-    ];
     let Some(call) = thread.system_call else { return Vec::new() };
     match call.name() {
-        Some(name) if FIRST.contains(&name) => vec![(call.arguments[0] as u32).cast_signed()],
+        _ if call.is_on_descriptor() => vec![(call.arguments[0] as u32).cast_signed()],
         Some("poll" | "ppoll") => thread.polled().collect(),
         // P_PIDFD of waitid(2).
         Some("waitid") if call.arguments[0] == 3 => vec![(call.arguments[1] as u32).cast_signed()],

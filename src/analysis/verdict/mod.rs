@@ -44,7 +44,6 @@ pub enum Fault {
     FileLock,
     Peer,
     Child,
-    File,
 }
 
 impl Fault {
@@ -67,7 +66,6 @@ impl Fault {
             Self::FileLock => "waits-for-file-lock",
             Self::Peer => "waits-for-peer",
             Self::Child => "waits-for-child",
-            Self::File => "waits-for-file",
         }
     }
 }
