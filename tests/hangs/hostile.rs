@@ -201,6 +201,39 @@ fn what_is_missing_or_of_others_proves_nothing() {
     said_of("10,000 wait for 3,000 children", waiting.collect(), facts);
 }
 
+/// Eight threads that took two locks in order were a "deadlock" one time in eight: each owned the lock
+/// at the moment at which another was looked at.
+#[test]
+fn threads_that_have_a_lock_in_turn_are_no_deadlock() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let ran = |number: u64, mut thread: Thread| {
+        thread.status.scheduling.voluntary_switches = Some(number);
+        thread
+    };
+    let recorded = |name: &str, samples: u64, threads: &dyn Fn(u64) -> Vec<Thread>| {
+        let directory = directory.path().join(name);
+        std::fs::create_dir(&directory).expect("a new directory");
+        let sample = |number| snapshot(number, threads(number), WaitFacts::default());
+        stuck(name, &record_all(&directory, (1..=samples).map(sample)), &[])
+    };
+    let in_turn = |number| (0..2).map(|at| ran(number, mutex(at, lock(0), tid(1 - at).0))).collect::<Vec<_>>();
+    let said = recorded("a lock in turn", 3, &in_turn);
+    assert_eq!(said.code, 0, "{}", said.text);
+    assert!(!said.text.contains("DEADLOCK"), "{}", said.text);
+    let said = recorded("its own owner for a moment", 3, &|number| vec![ran(number, mutex(0, lock(0), tid(0).0))]);
+    assert_eq!(said.code, 0, "{}", said.text);
+    let said = recorded("a lock in turn, seen once", 1, &in_turn);
+    assert_eq!(said.code, 0, "{}", said.text);
+    begins(&said, "No fault is proved");
+    // Threads that begin, take the lock and end; the one that waits is not woken.
+    let said = recorded("owners that come and go", 3, &|number| {
+        vec![mutex(0, lock(0), tid(100 + usize::try_from(number).expect("few")).0), sleeper(1)]
+    });
+    assert_eq!(said.code, 0, "{}", said.text);
+    let said = recorded("an owner that is gone", 3, &|_| vec![mutex(0, lock(0), tid(100).0), sleeper(1)]);
+    begins(&said, "ABANDONED LOCK, proved");
+}
+
 #[test]
 fn recordings_from_before_these_facts_accuse_no_thread() {
     for name in ["first-format.hangsnap", "second-format.hangsnap"] {

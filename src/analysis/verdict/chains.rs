@@ -2,7 +2,7 @@
 //!
 //! Promises: the end of a chain is accused, whatever it does, and not the thread with the longest
 //! queue. A queue counts only if its threads were at rest over all that was looked at: threads that
-//! take turns at a lock are none.
+//! take turns at a lock are none. An owner is gone only if it was in the sample before as well.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -11,14 +11,21 @@ use super::cycles::party;
 use super::graph::{Graph, Node};
 use super::rest::Rest;
 use super::{Fault, Level, Link, Party, Process, Verdict};
-use crate::analysis::waits::{Kind, Limit, Proof, Wait, Who, time_asked};
+use crate::analysis::waits::{Kind, Limit, Proof, Scene, Wait, Who, time_asked};
 
 /// Locks whose owners are gone.
 pub(super) fn abandoned(processes: &[Process<'_>], graph: &Graph) -> Vec<Verdict> {
     let mut by_owner: BTreeMap<(usize, Who), Vec<Node>> = BTreeMap::new();
+    let before: Vec<Option<Scene<'_>>> = processes.iter().map(Process::scene_before).collect();
     for (at, number, wait) in all_waits(processes) {
         let gone = wait.holders.iter().find(|holder| matches!(holder.who, Who::Gone(_) | Who::InParent { .. }));
-        if let Some(holder) = gone.filter(|_| wait.resource.kind.is_lock()) {
+        let Some(holder) = gone.filter(|_| wait.resource.kind.is_lock()) else { continue };
+        // Threads come and go between a look at the lock and one at the threads.
+        let thread = &processes[at].snapshot.threads[number];
+        let is_confirmed = before[at].as_ref().is_none_or(|scene| {
+            scene.wait_of(thread).is_some_and(|wait| wait.holders.iter().any(|before| before.who == holder.who))
+        });
+        if is_confirmed && !processes[at].has_run(number) {
             by_owner.entry((at, holder.who.clone())).or_default().push((at, number));
         }
     }
@@ -42,8 +49,8 @@ pub(super) fn abandoned(processes: &[Process<'_>], graph: &Graph) -> Vec<Verdict
         let chain: Vec<Link> = chain.into_iter().map(|link| Link { holder: Some(holder.clone()), ..link }).collect();
         Some(Verdict {
             fault: Fault::AbandonedLock,
-            level: if wait.limit == Limit::Timed { Level::Waits } else { Level::Stuck },
-            proof: if rests.is_some() { Proof::Proved } else { Proof::Inferred },
+            level: if wait.limit == Limit::Timed || rests.is_none() { Level::Waits } else { Level::Stuck },
+            proof: if rests.is_some() { Proof::Proved } else { Proof::Guessed },
             accused: chain.iter().map(|link| link.waiter.clone()).collect(),
             holder: Some(holder),
             resource: Some(wait.resource.clone()),

@@ -1,7 +1,9 @@
 //! Threads that wait for each other, or for themselves.
 //!
 //! Promises: a cycle is proved only if each of its edges is, and each member was at rest over the
-//! time in which the locks were read, so that all edges held at one moment.
+//! time in which the locks were read, so that all edges held at one moment. Of threads that ran there
+//! is none. Where that is not known, as of threads that were seen once, the locks may have been read
+//! at different moments, between which threads had them in turn: it is a guess, and no fault.
 
 use std::collections::HashSet;
 
@@ -15,7 +17,7 @@ pub(super) fn find(processes: &[Process<'_>], graph: &Graph) -> Vec<Verdict> {
 
 fn cycle(processes: &[Process<'_>], graph: &Graph, members: Vec<Node>) -> Option<Verdict> {
     let inside: HashSet<Node> = members.iter().copied().collect();
-    let mut proof = Proof::Proved;
+    let (mut proof, mut level) = (Proof::Proved, Level::Stuck);
     let mut since_ns = Some(i64::MIN);
     let mut chain = Vec::new();
     for (place, node) in members.iter().enumerate() {
@@ -27,7 +29,7 @@ fn cycle(processes: &[Process<'_>], graph: &Graph, members: Vec<Node>) -> Option
         let rest = process.rest.get(node.1)?.since_ns();
         proof = proof.max(edge.1);
         if rest.is_none() {
-            proof = proof.max(Proof::Inferred);
+            (proof, level) = (Proof::Guessed, Level::Waits);
         }
         since_ns = since_ns.zip(rest).map(|(since, rest)| since.max(rest));
         chain.push(Link {
@@ -52,7 +54,7 @@ fn cycle(processes: &[Process<'_>], graph: &Graph, members: Vec<Node>) -> Option
     let is_lock_only = chain.iter().all(|link| link.resource.kind != Kind::Thread);
     Some(Verdict {
         fault: if is_alone { Fault::SelfDeadlock } else { Fault::Deadlock },
-        level: Level::Stuck,
+        level,
         proof,
         accused: chain.iter().map(|link| link.waiter.clone()).collect(),
         holder: chain.first().and_then(|link| link.holder.clone()),

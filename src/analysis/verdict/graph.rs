@@ -26,6 +26,9 @@ struct Edges {
     is_one_of: bool,
     /// Whether the wait ends by itself.
     is_timed: bool,
+    /// Whether the thread ran meanwhile. What it waited for when it was seen held at that moment only:
+    /// threads that take a lock in turn own it one after the other.
+    has_run: bool,
 }
 
 impl Graph {
@@ -50,7 +53,8 @@ impl Graph {
                 let ends: Vec<_> = ends.filter(is_sure).collect();
                 if !ends.is_empty() {
                     let is_timed = wait.limit == Limit::Timed;
-                    graph.edges.insert((at, number), Edges { ends, is_one_of: wait.is_one_of, is_timed });
+                    let has_run = process.has_run(number);
+                    graph.edges.insert((at, number), Edges { ends, is_one_of: wait.is_one_of, is_timed, has_run });
                 }
             }
         }
@@ -85,8 +89,8 @@ impl Graph {
     /// it is not known which of several holds a lock, none of them can. (The largest such set: threads
     /// that might go on are taken out until none is left that might.)
     fn stuck(&self) -> HashSet<Node> {
-        let waits_for_ever = self.edges.iter().filter(|(_, edges)| !edges.is_timed).map(|(node, _)| *node);
-        let mut stuck: HashSet<Node> = waits_for_ever.collect();
+        let waits_for_ever = self.edges.iter().filter(|(_, edges)| !edges.is_timed && !edges.has_run);
+        let mut stuck: HashSet<Node> = waits_for_ever.map(|(node, _)| *node).collect();
         let mut waiters: HashMap<Node, Vec<Node>> = HashMap::new();
         for (node, edges) in &self.edges {
             edges.ends.iter().for_each(|(end, _)| waiters.entry(*end).or_default().push(*node));

@@ -212,6 +212,18 @@ impl<'a> Process<'a> {
         since.zip(first).is_some_and(|(since, first)| since <= first)
     }
 
+    /// Whether a thread ran meanwhile, so that what it waited for when it was seen is past.
+    fn has_run(&self, number: usize) -> bool {
+        matches!(self.rest.get(number), Some(Rest::Moves | Rest::Runs { .. }))
+    }
+
+    /// The sample before the last, to be read like it.
+    fn scene_before(&self) -> Option<Scene<'a>> {
+        let before = self.observation.samples.len().checked_sub(2)?;
+        let sample = *self.observation.samples.get(before)?;
+        Some(Scene::new(sample, self.observation.earlier.get(before)?))
+    }
+
     fn place(&self, number: usize) -> Option<String> {
         let own = self.observation.calls.get(number)?.own()?;
         let name = own.name();

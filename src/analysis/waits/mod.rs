@@ -313,6 +313,13 @@ impl<'a> Scene<'a> {
         waits
     }
 
+    /// What a thread of another sample waited for in this one.
+    pub fn wait_of(&self, thread: &Thread) -> Option<Wait> {
+        let place = self.snapshot.threads.binary_search_by_key(&thread.tid, |other| other.tid).ok()?;
+        let then = self.snapshot.threads.get(place).filter(|then| then.status.start == thread.status.start)?;
+        self.wait(then, self.calls.get(place)?)
+    }
+
     fn wait(&self, thread: &Thread, calls: &Calls<'a>) -> Option<Wait> {
         if let Some(wait) = kernel::not_allowed_to_run(self, thread) {
             return Some(wait);

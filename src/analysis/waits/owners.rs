@@ -71,6 +71,8 @@ impl Scene<'_> {
             {
                 let (pid, tid, name) = (*pid, *tid, name.clone());
                 match is_private {
+                    // It began after the threads were listed.
+                    _ if pid == self.snapshot.process.id.pid => Who::Thread(tid),
                     // Nobody else can have a lock in this memory: it was locked when it was copied.
                     true if Some(pid) == parent => Who::InParent { pid, tid, name },
                     true => Who::Gone(inner),
