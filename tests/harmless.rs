@@ -5,6 +5,7 @@
 //! stopped stays stopped; a thread that cannot be stopped keeps no caller waiting; and hours of a
 //! storm cost the sampler no descriptor and no memory.
 
+mod allocations;
 mod calls;
 mod faults;
 mod holdings;

@@ -11,6 +11,8 @@ pub mod alarm;
 pub mod arena;
 pub mod being_written;
 pub mod clock;
+#[cfg(feature = "fault-points")]
+pub mod counting;
 pub mod heap;
 pub mod memory;
 pub mod ptrace;

@@ -131,6 +131,7 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         let helper = queue.as_ref().and_then(|queue| queue.helper(scope));
         let alarm = Alarm::new();
         let urgent = Urgent::enter();
+        let watched = fault::no_allocation();
         seize_all(slots, draft.process);
         page.step(TracerStep::Holding, 0);
         draft.kill_timer.arm(draft.request.max_hold);
@@ -150,6 +151,7 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         if let Some(queue) = &queue {
             queue.end();
         }
+        watched.end();
         page.held(begun);
         if slots.iter().all(Slot::is_free) {
             // The helper may yet wait for its turn, or for memory, which harms nobody now.

@@ -219,6 +219,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
     // A signal may stop a thread as soon as it is seized.
     draft.kill_timer.arm(max_hold);
     let began = Instant::now();
+    let watched = fault::no_allocation();
     for slot in &mut *slots {
         if matches!(slot.state, State::Asked) {
             slot.state = match fault::at(Point::Seize).and_then(|()| ptrace::seize(slot.planned.tid)) {
@@ -308,6 +309,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
             slot.copied = Some(Copied { registers, floating_point, stack, at, held });
         }
     }
+    watched.end();
     drop(ringing);
     page.held(began);
     if pending == 0 {

@@ -14,6 +14,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, Scope, Thread};
 
+use super::fault;
 use super::stack::{StackCopy, StackPlan};
 use crate::proc::MemoryMap;
 use crate::sys::clock::Instant;
@@ -74,6 +75,7 @@ impl<'room> CopyQueue<'room> {
         while self.until.load(Ordering::Acquire) == 0 {
             thread::park();
         }
+        let watched = fault::no_allocation();
         for (index, task) in self.tasks.iter().enumerate().rev() {
             while self.planned_from.load(Ordering::Acquire) > index && self.in_time() {
                 hint::spin_loop();
@@ -83,6 +85,7 @@ impl<'room> CopyQueue<'room> {
                 _ => break,
             }
         }
+        watched.end();
         urgent.for_good();
     }
 

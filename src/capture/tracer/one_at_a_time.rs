@@ -209,6 +209,7 @@ fn hold_and_copy(
     draft.arena.room(STACK_ROOM);
     let urgent = Urgent::enter();
     let alarm = alarm.map(|alarm| Ringing::every(alarm, deadline));
+    let watched = fault::no_allocation();
     fault::at(Point::Seize).and_then(|()| ptrace::seize(tid)).map_err(Failure::NotSeized)?;
     if !draft.process.has_thread(tid) {
         // The id belongs to another thread now, which the kernel releases when this thread ends.
@@ -242,6 +243,7 @@ fn hold_and_copy(
     });
     let released = held.release();
     let held = begun.elapsed();
+    watched.end();
     drop(alarm);
     match released {
         Ok(()) => {

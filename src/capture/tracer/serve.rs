@@ -43,6 +43,7 @@ fn try_serve() -> io::Result<()> {
     while let Some(assignment) = protocol::receive(&socket)? {
         arena.begin();
         let outcome = answer(&assignment, &mut arena, &kill_timer, &mut sleepers);
+        fault::report_allocations();
         match protocol::send(&socket, &outcome) {
             // Whoever asked was killed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
