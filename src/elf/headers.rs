@@ -14,9 +14,9 @@ use crate::model::{BuildId, FileAddress};
 /// More program headers than any linker makes.
 const MAX_PROGRAM_HEADERS: u16 = 1024;
 /// Note segments hold a build-id and a few properties.
-const MAX_NOTES: u64 = 64 << 10;
+pub(super) const MAX_NOTES: u64 = 64 << 10;
 /// Linkers make build-ids of 8 to 32 bytes; `--build-id=0x...` may make others.
-const MAX_BUILD_ID: usize = 64;
+pub(super) const MAX_BUILD_ID: usize = 64;
 
 type Header = FileHeader64<LittleEndian>;
 type Segment = ProgramHeader64<LittleEndian>;
