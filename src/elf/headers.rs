@@ -31,7 +31,7 @@ pub struct Load {
     pub executable: bool,
 }
 
-/// What the program headers tell.
+/// What the program headers say.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Headers {
     /// The segments that are loaded, in the order of the headers.
@@ -146,7 +146,7 @@ impl Headers {
         self.in_notes(image, |name, _, _| (name == go::NOTE).then_some(())).is_some()
     }
 
-    /// What is first found in a note, of which name, type and content are told.
+    /// What is first found in a note, by its name, type and content.
     fn in_notes<T>(&self, image: &impl Image, look: impl Fn(&[u8], elf::NoteType, &[u8]) -> Option<T>) -> Option<T> {
         self.notes.iter().find_map(|&(address, size, align)| {
             let mut notes = vec![0; usize::try_from(size).ok()?];

@@ -142,7 +142,7 @@ mod tests {
         let copy = directory.path().join("copy");
         std::fs::write(&copy, &bytes).expect("room for it");
         let file = File::options().read(true).write(true).open(&copy).expect("it was made");
-        // Its symbols are said to be where no file has anything, so that whoever reads them fails.
+        // Its symbols are said to be where no file has anything, so that reading them fails.
         file.write_all_at(&(1_u64 << 60).to_le_bytes(), header + 24).expect("sh_offset");
         let links = Links::read(&file).expect("ELF");
         assert_eq!(links.build_id, expected);

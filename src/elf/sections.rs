@@ -42,7 +42,7 @@ impl<'d, R: ReadRef<'d>> Sections<'d, R> {
         let header = Header::parse(file).map_err(|_| Error::NotElf)?;
         header.endian().map_err(|_| Error::NotElf)?;
         let malformed = Error::Malformed("the table of section headers");
-        // More than 16 bits can say would be told elsewhere, and be too many.
+        // More than 16 bits can say would stand elsewhere, and be too many.
         if !(1..=MAX_SECTIONS).contains(&header.e_shnum.get(Little)) {
             return Err(malformed);
         }

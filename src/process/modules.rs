@@ -27,7 +27,7 @@ use crate::proc::{Backing, MemoryMap};
 /// The vdso is two pages; anything that claims to be much larger is not one.
 const MAX_VDSO: u64 = 1 << 20;
 
-/// What tells one mapping of a file in one process from every other.
+/// What distinguishes one mapping of a file in one process from every other.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Identity {
     process: ProcessId,

@@ -154,7 +154,7 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         watched.end();
         page.held(begun);
         if slots.iter().all(Slot::is_free) {
-            // The helper may yet wait for its turn, or for memory, which harms nobody now.
+            // The helper may yet wait for its turn, or for memory, which does no harm now.
             draft.kill_timer.disarm();
         }
         // Those that have not stopped are let go of when this thread has ended.

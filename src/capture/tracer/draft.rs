@@ -128,7 +128,7 @@ impl ProcessView<'_> {
         self.process.thread(owner).ok()?.mapped_code().ok()?
     }
 
-    /// Whether all code is still mapped that the map tells of, and no other.
+    /// Whether all code is still mapped that the map has, and no other.
     pub(super) fn has_map_of_code(&self) -> bool {
         self.mapped_code.is_some() && self.mapped_code == self.mapped_code_now()
     }

@@ -1,9 +1,9 @@
-//! What the tracer writes down of a snapshot: records and notices, in the memory that it shares with
-//! hangsnap.
+//! What the tracer writes down of a snapshot: records and notices, in the memory that it shares
+//! with hangsnap.
 //!
-//! Promises: each record is complete or is not there, so that whoever reads the log after the tracer
-//! was killed finds all that was captured until then. It decides nothing: who calls it says what was
-//! lost.
+//! Promises: each record is complete or is not there, so that a reader of the log after the tracer
+//! was killed finds all that was captured until then. It decides nothing: who calls it says what
+//! was lost.
 
 use std::collections::HashSet;
 use std::mem;
@@ -15,7 +15,7 @@ use crate::sys::arena::ArenaWriter;
 /// The log of one snapshot.
 pub(super) struct Log<'a> {
     pub(super) arena: &'a mut ArenaWriter,
-    /// Threads of which something was lost in this snapshot.
+    /// Threads that something was lost of in this snapshot.
     pub(super) lossy: HashSet<Tid>,
     /// Whether a record found no room.
     pub(super) full: bool,

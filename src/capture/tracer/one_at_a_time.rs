@@ -164,8 +164,8 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, unfinished: &mut
                 return None;
             }
             Err(Failure::NotSeized(errno)) => {
-                // Whoever may not be traced, or is traced by somebody else, can still be read in
-                // place while it sleeps.
+                // A thread that may not be traced, or is traced by another process, can still be
+                // read in place while it sleeps.
                 if !plan::read_instead(&planned, draft) {
                     let reason = loss::not_seized(draft.view.process, tid, errno);
                     draft.lost(&planned, reason);

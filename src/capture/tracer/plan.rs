@@ -27,9 +27,9 @@ const PAUSE: Duration = Duration::from_micros(20);
 /// Where a thread's registers come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Method {
-    /// It is stopped, and ptrace tells them.
+    /// It is stopped, and ptrace gives them.
     Hold,
-    /// It sleeps, and /proc tells those with which it entered the kernel.
+    /// It sleeps, and /proc gives those with which it entered the kernel.
     InPlace,
 }
 

@@ -65,7 +65,7 @@ pub(super) struct Sleeper {
 }
 
 /// What /proc says of signals and is the same for all threads of a process: those sent to it that
-/// nobody has taken, and which it ignores and handles. To change that need not wake any.
+/// no thread has taken, and which it ignores and handles. To change that need not wake any.
 type OfAll = [SignalSet; 3];
 
 impl Sleepers {
@@ -190,7 +190,7 @@ fn watch_if_asleep(
     });
     let is_same = is_there && has_same_stack(draft, tid, stack);
     // What it waits for in the kernel may have been looked at before it was where it is. And
-    // whoever else traces a thread that it has stopped can change its registers, which takes no
+    // another tracer of a thread that it has stopped can change its registers, which takes no
     // CPU.
     let is_unchanged = |status: &ThreadStatus| is_same && status.state != ThreadState::Traced && watch.is_unchanged();
     let status = status(draft, tid).filter(is_unchanged);
