@@ -87,7 +87,7 @@ impl ImageGuard {
         }
     }
 
-    /// The same for a recording, of which the pipeline has the last sample and needs no more than
+    /// The same for a recording: the pipeline has its last sample and needs no more than
     /// what has changed since, unless the bytes of all stacks are to be kept.
     pub(super) fn for_changes(target: &Target, options: &CaptureOptions) -> Result<Self, Error> {
         let mut guard = Self::new(target, options)?;
@@ -165,8 +165,8 @@ impl ImageGuard {
         self.request.after = self.request.after.map(|_| number);
     }
 
-    /// Waits until that can be known: while the thread that is asked ends, or its id changes hands, it
-    /// cannot.
+    /// Waits until that can be known: while the thread that is asked ends, or its id changes hands,
+    /// it cannot.
     fn since(&self, target: &Target, sample: &Sample) -> Since {
         let begun = Instant::now();
         loop {

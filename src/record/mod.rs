@@ -67,7 +67,7 @@ pub enum Output {
     /// One for each process, named after it, in this directory; with what earlier runs left there
     /// it keeps to one bound.
     Directory(PathBuf),
-    /// The same in this directory, of which nobody asked for anything to be removed.
+    /// The same in this directory, where the user did not ask for anything to be removed.
     Beside(PathBuf),
 }
 
