@@ -1,8 +1,8 @@
 //! What a sampler costs that runs for months: CPU time for each sample, memory and descriptors, of
 //! all its processes together.
 //!
-//!     cargo bench --bench day                                   1,000 threads, 600 samples, as fast as they come
-//!     cargo bench --bench day -- --threads 200 --samples 86400  a day of one sample a second takes an hour or two
+//!     cargo bench --bench day                                   1,000 threads, 600 samples
+//!     cargo bench --bench day -- --threads 200 --samples 86400  a day takes an hour or two
 //!
 //! Between two samples a share of the target's threads go elsewhere: none, and 5%. CPU times are
 //! what the kernel accounts for the sampler and its tracer from the hundredth sample to the last;
@@ -36,7 +36,7 @@ const MOST_GROWTH_MIB: f64 = 2.0;
 /// What /proc counts in: USER_HZ, a hundredth of a second on every machine that hangsnap knows.
 const TICK_MS: f64 = 10.0;
 const FLOOR_ROUNDS: usize = 50;
-/// A run that is ended before its time has told this much.
+/// A run that is ended before its time has printed this much.
 const TOLD_EVERY: usize = 2000;
 
 fn argument(name: &str, default: usize) -> usize {

@@ -1,12 +1,12 @@
 //! How long hangsnap holds the threads of a process, beside the same system calls in bare C, in one
 //! run.
 //!
-//!     cargo bench --bench pause                                  100, 1,000 and 10,000 threads
-//!     cargo bench --bench pause -- --rounds 50 --threads 100     more rounds of one size
-//!     cargo bench --bench pause -- --peers                       gdb, eu-stack, py-spy and minidump-writer too
-//!     cargo bench --bench pause -- --load                        only: under load, beside --stop none and eu-stack
-//!     cargo bench --bench pause -- --load --long                 the same with more load and up to 10,000 threads
-//!     cargo bench --bench pause -- --load --snapshots 2000       only: under load, against --max-hold
+//!     cargo bench --bench pause                               100, 1,000 and 10,000 threads
+//!     cargo bench --bench pause -- --rounds 50 --threads 100  more rounds of one size
+//!     cargo bench --bench pause -- --peers                    four peers, too
+//!     cargo bench --bench pause -- --load                     only: under load, beside eu-stack
+//!     cargo bench --bench pause -- --load --long              more load, 10,000 threads
+//!     cargo bench --bench pause -- --load --snapshots 2000    only: under load, against --max-hold
 //!
 //! Blocks of rounds of hangsnap and of the floor take turns, so that both see the same weather.
 //! `held` is per thread, from before the request to stop until after the release; `window` is from

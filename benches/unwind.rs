@@ -1,6 +1,6 @@
 //! How fast stacks are walked, beside framehop on the same copied bytes in one run.
 //!
-//!     cargo bench --bench unwind                 C and Python targets, and a file of 46 MB met for the first time
+//!     cargo bench --bench unwind                 C and Python, and a new file of 46 MB
 //!     cargo bench --bench unwind -- --rounds 50
 //!
 //! `warm`: what both keep of addresses they have met is there. `cold`: it is not, while the files'

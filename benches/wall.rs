@@ -1,7 +1,7 @@
 //! How long it takes to print every stack of a process, from start to last line, beside eu-stack,
 //! gdb and py-spy in one run.
 //!
-//!     cargo bench --bench wall                   1, 100, 1,000 and 10,000 threads, warm; and a Python program
+//!     cargo bench --bench wall                               1 to 10,000 threads, warm; and Python
 //!     cargo bench --bench wall -- --threads 1000 --rounds 5
 //!
 //! Output goes to a file, as it would be kept. The programs take turns; medians are printed, and

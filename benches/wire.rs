@@ -1,16 +1,16 @@
 //! What a sample costs in a record: bytes, and the time to encode and decode it.
 //!
-//!     cargo bench --bench wire                  100, 1,000 and 10,000 threads, 20 to 60 frames each, and a day of 200
-//!     cargo bench --bench wire -- --peers       and a minidump and gdb's text of the same target, compressed
+//!     cargo bench --bench wire                    100 to 10,000 threads, and a day of 200
+//!     cargo bench --bench wire -- --peers         and a minidump and gdb's text, compressed
 //!     cargo bench --bench wire -- --threads 1000
-//!     cargo bench --bench wire -- --day         the day of 200 threads alone, every sample of it; takes minutes
-//!     cargo bench --bench wire -- --record      a record of a gibibyte: its list, and one sample of it; takes minutes
+//!     cargo bench --bench wire -- --day           the day alone, every sample; takes minutes
+//!     cargo bench --bench wire -- --record        a record of a gibibyte; takes minutes
 //!
 //! The target's threads go elsewhere on command, so that it is known how many have moved between
 //! two samples. All samples are taken of the live process, and times are those on a CPU. Promised
 //! are, for 1,000 threads: at most 2 KiB when none has moved and 6 KiB when 5% have, and 5 ms of
 //! CPU to encode any; of a record of a gibibyte the list in 0.5 s, and one sample in 20 ms; and a
-//! day of samples every 5 s of 200 threads, 5% of which move between two, in at most 40 MiB.
+//! day of samples every 5 s of 200 threads, of them 5% move between two, in at most 40 MiB.
 
 #![allow(unreachable_pub, reason = "`pub` is what the modules of one program offer each other")]
 

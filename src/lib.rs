@@ -70,7 +70,7 @@
 //! * **proved**: the kernel says so, or a field of the lock that only its owner writes.
 //! * **inferred**: it follows from references on stacks, or because no other thread is left.
 //! * **guessed**: it looks like it; nothing confirms it.
-//! * **deadlock**: a cycle of threads, each of which waits for the next.
+//! * **deadlock**: a cycle of threads: each waits for the next.
 //! * **convoy**: threads queued for locks, directly or in a chain, that one thread at its end
 //!   holds.
 //! * **lost wake-up**: the word a thread waits on has changed, and the thread was not woken.

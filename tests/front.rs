@@ -6,6 +6,7 @@ mod manual;
 mod numbers;
 mod recordings;
 mod registers;
+mod states;
 mod unchanged;
 mod widths;
 mod words;

@@ -1,5 +1,5 @@
-//! Bad input gets one clear line on standard error and the right exit code, and leaves nothing
-//! behind.
+//! Bad input gets one clear line on standard error and the right exit code, and leaves no
+//! file.
 
 mod damaged;
 mod pipes;

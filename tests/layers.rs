@@ -2,9 +2,11 @@
 //!
 //! `LAYERS` is the order of src/README.md. `NEVER` is what holds whatever the order: the live half
 //! and the offline half meet in `model` and the file format only, and a library is known to one
-//! room. And files beside each other do not import each other in a circle.
+//! room. And files beside each other do not import each other in a circle. `words` reads comments
+//! and messages.
 
 mod imports;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -126,7 +128,7 @@ fn reached<'a>(graph: &BTreeMap<&'a str, BTreeSet<&'a str>>, from: &'a str) -> B
     seen
 }
 
-/// Files and directories beside each other of which each imports, by way of others, each.
+/// Files and directories beside each other that import, by way of others, each other.
 fn circles(imports: &[Import]) -> BTreeSet<(String, Vec<String>)> {
     let mut graphs: BTreeMap<&[String], BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
     for Import { from, to, .. } in imports.iter().filter(|import| !import.in_test) {

@@ -80,7 +80,7 @@ fn read(path: &Path) -> (Vec<Snapshot>, Vec<Damage>) {
     (snapshots, damage)
 }
 
-/// The numbers of what was read, each of which is as it was made.
+/// The numbers of what was read. Each is as it was made.
 fn numbers(snapshots: &[Snapshot]) -> Vec<u64> {
     for read in snapshots {
         assert!(*read == snapshot(read.number), "snapshot {} is not what was written", read.number);

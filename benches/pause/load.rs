@@ -18,7 +18,7 @@ const LONG: ([usize; 3], [usize; 3], [usize; 4]) = ([4, 10, 30], [100, 1000, 10_
 const PATIENCE: &str = "120";
 
 /// How long a hold may last: `--max-hold` and a millisecond, as the kernel lets go of a thread when
-/// it has been told to and not before.
+/// it has been asked to and not before.
 const LONGEST: Duration = Duration::from_millis(10 + 1);
 /// Recordings are thrown away piece by piece; all together would fill a small disk.
 const PIECE: usize = 500;

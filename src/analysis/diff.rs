@@ -16,8 +16,8 @@ pub enum Change<'a> {
     New(&'a Thread),
     /// Its stack is the same, and has been for as long as the streak says.
     Same { thread: &'a Thread, streak: Streak, sameness: Sameness },
-    /// Its stack is another. Callers are compared before callees: the frames named are the outermost ones that differ,
-    /// None where one stack is the other's beginning.
+    /// Its stack is another. Callers are compared before callees: the frames named are the
+    /// outermost ones that differ, None where one stack is the other's beginning.
     Moved { before: &'a Thread, after: &'a Thread, was: Option<&'a Frame>, is: Option<&'a Frame>, common: usize },
     /// One of the snapshots could not capture it, so nothing can be said.
     Unseen(&'a Thread),
@@ -93,8 +93,9 @@ fn sameness(before: &Snapshot, after: &Snapshot, streak: Streak) -> Sameness {
     }
 }
 
-/// The threads of the earlier snapshot, each until it is found in the later one: by its id and when it began, or, in a snapshot of
-/// another process, by its name. Of several of one name the first is found first.
+/// The threads of the earlier snapshot, each until it is found in the later one: by its id and when
+/// it began, or, in a snapshot of another process, by its name. Of several of one name the first is
+/// found first.
 struct Earlier<'a> {
     same_process: bool,
     threads: HashMap<(Tid, StartTime, &'a str), VecDeque<&'a Thread>>,

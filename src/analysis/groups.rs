@@ -17,8 +17,8 @@ impl<'a> Group<'a> {
     }
 }
 
-/// The threads of a snapshot by their stacks; the group of the lowest thread id first. Threads of which no stack is known
-/// are not the same as each other.
+/// The threads of a snapshot by their stacks; the group of the lowest thread id first. Threads
+/// without a known stack are not the same as each other.
 pub fn groups<'a>(threads: impl IntoIterator<Item = &'a Thread>) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::new();
     let mut by_stack: HashMap<&Stack, usize> = HashMap::new();

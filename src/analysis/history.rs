@@ -2,8 +2,8 @@
 //! snapshot by snapshot.
 //!
 //! Promises: that a thread has not run is said only where the kernel's counts prove it: by the
-//! sampler, which found out by them that the thread is unchanged, or because it waits in both snapshots
-//! and has not been given a CPU in between.
+//! sampler, which found out by them that the thread is unchanged, or because it waits in both
+//! snapshots and has not been given a CPU in between.
 
 use std::collections::HashMap;
 
@@ -117,7 +117,8 @@ impl History {
         }
     }
 
-    /// The run of snapshots that the thread's stack has lasted, up to the last snapshot added, which this one must be.
+    /// The run of snapshots that the thread's stack has lasted, up to the last snapshot added,
+    /// which this one must be.
     pub fn streak(&self, snapshot: &Snapshot, thread: &Thread) -> Option<Streak> {
         self.threads.get(&key(snapshot, thread)).map(|seen| seen.streak)
     }

@@ -1,11 +1,12 @@
-//! What makes a stack the same stack in another snapshot: the same instructions of the same files, wherever they are loaded.
+//! What makes a stack the same stack in another snapshot: the same instructions of the same files,
+//! wherever they are loaded.
 
 use std::collections::HashMap;
 
 use crate::model::{BuildId, CodeAddress, Frame, Gap, Place, Snapshot, Stack};
 
-/// One frame's instruction, without anything that differs between two loadings of the same files. Comparable within one
-/// `Signatures`.
+/// One frame's instruction, without anything that differs between two loadings of the same files.
+/// Comparable within one `Signatures`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct FrameSignature {
     /// None when the address lies in no module.

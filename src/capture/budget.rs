@@ -82,7 +82,7 @@ mod tests {
         Instant::from_nanoseconds(start.nanoseconds() + u64::try_from(time.as_nanos()).expect("short"))
     }
 
-    /// A thousand snapshots of all threads, 8 ms each, every 100 ms, of which 1% may be spent: all
+    /// A thousand snapshots of all threads, 8 ms each, every 100 ms, and 1% may be spent: all
     /// that is held together is no more than 1% and one hold.
     #[test]
     fn the_share_of_time_is_never_exceeded() {

@@ -204,7 +204,7 @@ impl Running {
         Ok(Self { child, socket })
     }
 
-    /// Waits a little. True when there is an answer, or nobody left to give one.
+    /// Waits a little. True when there is an answer, or the tracer has gone.
     fn wait(&self) -> bool {
         let mut socket = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
         match poll(&mut socket, PollTimeout::from(LOOK)) {

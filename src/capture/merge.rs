@@ -270,7 +270,7 @@ fn captured(record: ThreadRecord<'_>, arena: &ArenaReader) -> CapturedThread {
     }
 }
 
-/// The pieces of a stack, each of which has its address and its length before it.
+/// The pieces of a stack. Each has its address and its length before it.
 fn split_pieces(mut bytes: &[u8]) -> Box<[MemoryPiece]> {
     iter::from_fn(|| {
         let (address, rest) = bytes.split_first_chunk()?;

@@ -245,6 +245,18 @@ pub(super) struct FileArguments {
     pub(super) symbols: Vec<PathBuf>,
 }
 
+/// How what a command finds is printed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct FormatArguments {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Do not fit lines to the width of the terminal (COLUMNS, if set), which shortens names and
+    /// paths with `..`
+    #[arg(long)]
+    pub(super) wide: bool,
+}
+
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
     /// One thread at a time, some tens of microseconds each, and none that a stop would disturb;
@@ -397,13 +409,8 @@ pub(super) struct ShowArguments {
     pub(super) all_frames: bool,
     #[command(flatten)]
     pub(super) files: FileArguments,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
-    /// Do not fit lines to the width of the terminal (COLUMNS, if set), which shortens names and
-    /// paths with `..`
-    #[arg(long)]
-    pub(super) wide: bool,
+    #[command(flatten)]
+    pub(super) print: FormatArguments,
 }
 
 #[derive(Args, Debug)]
@@ -419,12 +426,8 @@ pub(super) struct WhyArguments {
     pub(super) once: bool,
     #[command(flatten)]
     pub(super) files: FileArguments,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
-    /// Do not fit lines to the width of the terminal
-    #[arg(long)]
-    pub(super) wide: bool,
+    #[command(flatten)]
+    pub(super) print: FormatArguments,
 }
 
 #[derive(Args, Debug)]
@@ -436,12 +439,8 @@ pub(super) struct StuckArguments {
     pub(super) at: String,
     #[command(flatten)]
     pub(super) files: FileArguments,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
-    /// Do not fit lines to the width of the terminal
-    #[arg(long)]
-    pub(super) wide: bool,
+    #[command(flatten)]
+    pub(super) print: FormatArguments,
 }
 
 /// A part of a recording. Without either end it is all of it.
@@ -494,11 +493,6 @@ pub(super) struct DiffArguments {
     pub(super) second: Option<String>,
     #[command(flatten)]
     pub(super) files: FileArguments,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
-    /// Do not fit lines to the width of the terminal (COLUMNS, if set), which shortens names and
-    /// paths with `..`
-    #[arg(long)]
-    pub(super) wide: bool,
+    #[command(flatten)]
+    pub(super) print: FormatArguments,
 }

@@ -143,7 +143,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
     Ok(Configuration { targets, words, options, job })
 }
 
-/// What a recording may take where nobody says.
+/// What a recording may take by default.
 const MAX_SIZE: &str = "512MiB";
 
 fn policy(max_size: Option<&str>, keep_for: Option<&str>, sync: SyncPolicy) -> anyhow::Result<Policy> {

@@ -32,7 +32,7 @@ pub(super) fn run() -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "ready")?;
     out.flush()?;
-    // Whoever started this ends it. Should that one die, this must not stay behind.
+    // The process that started this ends it. Should that die, this must not go on.
     thread::sleep(Duration::from_secs(60));
     drop(orders);
     Ok(())

@@ -77,7 +77,7 @@ pub fn main() -> ExitCode {
             // A message may quote what the user typed or what a target calls itself; it stays one
             // line all the same.
             let message = render::printable(&told(&error));
-            // With standard error gone there is nobody left to tell.
+            // With standard error gone there is no place left to say it.
             let _ = writeln!(io::stderr(), "hangsnap: {message}");
             ExitCode::from(match error.downcast_ref::<view::Error>() {
                 Some(
@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The error with its causes, leaving out those that the message before them tells already.
+/// The error with its causes, leaving out those that the message before them has already.
 fn told(error: &anyhow::Error) -> String {
     let mut message = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -181,7 +181,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 &checked.at,
                 &checked.finder,
                 &checked.selection,
-                format(arguments.json, arguments.wide),
+                format(arguments.print.json, arguments.print.wide),
             )?;
             finish_with(out, aside)
         }
@@ -191,8 +191,13 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let (compared, finder) = configuration::check_diff(&arguments)?;
             let mut out = output();
             let _patience = Patience::about("reading the recording and debug information");
-            let aside =
-                view::diff(&mut out, &arguments.file, &compared, &finder, format(arguments.json, arguments.wide))?;
+            let aside = view::diff(
+                &mut out,
+                &arguments.file,
+                &compared,
+                &finder,
+                format(arguments.print.json, arguments.print.wide),
+            )?;
             finish_with(out, aside)
         }
         None => sample(configuration::check(arguments.sample)?),
@@ -271,7 +276,7 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
             let voice = Voice { out: Box::new(io::stdout()), is_terminal, complaints: Box::new(io::stderr()) };
             let plan = RecordingPlan { targets, interval, options, max_duty, count, length, output, policy };
             let ready = || {
-                // Without a service manager there is nobody to tell.
+                // Without a service manager there is nothing to notify.
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
             };
             record::run(plan, Box::new(Progress::new(voice)), &asked, ready)?;

@@ -14,7 +14,7 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Only a terminal is told; a log has no use for it.
+    /// Only a terminal gets it; a log has no use for it.
     pub(super) fn about(what: &'static str) -> Self {
         if !io::stderr().is_terminal() {
             return Self { over: None };

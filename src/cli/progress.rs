@@ -48,7 +48,7 @@ struct Tally {
     losses: u64,
     skipped: u64,
     /// Of these, those whose time had passed when hangsnap came to it, and how many of them were
-    /// told of.
+    /// reported.
     late: u64,
     late_told: u64,
     /// Samples for which there was no room.
@@ -84,7 +84,7 @@ impl Progress {
         if !self.voice.put(piece)? {
             let paths: Vec<&str> = self.tallies.iter().map(|tally| tally.path.as_str()).collect();
             let paths = printable(&paths.join(", "));
-            // With that gone, too, nobody is left.
+            // With that gone, too, no reader is left.
             let _ = writeln!(
                 self.voice.complaints,
                 "hangsnap: nothing reads standard output any more; recording goes on to {paths}, until it is stopped"
@@ -195,7 +195,7 @@ impl Report for Progress {
     }
 
     /// Says that samples were not taken; of those that were late not each time, for where one was,
-    /// the next may be too, but when there are twice as many as were told of.
+    /// the next may be too, but when there are twice as many as were reported.
     fn skipped(&mut self, target: usize, skipped: Skipped) -> io::Result<()> {
         let Skipped { unstored, late } = skipped;
         let tally = &mut self.tallies[target];

@@ -22,7 +22,7 @@ const ONCE: Times = Times { samples: 1, apart: Duration::ZERO };
 
 /// Looks at live processes.
 pub(super) fn live(arguments: &WhyArguments) -> anyhow::Result<ExitCode> {
-    let WhyArguments { processes, pid, once, files, json, wide } = arguments;
+    let WhyArguments { processes, pid, once, files, print } = arguments;
     let (mut options, finder) = (CaptureOptions::default(), finder(files)?);
     let mut targets: Vec<Target> = Vec::new();
     for word in pid.iter().chain(processes) {
@@ -60,18 +60,18 @@ pub(super) fn live(arguments: &WhyArguments) -> anyhow::Result<ExitCode> {
         }
     }
     let mut out = output();
-    let answer = view::why(&mut out, &seen, format(*json, *wide))?;
+    let answer = view::why(&mut out, &seen, format(print.json, print.wide))?;
     finish(out, [])?;
     Ok(code(answer))
 }
 
 /// Looks at recordings.
 pub(super) fn recorded(arguments: &StuckArguments) -> anyhow::Result<ExitCode> {
-    let StuckArguments { path, at, files, json, wide } = arguments;
+    let StuckArguments { path, at, files, print } = arguments;
     let at = at.parse().map_err(|error| anyhow::anyhow!("--at {at}: {error}"))?;
     let mut out = output();
     let _patience = Patience::about("reading the recording and debug information");
-    let (answer, aside) = view::stuck(&mut out, path, &at, &finder(files)?, format(*json, *wide))?;
+    let (answer, aside) = view::stuck(&mut out, path, &at, &finder(files)?, format(print.json, print.wide))?;
     finish_with(out, aside)?;
     Ok(code(answer))
 }

@@ -100,7 +100,7 @@ fn refusal(wanted: &Wanted) -> Option<Option<String>> {
     // It cannot be called off, but it ends with hangsnap: such a wait can be killed.
     thread::spawn(move || {
         let refused = Target::open(&wanted, StopMode::OneAtATime).err().map(|error| error.to_string());
-        // Fails only if nobody waits any longer.
+        // Fails only if the receiver has gone.
         let _ = sender.send(refused);
     });
     answer.recv_timeout(DESCRIBE_TIMEOUT).ok()

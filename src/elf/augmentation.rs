@@ -12,8 +12,8 @@
 
 const UNKNOWN: [u8; 2] = *b"BG";
 
-/// Which of the two forms of the section it is: they tell common entries from those of functions
-/// differently.
+/// Which of the two forms of the section it is: they distinguish common entries from those of
+/// functions differently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     EhFrame,

@@ -14,9 +14,9 @@ use crate::model::{BuildId, FileAddress};
 /// More program headers than any linker makes.
 const MAX_PROGRAM_HEADERS: u16 = 1024;
 /// Note segments hold a build-id and a few properties.
-const MAX_NOTES: u64 = 64 << 10;
+pub(super) const MAX_NOTES: u64 = 64 << 10;
 /// Linkers make build-ids of 8 to 32 bytes; `--build-id=0x...` may make others.
-const MAX_BUILD_ID: usize = 64;
+pub(super) const MAX_BUILD_ID: usize = 64;
 
 type Header = FileHeader64<LittleEndian>;
 type Segment = ProgramHeader64<LittleEndian>;
@@ -31,7 +31,7 @@ pub struct Load {
     pub executable: bool,
 }
 
-/// What the program headers tell.
+/// What the program headers say.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Headers {
     /// The segments that are loaded, in the order of the headers.
@@ -146,7 +146,7 @@ impl Headers {
         self.in_notes(image, |name, _, _| (name == go::NOTE).then_some(())).is_some()
     }
 
-    /// What is first found in a note, of which name, type and content are told.
+    /// What is first found in a note, by its name, type and content.
     fn in_notes<T>(&self, image: &impl Image, look: impl Fn(&[u8], elf::NoteType, &[u8]) -> Option<T>) -> Option<T> {
         self.notes.iter().find_map(|&(address, size, align)| {
             let mut notes = vec![0; usize::try_from(size).ok()?];

@@ -5,9 +5,10 @@
 //! and keeps is bounded whatever the file says.
 
 use std::fs::File;
+use std::iter;
 
 use object::elf::{ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD, FileHeader64, Machine, SHT_DYNSYM, SHT_SYMTAB, SectionHeader64};
-use object::read::elf::{FileHeader, SectionHeader, SectionTable};
+use object::read::elf::{FileHeader, Note, SectionHeader, SectionTable};
 use object::{CompressedFileRange, CompressionFormat, LittleEndian as Little, ReadCache, ReadRef};
 
 use super::{Error, PositionedFile, Section, is_plausible};
@@ -41,7 +42,7 @@ impl<'d, R: ReadRef<'d>> Sections<'d, R> {
         let header = Header::parse(file).map_err(|_| Error::NotElf)?;
         header.endian().map_err(|_| Error::NotElf)?;
         let malformed = Error::Malformed("the table of section headers");
-        // More than 16 bits can say would be told elsewhere, and be too many.
+        // More than 16 bits can say would stand elsewhere, and be too many.
         if !(1..=MAX_SECTIONS).contains(&header.e_shnum.get(Little)) {
             return Err(malformed);
         }
@@ -87,6 +88,15 @@ impl<'d, R: ReadRef<'d>> Sections<'d, R> {
     pub(super) fn raw(&self, name: &str, most: u64) -> Option<Vec<u8>> {
         let (offset, size) = self.find(name)?.file_range(Little).filter(|(_, size)| *size <= most)?;
         Some(self.file.read_bytes_at(offset, size).ok()?.to_vec())
+    }
+
+    /// The notes of all sections of them that have no more than this many bytes.
+    pub(super) fn notes(&self, most: u64) -> impl Iterator<Item = Note<'d, Header>> {
+        let notes = self.table.iter().filter(move |section| section.sh_size(Little) <= most);
+        notes.filter_map(|section| section.notes(Little, self.file).ok().flatten()).flat_map(|mut notes| {
+            // What is malformed ends them.
+            iter::from_fn(move || notes.next().ok().flatten())
+        })
     }
 
     /// Where in the file a section lies, and whether it is compressed.

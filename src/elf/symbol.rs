@@ -71,7 +71,7 @@ fn find_in(file: &File, symbols: &Section, names: &Section, name: &str) -> Optio
     None
 }
 
-/// A table of names, of which a window is read at a time.
+/// A table of names. A window of it is read at a time.
 struct Names<'a> {
     file: &'a File,
     offset: u64,

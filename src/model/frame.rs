@@ -107,7 +107,7 @@ pub enum FoundBy {
     /// kernel's saved context.
     SignalFrame,
     /// A return address after a call of the frame inside it lies at a place that call frame
-    /// information alone did not tell: a register that it needs was unknown and was recovered, or
+    /// information alone did not give: a register that it needs was unknown and was recovered, or
     /// there is none and the frame's own instructions said how deep its stack is, or Go has changed
     /// to another stack. Frames further out were found from there, each in the way that it says.
     Inferred,
@@ -139,7 +139,7 @@ pub struct Gap {
     pub after: usize,
     /// How many frames were walked and are not kept.
     pub frames: u64,
-    /// How many bytes of the stack were not copied, with frames in them that nobody has counted.
+    /// How many bytes of the stack were not copied, with an unknown number of frames in them.
     pub bytes: u64,
 }
 
@@ -184,7 +184,7 @@ pub enum WalkEnd {
 }
 
 impl WalkEnd {
-    /// Why, in words; the addresses and registers are the facts behind it.
+    /// Why, in words; the addresses and registers are the facts it follows from.
     pub fn describe(self) -> String {
         match self {
             Self::Root => "the outermost frame".into(),

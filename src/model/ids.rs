@@ -32,8 +32,8 @@ impl fmt::Display for Tid {
 }
 
 /// When a process or thread was created, in clock ticks since boot: field 22 of `stat` in
-/// proc_pid_stat(5). Together with the id it tells a process from a later one that was given the
-/// same number.
+/// proc_pid_stat(5). Together with the id it distinguishes a process from a later one that was
+/// given the same number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct StartTime(pub u64);
 

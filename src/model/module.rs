@@ -17,7 +17,7 @@ const NEWLINE: &str = "\\012";
 /// A loaded ELF image as the process's memory map shows it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Module {
-    /// The path as the target's kernel tells it, in the target's own mount namespace, ` (deleted)`
+    /// The path as the target's kernel gives it, in the target's own mount namespace, ` (deleted)`
     /// included; `[vdso]` for the vdso.
     pub path: String,
     /// Read from the image in the process's memory, so it names what runs, not what lies on disk

@@ -71,7 +71,7 @@ pub enum Reason {
     /// The thread was running when it was asked to stop and had entered this call before it did:
     /// the call returns EINTR, or less than it would have.
     Disturbed(SystemCall),
-    /// The thread's entries in /proc that tell its system call may not be read, so it was held
+    /// The thread's entries in /proc that have its system call may not be read, so it was held
     /// whatever it was doing.
     CallUnknown,
     /// The thread was interrupted in a call that the kernel has begun again under the number of

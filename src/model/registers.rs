@@ -253,7 +253,7 @@ impl FloatingPoint {
 pub struct Registers {
     /// The registers that CFI can name.
     pub general: RegisterFile<X86_64Register>,
-    /// None for a thread that was read in place: the kernel then tells only where it entered, and
+    /// None for a thread that was read in place: the kernel then says only where it entered, and
     /// the arguments.
     pub special: Option<SpecialRegisters>,
     /// Only where they were asked for.

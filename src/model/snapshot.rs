@@ -77,8 +77,8 @@ pub struct Snapshot {
     pub threads: Vec<Thread>,
     /// What was copied of the process's memory for no thread in particular.
     pub memory: Vec<MemoryPiece>,
-    /// What the process told of code in no file, at each address that a frame is looked up by, in
-    /// the order of addresses. Nobody else could tell, and later not even the process.
+    /// What the process said of code in no file, at each address that a frame is looked up by, in
+    /// the order of addresses. Only the process knows them, and only while it runs.
     pub generated: Vec<GeneratedCode>,
     /// What files say that their paths do not lead to, at each address that a frame in them is
     /// looked up by, as far as they could be read. In the order of modules and addresses.
@@ -100,7 +100,7 @@ impl Snapshot {
         self.notices.iter().filter(|notice| notice.is_loss())
     }
 
-    /// Takes out what the process may have been told in confidence: all copied memory, the words of
+    /// Takes out what may be confidential: all copied memory, the words of
     /// its command line, and the registers that copies of memory go through (x87 and SSE). General
     /// registers, addresses and names of programs, threads and files stay.
     pub fn redact(&mut self) {

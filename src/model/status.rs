@@ -142,8 +142,8 @@ pub struct SignalSets {
 /// What a thread waits for inside the kernel.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct KernelWait {
-    /// The kernel's function it sleeps in (`wchan`); None when it does not sleep or that is not
-    /// told.
+    /// The kernel's function it sleeps in (`wchan`); None when it does not sleep or that may
+    /// not be read.
     pub channel: Option<String>,
     /// The kernel's frames, innermost first, as `stack` in proc_pid_stack(5) writes them; None
     /// where that is not permitted.

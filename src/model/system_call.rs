@@ -91,6 +91,30 @@ const ON_DESCRIPTOR: [&str; 40] = [
     "tee",
     "vmsplice",
 ];
+
+/// Calls in which a thread sleeps until something happens, and has nothing to compute.
+const ONLY_WAITING: [&str; 19] = [
+    "pause",
+    "nanosleep",
+    "clock_nanosleep",
+    "clock_nanosleep_time64",
+    "futex",
+    "futex_time64",
+    "futex_waitv",
+    "poll",
+    "ppoll",
+    "select",
+    "pselect6",
+    "epoll_wait",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "rt_sigsuspend",
+    "rt_sigtimedwait",
+    "wait4",
+    "waitid",
+    "restart_syscall",
+];
+
 /// A call's number and its six argument registers, as the kernel received them. Arguments beyond
 /// those that the call takes hold whatever the registers held.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -121,6 +145,11 @@ impl SystemCall {
     /// Whether its first argument is a descriptor.
     pub fn is_on_descriptor(&self) -> bool {
         self.name().is_some_and(|name| ON_DESCRIPTOR.contains(&name))
+    }
+
+    /// Whether a thread in it does nothing but wait.
+    pub fn only_waits(&self) -> bool {
+        self.name().is_some_and(|name| ONLY_WAITING.contains(&name))
     }
 
     /// The name of the call, where this version knows it.

@@ -139,7 +139,7 @@ impl Acquired {
 /// more closely.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ThreadStatus {
-    /// With the tid it tells a thread from a later one of the same number.
+    /// With the tid it distinguishes a thread from a later one of the same number.
     pub start: StartTime,
     /// What the thread calls itself (`comm`, 15 bytes at most); bytes that are not UTF-8 are
     /// replaced.
@@ -177,7 +177,7 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// Whether anything is known of where the thread was. One of which nothing is known says
+    /// Whether anything is known of where the thread was. One without anything known says
     /// nothing about being stuck.
     pub fn is_captured(&self) -> bool {
         !self.stack.frames.is_empty()

@@ -31,7 +31,7 @@ pub fn runnable_threads() -> Option<u32> {
     text.split_whitespace().nth(3)?.split_once('/')?.0.parse().ok()
 }
 
-/// Whether /proc tells of the processes that this one can see: it may have been mounted for another
+/// Whether /proc shows the processes that this one can see: it may have been mounted for another
 /// PID namespace, where the same number is another process.
 pub fn is_our_own() -> bool {
     let ourselves = fs::read_link("/proc/self").ok().and_then(|path| path.to_str()?.parse().ok());

@@ -9,7 +9,7 @@ use std::str;
 use super::Error;
 use crate::model::{RuntimeAddress, text_of};
 
-/// What lies behind a mapping.
+/// What a mapping is backed by.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Backing {
     /// A file, by device, inode and path. The path is what the kernel prints: in the target's mount

@@ -38,7 +38,7 @@ impl ImageId {
         Self { code: [stat.startcode, stat.endcode], data: [stat.start_data, stat.end_data], stack: stat.startstack }
     }
 
-    /// Whether the kernel has told it: to others it shows the same of all processes.
+    /// Whether the kernel has given it: to others it shows the same of all processes.
     pub(super) fn is_told(&self) -> bool {
         self.stack != 0
     }
@@ -306,7 +306,7 @@ fn program(pid: Pid) -> Option<PathBuf> {
     (0..LOOKS).find_map(|_| look())
 }
 
-/// The processes of which one of the names (what it calls itself, or the last component of its
+/// The processes that have a name (what it calls itself, or the last component of its
 /// program's path) is this.
 pub fn names_matching(name: &str) -> Result<Vec<Pid>, Error> {
     let mut pids: Vec<Pid> = all_processes()?

@@ -137,13 +137,13 @@ impl UserNamespace {
         }
     }
 
-    /// Whether it is the one that the machine starts with, of which all others are parts.
+    /// Whether it is the one that the machine starts with; all others are parts of it.
     pub fn is_initial(&self) -> bool {
         self.inode == Some(INITIAL_USER_NAMESPACE)
     }
 
-    /// Whether two processes are in the same one. Two namespaces with the same map are told apart
-    /// only where both have numbers.
+    /// Whether two processes are in the same one. Two namespaces with the same map are
+    /// distinguished only where both have numbers.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self.inode, other.inode) {
             (Some(one), Some(other)) => one == other,

@@ -42,7 +42,7 @@ impl TimeoutWorker {
     fn run<T: Send + 'static>(&self, timeout: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (answer, answered) = bounded(1);
         let work: Work = Box::new(move || {
-            // Fails only when nobody waits any more.
+            // Fails only when the caller waits no longer.
             let _ = answer.send(work());
         });
         let mut runner = self.runner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,7 +109,7 @@ impl ProcessAccess {
         };
         let bytes = read?;
         if bytes.is_empty() && length > 0 {
-            // So /proc/PID/mem answers, that was opened before, when nobody has this memory any
+            // So /proc/PID/mem answers, that was opened before, when no process has this memory any
             // more; where it was never mapped, the answer is EIO.
             self.gone.store(true, Ordering::Relaxed);
             return Err(Errno::ESRCH);

@@ -6,7 +6,7 @@ use crate::model::RuntimeAddress;
 use crate::proc::{Backing, Mapping, MemoryMap};
 
 /// How much further apart in memory than in the file the pieces of an image may lie. Linkers leave
-/// gaps to align pieces to pages, the largest of which have 1 GiB.
+/// gaps to align pieces to pages, and the largest pages have 1 GiB.
 const MAX_GAP: u64 = 1 << 30;
 
 /// A group of mappings that belong to one image.

@@ -1,10 +1,7 @@
-//! Where the bytes of an image are: in a process's memory, in a file, or at hand.
-
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+//! Where the bytes of an image are that is in no file: in a process's memory, or at hand.
 
 use super::ProcessAccess;
-use crate::elf::{Headers, Image};
+use crate::elf::Image;
 use crate::model::{Bias, FileAddress};
 
 pub(super) struct MemoryImage<'a> {
@@ -15,19 +12,6 @@ pub(super) struct MemoryImage<'a> {
 impl Image for MemoryImage<'_> {
     fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
         self.access.read_all(self.bias.to_runtime(address), buffer)
-    }
-}
-
-pub(super) struct FileImage<'a> {
-    pub(super) file: &'a File,
-    pub(super) headers: &'a Headers,
-}
-
-impl Image for FileImage<'_> {
-    fn read(&self, address: FileAddress, buffer: &mut [u8]) -> bool {
-        self.headers.offset_of_address(address).is_some_and(|(offset, available)| {
-            buffer.len() as u64 <= available && self.file.read_exact_at(buffer, offset).is_ok()
-        })
     }
 }
 

@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use super::ProcessAccess;
 use super::groups::{Group, groups};
-use super::images::{BytesImage, FileImage, MemoryImage};
+use super::images::{BytesImage, MemoryImage};
 use super::loaded::{LoadedModule, headers_of};
 use super::places::{Places, mapped_file};
-use crate::elf::{CfiSections, ExportedSymbol, Headers, Image, exported, open_below, open_regular};
+use crate::elf::{CfiSections, ExportedSymbol, FileImage, Headers, Image, exported, open_below, open_regular};
 use crate::model::{
     Bias, BuildId, FileAddress, Module, ModuleIndex, Notice, ProcessId, Reason, RuntimeAddress, Subject,
 };
@@ -27,7 +27,7 @@ use crate::proc::{Backing, MemoryMap};
 /// The vdso is two pages; anything that claims to be much larger is not one.
 const MAX_VDSO: u64 = 1 << 20;
 
-/// What tells one mapping of a file in one process from every other.
+/// What distinguishes one mapping of a file in one process from every other.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Identity {
     process: ProcessId,

@@ -15,7 +15,7 @@ const TOGETHER: u64 = 16 << 10;
 /// Pages kept: 4 MiB. Threads stand still in few places.
 const MAX_PAGES: usize = 1024;
 
-/// Pages of a process's memory, each of which is read once.
+/// Pages of a process's memory. Each is read once.
 pub struct Pages<'a> {
     access: &'a ProcessAccess,
     /// By their addresses. One that cannot be read is empty.

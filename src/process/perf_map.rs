@@ -49,7 +49,7 @@ enum Refused {
 }
 
 /// What the process calls the code at these addresses, in their order. A file that is there and
-/// cannot be used is told.
+/// cannot be used is reported.
 pub fn generated_code(
     process: &Process,
     root: &Path,

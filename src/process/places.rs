@@ -13,9 +13,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::images::FileImage;
 use super::loaded::{LoadedModule, headers_of};
-use crate::elf::{self, open_below, open_regular};
+use crate::elf::{self, FileImage, open_below, open_regular};
 use crate::model::Reason;
 use crate::proc::{Backing, Mapping, MemoryMap};
 

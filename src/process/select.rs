@@ -10,8 +10,8 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 
 use super::TimeoutWorker;
-use super::images::FileImage;
 use super::loaded::headers_of;
+use crate::elf::FileImage;
 use crate::model::{Pid, Process, ProcessId, StopMode};
 use crate::proc::{self, ProcDir};
 

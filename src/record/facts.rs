@@ -1,8 +1,8 @@
 //! What the waits of a sample's threads are about.
 //!
-//! Promises: where no thread has run since the sample before, what only the process could have changed
-//! is not read again; who holds its file locks and what its children do is. Of threads that have not
-//! run, what is known from their stacks stays, for these are not copied again.
+//! Promises: where no thread has run since the sample before, what only the process could have
+//! changed is not read again; who holds its file locks and what its children do is. Of threads that
+//! have not run, what is known from their stacks stays, for these are not copied again.
 
 use std::iter;
 use std::sync::Arc;

@@ -1,14 +1,23 @@
 //! Guards samples against `execve`: each sample is of one image of a program only.
 //!
-//! Promises: a sample that was taken while the process executed another program is taken again. If
-//! the process executes faster than it can be looked at, the sample says so, and holds nothing that
-//! might be of two programs mixed. If the process has ended by the end of its sample, it cannot be
-//! known whether it had executed another program before; the sample says that, too.
+//! `ImageGuard::sample` is the one loop around a capture. It captures again
+//! * when the process has executed another program meanwhile, up to `MOST_LOOKS` times: what was
+//!   copied is of two programs;
+//! * when the process cannot be captured, for up to `EXECUTING`: while it executes another program
+//!   its threads are dying and its main thread's id changes hands, so it may seem gone or out of
+//!   reach.
+//!
+//! What a tracer that died left undone is done by another one within one capture
+//! (`capture::Tracer::take`).
+//!
+//! Promises: if the process executes faster than it can be looked at, the sample says so, and holds
+//! nothing that might be of two programs mixed. If the process has ended by the end of its sample,
+//! it cannot be known whether it had executed another program before; the sample says that, too.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{CaptureOptions, EXECUTING, Error, Sample, wishes};
+use super::{CaptureOptions, Error, Sample, wishes};
 use crate::capture::CaptureRequest;
 use crate::model::{Notice, Reason, StopMode, Subject};
 use crate::proc::ImageId;
@@ -17,6 +26,12 @@ use crate::sys::memory::ProcessMemory;
 
 /// How often a process is looked at for one sample.
 const MOST_LOOKS: usize = 8;
+/// How long a process that executes another program may seem gone or out of reach: until its other
+/// threads have died. They need a CPU for that, and one attempt to capture them may itself wait for
+/// a tenth of a second.
+const EXECUTING: Duration = Duration::from_secs(1);
+/// The time from one look to the next at a process that is out of reach.
+const PAUSE: Duration = Duration::from_millis(1);
 /// How long a name may be missing of a program that is just being loaded.
 const LOADING: Duration = Duration::from_millis(100);
 
@@ -36,6 +51,16 @@ pub(super) struct ImageGuard {
     nameless: Vec<Notice>,
 }
 
+/// What has come of one capture.
+enum Attempt {
+    /// A sample, or the last that can be had of the process.
+    OfOneImage(Sample),
+    /// The process executed another program meanwhile; the stacks are left out.
+    OfSeveralImages(Sample),
+    /// The process had ended before.
+    Ended,
+}
+
 /// What an image has become since a sample was begun.
 enum Since {
     Same,
@@ -53,7 +78,7 @@ impl ImageGuard {
             let image = target.directory.image().ok().flatten();
             let witness = witness(target, &worker);
             match options.request(target) {
-                Err(_) if begun.elapsed() < LOADING => thread::sleep(Duration::from_millis(1)),
+                Err(_) if begun.elapsed() < LOADING => thread::sleep(PAUSE),
                 request => {
                     let (request, nameless) = (request?, Vec::new());
                     return Ok(Self { request, image, witness, worker, images: 1, samples: 0, nameless });
@@ -62,7 +87,7 @@ impl ImageGuard {
         }
     }
 
-    /// The same for a recording, of which the pipeline has the last sample and needs no more than
+    /// The same for a recording: the pipeline has its last sample and needs no more than
     /// what has changed since, unless the bytes of all stacks are to be kept.
     pub(super) fn for_changes(target: &Target, options: &CaptureOptions) -> Result<Self, Error> {
         let mut guard = Self::new(target, options)?;
@@ -76,34 +101,56 @@ impl ImageGuard {
     }
 
     /// Takes a sample by `take`, which is called with a request, as often as is needed for one that
-    /// is of one image. The sample has to be handed on: the next one may refer to it.
+    /// is of one image. None when the process has ended. The sample has to be handed on: the next
+    /// one may refer to it.
     pub(super) fn sample(
         &mut self,
         target: &Target,
         options: &CaptureOptions,
         mut take: impl FnMut(&CaptureRequest) -> Result<Option<Sample>, Error>,
     ) -> Result<Option<Sample>, Error> {
-        let mut mixed = None;
-        for _ in 0..MOST_LOOKS {
-            self.renew(target, options);
-            let Some(mut sample) = take(&self.request)? else {
-                break;
-            };
-            match self.since(target, &sample) {
-                Since::Same => {}
-                Since::Ended => sample.captured.notices.push(of_process(Reason::Ended)),
-                Since::Another => {
-                    sample.captured.leave_out_stacks();
-                    mixed = Some(sample);
-                    continue;
+        let (mut mixed, mut looks, mut begun) = (None, 0, Instant::now());
+        let whole = loop {
+            match self.attempt(target, options, &mut take) {
+                Ok(Attempt::OfOneImage(sample)) => break Some(sample),
+                Ok(Attempt::Ended) => break None,
+                Ok(Attempt::OfSeveralImages(sample)) => {
+                    (mixed, looks, begun) = (Some(sample), looks + 1, Instant::now());
+                    if looks == MOST_LOOKS {
+                        break None;
+                    }
                 }
+                Err(_) if begun.elapsed() < EXECUTING => thread::sleep(PAUSE),
+                Err(error) => return Err(error),
             }
-            self.refer_to(sample.captured.number);
-            return Ok(Some(self.complete(sample)));
-        }
+        };
         // Nothing that is left out may be referred to.
-        self.refer_to(0);
-        Ok(mixed.map(|mixed| self.complete(mixed)))
+        self.refer_to(whole.as_ref().map_or(0, |sample| sample.captured.number));
+        Ok(whole.or(mixed).map(|sample| self.complete(sample)))
+    }
+
+    /// Captures the process once, and finds out what that is a sample of.
+    fn attempt(
+        &mut self,
+        target: &Target,
+        options: &CaptureOptions,
+        take: &mut impl FnMut(&CaptureRequest) -> Result<Option<Sample>, Error>,
+    ) -> Result<Attempt, Error> {
+        self.renew(target, options);
+        let Some(mut sample) = take(&self.request)? else {
+            return Ok(Attempt::Ended);
+        };
+        Ok(match self.since(target, &sample) {
+            Since::Same => Attempt::OfOneImage(sample),
+            Since::Ended => {
+                sample.captured.notices.push(of_process(Reason::Ended));
+                Attempt::OfOneImage(sample)
+            }
+            Since::Another => {
+                sample.captured.leave_out_stacks();
+                Attempt::OfSeveralImages(sample)
+            }
+        })
     }
 
     fn complete(&mut self, mut sample: Sample) -> Sample {
@@ -118,6 +165,8 @@ impl ImageGuard {
         self.request.after = self.request.after.map(|_| number);
     }
 
+    /// Waits until that can be known: while the thread that is asked ends, or its id changes hands,
+    /// it cannot.
     fn since(&self, target: &Target, sample: &Sample) -> Since {
         let begun = Instant::now();
         loop {
@@ -128,8 +177,7 @@ impl ImageGuard {
                 Ok(_) if sample.captured.memory_is_readable && self.has_gone() => return Since::Another,
                 Ok(_) => return Since::Same,
                 Err(_) if !target.is_alive() || begun.elapsed() > EXECUTING => return Since::Ended,
-                // The thread that was asked is ending, or changes hands.
-                Err(_) => thread::sleep(Duration::from_millis(1)),
+                Err(_) => thread::sleep(PAUSE),
             }
         }
     }

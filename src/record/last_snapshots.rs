@@ -59,7 +59,7 @@ impl Last {
         for UnchangedThread { tid, status, memory } in unchanged {
             while before.next_if(|thread| thread.tid < tid).is_some() {}
             let Some((thread, moment)) = before.next_if(|thread| thread.tid == tid).zip(self.moment) else {
-                // Whoever takes samples asks only for what differs from those that were handed on.
+                // The sampler asks only for what differs from those that were handed on.
                 notices.push(Notice { subject: Subject::Thread(tid), reason: Reason::TracerDied });
                 continue;
             };

@@ -19,8 +19,7 @@ mod watch;
 mod wishes;
 
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::capture::{self, CaptureRequest, Captured, Tracer};
 use crate::model::{Process, Recording, Snapshot, StopMode};
@@ -68,7 +67,7 @@ pub enum Output {
     /// One for each process, named after it, in this directory; with what earlier runs left there
     /// it keeps to one bound.
     Directory(PathBuf),
-    /// The same in this directory, of which nobody asked for anything to be removed.
+    /// The same in this directory, where the user did not ask for anything to be removed.
     Beside(PathBuf),
 }
 
@@ -119,11 +118,6 @@ impl CaptureOptions {
     }
 }
 
-/// How long a process that executes another program may seem gone or out of reach: until its other
-/// threads have died. They need a CPU for that, and one attempt to capture them may itself wait for
-/// a tenth of a second.
-const EXECUTING: Duration = Duration::from_secs(1);
-
 /// What was copied in one go, with what is needed to make a snapshot of it.
 struct Sample {
     number: u64,
@@ -137,26 +131,8 @@ struct Sample {
 }
 
 impl Sample {
-    /// Captures a process now. None when it has ended.
-    ///
-    /// While it executes another program its threads are dying and its main thread's id changes
-    /// hands: it may seem gone or out of reach. So what fails is tried again before it is believed.
+    /// Captures a process now, once (`ImageGuard::sample` tries again). None when it has ended.
     fn take(
-        target: &Target,
-        number: u64,
-        request: &CaptureRequest,
-        tracer: &mut Tracer,
-    ) -> Result<Option<Self>, Error> {
-        let begun = Instant::now();
-        loop {
-            match Self::take_at_once(target, number, request, tracer) {
-                Err(_) if begun.elapsed() < EXECUTING => thread::sleep(Duration::from_millis(1)),
-                taken => return taken,
-            }
-        }
-    }
-
-    fn take_at_once(
         target: &Target,
         number: u64,
         request: &CaptureRequest,

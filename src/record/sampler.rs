@@ -87,7 +87,7 @@ impl Sampled {
 /// when the user wants an end.
 ///
 /// The first sample of each target is taken before anything is made, so that what cannot be
-/// recorded leaves nothing behind.
+/// recorded leaves no files.
 pub fn run(
     plan: RecordingPlan,
     mut report: Box<dyn Report>,
@@ -129,7 +129,7 @@ pub fn run(
     }
     let mut assembler = Assembler::new(&options);
     if let Err(error) = told {
-        // Nobody listens any more, but what was taken is kept.
+        // The reader has gone, but what was taken is kept.
         for (writer, sample) in writers.iter_mut().zip(first) {
             writer.append(&assembler.assemble(sample))?;
         }

@@ -1,16 +1,38 @@
-//! A system call that a thread is blocked in, with what its arguments mean: descriptors by what they
-//! are, flags by name, structures and paths that were copied with it. As strace(1) would write it.
+//! A system call that a thread is blocked in, with what its arguments mean: descriptors by what
+//! they are, flags by name, structures and paths that were copied with it. As strace(1) would write
+//! it.
 //!
-//! Promises: nothing is invented. What was not copied stays a number, and what is foreign is escaped.
+//! Promises: nothing is invented. What was not copied stays a number, and what is foreign is
+//! escaped.
 
 use std::fmt::Write;
 
 use super::system_call;
 use super::value::Foreign;
-use crate::model::{Abi, Descriptor, Detail, MemoryOf, Socket, SystemCall, Thread, WaitFacts};
+use crate::model::{Abi, Descriptor, Detail, MemoryOf, Socket, SystemCall, Thread, ThreadState, WaitFacts};
 
 /// Entries of a poll that are written.
 const MOST_POLLED: usize = 8;
+
+/// What a thread is doing: its state, and the call that it is in.
+///
+/// The state is read a moment before the call. A thread that was found running, and then in a call
+/// that does nothing but wait, began to wait or woke up in between: it did not run in that call.
+pub(super) fn state(thread: &Thread, facts: &WaitFacts) -> String {
+    let mut described = thread.status.state.name().to_owned();
+    if let Some(worker) = thread.status.worker {
+        let _ = write!(described, ", {}", worker.describe());
+    }
+    if let Some(call) = text(thread, facts) {
+        let only_waits = thread.system_call.is_some_and(|call| call.only_waits());
+        let how = match thread.status.state {
+            ThreadState::Running if only_waits => ", on its way into or out of",
+            _ => " in",
+        };
+        let _ = write!(described, "{how} {call}");
+    }
+    described
+}
 
 /// The call of a thread, if it is in one.
 pub(super) fn text(thread: &Thread, facts: &WaitFacts) -> Option<String> {

@@ -11,7 +11,7 @@ use super::why::changed_groups;
 use super::width::{FrameText, Label, Width, Wrapped, chain};
 use crate::analysis::verdict::Judgement;
 use crate::analysis::{Change, Comparison, Sameness, Streak, ThreadChange};
-use crate::model::{Frame, Moment, Place, Snapshot, Stack, Thread, Timestamp, WalkEnd};
+use crate::model::{Frame, Function, Moment, Place, Snapshot, Stack, Thread, Timestamp, WalkEnd};
 use crate::symbols::Names;
 
 /// Groups of threads that are listed because there are more or fewer of them.
@@ -75,13 +75,19 @@ pub fn diff(
             Change::Moved { before: was_thread, after: thread, was, is, common } => {
                 begin(out, thread, "moved")?;
                 writeln!(out)?;
+                let [was, is] = [(*before, was), (*after, is)]
+                    .map(|(snapshot, frame)| frame.map_or_else(Vec::new, |frame| calls(snapshot, frame, names)));
+                let inlined = common_calls(&was, &is);
+                let outermost = thread.stack.frames.iter().rev().take(common);
+                let common = outermost.map(|frame| names.of(after, frame).len().max(1)).sum::<usize>() + inlined;
                 let outside = match common {
                     0 => "no frame in common".into(),
+                    1 => "below the outermost frame, which is the same".into(),
                     common => format!("below the {common} outermost frames, which are the same"),
                 };
                 writeln!(out, "    {FAINT}{outside}{FAINT:#}")?;
-                place(out, "was in", before, was, names, width)?;
-                place(out, "is in ", after, is, names, width)?;
+                place(out, "was in", was.get(inlined), width)?;
+                place(out, "is in ", is.get(inlined), width)?;
                 whereabouts(out, "then", before, was_thread, names, width)?;
                 whereabouts(out, "now ", after, thread, names, width)?;
             }
@@ -223,8 +229,9 @@ fn innermost(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &
     const FUNCTIONS: usize = 4;
     const INDENT: usize = 9;
     let frames = &thread.stack.frames;
-    let mut found: Vec<Label> = frames.iter().take(FUNCTIONS).map(|frame| function(snapshot, frame, names)).collect();
-    if frames.len() > FUNCTIONS {
+    let mut calls = frames.iter().flat_map(|frame| calls(snapshot, frame, names).into_iter().rev());
+    let mut found: Vec<Label> = calls.by_ref().take(FUNCTIONS).map(|call| call.label).collect();
+    if calls.next().is_some() {
         found.push(Label { text: "...".into(), is_name: false });
     }
     for (position, line) in chain(found, " < ", INDENT, width).iter().enumerate() {
@@ -238,11 +245,7 @@ fn innermost(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &
 
 /// A thread's state and the system call it sits in.
 fn waiting(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread) -> io::Result<()> {
-    write!(out, "  {}", thread.status.state.name())?;
-    if let Some(call) = blocked_call::text(thread, &snapshot.wait_facts) {
-        write!(out, " in {call}")?;
-    }
-    writeln!(out)
+    writeln!(out, "  {}", blocked_call::state(thread, &snapshot.wait_facts))
 }
 
 fn whereabouts(
@@ -259,16 +262,43 @@ fn whereabouts(
     waiting(out, snapshot, thread)
 }
 
-/// The function whose code a frame's is: what is inlined there differs from line to line.
-fn function(snapshot: &Snapshot, frame: &Frame, names: &Names) -> Label {
-    let name = names.of(snapshot, frame).last().and_then(|function| function.name.as_ref());
-    let text = match (name, snapshot.module_of(frame), frame.place()) {
-        (Some(name), _, _) => Foreign(name).to_string(),
-        (None, Some(module), Place::InModule { address, .. }) => format!("{}+{address}", Foreign(module.name())),
-        (None, _, Place::Outside(address)) => format!("{address}, in no file"),
-        (None, None, Place::InModule { address, .. }) => format!("{address} of an unknown file"),
+/// A function on a stack, inlined or not, and the line that it is in.
+#[derive(PartialEq)]
+struct Call {
+    label: Label,
+    source: Option<(String, String)>,
+}
+
+/// The functions that a frame stands for: the one whose code it is, and those that were inlined
+/// into it, callers first.
+fn calls(snapshot: &Snapshot, frame: &Frame, names: &Names) -> Vec<Call> {
+    let unnamed = || match (snapshot.module_of(frame), frame.place()) {
+        (Some(module), Place::InModule { address, .. }) => format!("{}+{address}", Foreign(module.name())),
+        (_, Place::Outside(address)) => format!("{address}, in no file"),
+        (None, Place::InModule { address, .. }) => format!("{address} of an unknown file"),
     };
-    Label { text, is_name: name.is_some() }
+    let call = |function: &Function| Call {
+        label: match &function.name {
+            Some(name) => Label { text: Foreign(name).to_string(), is_name: true },
+            None => Label { text: unnamed(), is_name: false },
+        },
+        source: function
+            .file
+            .as_ref()
+            .zip(function.line)
+            .map(|(file, line)| (source(file).to_string(), format!(":{line}"))),
+    };
+    match names.of(snapshot, frame) {
+        [] => vec![call(&Function::default())],
+        functions => functions.iter().rev().map(call).collect(),
+    }
+}
+
+/// How many calls two frames that differ have in common: the callers of an inlined function in
+/// which they do. At least one is left of each, for what differs is shown.
+fn common_calls(was: &[Call], is: &[Call]) -> usize {
+    let same = was.iter().zip(is).take_while(|(was, is)| was == is).count();
+    same.min(was.len().saturating_sub(1)).min(is.len().saturating_sub(1))
 }
 
 fn styled(label: &Label) -> String {
@@ -276,27 +306,14 @@ fn styled(label: &Label) -> String {
     if *is_name { format!("{FUNCTION}{text}{FUNCTION:#}") } else { text.clone() }
 }
 
-/// Writes a function and its line, for the frames in which two stacks part.
-fn place(
-    out: &mut dyn Write,
-    word: &str,
-    snapshot: &Snapshot,
-    frame: Option<&Frame>,
-    names: &Names,
-    width: Width,
-) -> io::Result<()> {
+/// Writes a function and its line, for the calls in which two stacks part.
+fn place(out: &mut dyn Write, word: &str, call: Option<&Call>, width: Width) -> io::Result<()> {
     let lead = format!("    {word} ");
-    let Some(frame) = frame else {
+    let Some(Call { label: Label { text, is_name }, source }) = call else {
         return writeln!(out, "{lead}nothing further in");
     };
-    let Label { text, is_name } = function(snapshot, frame, names);
-    let source = names
-        .of(snapshot, frame)
-        .last()
-        .and_then(|function| Some((source(function.file.as_ref()?).to_string(), format!(":{}", function.line?))));
-    let lead_columns = lead.len();
-    let (name, rest) = if is_name { (text, String::new()) } else { (String::new(), text) };
-    let text = FrameText { lead: lead_columns, name, source, rest, ..FrameText::default() }.fit(width);
-    let label = Label { text: text.name.clone(), is_name };
-    writeln!(out, "{lead}{}{}", if is_name { styled(&label) } else { String::new() }, text.place())
+    let (name, rest) = if *is_name { (text.clone(), String::new()) } else { (String::new(), text.clone()) };
+    let text = FrameText { lead: lead.len(), name, source: source.clone(), rest, ..FrameText::default() }.fit(width);
+    let label = Label { text: text.name.clone(), is_name: *is_name };
+    writeln!(out, "{lead}{}{}", if *is_name { styled(&label) } else { String::new() }, text.place())
 }

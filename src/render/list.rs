@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::time::Duration;
 
+use super::shorten::{self, cut};
 use super::style::{HEADING, WARNING};
 use super::value::{Clock, Foreign, duration, put_duration, put_number};
-use super::width::{self, Width, Wrapped, cut};
+use super::width::{Width, Wrapped};
 use crate::model::{Recording, Summary};
 
 /// One recording.
@@ -133,7 +134,7 @@ fn row(line: &mut Vec<u8>, clock: &Clock, snapshot: &Summary, columns: &Columns)
     left(line, gap, columns.program, |line| {
         let program = Foreign(program).to_string();
         // At its full width, it may be longer than its column.
-        let is_whole = columns.program == ALL.program || width::columns(&program) <= columns.program;
+        let is_whole = columns.program == ALL.program || shorten::columns(&program) <= columns.program;
         let program = if is_whole { program } else { cut(&program, columns.program) };
         line.write_all(program.as_bytes())
     })?;

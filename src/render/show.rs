@@ -1,11 +1,13 @@
-//! One snapshot as text: threads with the same stack together, each with its state and what it waits in.
+//! One snapshot as text: threads with the same stack together, each with its state and what it
+//! waits in.
 
 use std::io::{self, Write};
 
 use super::fold::is_runtime;
+use super::shorten::columns;
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::value::{Foreign, duration, moment, source, time};
-use super::width::{FrameText, Width, Wrapped, columns};
+use super::width::{FrameText, Width, Wrapped};
 use super::{blocked_call, details, why};
 use crate::analysis::groups;
 use crate::analysis::verdict::Judgement;
@@ -80,7 +82,7 @@ pub fn show(
             if let [thread] = group.threads[..] {
                 thread_line(out, snapshot, thread, "", false)?;
                 if thread.status.state == ThreadState::Uninterruptible || thread.status.worker.is_some() {
-                    // Nothing else tells what it waits for.
+                    // Nothing else says what it waits for.
                     details::kernel_wait(out, &thread.status.wait)?;
                 }
                 details::memory(out, &thread.memory, false, width)?;
@@ -154,14 +156,8 @@ fn thread_line(
         "{indent}{THREAD}thread {} \"{}\"{THREAD:#}  {}",
         thread.tid,
         Foreign(&thread.status.name),
-        thread.status.state.name()
+        blocked_call::state(thread, &snapshot.wait_facts)
     )?;
-    if let Some(worker) = thread.status.worker {
-        write!(out, ", {}", worker.describe())?;
-    }
-    if let Some(call) = blocked_call::text(thread, &snapshot.wait_facts) {
-        write!(out, " in {call}")?;
-    }
     match thread.acquired {
         Acquired::UnchangedSince(since) => {
             let seen_ns = snapshot.taken.realtime_ns;
@@ -199,7 +195,7 @@ fn frame_lines(
 ) -> io::Result<()> {
     let mut folded = Folded::default();
     for run in frames.chunk_by(|inner, outer| inner == outer) {
-        // A recursion that has run away has thousands of frames that tell nothing new.
+        // A recursion that has run away has thousands of frames that say nothing new.
         let shown = if run.len() > MOST_ALIKE { 1 } else { run.len() };
         for frame in &run[..shown] {
             let module = snapshot.module_of(frame);
@@ -209,7 +205,8 @@ fn frame_lines(
                 frame_line(out, number, frame, module, &Function::default(), true, detail)?;
             }
             for (position, function) in functions.iter().enumerate() {
-                // The last one is the function whose code it is; those before it were inlined into it.
+                // The last one is the function whose code it is; those before it were inlined into
+                // it.
                 let outermost = position + 1 == functions.len();
                 if !detail.all_frames && is_runtime(function, folded.functions > 0) {
                     folded.functions += 1;
@@ -255,7 +252,8 @@ struct Detail {
     width: Width,
 }
 
-/// Writes a function of a frame: the one whose code it is, which is the outermost, or one that was inlined into it.
+/// Writes a function of a frame: the one whose code it is, which is the outermost, or one that was
+/// inlined into it.
 fn frame_line(
     out: &mut dyn Write,
     number: &mut usize,
@@ -295,7 +293,8 @@ fn frame_line(
             let line = function.line.map(|line| format!(":{line}"));
             (source(file).to_string(), line.unwrap_or_default())
         }),
-        // The file in which an inlined function is stands on the line of the one that it was inlined into.
+        // The file in which an inlined function is stands on the line of the one that it was
+        // inlined into.
         is_repeated: !outermost && module.is_some() && function.name.is_some(),
         rest,
         ..FrameText::default()

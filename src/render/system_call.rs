@@ -85,7 +85,7 @@ fn pointed(value: u64) -> String {
     if value == 0 { "no timeout".into() } else { format!("timeout at {value:#x}") }
 }
 
-/// A timeout in milliseconds: an int, of which a negative one is none.
+/// A timeout in milliseconds: an int; a negative one is none.
 fn milliseconds(value: u64) -> String {
     let Ok(all) = u32::try_from((value as u32).cast_signed()) else { return "no timeout".into() };
     let (hours, minutes) = (all / 3_600_000, all / 60_000 % 60);

@@ -80,7 +80,7 @@ pub fn time(realtime_ns: i64) -> String {
 /// else the whole time, and its number.
 pub(super) fn moment(Moment { number, realtime_ns }: Moment, seen_ns: i64) -> String {
     let (whole, seen) = (time(realtime_ns), time(seen_ns));
-    // A date, a space, and a time of which the fraction and the offset are the other's, too, or of
+    // A date, a space, and a time whose fraction and offset are the other's, too, or of
     // no interest.
     let of_day = whole.split_once(' ').zip(seen.split_once(' ')).filter(|(one, other)| one.0 == other.0);
     let short = of_day.and_then(|((_, time), _)| time.split_once('.')).map(|(time, _)| time);
@@ -137,7 +137,7 @@ pub fn printable(line: &str) -> String {
     Foreign(line).to_string()
 }
 
-/// A source file's path. Rust's own library is compiled below `/rustc/COMMIT/`, which tells a
+/// A source file's path. Rust's own library is compiled below `/rustc/COMMIT/`, which shows a
 /// reader nothing.
 pub(super) fn source(path: &str) -> Foreign<'_> {
     let rest = path.strip_prefix("/rustc/").and_then(|rest| rest.split_once('/'));
@@ -147,7 +147,7 @@ pub(super) fn source(path: &str) -> Foreign<'_> {
     })
 }
 
-/// Text that the target chose, or whoever made a file: what is not there to be seen is escaped, so
+/// Text that the target chose, or the maker of a file: what is not there to be seen is escaped, so
 /// that it cannot move the cursor, hide a line, or make what stands beside it read as something
 /// else.
 pub(super) struct Foreign<'a>(pub(super) &'a str);

@@ -1,5 +1,5 @@
-//! The answer in words: what is wrong, how that is known, the chain, and everybody else in a line each
-//! group.
+//! The answer in words: what is wrong, how that is known, the chain, and everybody else in a line
+//! each group.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write};
@@ -63,7 +63,7 @@ pub(super) fn summary(out: &mut dyn Write, judgement: &Judgement) -> io::Result<
 
 struct Answer<'a> {
     judgement: &'a Judgement,
-    /// Whether threads have to be told apart by their processes, too.
+    /// Whether threads have to be distinguished by their processes, too.
     several: bool,
 }
 
@@ -255,7 +255,7 @@ fn doing(thread: &ThreadVerdict) -> String {
     }
 }
 
-/// Groups of threads that do the same, of which there are more or fewer than before: the count now and
+/// Groups of threads that do the same, and have grown or shrunk: the count now and
 /// then, and what they do. Those that changed most come first.
 pub(super) fn changed_groups(before: &Judgement, after: &Judgement) -> Vec<(usize, usize, String)> {
     let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();

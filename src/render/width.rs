@@ -1,35 +1,21 @@
 //! What is printed on a terminal in the columns that it has.
 //!
 //! Promises: without a width nothing is changed. With one, no line is longer. A frame's source path
-//! loses what every path of its kind begins with (cargo's registry, rustc's own sources), and then
-//! directories from the left, but never the file's name or the line. A function's name loses what
-//! is between its angle brackets, the innermost first; then its parameters; then namespaces, but
-//! for the first, which is the crate; and each only where the line would be too long otherwise.
-//! What is left out is `..`. If all that is not enough, the name is cut, for its beginning says
-//! most, and one line for each frame is what makes a stack readable; where little would be left of
-//! it, the place goes to a line of its own. All other lines are wrapped between words, and nothing
-//! of them is lost: addresses and build-ids are never cut, but go on in the next line where one is
-//! too short for them.
-//!
-//! It does not understand names: where brackets do not match, they are letters. Characters that
-//! combine with others count as a column each.
+//! and its function's name are shortened (`shorten`), and each only where the line would be too
+//! long otherwise: one line for each frame is what makes a stack readable. Where little would be
+//! left of the name, the place goes to a line of its own. All other lines are wrapped between
+//! words, and nothing of them is lost: addresses and build-ids are never cut, but go on in the next
+//! line where one is too short for them.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// What stands for what was left out.
-const LEFT_OUT: &str = "..";
-/// Of a name there is at least this much, or what follows it goes to the next line.
-const LEAST_NAME: usize = 24;
+use super::shorten::{LEAST_NAME, column, columns, from_left, origin, shorter, without_arguments};
+
 /// How far the second line of a frame is indented: as the names are.
 const FRAME_INDENT: usize = 8;
 /// How far further than the first the other lines of one that is wrapped are indented.
 const HANGING: usize = 4;
-/// Levels of brackets that are left out one by one; those further in are left out together.
-const LEVELS: usize = 4;
-/// Names that are longer even without what is in their brackets are cut at once: a hostile file can
-/// hold what takes long to read.
-const LONGEST: usize = 2048;
 const ESCAPE: char = '\x1b';
 
 /// The columns that there are, if that matters.
@@ -116,244 +102,8 @@ fn at(path: &str) -> String {
     format!(" at {path}")
 }
 
-/// The columns that a text takes. A character of East Asian scripts or a picture takes two.
-pub(super) fn columns(text: &str) -> usize {
-    text.chars().map(column).sum()
-}
-
-fn column(c: char) -> usize {
-    match u32::from(c) {
-        0x1100..=0x115f
-        | 0x2e80..=0xa4cf
-        | 0xac00..=0xd7a3
-        | 0xf900..=0xfaff
-        | 0xfe30..=0xfe6f
-        | 0xff00..=0xff60
-        | 0xffe0..=0xffe6
-        | 0x1f300..=0x1faff
-        | 0x20000..=0x3fffd => 2,
-        _ => 1,
-    }
-}
-
-/// As much of the beginning as there is room for.
-fn beginning(text: &str, room: usize) -> &str {
-    let mut taken = 0;
-    let end = text.char_indices().find(|(_, c)| {
-        taken += column(*c);
-        taken > room
-    });
-    end.map_or(text, |(end, _)| &text[..end])
-}
-
-/// A path without what paths of its kind have in common: `tokio-1.54.0/src/..` of a registry,
-/// `tokio-1a2b3c4/src/..` of a checkout, `std/src/..` of Rust's own library.
-fn origin(path: &str) -> String {
-    if let Some((_, rest)) = path.split_once("/registry/src/") {
-        // Its first directory is named after the registry.
-        if let Some((_, rest)) = rest.split_once('/') {
-            return rest.into();
-        }
-    }
-    if let Some((_, rest)) = path.split_once("/git/checkouts/") {
-        let mut parts = rest.splitn(3, '/');
-        if let (Some(name), Some(revision), Some(rest)) = (parts.next(), parts.next(), parts.next()) {
-            let is_hash = |hash: &str| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let name = name.rsplit_once('-').filter(|(_, hash)| is_hash(hash)).map_or(name, |(name, _)| name);
-            return format!("{name}-{revision}/{rest}");
-        }
-    }
-    let own = path.strip_prefix("/rustc/").and_then(|rest| rest.split_once('/')).map(|(_, rest)| rest);
-    let own = own.or_else(|| path.split_once("/lib/rustlib/src/rust/").map(|(_, rest)| rest)).unwrap_or(path);
-    // Where the commit has been taken away already, this is what is left.
-    let own = own.strip_prefix("library/").or_else(|| own.strip_prefix("/rust/deps/")).unwrap_or(own);
-    own.into()
-}
-
-/// A path within this room, without the directories that there is none for. The file's name is
-/// always there.
-fn from_left(path: &str, room: usize) -> String {
-    if columns(path) <= room {
-        return path.into();
-    }
-    let mut shortest = None;
-    for (slash, _) in path.match_indices('/') {
-        let rest = &path[slash + 1..];
-        // One `..` is enough to say that something is missing.
-        if rest.is_empty() || rest.starts_with("../") {
-            continue;
-        }
-        shortest = Some(rest);
-        // A character has at most four bytes.
-        if rest.len() <= 4 * room && columns(rest) + 3 <= room {
-            break;
-        }
-    }
-    match shortest {
-        // To write `../` for one letter or two would be longer.
-        Some(rest) if columns(rest) + 3 < columns(path) => format!("../{rest}"),
-        _ => path.into(),
-    }
-}
-
-/// What brackets stand for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    /// Arguments of what is generic.
-    Generic,
-    Parameters,
-    Other,
-}
-
-/// A pair of brackets: where they are, and how many pairs of its kind it is in, and of any.
-#[derive(Clone, Copy, Debug)]
-struct Pair {
-    open: usize,
-    close: usize,
-    kind: Kind,
-    alike: usize,
-    depth: usize,
-}
-
-/// The pairs of brackets of a C++ or Rust name, in the order in which they close; none if they do
-/// not match.
-fn pairs(name: &str) -> Vec<Pair> {
-    let bytes = name.as_bytes();
-    let (mut found, mut open, mut generic): (Vec<Pair>, Vec<(usize, u8, Kind)>, usize) = (Vec::new(), Vec::new(), 0);
-    let mut at = 0;
-    while at < bytes.len() {
-        let before = &name.as_bytes()[..at];
-        let last = before.last().copied().unwrap_or(b' ');
-        let follows_name =
-            last.is_ascii_alphanumeric() || matches!(last, b'_' | b'>' | b')' | b']' | b'}') || !last.is_ascii();
-        match bytes[at] {
-            b'<' | b'>' | b'-' if before.ends_with(b"operator") => {
-                // `operator<=>`, and the like, is a name; what follows `operator->` is none of it.
-                let most = if bytes[at] == b'-' { 1 } else { 2 };
-                let more = bytes[at + 1..].iter().take(most);
-                at += more.take_while(|next| matches!(next, b'<' | b'>' | b'=')).count();
-            }
-            b'<' => {
-                // What is in Rust's `<T as Trait>` and gcc's `<lambda()>` is the name itself.
-                let rest = &bytes[at..];
-                let is_name =
-                    rest.starts_with(b"<impl ") || rest.starts_with(b"<lambda") || rest.starts_with(b"<unnamed");
-                let kind = if !is_name && (follows_name || last == b':') { Kind::Generic } else { Kind::Other };
-                generic += usize::from(kind == Kind::Generic);
-                open.push((at, b'>', kind));
-            }
-            b'(' => open.push((at, b')', if follows_name { Kind::Parameters } else { Kind::Other })),
-            b'[' => open.push((at, b']', Kind::Other)),
-            b'{' => open.push((at, b'}', Kind::Other)),
-            // The arrow before what a function returns.
-            b'>' if last == b'-' => {}
-            byte @ (b'>' | b')' | b']' | b'}') => {
-                let Some((start, _, kind)) = open.pop_if(|(_, close, _)| *close == byte) else { return Vec::new() };
-                found.push(Pair { open: start, close: at, kind, alike: generic, depth: open.len() });
-                generic -= usize::from(kind == Kind::Generic);
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    if open.is_empty() { found } else { Vec::new() }
-}
-
-/// A name with `..` in these brackets, but where that is no shorter.
-fn without(name: &str, is_left_out: impl Fn(&Pair) -> bool) -> String {
-    let mut chosen: Vec<Pair> = pairs(name);
-    chosen.retain(|pair| pair.close - pair.open > LEFT_OUT.len() + 1 && is_left_out(pair));
-    chosen.sort_by_key(|pair| pair.open);
-    let (mut text, mut from) = (String::with_capacity(name.len()), 0);
-    for pair in chosen {
-        if pair.open >= from {
-            text.push_str(&name[from..=pair.open]);
-            text.push_str(LEFT_OUT);
-            from = pair.close;
-        }
-    }
-    text.push_str(&name[from..]);
-    text
-}
-
-/// A function's name within this room.
-pub(super) fn shorter(name: &str, room: usize) -> String {
-    let fits = |name: &str| columns(name) <= room;
-    if fits(name) {
-        return name.into();
-    }
-    let mut short = String::new();
-    for level in (1..=LEVELS).rev() {
-        short = without(name, |pair| pair.kind == Kind::Generic && pair.alike >= level);
-        if fits(&short) {
-            return short;
-        }
-    }
-    short = without(&short, |pair| pair.kind == Kind::Parameters && pair.depth == 0);
-    if !fits(&short) && short.len() <= LONGEST {
-        short = namespaces(&short, room);
-    }
-    if fits(&short) { short } else { cut(&short, room) }
-}
-
-/// The type that a Rust name begins with, `<T as Trait>::method`: the brackets around it.
-fn leading(name: &str) -> Option<Pair> {
-    pairs(name).into_iter().find(|pair| pair.open == 0 && name.starts_with('<'))
-}
-
-/// A name without the inner namespaces that there is no room for, and without the trait, if it
-/// names one.
-fn namespaces(name: &str, room: usize) -> String {
-    if columns(name) <= room {
-        return name.into();
-    }
-    if let Some(pair) = leading(name) {
-        let (inner, method) = (&name[1..pair.close], &name[pair.close..]);
-        let (implementor, of_trait) = match top_level(inner, " as ").first() {
-            Some(at) => (&inner[..*at], " as .."),
-            None => (inner, ""),
-        };
-        // Of `dyn Trait + Send` the first says what it is.
-        let (implementor, of_trait) = match top_level(implementor, " + ").first() {
-            Some(at) => (&implementor[..*at], format!(" + ..{of_trait}")),
-            None => (implementor, of_trait.into()),
-        };
-        let room = room.saturating_sub(1 + columns(&of_trait) + columns(method));
-        return format!("<{}{of_trait}{method}", namespaces(implementor, room));
-    }
-    let starts: Vec<usize> = top_level(name, "::").into_iter().map(|at| at + 2).collect();
-    // Closures, and what is called in them, belong to the function before them.
-    let is_function = |start: &&usize| !name[**start..].starts_with(['{', '<']);
-    let Some(function) = starts.iter().rev().find(is_function) else { return name.into() };
-    let mut text = name.into();
-    for start in starts.iter().rev().filter(|start| *start < function) {
-        text = format!("{}..::{}", &name[..*start], &name[*function..]);
-        if columns(&text) <= room {
-            break;
-        }
-    }
-    text
-}
-
-/// Where a text is in a name, but for within brackets.
-fn top_level(name: &str, text: &str) -> Vec<usize> {
-    let outer: Vec<Pair> = pairs(name).into_iter().filter(|pair| pair.depth == 0).collect();
-    let is_within = |at: usize| {
-        let next = outer.partition_point(|pair| pair.close < at);
-        outer.get(next).is_some_and(|pair| pair.open < at)
-    };
-    name.match_indices(text).map(|(at, _)| at).filter(|at| !is_within(*at)).collect()
-}
-
-/// The beginning of a name; where it begins with a type, the type's beginning and the method.
-pub(super) fn cut(name: &str, room: usize) -> String {
-    let method = leading(name).map_or("", |pair| &name[pair.close..]);
-    let method = if columns(method) + LEAST_NAME / 2 <= room { method } else { "" };
-    let rest = &name[..name.len() - method.len()];
-    format!("{}{LEFT_OUT}{method}", beginning(rest, room.saturating_sub(LEFT_OUT.len() + columns(method))))
-}
-
 /// What a frame is called: its function, or where its code is; nothing of the latter is left out.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Label {
     pub(super) text: String,
     pub(super) is_name: bool,
@@ -367,7 +117,7 @@ pub(super) fn chain(mut labels: Vec<Label>, separator: &str, indent: usize, widt
     let total = labels.iter().map(|label| columns(&label.text) + columns(separator)).sum::<usize>();
     if total > room {
         for label in labels.iter_mut().filter(|label| label.is_name) {
-            label.text = without(&label.text, |pair| pair.kind == Kind::Generic);
+            label.text = without_arguments(&label.text);
             label.text = shorter(&label.text, room);
         }
     }
@@ -482,88 +232,6 @@ fn visible(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_lose_directories_from_the_left_and_keep_their_files() {
-        let path = "./posix/../sysdeps/unix/sysv/linux/pause.c";
-        assert_eq!(from_left(path, 42), path);
-        assert_eq!(from_left(path, 41), "../sysdeps/unix/sysv/linux/pause.c");
-        assert_eq!(from_left(path, 20), "../linux/pause.c");
-        assert_eq!(from_left(path, 0), "../pause.c");
-        for short in ["pause.c", "a/b.c", ""] {
-            assert_eq!(from_left(short, 0), short);
-        }
-    }
-
-    #[test]
-    fn paths_begin_with_what_they_belong_to() {
-        for (path, short) in [
-            (
-                "/root/.cargo/registry/src/index.example-1949cf8c6b5b557f/tokio-1.54.0/src/park.rs",
-                "tokio-1.54.0/src/park.rs",
-            ),
-            ("/c/git/checkouts/tokio-5a7f4a3b2c1d0e9f/1a2b3c4/tokio/src/lib.rs", "tokio-1a2b3c4/tokio/src/lib.rs"),
-            ("/rustc/01f6ddf7588f42ae2d7eb0a2f21d44e8e96674cf/library/std/src/rt.rs", "std/src/rt.rs"),
-            ("library/std/src/rt.rs", "std/src/rt.rs"),
-            ("/rust/deps/hashbrown-0.15.2/src/raw.rs", "hashbrown-0.15.2/src/raw.rs"),
-            ("/home/me/registry/src", "/home/me/registry/src"),
-            ("/c/git/checkouts/x", "/c/git/checkouts/x"),
-        ] {
-            assert_eq!(origin(path), short);
-        }
-    }
-
-    #[test]
-    fn names_lose_their_generic_arguments_from_the_inside() {
-        let name = "a::B<c::D<e::F<u8, u16>>, usize>::f";
-        assert_eq!(shorter(name, 35), name);
-        assert_eq!(shorter(name, 34), "a::B<c::D<e::F<..>>, usize>::f");
-        assert_eq!(shorter(name, 25), "a::B<c::D<..>, usize>::f");
-        assert_eq!(shorter(name, 20), "a::B<..>::f");
-    }
-
-    #[test]
-    fn brackets_that_are_no_arguments_stay() {
-        for (name, room, short) in [
-            ("<alloc::vec::Vec<u64> as core::clone::Clone>::clone", 44, "<alloc::vec::Vec<..> as ..>::clone"),
-            ("alloc::slice::<impl [T]>::sort_by::<i64, usize>", 40, "alloc::slice::<impl [T]>::sort_by::<..>"),
-            ("std::operator<< <char>(std::ostream&, char)", 38, "std::operator<< <char>(..)"),
-            ("a::operator-><wide, type>(b::Parameter)", 34, "a::operator-><..>(b::Parameter)"),
-            ("f::<fn(u8) -> u16>::g", 20, "f::<..>::g"),
-            ("(anonymous namespace)::waits(int, long)", 32, "(anonymous namespace)::waits(..)"),
-        ] {
-            assert_eq!(shorter(name, room), short);
-        }
-    }
-
-    #[test]
-    fn a_crate_stays_when_namespaces_go_and_a_method_when_its_type_is_cut() {
-        assert_eq!(shorter("std::thread::lifecycle::spawn::{{closure}}", 36), "std::thread::..::spawn::{{closure}}");
-        assert_eq!(shorter("std::thread::lifecycle::spawn::{{closure}}", 30), "std::..::spawn::{{closure}}");
-        assert_eq!(
-            shorter("<&dyn core::ops::Fn<()> + core::marker::Sync as x::Y>::call", 41),
-            "<&dyn core::ops::Fn<()> + .. as ..>::call"
-        );
-        assert_eq!(shorter("a_function_of_c_without_anything_to_leave_out", 20), "a_function_of_c_wi..");
-    }
-
-    #[test]
-    fn whatever_a_name_is_it_fits_and_takes_no_time() {
-        let hostile = [
-            "<".repeat(100_000),
-            "a<".repeat(50_000),
-            "<>".repeat(50_000),
-            "::".repeat(50_000),
-            "{(<[".repeat(9),
-            "\u{1f980}".repeat(99),
-        ];
-        let nested = format!("{}x{}", "<".repeat(1000), ">".repeat(1000));
-        for name in hostile.into_iter().chain([nested, "a::".repeat(600), ">>><<<".repeat(9)]) {
-            for room in [LEAST_NAME, 33, 72] {
-                assert!(columns(&shorter(&name, room)) <= room, "{}", beginning(&name, 20));
-            }
-        }
-    }
 
     #[test]
     fn lines_are_wrapped_between_words_and_lose_nothing() {

@@ -7,7 +7,7 @@ use crate::model::{Task, ThreadState};
 
 const MOST: usize = 256;
 
-/// Those of a process of which a thread waits for a child.
+/// Those of a process with a thread that waits for a child.
 pub(super) fn read(reading: &mut Reading<'_>) -> Vec<Task> {
     let waits = reading.is_any_in(&["wait4", "waitid"])
         || reading.threads.iter().any(|thread| {

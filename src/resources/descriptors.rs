@@ -9,11 +9,12 @@ use crate::model::{Descriptor, Detail, Pid, Task, Thread, WaitFacts, text_of_os}
 
 /// Descriptors that are looked up for one snapshot, and members of one epoll set that are kept.
 const MOST: usize = 1024;
-/// An epoll set of a process with more descriptors than this is not read: the kernel holds the set's
-/// mutex for as long as it lists its members, and may list them again.
+/// An epoll set of a process with more descriptors than this is not read: the kernel holds the
+/// set's mutex for as long as it lists its members, and may list them again.
 const MOST_OF_EPOLL: u64 = 1000;
 
-/// `before` are those of the sample before: of threads that have not run since they are as they were.
+/// `before` are those of the sample before: of threads that have not run since they are as they
+/// were.
 pub(super) fn read(reading: &mut Reading<'_>, before: &WaitFacts) -> Vec<Descriptor> {
     let mut numbers: BTreeSet<i32> = reading.threads.iter().flat_map(waited_for).collect();
     let sets: Vec<i32> = reading.threads.iter().filter_map(epoll_set).collect();

@@ -1,7 +1,7 @@
 //! File locks that threads wait for: proc_locks(5).
 //!
-//! Pids there count as hangsnap's own namespace does; 0 is a process of another one, and -1 none, for
-//! a lock of an open file description.
+//! Pids there count as hangsnap's own namespace does; 0 is a process of another one, and -1 none,
+//! for a lock of an open file description.
 
 use std::fs;
 

@@ -12,8 +12,8 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Vec<FuseMount> {
     let Ok(mounts) = fs::read_to_string(reading.path("mountinfo")) else { return Vec::new() };
     let mut found = Vec::new();
     for line in mounts.lines() {
-        // proc_pid_mountinfo(5): device and mount point are the third and the fifth, the type is the
-        // first after a dash.
+        // proc_pid_mountinfo(5): device and mount point are the third and the fifth, the type is
+        // the first after a dash.
         let Some((before, after)) = line.split_once(" - ") else { continue };
         let fields: Vec<&str> = before.split(' ').collect();
         let (Some(device), Some(path)) = (fields.get(2), fields.get(4)) else { continue };

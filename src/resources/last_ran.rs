@@ -1,11 +1,11 @@
 //! When threads were given a CPU for the last time: `se.exec_start` in /proc/PID/task/TID/sched.
 //!
-//! The kernel writes it on the clock of the CPU that the thread ran on, without the time that the CPU
-//! spent in interrupts and that a hypervisor took from it. These clocks are apart from each other and
-//! fall behind CLOCK_MONOTONIC, so a thread of ours goes to each CPU in question to compare them now.
-//! A thread that ran long ago ran earlier than what comes of that, never later: a wait is not made
-//! longer than it was. The file is there where the kernel has CONFIG_SCHED_DEBUG, and anyone may read
-//! it. It has to be read before a thread is held: a hold makes it run.
+//! The kernel writes it on the clock of the CPU that the thread ran on, without the time that the
+//! CPU spent in interrupts and that a hypervisor took from it. These clocks are apart from each
+//! other and lag CLOCK_MONOTONIC, so a thread of ours goes to each CPU in question to compare them
+//! now. A thread that ran long ago ran earlier than what comes of that, never later: a wait is not
+//! made longer than it was. The file is there where the kernel has CONFIG_SCHED_DEBUG, and anyone
+//! may read it. It has to be read before a thread is held: a hold makes it run.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use nix::unistd::Pid as NixPid;
 use crate::model::{Acquired, LastRan, Pid, Thread, Tid};
 use crate::sys::clock;
 
-/// A thread that ran more recently than this tells nothing that two samples do not.
+/// A thread that ran more recently than this shows nothing that two samples do not.
 const A_WHILE_NS: u64 = 100_000_000;
 /// Ten thousand threads take a fifth of a second.
 const PATIENCE: Duration = Duration::from_millis(120);
@@ -93,7 +93,7 @@ fn clocks(cpus: &BTreeSet<u32>) -> HashMap<u32, (u64, u64)> {
         let mut only = CpuSet::new();
         only.set(cpu as usize).ok()?;
         sched_setaffinity(NixPid::from_raw(0), &only).ok()?;
-        // The kernel notes the time when it gives a thread a CPU, and then at its ticks, of which
+        // The kernel notes the time when it gives a thread a CPU, and then at its ticks;
         // there may be none while a thread runs alone.
         thread::sleep(Duration::from_micros(1));
         let monotonic_ns = clock::timestamp().monotonic_ns;
@@ -106,7 +106,8 @@ fn clocks(cpus: &BTreeSet<u32>) -> HashMap<u32, (u64, u64)> {
     };
     let (done, clocks) = crossbeam_channel::bounded(1);
     thread::spawn(move || {
-        // Fails only if nobody waits any more: a CPU of which others have all does not hold us up.
+        // Fails only if the caller waits no longer: a CPU that others have all of does not hold us
+        // up.
         let _ = done.send(walk());
     });
     clocks.recv_timeout(2 * PATIENCE).unwrap_or_default()

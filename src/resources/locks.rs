@@ -63,8 +63,8 @@ pub struct StackCopy<'a> {
     pub pieces: Vec<(u64, &'a [u8])>,
 }
 
-/// Addresses at which locks may begin. All words of all stacks are looked up in it, which the standard
-/// library's hash takes several times as long for; this one is seeded at random, too.
+/// Addresses at which locks may begin. All words of all stacks are looked up in it, which the
+/// standard library's hash takes several times as long for; this one is seeded at random, too.
 pub type Locks = HashSet<u64, foldhash::fast::RandomState>;
 
 /// Excludes most words without a look at the addresses.
@@ -92,8 +92,8 @@ impl Filter {
     }
 }
 
-/// The words of stacks that are one of these addresses: for each thread and lock the outermost, for a
-/// lock that is held was taken further out than what the thread does now.
+/// The words of stacks that are one of these addresses: for each thread and lock the outermost, for
+/// a lock that is held was taken further out than what the thread does now.
 pub fn references<'a>(locks: &Locks, stacks: impl Iterator<Item = StackCopy<'a>>) -> Vec<Reference> {
     if locks.is_empty() || locks.len() > MOST_LOCKS {
         return Vec::new();
@@ -146,12 +146,12 @@ pub(super) fn owners(reading: &mut Reading<'_>, facts: &WaitFacts) -> Vec<Owner>
         return Vec::new();
     }
     if is_inside {
-        // Nobody says which thread has this id in another namespace without looking at all of them.
+        // Which thread has this id in another namespace is known only by looking at all of them.
         reading.unread("owners of locks in other processes", "the process has a PID namespace of its own");
         return Vec::new();
     }
-    // That there is no such thread is said only of words that lie where a mutex has its owner: any other
-    // number is the id of no thread, too.
+    // That there is no such thread is said only of words that lie where a mutex has its owner: any
+    // other number is the id of no thread, too.
     ids.into_iter()
         .take(MOST_OWNERS)
         .filter_map(|inner| Some(Owner { inner, task: Some(tasks::task(inner)?) }))

@@ -1,12 +1,12 @@
 //! What the threads of a process wait for, read from outside of it: descriptors and who has their
 //! other ends, file locks, children, owners of locks in other processes, and when threads ran last.
 //!
-//! Promises: nothing of the process is held, and nothing is opened by a path that it chose: links are
-//! read, and files of /proc. Only what a thread waits for is looked up. How much is read, and for how
-//! long, is bounded; what could not be read is said. An epoll set is read only where reading it delays
-//! nobody: while the only thread that waits in it sleeps, and if the process has few descriptors
-//! (the kernel lists it with the set's mutex locked). Interprets nothing: which word is an owner is
-//! for whoever knows the function that waits.
+//! Promises: nothing of the process is held, and nothing is opened by a path that it chose: links
+//! are read, and files of /proc. Only what a thread waits for is looked up. How much is read, and
+//! for how long, is bounded; what could not be read is said. An epoll set is read only where
+//! reading it delays no thread: while the only thread that waits in it sleeps, and if the process
+//! has few descriptors (the kernel lists it with the set's mutex locked). Interprets nothing: which
+//! word is an owner is for the reader that knows the function that waits.
 
 mod children;
 mod descriptors;
@@ -66,10 +66,10 @@ impl Reading<'_> {
     }
 }
 
-/// Reads the facts about these threads. `read` copies memory of the process, all of what is asked for
-/// or nothing. `before` are the facts as they were when none of the threads had run yet that has not run
-/// since: what only the process itself changes is taken from there. When threads ran last and what stacks
-/// refer to is the caller's to add.
+/// Reads the facts about these threads. `read` copies memory of the process, all of what is asked
+/// for or nothing. `before` are the facts as they were when none of the threads had run yet that
+/// has not run since: what only the process itself changes is taken from there. When threads ran
+/// last and what stacks refer to is the caller's to add.
 pub fn facts(
     process: &Process,
     threads: &[Thread],

@@ -1,7 +1,7 @@
 //! Which processes have a pipe, a socket or a device open: their links below /proc/PID/fd.
 //!
-//! Takes some ten milliseconds for a thousand descriptors, so it is done once for all that is sought,
-//! and only as long as there is time.
+//! Takes some ten milliseconds for a thousand descriptors, so it is done once for all that is
+//! sought, and only as long as there is time.
 
 use std::collections::HashMap;
 use std::fs;
@@ -92,8 +92,8 @@ pub(super) fn may_write(pid: i32, number: &str) -> bool {
     flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & ACCESS != 0)
 }
 
-/// What kind of file something is, and which: without asking the server of its file system, which may
-/// not answer (`AT_STATX_DONT_SYNC` of statx(2)).
+/// What kind of file something is, and which: without asking the server of its file system, which
+/// may not answer (`AT_STATX_DONT_SYNC` of statx(2)).
 pub(super) fn about(path: &str) -> Option<About> {
     use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
     let found = statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE | StatxFlags::INO).ok()?;

@@ -1,8 +1,8 @@
 //! Sockets: their addresses, states and queues, and the processes at their other ends.
 //!
 //! TCP and UDP are read from the tables of the process's own network namespace, which anyone may
-//! read; the peer of a UNIX socket only the kernel's socket diagnosis tells (sock_diag(7)), in our own
-//! namespace.
+//! read; the peer of a UNIX socket only the kernel's socket diagnosis gives (sock_diag(7)), in our
+//! own namespace.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use super::Reading;
 use super::open_files::holders;
 use crate::model::{Descriptor, Detail, Socket, Task};
 
-/// A table of sockets of which no more than this is read.
+/// A table of sockets. No more than this of it is read.
 const LONGEST_TABLE: u64 = 4 << 20;
 
 /// A line of a table.

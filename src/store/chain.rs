@@ -135,7 +135,7 @@ impl Chain {
                         Ok(Peeked::Other) => self.lose(place.at, place.end(), ""),
                         Ok(Peeked::Snapshot { summary, whole }) => match self.broken.take() {
                             Some(mut damage) if whole => {
-                                // It is read again when the damage has been told.
+                                // It is read again when the damage has been reported.
                                 self.records.seek(place.at);
                                 damage.before = Some(summary.number);
                                 return Ok(ChainStep::Damage(damage));

@@ -62,7 +62,7 @@ impl Checked {
 }
 
 impl CheckedSegment {
-    /// One of which nothing can be read.
+    /// One that nothing can be read of.
     fn lost(damage: Damage) -> Self {
         let (path, bytes) = (damage.path.clone(), damage.lost);
         Self { path, bytes, damage: vec![damage], index: None, repaired: false, is_being_written: false }
@@ -93,7 +93,7 @@ pub fn check(path: &Path, repair: bool) -> Result<Checked, Error> {
     let segments = layout::segments_of(path)?;
     let mut origin = Origin::default();
     for (number, segment) in segments.iter().enumerate() {
-        // Between its end and the next one's beginning nobody has it open.
+        // Between its end and the next one's beginning no process has it open.
         let is_last = number + 1 == segments.len();
         let leave = checked.is_being_written && is_last;
         match check_segment(segment, repair, leave, is_directory, &mut checked) {
@@ -145,7 +145,7 @@ fn check_segment(
             index::write(path, salt, recording, end, &rows)
                 .map_err(|source| Error::Index { path: path.into(), source })?;
             if !path.exists() {
-                // Its writer has removed it since, and an index alone would tell of a segment that
+                // Its writer has removed it since, and an index alone would suggest a segment that
                 // is lost.
                 index::remove(path);
             }

@@ -23,7 +23,8 @@ impl Claim {
         let file = bytes::open(path).map_err(open)?;
         let is_ours = being_written::claim(&file)
             .map_err(|number| Error::NoLocks { path: path.into(), source: number.into() })?;
-        // Whoever had claimed it before may have put another file in its place since it was opened.
+        // The process that had claimed it before may have put another file in its place since it
+        // was opened.
         match is_ours && is_same(&file, path).map_err(open)? {
             true => Ok(Self { _open: file }),
             false => Err(Error::BeingWritten { path: path.into() }),

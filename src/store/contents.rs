@@ -70,8 +70,8 @@ impl Contents {
         Ok(summaries)
     }
 
-    /// The same of one segment, for whoever wants each of them once: no snapshot is found in it any
-    /// more.
+    /// The same of one segment, for a caller that wants each of them once: no snapshot is found in
+    /// it any more.
     pub fn take_summaries(&mut self, segment: usize) -> Result<impl Iterator<Item = Summary> + use<>, Error> {
         self.rows(segment)?;
         let rows = match &mut self.slots[segment] {
@@ -193,7 +193,7 @@ impl Contents {
         self.in_segment(segment, |_| true)
     }
 
-    /// The last one in a segment of which this holds.
+    /// The last one in a segment that this holds of.
     fn in_segment(&mut self, segment: usize, holds: impl Fn(&Summary) -> bool) -> Result<Option<Found>, Error> {
         let row = self.rows(segment)?.iter().rposition(|row| holds(&row.summary));
         Ok(row.map(|row| Found { segment, row }))

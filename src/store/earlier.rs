@@ -17,10 +17,10 @@ use super::retention::{Age, Past};
 use super::{EXTENSION, layout, leftovers};
 use crate::model::Process;
 
-/// In this much time whoever makes a directory has marked it.
+/// In this much time the maker of a directory has marked it.
 const BEGINS: Duration = Duration::from_secs(60);
 
-/// The recordings of a program in this directory that nobody writes to.
+/// The recordings of a program in this directory that no process writes to.
 pub fn earlier(directory: &Path, process: &Process) -> Vec<PathBuf> {
     // A directory that is not yet there, or cannot be read, holds none that could be removed.
     let mut recordings = layout::with_extension(directory, EXTENSION).unwrap_or_default();
@@ -36,7 +36,7 @@ pub(super) fn segments(recordings: &[PathBuf]) -> Vec<Past> {
     let (now, today) = (Instant::now(), SystemTime::now());
     let mut segments = Vec::new();
     for recording in recordings {
-        // What cannot be removed now is in nobody's way, and is tried again by the next run.
+        // What cannot be removed now does no harm, and is tried again by the next run.
         if let Ok(claim) = Claim::new(recording) {
             let _ = leftovers::clear(recording, &claim);
             remove_if_empty(recording);
@@ -54,7 +54,7 @@ pub(super) fn segments(recordings: &[PathBuf]) -> Vec<Past> {
     segments.into_iter().map(|(_, past)| past).collect()
 }
 
-/// Removes a recording of which a killed process has left nothing but its directory. One that
+/// Removes a recording that a killed process has left nothing of but its directory. One that
 /// somebody has just begun is empty, too.
 fn remove_if_empty(recording: &Path) {
     let changed = recording.metadata().and_then(|metadata| metadata.modified());

@@ -26,7 +26,7 @@ const LONGEST: u32 = 1 << 30;
 pub(super) struct Salt(u32);
 
 impl Salt {
-    /// One that nobody can foretell.
+    /// One that cannot be foretold.
     pub(super) fn new() -> Self {
         // Of the random keys that hash tables are protected with, truncated on purpose.
         Self(RandomState::new().hash_one(std::process::id()) as u32)

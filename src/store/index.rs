@@ -40,7 +40,7 @@ pub enum Fault {
     Wrong,
 }
 
-/// Writes the index of a segment of which this many bytes are covered, and returns how long it is.
+/// Writes the index of this many bytes of a segment, and returns how long it is.
 /// Nothing is left of one that could not be written.
 pub(super) fn write(segment: &Path, salt: Salt, recording: &Recording, covered: u64, rows: &[Row]) -> io::Result<u64> {
     let Some(span) = Span::of(rows) else { return Ok(0) };
@@ -64,7 +64,7 @@ pub(super) fn remove(segment: &Path) {
     let _ = std::fs::remove_file(layout::index_of(segment));
 }
 
-/// The index of a segment, of which the head has been believed.
+/// The index of a segment whose head has been believed.
 pub(super) struct Index {
     segment: PathBuf,
     pub(super) head: IndexHead,

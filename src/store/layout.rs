@@ -110,7 +110,7 @@ pub(super) fn pin_of(segment: &Path) -> PathBuf {
 }
 
 /// A segment that is about to be removed. Readers look at no such file, and one that a killed
-/// writer leaves behind is nothing to them.
+/// writer leaves is nothing to them.
 pub(super) fn leaving(segment: &Path) -> PathBuf {
     segment.with_extension("old")
 }
@@ -127,7 +127,7 @@ pub(super) fn make_parent(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Makes a new directory that nobody else may look into.
+/// Makes a new directory that no other user may look into.
 pub(super) fn make(directory: &Path) -> Result<(), Error> {
     make_parent(directory)?;
     DirBuilder::new().mode(0o700).create(directory).map_err(|source| match source.kind() {
@@ -170,7 +170,7 @@ pub(super) fn segments_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(segments)
 }
 
-/// Segments of which only the index is there, after the snapshot of this number. A writer removes
+/// Segments that only the index is left of, after the snapshot of this number. A writer removes
 /// the index first, while the segment still has another name.
 pub(super) fn damage_of_lost(directory: &Path, after: u64) -> Result<Vec<Damage>, Error> {
     let indexes = with_extension(directory, INDEX).map_err(|source| Error::Open { path: directory.into(), source })?;
@@ -197,7 +197,7 @@ pub fn recordings_in(path: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(recordings)
 }
 
-/// When a recording was written to last, as far as its newest segment tells.
+/// When a recording was written to last, as far as its newest segment says.
 fn written(recording: &Path) -> Option<SystemTime> {
     let newest = segments_in(recording).ok().and_then(|mut segments| segments.pop());
     fs::metadata(newest.as_deref().unwrap_or(recording)).and_then(|metadata| metadata.modified()).ok()

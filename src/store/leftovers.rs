@@ -31,7 +31,7 @@ pub(super) fn clear(directory: &Path, _claim: &Claim) -> io::Result<Vec<PathBuf>
             continue;
         }
         if !is_there(&segment) {
-            // Before the segment: an index alone would tell of a segment that is lost.
+            // Before the segment: an index alone would suggest a segment that is lost.
             index::remove(&segment);
         }
         fs::remove_file(&leaving)?;

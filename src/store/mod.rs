@@ -1,7 +1,7 @@
 //! Recordings on disk: snapshots are written one record after another, and read back as far as they
 //! are whole.
 //!
-//! A recording is a directory of segments, each of which can be read alone. A single snapshot is
+//! A recording is a directory of segments. Each can be read alone. A single snapshot is
 //! one segment in a file of its own.
 //!
 //! Promises: a record is written with one call, and counts only if it is complete and its checksums

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::Damage;
 use crate::model::{Pid, ProcessId, Recording, StartTime};
 
-/// What is known of that. Snapshots tell more than an index does.
+/// What is known of that. Snapshots say more than an index does.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Origin {
     pub(super) recording: Option<Recording>,

@@ -64,7 +64,7 @@ impl Part {
         Ok(Self { path: path.into(), origin, span, rows: Rows::Known(rows), damage })
     }
 
-    /// The rows, of which there are none any more.
+    /// The rows, which are gone.
     pub(super) fn take_rows(&mut self) -> Vec<Row> {
         match &mut self.rows {
             Rows::Known(rows) => std::mem::take(rows),

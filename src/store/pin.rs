@@ -21,7 +21,7 @@ pub struct Pinned {
     pub segments: Vec<PathBuf>,
     /// How many snapshots are in them.
     pub snapshots: u64,
-    /// What could not be read, so that nobody knows of which time it is.
+    /// What could not be read, so that its time is unknown.
     pub damage: Vec<Damage>,
 }
 

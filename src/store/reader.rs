@@ -14,9 +14,9 @@ pub struct Reader {
     segments: std::vec::IntoIter<PathBuf>,
     current: Option<Current>,
     recording: Option<Recording>,
-    /// Whose the last segment was of which a snapshot could be read.
+    /// Whose the last segment was that a snapshot could be read from.
     origin: Origin,
-    /// Read, and told of after what is to be said of its segment.
+    /// Read, and reported after what is to be said of its segment.
     behind: Option<Snapshot>,
     /// The number of the last snapshot.
     last: u64,

@@ -77,7 +77,7 @@ impl Past {
         removal
     }
 
-    /// The same where nobody else is at its recording.
+    /// The same where no other process is at its recording.
     fn remove_undisturbed(&self) -> Removal {
         let if_gone = |is_gone| if is_gone { Removal::Gone } else { Removal::Stays };
         if self.is_pinned() {
@@ -90,7 +90,7 @@ impl Past {
             return if_gone(!self.path.exists());
         }
         if !self.is_pinned() {
-            // Before the segment: an index alone would tell of a segment that is lost.
+            // Before the segment: an index alone would suggest a segment that is lost.
             index::remove(&self.path);
             if fs::remove_file(&leaving).is_ok() {
                 return Removal::Gone;

@@ -28,7 +28,7 @@ pub struct Scrubbed {
     pub dropped: Vec<Damage>,
 }
 
-/// Scrubs a recording, or a segment of one, which nobody may be writing to.
+/// Scrubs a recording, or a segment of one. No process may be writing to it.
 pub fn scrub(path: &Path) -> Result<Scrubbed, Error> {
     // A link would be replaced, and what it leads to stay as it is.
     let path = &fs::canonicalize(path).map_err(|source| Error::Open { path: path.into(), source })?;
@@ -51,8 +51,8 @@ pub fn scrub(path: &Path) -> Result<Scrubbed, Error> {
     Ok(scrubbed)
 }
 
-/// Whether each segment can be scrubbed: it is one, nobody writes to it, and it has no other name
-/// under which it would stay.
+/// Whether each segment can be scrubbed: it is one, no process writes to it, and it has no other
+/// name under which it would stay.
 fn check_all(path: &Path) -> Result<(), Error> {
     for segment in layout::segments_of(path)? {
         let there = fs::symlink_metadata(&segment).map_err(|source| Error::Open { path: segment.clone(), source })?;

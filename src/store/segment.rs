@@ -98,7 +98,7 @@ impl Segment {
         self.begun
     }
 
-    /// Gives it its name. Until then nobody looks at it.
+    /// Gives it its name. Until then no reader looks at it.
     pub(super) fn name(&mut self, path: PathBuf) -> io::Result<()> {
         fs::rename(&self.path, &path)?;
         self.path = path;

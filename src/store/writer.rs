@@ -79,7 +79,7 @@ pub struct Unsynced {
 /// A recording that is being written.
 pub struct Writer {
     directory: PathBuf,
-    /// Tells others that this recording is being written, between two segments too. None where a
+    /// Marks this recording as being written, between two segments too. None where a
     /// file system has no locks.
     mark: Option<File>,
     recording: Recording,
@@ -91,7 +91,7 @@ pub struct Writer {
     number: u32,
     /// Snapshots that have found no room since the last one that did.
     missing: u64,
-    /// What is to be told of segments that were named or ended.
+    /// What is to be reported of segments that were named or ended.
     unsynced: Vec<Unsynced>,
 }
 
@@ -124,7 +124,7 @@ impl Writer {
     /// them goes now, or when its time comes.
     pub fn succeed(&mut self, recordings: &[PathBuf]) {
         if self.mark.is_none() {
-            // Those that are being written could not be told from the others.
+            // Those that are being written could not be distinguished from the others.
             return;
         }
         self.retention.add_earlier(earlier::segments(recordings));
@@ -136,7 +136,7 @@ impl Writer {
         self.retention.expire(Instant::now());
         if let Some((segment, _)) = &self.current {
             // Somebody removed it, or the whole directory: then no other can be begun either, and
-            // that is told.
+            // that is reported.
             if segment.is_removed() {
                 self.current = None;
             } else if segment.begun().elapsed() >= OLDEST {
@@ -239,8 +239,8 @@ impl Writer {
         let index = index::write(segment.path(), segment.salt(), &self.recording, segment.bytes(), &rows).unwrap_or(0);
         let (path, bytes, snapshots) = (segment.path().to_path_buf(), segment.bytes() + index, rows.len() as u64);
         self.retention.add(Past { path: path.clone(), bytes, age: Age::new(), is_of_earlier_run: false });
-        // Told only now: the segment takes its room, and is to go one day, whether the disk has it
-        // or not.
+        // Reported only now: the segment takes its room, and is to go one day, whether the disk has
+        // it or not.
         synced.map_err(|source| Unsynced { path, snapshots, source })
     }
 

@@ -3,10 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use object::read::elf::ElfFile64;
-use object::{LittleEndian, Object, ReadCache};
-
-use crate::elf::{PositionedFile, open_below};
+use crate::elf::{Links, PositionedFile, open_below};
 use crate::model::{BuildId, Module};
 
 /// Where distributions put separate debug files.
@@ -64,15 +61,6 @@ pub(super) struct Files {
     pub(super) debug: Option<File>,
     /// What dwz moved out of that file because others share it.
     pub(super) supplementary: Option<File>,
-}
-
-/// What a file says of itself and of others.
-#[derive(Default)]
-struct Links {
-    build_id: Option<BuildId>,
-    has_debug_info: bool,
-    debug_link: Option<(String, u32)>,
-    alternative: Option<(String, BuildId)>,
 }
 
 impl Finder {
@@ -214,23 +202,5 @@ fn checksum_of(file: &File) -> Option<u32> {
             0 => return Some(hasher.finalize()),
             count => hasher.update(&buffer[..count]),
         }
-    }
-}
-
-impl Links {
-    fn read(file: &File) -> Option<Self> {
-        let cache = ReadCache::new(PositionedFile::new(file).ok()?);
-        let elf = ElfFile64::<LittleEndian, _>::parse(&cache).ok()?;
-        let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
-        Some(Self {
-            build_id: elf.build_id().ok().flatten().map(|id| BuildId(id.to_vec())),
-            has_debug_info: elf.section_by_name(".debug_info").is_some(),
-            debug_link: elf.gnu_debuglink().ok().flatten().and_then(|(name, crc)| Some((text(name)?, crc))),
-            alternative: elf
-                .gnu_debugaltlink()
-                .ok()
-                .flatten()
-                .and_then(|(path, id)| Some((text(path)?, BuildId(id.to_vec())))),
-        })
     }
 }

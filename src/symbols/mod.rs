@@ -37,7 +37,7 @@ pub use kept::{functions_exported, functions_in};
 
 pub use crate::model::Function;
 
-/// What tells a module's file from another, whatever process loads it wherever.
+/// What distinguishes a module's file from another, whatever process loads it wherever.
 type ModuleKey = (String, Option<BuildId>);
 
 /// The functions at the addresses of some snapshots.
@@ -293,7 +293,7 @@ impl Resolution<'_> {
     }
 
     fn add_symbols<'d, R: ReadRef<'d>>(&mut self, elf: &ElfFile64<'d, LittleEndian, R>) {
-        // Unpacking takes a while, and debug information may have told everything.
+        // Unpacking takes a while, and debug information may have had everything.
         let unpacked = if self.is_complete() { None } else { debugdata(elf) };
         let inside = unpacked.as_deref().and_then(|bytes| ElfFile64::parse(bytes).ok());
         for (address, symbol) in table::symbols(elf, inside.as_ref(), self.addresses) {

@@ -24,7 +24,7 @@ unsafe impl Send for Timer {}
 // SAFETY: the calls that use it are atomic in the kernel.
 unsafe impl Sync for Timer {}
 
-/// A real-time signal that nothing else of this program uses, so that nobody's meaning of it is
+/// A real-time signal that nothing else of this program uses, so that no other meaning of it is
 /// changed.
 fn signal() -> libc::c_int {
     libc::SIGRTMIN() + 3

@@ -133,7 +133,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         // SAFETY: nothing borrows from the mapping any more. Should it fail the memory stays, which
-        // harms nobody.
+        // does no harm.
         let _ = unsafe { munmap(self.base.cast(), SIZE) };
     }
 }
@@ -158,7 +158,7 @@ impl ArenaReader {
         Ok(Self { shared: Shared::map(file)?, read_to: Cell::new(0) })
     }
 
-    /// Forgets what was logged. Nobody may be writing.
+    /// Forgets what was logged. No tracer may be writing.
     pub fn clear(&mut self) {
         self.let_go_of_pages();
         let header = self.shared.header();
@@ -180,7 +180,7 @@ impl ArenaReader {
             if let Some(bytes) = NonNull::new(unsafe { self.shared.at(HEADER + LOG) }.cast()) {
                 // SAFETY: the range lies within the mapping, which is shared: its contents stay.
                 // Nothing refers to them, because the reader only copies. Should it fail, the pages
-                // stay, which harms nobody.
+                // stay, which does no harm.
                 let _ = unsafe { madvise(bytes, length, MmapAdvise::MADV_DONTNEED) };
             }
         }
@@ -288,7 +288,7 @@ impl ArenaWriter {
         ProgressPage(self.shared.header())
     }
 
-    /// Up to this many bytes to copy into, all of which have been written to. What is to stay must
+    /// Up to this many bytes to copy into. All of them have been written to. What is to stay must
     /// be kept with `keep`.
     pub fn room(&mut self, size: usize) -> &mut [u8] {
         self.room_and_page(size).0
@@ -379,7 +379,7 @@ impl ProgressPage<'_> {
     /// Says that a thread was held from then until now.
     pub fn held(&self, from: Instant) {
         let Self(header) = self;
-        // Nobody else writes these, so that looking and storing need not be one step.
+        // Only this writes these, so that looking and storing need not be one step.
         if header.first_freeze_ns.load(Ordering::Relaxed) == 0 {
             header.first_freeze_ns.store(from.nanoseconds(), Ordering::Relaxed);
         }

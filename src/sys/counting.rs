@@ -3,7 +3,7 @@
 //!
 //! It hands everything to the system's allocator as it is. It counts calls of threads that have
 //! said that they hold others (`Watched`), and no others: what another thread of the tracer does
-//! meanwhile delays nobody. Counting neither allocates nor locks.
+//! meanwhile delays no target. Counting neither allocates nor locks.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

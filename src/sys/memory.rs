@@ -13,7 +13,7 @@ use crate::model::{RuntimeAddress, Tid};
 ///
 /// It is read through /proc/PID/mem. process_vm_readv(2) would take 0.6 times as long, but where a
 /// thread of the target sleeps in the kernel with the memory map locked it waits beyond the reach
-/// of SIGKILL, and whoever is held by its caller waits with it; a read of the file can be killed.
+/// of SIGKILL, and a thread that its caller holds waits with it; a read of the file can be killed.
 /// Only where the file may not be opened is there no choice.
 pub struct ProcessMemory {
     way: Way,

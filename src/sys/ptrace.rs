@@ -104,7 +104,7 @@ fn look_at(kind: libc::idtype_t, id: libc::id_t, blocking: libc::c_int) -> Optio
     // SAFETY: `info` is a valid place for a siginfo_t, and waitid writes nothing else.
     let result = unsafe { libc::syscall(libc::SYS_waitid, kind, id, info.as_mut_ptr(), options, no_usage) };
     if result == -1 {
-        // ECHILD says that the thread is nobody's tracee any more.
+        // ECHILD says that the thread has no tracer any more.
         return (Errno::last() == Errno::EINTR).then_some((Tid(0), Wait::NotYet));
     }
     // SAFETY: it was zeroed, which is valid, and waitid fills it in or leaves it alone.
@@ -126,7 +126,7 @@ fn look_at(kind: libc::idtype_t, id: libc::id_t, blocking: libc::c_int) -> Optio
 /// Collects a tracee that has ended, which the kernel reports to its tracer before any other; one
 /// that has not ended is left alone. Any thread of the tracer's process may do it.
 ///
-/// It looks before it collects: waitid tells of a tracee's stop whether or not it was asked for
+/// It looks before it collects: waitid reports a tracee's stop whether or not it was asked for
 /// stops (waitid(2) does not say so; kernel/exit.c, wait_task_stopped), and collecting one loses
 /// the signal that comes with it.
 pub fn reap_if_exited(tid: Tid) {
@@ -174,7 +174,7 @@ pub fn floating_point(tid: Tid, buffer: &mut [u8; FLOATING_POINT_SIZE]) -> Resul
 /// Copies a set of registers of a held thread and returns how many bytes the kernel filled.
 ///
 /// # Safety
-/// `to` is a valid place for `size` bytes, any of which may be written.
+/// `to` is a valid place for `size` bytes, and any of them may be written.
 unsafe fn register_set(tid: Tid, set: libc::c_int, to: *mut libc::c_void, size: usize) -> Result<usize, Errno> {
     let mut iov = libc::iovec { iov_base: to, iov_len: size };
     // SAFETY: the iovec describes a valid place, as the caller promises, and the kernel writes at

@@ -36,7 +36,7 @@ pub fn survive_file_size_limit() {
 
 /// Makes the calling process deaf to what a terminal or a service manager sends to all processes of
 /// a program: it must not be stopped, nor end, while it holds a thread of somebody else's. It ends
-/// when there is nobody left to ask it for anything.
+/// when no process is left to ask it for anything.
 pub fn ignore_requests_to_end() {
     // Fails only for the leader of a process group, which is out of the terminal's reach already if
     // it is one of its own.
@@ -60,7 +60,7 @@ pub fn ignore_requests_to_end() {
 
 /// Whether the calling process has a thread of this id.
 pub fn is_thread_alive(tid: i32) -> bool {
-    // SAFETY: signal 0 is sent to nobody; the call only looks whether it could be.
+    // SAFETY: signal 0 is not sent; the call only looks whether it could be.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, 0) == 0 }
 }
 

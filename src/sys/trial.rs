@@ -37,7 +37,7 @@ pub enum Outcome {
     Hung,
     /// There could be no child process to try it.
     NoChild(Errno),
-    /// It would not have been safe or would have told nothing.
+    /// It would not have been safe or would have shown nothing.
     NotTried,
 }
 
@@ -113,8 +113,8 @@ pub fn read_memory(owner: Tid) -> Outcome {
 }
 
 /// Whether memory of this process can be read at this moment, by way of its file: while the lock of
-/// its memory map is kept from everybody the read does not come back, but whoever waits for it can
-/// be killed.
+/// its memory map is kept from everybody the read does not come back, but the process that waits
+/// for it can be killed.
 pub fn read_memory_file(owner: Tid) -> Outcome {
     let path = format!("/proc/{owner}/mem");
     // SAFETY: the work allocates nothing and takes no lock: it is system calls on what was made

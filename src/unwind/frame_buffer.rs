@@ -17,7 +17,7 @@ pub(super) struct FrameBuffer {
     /// What was left out after those.
     left_out: u64,
     bytes: u64,
-    /// Whether there are others there, nobody knows how many.
+    /// Whether there are others there; their number is unknown.
     has_gap: bool,
 }
 

@@ -27,9 +27,9 @@ pub trait Machine: Register {
     type ReturnSlot: Copy;
     /// Whether a return address is signed at an instruction (pointer authentication).
     type Signing: Copy + Debug;
-    /// How the address in a signed pointer is told from the signature.
+    /// How the address in a signed pointer is separated from the signature.
     type Pointers: Copy;
-    /// What the instructions of functions have told in one walk.
+    /// What the instructions of functions have shown in one walk.
     type Followed: Default;
     /// Whose call frame instructions there are besides DWARF's.
     const VENDOR: Vendor;
@@ -58,7 +58,7 @@ pub trait Machine: Register {
     ) -> Result<Caller<Self>, WalkEnd>;
 
     /// The caller of a frame in a module's code that no call frame information covers, by what can
-    /// be told of such code.
+    /// be known of such code.
     fn caller_without_cfi(
         walk: &mut Walk<'_, Self>,
         code: CodeAddress<RuntimeAddress>,

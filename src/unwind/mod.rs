@@ -36,8 +36,9 @@ use rule_cache::Table;
 use rules::{ModuleRules, Row};
 pub use stack_memory::StackMemory;
 
-/// What tells the modules of one address space from those of another, or of the same one when it
-/// has changed since: spaces of the same number have the same modules at the same addresses.
+/// What distinguishes the modules of one address space from those of another, or of the same one
+/// when it has changed since: spaces of the same number have the same modules at the same
+/// addresses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SpaceId(pub u64);
 
@@ -94,7 +95,7 @@ pub struct Caller<R: Machine> {
 }
 
 impl<R: Machine> Unwinder<R> {
-    /// Forgets the rules of modules that nobody but this knows any more.
+    /// Forgets the rules of modules that only this still knows.
     pub fn forget_unloaded(&mut self) {
         self.modules.retain(|_, rules| rules.is_loaded());
         self.no_ends.clear();

@@ -178,7 +178,7 @@ impl<R: Machine> Table<R> {
         (entry.at == at && entry.space == space).then_some(&entry.cached)
     }
 
-    /// Walks on from a frame of which everything is known, for as long as the table has all that is
+    /// Walks on from a frame that everything is known of, for as long as the table has all that is
     /// needed: usually to the root. Code and registers become those of the last frame so found;
     /// returns what is known of that.
     #[inline]

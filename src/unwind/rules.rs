@@ -251,7 +251,7 @@ impl<R: Machine> ModuleRules<R> {
         let hdr = EhFrameHdr::new(&hdr.data, LittleEndian).parse(&self.bases, 8).ok()?;
         let table = hdr.table()?;
         // A table that says it is longer than its section, or that points before the other one,
-        // tells nothing.
+        // says nothing.
         let rows = table.iter(&self.bases).size_hint().0;
         if rows > length {
             return None;
@@ -340,7 +340,7 @@ where
 {
     |section: &S, bases, offset| {
         let at = UnwindOffset::into(offset);
-        // After length, id and version, of which the first two are longer in the 64-bit format.
+        // After length, id and version; the first two are longer in the 64-bit format.
         let is_long = bytes.get(at..).is_some_and(|entry| entry.starts_with(&[0xff; 4]));
         let name = at.saturating_add(if is_long { 12 + 4 + 1 } else { 4 + 4 + 1 });
         let name = bytes.get(name..).unwrap_or_default();

@@ -101,7 +101,7 @@ impl<R: Machine> Walk<'_, R> {
         frames.into_stack(end)
     }
 
-    /// The caller of a frame in a file's code of which only the end is left, where that is another
+    /// The caller of a frame in a file's code where only the end is left, where that is another
     /// one than call frame information says.
     fn end_without_cfi(
         &mut self,

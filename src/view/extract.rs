@@ -55,14 +55,14 @@ pub fn cut(
     let range = Range::of(&mut contents, &path, from, to)?;
     let extracted = extract.make(&in_order(std::slice::from_ref(&path))?, &range)?;
     let held = held(contents.numbers()?);
-    extracted.tell(out, extract).ok_or(Error::NothingThen { path: path.display().to_string(), held })?
+    extracted.report(out, extract).ok_or(Error::NothingThen { path: path.display().to_string(), held })?
 }
 
 /// Puts recordings one after another. What is returned is what of them could not be read.
 pub fn merge(out: &mut dyn Write, paths: &[PathBuf], extract: &Extract<'_>) -> Result<Vec<Damage>, Error> {
     let extracted = extract.make(&in_order(paths)?, &Range::all())?;
     // Each of them holds a snapshot, or they would have no order.
-    extracted.tell(out, extract).unwrap_or(Ok(Vec::new()))
+    extracted.report(out, extract).unwrap_or(Ok(Vec::new()))
 }
 
 impl Extract<'_> {
@@ -122,7 +122,7 @@ impl Extract<'_> {
 
 impl Extracted {
     /// Says what was taken. None if that is nothing.
-    fn tell(self, out: &mut dyn Write, extract: &Extract<'_>) -> Option<Result<Vec<Damage>, Error>> {
+    fn report(self, out: &mut dyn Write, extract: &Extract<'_>) -> Option<Result<Vec<Damage>, Error>> {
         let Self { snapshots, bytes: size, damage } = self;
         let plural = if snapshots == 1 { "" } else { "s" };
         let path = extract.output.display().to_string();

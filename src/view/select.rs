@@ -69,7 +69,7 @@ impl FromStr for At {
     }
 }
 
-/// A date with a time, in nanoseconds since 1970: by the offset that it tells, or in the reader's
+/// A date with a time, in nanoseconds since 1970: by the offset that it gives, or in the reader's
 /// time zone.
 fn moment(text: &str) -> Option<i128> {
     if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
@@ -157,8 +157,8 @@ impl Range {
         Ok((Some(summary.number), None))
     }
 
-    /// The times of what lies between two numbers, too, for whoever knows nothing but times. None,
-    /// where nothing lies there.
+    /// The times of what lies between two numbers, too, for a reader that knows nothing but times.
+    /// None, where nothing lies there.
     pub(super) fn as_times(&self, contents: &mut Contents) -> Result<Option<RangeInclusive<i128>>, Error> {
         if self.numbers == Self::all().numbers {
             return Ok(Some(self.times.clone()));
@@ -222,7 +222,7 @@ pub(super) fn choose(contents: &mut Contents, path: &Path, at: &At) -> Result<Ch
         }
     }
     let numbers = contents.numbers()?;
-    // A segment of another recording has cost nothing, and of one that is gone tells `list`, to
+    // A segment of another recording has cost nothing, and one that is gone is for `list`, to
     // which the message leads.
     let damage = contents.damage().into_iter().rfind(|damage| damage.lost > 0);
     Err(match (damage, numbers) {

@@ -30,7 +30,7 @@ pub struct Decoder {
     rows: Rows,
     stacks: Stacks,
     previous: Option<LastRead>,
-    /// What the last thread of the current record waits for, with the rows that tell it.
+    /// What the last thread of the current record waits for, with the rows that describe it.
     wait: Option<(WaitRows, Arc<KernelWait>)>,
 }
 
@@ -46,7 +46,7 @@ struct LastRead {
     threads: Vec<BaseThread>,
 }
 
-/// What a record tells of its own snapshot alone.
+/// What a record says of its own snapshot alone.
 struct Own {
     taken: Timestamp,
     stop: i32,
@@ -202,7 +202,7 @@ impl Decoder {
         if !self.rows.has_names() {
             return Ok(Vec::new());
         }
-        // Thousands of threads have a few stacks, each of which is there once.
+        // Thousands of threads have a few stacks. Each is there once.
         let mut seen = HashSet::new();
         let stacks = threads.iter().map(|thread| &thread.stack).filter(|stack| seen.insert(Arc::as_ptr(stack)));
         let places: BTreeSet<(ModuleIndex, FileAddress)> =

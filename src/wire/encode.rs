@@ -124,7 +124,7 @@ impl Encoder {
             let mut message = pb::Thread::default();
             thread::count(thread, &mut message);
             let like = threads.last().map_or(0, |other| other.base.thread.stack);
-            thread::tell(thread, &modules, like, &mut self.tables, &mut message);
+            thread::fill(thread, &modules, like, &mut self.tables, &mut message);
             message.registers = Some((&thread.registers).into());
             fields.message(fields::THREADS, &message);
             threads.push(Box::new(StoredThread::new(message, thread)));
@@ -184,7 +184,7 @@ impl Encoder {
             let is_still = can_become && same_modules && old.as_ref().is_some_and(|old| old.is_still(thread));
             if !is_still {
                 let like = old.as_ref().or(threads.last()).map_or(0, |other| other.base.thread.stack);
-                thread::tell(thread, &modules, like, &mut self.tables, &mut message);
+                thread::fill(thread, &modules, like, &mut self.tables, &mut message);
             }
             threads.push(match old {
                 Some(mut old) if can_become => {

@@ -38,7 +38,7 @@ impl Fields {
         message::encode(field, message, &mut self.0);
     }
 
-    /// Adds a field that is a string, bytes, or a message of which these are the fields.
+    /// Adds a field that is a string, bytes, or a message with these fields.
     pub(super) fn bytes(&mut self, field: u32, bytes: &[u8]) {
         put_head(field, bytes.len(), &mut self.0);
         self.0.extend_from_slice(bytes);

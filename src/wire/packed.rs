@@ -1,7 +1,7 @@
 //! Records in fewer bytes: zlib around what repeats itself.
 //!
-//! Unpacking is bounded: by a share of what is packed, and by the number of messages in it, each of
-//! which takes a hundred times its two bytes in memory.
+//! Unpacking is bounded: by a share of what is packed, and by the number of messages in it: each
+//! takes a hundred times its two bytes in memory.
 
 use std::io::{Read, Write};
 
@@ -15,8 +15,8 @@ use super::fields::put_head;
 use super::pb::record::Kind;
 use super::{Error, fields, pb};
 
-/// What tells changes is small, and worth some effort. What is large is stored whole, which must
-/// not take long.
+/// What describes changes is small, and worth some effort. What is large is stored whole, which
+/// must not take long.
 const LARGE: usize = 64 << 10;
 const LEVEL: Compression = Compression::new(6);
 const LEVEL_FOR_LARGE: Compression = Compression::new(1);

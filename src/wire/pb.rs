@@ -468,7 +468,7 @@ pub struct RegisterChange {
     pub floating_point_known: bool,
 }
 /// What is different in every sample, a column for each count with one number for each thread. What
-/// a reader works out of times on CPUs and waits for them is never ahead of the truth, and behind it
+/// a reader works out of times on CPUs and waits for them is never ahead of the truth, and short of it
 /// by less than a unit.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Counters {

@@ -243,7 +243,7 @@ fn wait_facts() -> WaitFacts {
         parent: Some(task(1)),
         frozen: Some("/frozen".into()),
         fuse: vec![FuseMount { path: "/mnt".into(), waiting: 3, servers: vec![task(13)] }],
-        unread: vec![Unread { what: "children".into(), why: "not told".into() }],
+        unread: vec![Unread { what: "children".into(), why: "not permitted".into() }],
     }
 }
 
@@ -352,7 +352,7 @@ fn a_notice_that_only_a_newer_version_has_words_for_costs_nothing_else() {
     assert_eq!(decoded.notices, [Notice { subject: Subject::Thread(Tid(5)), reason: Reason::Unknown }]);
 }
 
-/// It cost the whole snapshot, and all that were told as changes of it.
+/// It cost the whole snapshot, and all that were stored as changes of it.
 #[test]
 fn a_stack_that_only_a_newer_version_has_words_for_costs_nothing_else() {
     let snapshot = everything(1);
@@ -384,7 +384,7 @@ fn a_snapshot_that_has_no_modules_any_more_comes_back_without() {
     }
 }
 
-/// Pieces that no thread has were told after the tables that hold them.
+/// Pieces that no thread has were stored after the tables that hold them.
 #[test]
 fn a_piece_of_stack_that_is_no_thread_s_comes_back() {
     let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
@@ -498,7 +498,7 @@ fn whatever_changes_comes_back() {
         whole += usize::from(encoded.whole);
         let decoded = snapshot_of(decoder.record(&encoded.payload));
         assert_same(&decoded, &now);
-        // Whoever passes over one is none the worse for it.
+        // A reader that passes over one loses nothing.
         if draw(2) == 0 {
             passing.pass(&encoded.payload).expect("it is whole");
         } else {
@@ -567,24 +567,24 @@ fn change(thread: &mut Thread, draw: &mut impl FnMut(u64) -> u64) {
     stack.gap = stack.gap.filter(|gap| gap.after > 0 || gap.frames > 0);
 }
 
-/// All is the same but what is counted, which is behind by less than a unit, and holds, which are
+/// All is the same but what is counted, which is less by less than a unit, and holds, which are
 /// rounded.
 fn assert_same(decoded: &Snapshot, original: &Snapshot) {
     let mut original = original.clone();
     assert_eq!(decoded.threads.len(), original.threads.len());
     for (decoded, original) in decoded.threads.iter().zip(&mut original.threads) {
-        let (told, true_one) = (decoded.status.scheduling, &mut original.status.scheduling);
-        for (told, true_one) in
-            [(told.cpu_ns, &mut true_one.cpu_ns), (told.run_queue_wait_ns, &mut true_one.run_queue_wait_ns)]
+        let (stored, true_one) = (decoded.status.scheduling, &mut original.status.scheduling);
+        for (stored, true_one) in
+            [(stored.cpu_ns, &mut true_one.cpu_ns), (stored.run_queue_wait_ns, &mut true_one.run_queue_wait_ns)]
         {
-            let behind =
-                true_one.zip(told).map_or(0, |(true_one, told)| true_one.checked_sub(told).expect("not ahead"));
-            assert!(behind < 50_000, "{behind} ns behind");
-            *true_one = told.filter(|_| true_one.is_some());
+            let less =
+                true_one.zip(stored).map_or(0, |(true_one, stored)| true_one.checked_sub(stored).expect("not ahead"));
+            assert!(less < 50_000, "{less} ns less");
+            *true_one = stored.filter(|_| true_one.is_some());
         }
-        if let (Acquired::Held(told), Acquired::Held(true_one)) = (decoded.acquired, &mut original.acquired) {
-            assert!(told.abs_diff(*true_one) <= Duration::from_micros(2), "{told:?} instead of {true_one:?}");
-            *true_one = told;
+        if let (Acquired::Held(stored), Acquired::Held(true_one)) = (decoded.acquired, &mut original.acquired) {
+            assert!(stored.abs_diff(*true_one) <= Duration::from_micros(2), "{stored:?} instead of {true_one:?}");
+            *true_one = stored;
         }
     }
     assert_eq!(decoded, &original);
@@ -609,7 +609,7 @@ fn a_small_record_that_unpacks_to_much_is_refused() {
         let record = pb::Record { kind: Some(pb::record::Kind::Packed(packed)), summary: None };
         prost::Message::encode_to_vec(&record)
     };
-    // Nothing but zeroes, and a snapshot of very many threads of which nothing is told, which are
+    // Nothing but zeroes, and a snapshot of very many threads that nothing is said of, which are
     // two bytes each.
     let threads = [0x4a, 0].repeat(4 << 20);
     let mut snapshot = vec![0x12];
@@ -637,7 +637,7 @@ fn a_small_record_that_refers_to_much_is_refused() {
     };
     assert_eq!(Decoder::default().record(&record(&snapshot)), Err(Error::TooMuch));
     snapshot.process.as_mut().expect("it has one").command.truncate(100);
-    Decoder::default().record(&record(&snapshot)).expect("what is not so much is no crime");
+    Decoder::default().record(&record(&snapshot)).expect("what is within bounds is read");
 }
 
 #[test]

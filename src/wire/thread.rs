@@ -26,32 +26,32 @@ pub(super) fn count(thread: &Thread, message: &mut pb::Thread) {
 /// Puts all the rest into it but registers, in the room that is there: most messages only serve to
 /// find out what has changed. Its stack is stored as one that shares frames with another, if there
 /// is such a one.
-pub(super) fn tell(thread: &Thread, modules: &[u32], like: u32, tables: &mut Tables, message: &mut pb::Thread) {
+pub(super) fn fill(thread: &Thread, modules: &[u32], like: u32, tables: &mut Tables, message: &mut pb::Thread) {
     let ThreadStatus { name, state, signals, wait, .. } = &thread.status;
     message.name = tables.string(name);
     message.state = state.letter().into();
     match (thread.system_call, &mut message.system_call) {
-        (Some(SystemCall { abi, number, arguments }), Some(told)) => {
-            told.i386 = abi == Abi::I386;
-            told.number = number;
-            told.arguments.clear();
-            told.arguments.extend(arguments);
+        (Some(SystemCall { abi, number, arguments }), Some(stored)) => {
+            stored.i386 = abi == Abi::I386;
+            stored.number = number;
+            stored.arguments.clear();
+            stored.arguments.extend(arguments);
         }
-        (call, told) => *told = call.map(Into::into),
+        (call, stored) => *stored = call.map(Into::into),
     }
     message.stack = tables.stack(&thread.stack, modules, like);
     message.signals = signals.map(Into::into);
-    let told = tables.wait(wait);
-    message.wait_channel_plus_one = told.channel_plus_one;
+    let stored = tables.wait(wait);
+    message.wait_channel_plus_one = stored.channel_plus_one;
     message.kernel_stack.clear();
-    message.kernel_stack.extend(&told.frames);
+    message.kernel_stack.extend(&stored.frames);
     message.kernel_stack_known = wait.stack.is_some();
     message.memory.clear();
     message.memory.extend(thread.memory.iter().map(|piece| tables.memory(piece)));
 }
 
 impl pb::SystemCall {
-    /// Whether this tells of such a call.
+    /// Whether this describes such a call.
     pub(super) fn is(&self, call: &SystemCall) -> bool {
         self.i386 == (call.abi == Abi::I386) && self.number == call.number && self.arguments == call.arguments
     }

@@ -234,7 +234,7 @@ fn to_tasks(messages: &[pb::Task]) -> Vec<Task> {
     messages.iter().filter_map(to_task).collect()
 }
 
-/// Of processes: the kernel keeps 15 bytes, each of which may have been replaced by three.
+/// Of processes: the kernel keeps 15 bytes, and each may have been replaced by three.
 const LONGEST_NAME: usize = 64;
 
 fn to_task(message: &pb::Task) -> Option<Task> {

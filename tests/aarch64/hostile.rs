@@ -154,7 +154,7 @@ fn aarch64_information_that_cannot_be_evaluated_is_called_that() {
     let bad: [&[u8]; 6] = [
         // A rule for the sign state, and then DW_CFA_AARCH64_negate_ra_state.
         &[0x05, 34, 1, NEGATE],
-        // DW_CFA_AARCH64_negate_ra_state_with_pc, of which gimli knows nothing.
+        // DW_CFA_AARCH64_negate_ra_state_with_pc, which gimli does not know.
         &[0x2c],
         // DW_CFA_def_cfa_expression: DW_OP_skip to itself, for ever.
         &[0x0f, 3, 0x2f, 0xfd, 0xff],

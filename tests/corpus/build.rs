@@ -88,7 +88,7 @@ pub fn remove_section_headers(path: &Path) {
     fs::write(path, bytes).expect("the file can be written to");
 }
 
-/// A program that has told the stacks of its threads, which all stay where they are.
+/// A program that has printed the stacks of its threads, which all stay where they are.
 pub struct Running {
     pub victim: Victim,
     pub chains: Vec<Chain>,
@@ -111,7 +111,7 @@ impl Running {
             let mut line = String::new();
             while output.read_line(&mut line).is_ok_and(|length| length > 0) {
                 let is_last = line.trim() == "ready";
-                // Nobody listens any more if it came too late.
+                // The reader has gone if it came too late.
                 let _ = sender.send(std::mem::take(&mut line));
                 if is_last {
                     break;

@@ -17,7 +17,7 @@ const ROOTS: [&str; 5] = ["start", "clone", "clone3", "start_context", "runtime.
 enum Token {
     /// A frame of this function (None: of any), at this address if it is known.
     Frame { name: Option<String>, address: Option<u64> },
-    /// A frame of this function, or none: a wrapper that what told the stack knows nothing of.
+    /// A frame of this function, or none: a wrapper that the printed stack has nothing of.
     Wrapper { name: String },
     /// As many frames of this function; None: one or more.
     Recursion { name: String, depth: Option<usize> },
@@ -59,7 +59,7 @@ impl Chain {
     }
 
     /// Holds a stack against the chain. Where no file has the names, as with a program that was
-    /// deleted, the addresses alone must be right. Of recursions of which the middle may be left
+    /// deleted, the addresses alone must be right. Of recursions whose middle may be left
     /// out any number of frames will do.
     pub fn judge(&self, frames: &[Frame], names_exist: bool, may_leave_out: bool) -> Verdict {
         let mut matching = Matching { chain: self, names_exist, may_leave_out, ran_out: false };

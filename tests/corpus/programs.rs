@@ -64,7 +64,7 @@ impl Drop for Program {
     }
 }
 
-/// A process that has children; a killed one would leave them behind if they were not in a
+/// A process that has children; a killed one would leave them running if they were not in a
 /// namespace of its own.
 fn spawn(command: &[&str]) -> Option<std::process::Child> {
     let is_there = run(Command::new("sh").args(["-c", "command -v \"$0\"", command[0]])).status.success();
@@ -108,8 +108,8 @@ pub fn redis() -> Option<Program> {
     Program::start("redis-server", directory, &command, || listens(&port), &load)
 }
 
-/// An interpreter and a script that never ends, and that makes the file it is told once it has been
-/// busy for a while: by then much of it has been compiled.
+/// An interpreter and a script that never ends, and that makes the file that it is given once it
+/// has been busy for a while: by then much of it has been compiled.
 fn script(name: &'static str, command: &[&str]) -> Option<Program> {
     let directory = directory();
     let mark = directory.path().join("warm");

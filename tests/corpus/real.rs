@@ -27,7 +27,7 @@ struct Counts {
     rooted: usize,
     generated: usize,
     generated_rooted: usize,
-    /// Threads of which nothing was seen, and why.
+    /// Threads that nothing was seen of, and why.
     unseen: usize,
     reasons: BTreeMap<String, usize>,
 }

@@ -72,8 +72,8 @@ impl Drop for Pod {
     fn drop(&mut self) {
         // A test that failed before it was there leaves none to remove.
         let _ = run(self.podman().args(["rm", "--force", "--time", "0", "target"]));
-        // podman leaves the control group above its containers behind, and its monitor may be in it
-        // for a moment more.
+        // podman does not remove the control group above its containers, and its monitor may be in
+        // it for a moment more.
         for _ in 0..100 {
             if remove_control_groups() {
                 return;

@@ -193,7 +193,7 @@ struct ControlGroup(PathBuf);
 
 impl Drop for ControlGroup {
     fn drop(&mut self) {
-        // Whoever was in it has ended.
+        // Every process in it has ended.
         let _ = fs::remove_dir(&self.0);
     }
 }

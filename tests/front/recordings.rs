@@ -119,7 +119,7 @@ fn a_recording_goes_on_when_nothing_reads_its_output_and_says_so_once() {
         assert_eq!(more, "", "{name}: it is said once");
         succeed(hangsnap().arg("check").arg(&file));
     }
-    // With nobody to complain to, either, it takes what it was asked for.
+    // Without a place to complain to, either, it takes what it was asked for.
     let file = directory.path().join("alone.hangsnap");
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);

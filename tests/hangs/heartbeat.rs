@@ -1,4 +1,5 @@
-//! An event loop with thousands of descriptors in its epoll set turns as fast beside hangsnap as without.
+//! An event loop with thousands of descriptors in its epoll set turns as fast beside hangsnap as
+//! without.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};

@@ -1,5 +1,5 @@
-//! Snapshots that no honest process has, and some that are only very large: what is said of them stays
-//! true, nothing panics, and time and memory are bounded.
+//! Snapshots that no honest process has, and some that are only very large: what is said of them
+//! stays true, nothing panics, and time and memory are bounded.
 
 mod cost;
 mod process;

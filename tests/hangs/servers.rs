@@ -1,5 +1,5 @@
-//! Real servers in waits that only they themselves can explain: nothing is accused, and a thread that
-//! waits amid its work is not called idle. What the servers say of themselves is the truth.
+//! Real servers in waits that only they themselves can explain: nothing is accused, and a thread
+//! that waits amid its work is not called idle. What the servers say of themselves is the truth.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -110,7 +110,7 @@ fn a_deadlock_inside_postgres_is_neither_accused_nor_called_idle() {
     for pid in [first_id, second_id] {
         assert!(is_amid(thread(&said, pid), "PostgreSQL"), "{said}");
     }
-    // Whoever is named as a holder is one whom PostgreSQL names.
+    // A process named as a holder is one that PostgreSQL names.
     for link in each(&said, "verdicts").flat_map(|verdict| each(verdict, "chain")) {
         let ends = (link["waiter"]["pid"].as_i64(), link["holder"]["pid"].as_i64());
         let agrees =

@@ -68,7 +68,8 @@ fn assert_undisturbed(how: &str, tallies: &[Tally]) {
     }
 }
 
-/// Samples until this many snapshots are stored: samples that were skipped have disturbed nobody.
+/// Samples until this many snapshots are stored: samples that were skipped have disturbed no
+/// thread.
 fn sample(pid: &str, stop: &str, wanted: u64) -> Duration {
     let begun = Instant::now();
     let mut taken = 0;

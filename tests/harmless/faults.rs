@@ -1,7 +1,7 @@
 //! Failures on purpose at every step between freeze and release: a call that returns an error, a
 //! deadline that passes, the tracer killed, hangsnap killed.
 //!
-//! Whatever happens the target runs on, nothing of hangsnap is left behind, and the snapshot, where
+//! Whatever happens the target runs on, nothing of hangsnap is left, and the snapshot, where
 //! there is one, says of each thread that it has no whole stack of why that is, in words that are
 //! true. Nothing is said here of what else a snapshot holds.
 
@@ -19,7 +19,7 @@ use crate::support::{Victim, compile, hangsnap, limited, long_form, recorder, ru
 
 const POINTS: [&str; 6] = ["seize", "interrupt", "wait", "registers", "memory", "release"];
 
-/// What a snapshot may take: eight tracers at most in a row, each of which is waited for up to half
+/// What a snapshot may take: eight tracers at most in a row; each is waited for up to half
 /// a second; and as much again.
 const LIMIT: Duration = Duration::from_secs(10);
 /// Or this many times what one without a fault takes, where the machine is busy.
@@ -42,8 +42,8 @@ fn told(point: &str, effect: &str) -> &'static str {
         ("interrupt", _) => "asking it to stop failed: Input/output error",
         ("registers", _) => "reading its registers failed: Input/output error",
         ("memory", _) => "reading its stack failed: Input/output error",
-        // Whoever could not be stopped is read in place, and what was captured when the release
-        // failed stays captured.
+        // A thread that could not be stopped is read in place, and what was captured when the
+        // release failed stays captured.
         _ => BUSY[0],
     }
 }
@@ -76,7 +76,7 @@ impl Target {
         tasks.map(|task| number(task.expect("an entry")).expect("a number")).collect()
     }
 
-    /// Every thread runs on, nobody traces it, nothing of hangsnap is left, and the next snapshot
+    /// Every thread runs on, untraced, nothing of hangsnap is left, and the next snapshot
     /// lacks nothing; how long that takes.
     fn assert_undisturbed(&self, what: &str, marker: &str) -> Duration {
         let before = self.counters.all();
@@ -138,7 +138,7 @@ fn notices(snapshot: &Value, tid: Option<u64>) -> Vec<&str> {
         .collect()
 }
 
-/// Each thread is there, with a whole stack or with a notice that tells the truth about why not.
+/// Each thread is there, with a whole stack or with a notice that truly says why not.
 fn assert_tells(snapshot: &Value, tids: &[u64], fault: (&str, &str), what: &str) {
     let of_process = notices(snapshot, None);
     for &tid in tids {

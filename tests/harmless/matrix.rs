@@ -23,13 +23,13 @@ use tempfile::TempDir;
 /// takes.
 const LATE: Duration = Duration::from_millis(50);
 /// What is later than that may be this many times as late as the latest timeout of the same program
-/// beside it, at which nobody looks.
+/// beside it, which is not looked at.
 const TIMES_AS_LATE: u32 = 3;
 /// Some calls may be missing on some machine; not many.
 const LEAST_ROWS: usize = 100;
 const OPTIMISED: &[&str] = &["-O2", "-g", "-pthread", "-Wall"];
 /// With frame pointers, so that callers' frames are found through a register that a thread read in
-/// place does not tell.
+/// place does not say.
 const UNOPTIMISED: &[&str] = &["-O0", "-g", "-pthread", "-Wall"];
 
 fn snapshots() -> u64 {
@@ -67,7 +67,7 @@ fn rows_during(flags: &[&str], meanwhile: impl FnOnce(&str)) -> Vec<Row> {
     rows.end()
 }
 
-/// The same program at the same time, for as long as that takes, at which nobody looks: the latest
+/// The same program at the same time, for as long as that takes, not looked at: the latest
 /// of its timeouts.
 fn rows_beside_control(flags: &[&str], meanwhile: impl FnOnce(&str)) -> (Vec<Row>, Duration) {
     let control = Rows::start(flags);

@@ -23,7 +23,7 @@ fn pid_of(victim: &Victim) -> Pid {
 /// Queues a numbered real-time signal.
 fn queue(pid: Pid, number: u64) {
     let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(usize::try_from(number).expect("small")) };
-    // SAFETY: sigqueue takes its arguments by value; the pointer is a number that nobody follows.
+    // SAFETY: sigqueue takes its arguments by value; the pointer is a number that nothing follows.
     let result = unsafe { libc::sigqueue(pid.as_raw(), libc::SIGRTMIN(), value) };
     assert_eq!(Errno::result(result), Ok(0));
 }
@@ -117,7 +117,7 @@ fn a_stop_and_a_continue_that_arrive_while_it_is_sampled_take_effect() {
             kill(pid_of(&victim), Signal::SIGSTOP).expect("it is there");
             let mut before = counters.all();
             // While it is sampled a stopped thread shows as traced now and then, and so does one
-            // that runs: what tells them apart is that nothing is counted from one look to the
+            // that runs: what distinguishes them is that nothing is counted from one look to the
             // next.
             until("it has stopped", PATIENCE, || {
                 let stopped = states_and_tracers(&victim).iter().all(|(state, _)| matches!(state, 'T' | 't'));

@@ -169,7 +169,8 @@ fn a_thread_that_loads_a_library_while_the_map_is_read_and_waits_in_it_is_seen_t
     }
 }
 
-/// Nobody can have a signal that all of its threads block, so that no thread runs when it is sent.
+/// No thread can have a signal that all of its threads block, so that no thread runs when it is
+/// sent.
 #[test]
 fn a_signal_that_a_thread_at_rest_blocks_is_told() {
     let mut waiting = Waiting::start("auto");
@@ -181,7 +182,7 @@ fn a_signal_that_a_thread_at_rest_blocks_is_told() {
     assert_eq!(pending(&waiting.shown("waiter"), "process_pending"), r#"["SIGUSR2"]"#);
 }
 
-/// What `stat` tells of them ends with the 31st.
+/// What `stat` says of them ends with the 31st.
 #[test]
 fn that_a_real_time_signal_is_handled_is_told_of_a_thread_at_rest() {
     let mut waiting = Waiting::start("auto");

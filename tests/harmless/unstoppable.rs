@@ -32,7 +32,7 @@ struct Bounded {
 
 impl Bounded {
     fn start(command: &mut Command) -> Self {
-        // A file, because a pipe would be filled with nobody reading it.
+        // A file, because a pipe without a reader would be filled.
         let output = tempfile::tempfile().expect("a temporary file");
         let copy = output.try_clone().expect("a second descriptor");
         let child = command.stdin(Stdio::null()).stdout(copy).spawn().expect("hangsnap can be started");
@@ -187,7 +187,7 @@ fn percentile(times: &[Duration], percent: usize) -> Duration {
     times[(times.len() - 1) * percent / 100]
 }
 
-/// The same process with and without such a thread, in turn: whoever waits for it while others are
+/// The same process with and without such a thread, in turn: what waits for it while others are
 /// held, holds them longer.
 #[test]
 fn no_other_thread_is_held_longer_because_one_cannot_be_stopped() {

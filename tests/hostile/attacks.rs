@@ -27,7 +27,7 @@ fn distinct() -> impl Iterator<Item = u64> {
     (0..WORDS).map(|number| CODE + number)
 }
 
-/// Each function's entry had its common one read again, of which the name of the augmentation may
+/// Each function's entry had its common one read again, and the name of its augmentation may
 /// be as long as it likes.
 #[test]
 fn a_long_augmentation_is_not_read_for_each_function() {

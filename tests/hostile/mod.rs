@@ -1,4 +1,4 @@
-//! Hostile bytes where a process has programs and libraries: real ELF files of which a few numbers
+//! Hostile bytes where a process has programs and libraries: real ELF files in which a few numbers
 //! were changed. Whatever they say, walking stacks through them ends with an answer or an error, in
 //! bounded time and memory.
 //!

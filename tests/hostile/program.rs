@@ -138,7 +138,7 @@ fn operation(random: &mut Random, bytes: &mut Vec<u8>) {
             bytes.push(random.pick(&[0x28, 0x2f]));
             bytes.extend(&random.number().to_le_bytes()[..2]);
         }
-        // Those of one operand byte or number, of which most mean nothing here.
+        // Those of one operand byte or number; most mean nothing here.
         6 => {
             bytes.push(random.pick(&[0x10, 0x11, 0x15, 0x23, 0x50, 0x90, 0x93, 0x98, 0x9e, 0xa3, 0xa8]));
             leb(random.number(), bytes);

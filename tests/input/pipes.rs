@@ -33,7 +33,7 @@ fn a_reader_that_goes_away_is_no_error() {
     ];
     for arguments in commands {
         let (reader, writer) = std::io::pipe().expect("a pipe");
-        // Nobody reads from the very beginning.
+        // There is no reader from the very beginning.
         drop(reader);
         let mut command = limited(hangsnap().get_program());
         command.args(&arguments).stdin(Stdio::null());

@@ -76,7 +76,7 @@ fn registers_that_are_to_be_left_out_are_not_asked_for() {
 #[test]
 fn a_process_that_one_may_not_trace() {
     let victim = sleeper();
-    // Where the test was built nobody else may be allowed to go.
+    // Where the test was built no other user may be allowed to go.
     let directory = tempfile::tempdir().expect("a temporary directory");
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("our own directory");
     let program = directory.path().join("hangsnap");

@@ -37,7 +37,7 @@ fn the_target_ends() {
     let (victim, mut input) = living(&["exit"]);
     let sampler = recording_begun(&victim.pid(), &file);
     step(&mut input);
-    // Nobody waits for it before the sampler has ended: it must take a zombie for what it is.
+    // No parent waits for it before the sampler has ended: it must take a zombie for what it is.
     let ended = sampler.end();
     assert!(ended.in_order().starts_with("nothing left to record"), "{:?}", ended.lines);
     assert!(ended.said(": ended"), "{:?}", ended.lines);

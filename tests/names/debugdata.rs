@@ -10,7 +10,7 @@ use crate::support::{Victim, compile, succeed};
 
 const CHAIN: [&str; 4] = ["sleeps_for_ever", "calls_it", "begins", "main"];
 
-/// The victim with its symbols moved into `.gnu_debugdata`, as gdb's manual tells to (section
+/// The victim with its symbols moved into `.gnu_debugdata`, as gdb's manual says (section
 /// MiniDebugInfo).
 fn packed(flags: &[&str], kept: &[&str]) -> PathBuf {
     let whole = compile("gcc", "shipped.c", flags);
@@ -52,7 +52,7 @@ fn a_stripped_program_has_the_names_of_the_file_inside_it() {
     assert_stack("stripped", &array(&with["threads"])[0], &CHAIN);
 }
 
-/// What the compiler was told not to load at run time is `.debug_frame`, and that may be inside,
+/// What the compiler was asked not to load at run time is `.debug_frame`, and that may be inside,
 /// too.
 #[test]
 fn a_stripped_program_is_unwound_by_the_debug_frame_of_the_file_inside_it() {

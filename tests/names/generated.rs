@@ -138,7 +138,7 @@ fn a_function_of_javascript() {
         functions.iter().position(is_it).unwrap_or_else(|| panic!("{name} is not on the stack: {functions:#?}"))
     };
     assert!(position("spinsForEver ") < position("callsSpin "), "{functions:#?}");
-    // Node's own code, a piece of which it has mapped twice, and the rest down to where the thread
+    // Node's own code, which it has mapped a piece of twice, and the rest down to where the thread
     // began.
     assert_stack("node", main, &["Builtins_JSEntry", "node::Start(int, char**)", "_start"]);
 }

@@ -34,7 +34,7 @@ pub struct Outcome {
     pub but_for_scope: BTreeMap<(String, String), usize>,
     /// Of those that agree, how many neither can name: the address is the same.
     pub unnamed: usize,
-    /// Not counted among the frames, because they are on nobody's stack: gdb adds the functions
+    /// Not counted among the frames, because they are on no stack: gdb adds the functions
     /// that a call site may have jumped through. Each is among the disagreements.
     pub guessed: usize,
     pub disagreements: Vec<Disagreement>,
@@ -65,7 +65,7 @@ pub fn compare(pid: &str, own: &Snapshot, peer: &Peer, aliases: &mut Aliases) ->
         let (seen, theirs) = (&own.threads[tid], &peer.stacks[tid]);
         let pairs = align(mine, theirs, |mine, theirs| match theirs.address {
             Some(address) => mine.address == Some(address),
-            // gdb tells no address of the kernel's frames, nor of one that stands at the beginning
+            // gdb prints no address of the kernel's frames, nor of one that stands at the beginning
             // of a line.
             None => mine.is_signal == theirs.is_signal,
         });
@@ -147,7 +147,7 @@ impl Comparison<'_> {
         rows
     }
 
-    /// The functions of a frame that can be compared: eu-stack tells its symbol, not what was
+    /// The functions of a frame that can be compared: eu-stack prints its symbol, not what was
     /// inlined there.
     fn functions(&self, frame: Option<&Frame>) -> Vec<Option<String>> {
         let functions = frame.map_or(&[][..], |frame| &frame.functions);
@@ -166,7 +166,7 @@ impl Comparison<'_> {
             return false;
         }
         match before {
-            // A call, of which a jump could be a part.
+            // A call that a jump could be a part of.
             [_, 0xe8, ..] => false,
             // To a place far away, always or on a condition; to one that is near; to where a
             // register points.

@@ -182,8 +182,8 @@ fn faults(seen: &Seen, is_main: bool, functions: &[&str]) -> Vec<String> {
         }
     };
     let bases: Vec<String> = functions.iter().map(|name| names::base(name)).collect();
-    // The C library has prefixes for its own names; which one is told depends on whose name for it
-    // is asked.
+    // The C library has prefixes for its own names; which one is printed depends on whose name for
+    // it is asked.
     let bare: Vec<&str> = bases.iter().map(|name| name.trim_start_matches("__GI_").trim_start_matches('_')).collect();
     let mut rest = bare.iter();
     if let Some(missing) = chain.into_iter().find(|wanted| !rest.any(|name| name == wanted)) {
@@ -202,7 +202,7 @@ fn faults(seen: &Seen, is_main: bool, functions: &[&str]) -> Vec<String> {
     faults
 }
 
-/// A row for the peer, and one for each disagreement; alike ones are told once, with the threads
+/// A row for the peer, and one for each disagreement; alike ones are printed once, with the threads
 /// they are found in.
 fn tell(report: &mut String, what: &str, threads: usize, peer: &Peer, outcome: &Outcome) {
     let share = outcome.share();

@@ -16,7 +16,7 @@ pub enum Agreement {
     Unnamed,
 }
 
-/// Whether hangsnap's name and a peer's mean one function, as far as the names tell.
+/// Whether hangsnap's name and a peer's mean one function, as far as the names say.
 pub fn agree(own: &str, peer: &str) -> Option<Agreement> {
     let (own, peer) = (without_marks(own), without_marks(peer));
     if own == peer {
@@ -38,7 +38,7 @@ pub fn base(name: &str) -> String {
     name[..end].rsplit("::").next().unwrap_or(&name).to_owned()
 }
 
-/// Without what linkers and compilers add to tell instances apart: `@@GLIBC_2.34`, `.part.0`, `
+/// Without what linkers and compilers add to distinguish instances: `@@GLIBC_2.34`, `.part.0`, `
 /// [clone .cold]`, `::h0123456789abcdef`, `[0123456789abcdef]`.
 fn without_marks(name: &str) -> String {
     let mut name = name.split(" [clone ").next().unwrap_or(name);

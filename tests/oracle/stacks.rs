@@ -9,7 +9,7 @@ use crate::support::{hangsnap, succeed};
 /// One frame on the stack, with the functions that were inlined there.
 #[derive(Clone, Debug, Default)]
 pub struct Frame {
-    /// The instruction pointer. A peer does not always tell it.
+    /// The instruction pointer. A peer does not always print it.
     pub address: Option<u64>,
     /// Innermost first, as the walker writes them; None where it has no name.
     pub functions: Vec<Option<String>>,
@@ -32,7 +32,7 @@ pub struct Code {
     pub inside: u64,
 }
 
-/// What hangsnap alone tells of a thread.
+/// What hangsnap alone says of a thread.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub name: String,

@@ -16,7 +16,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// A victim that parks as many threads as it is told to.
+    /// A victim that parks as many threads as it is asked to.
     pub fn compiled(compiler: &str, source: &str, flags: &[&str], threads: usize, arguments: &[&str]) -> Self {
         let program = compile(compiler, source, flags);
         Self::started(Command::new(program).arg(threads.to_string()).args(arguments), threads)
@@ -76,7 +76,7 @@ impl Target {
     }
 }
 
-/// A port that nobody has. Somebody could take it before the server does; then the server ends, and
+/// A free port. Another process could take it before the server does; then the server ends, and
 /// the test says so.
 fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");

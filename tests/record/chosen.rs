@@ -49,7 +49,7 @@ fn a_segment_that_cannot_be_read_and_so_not_be_pinned_is_told_of() {
     }
 }
 
-/// `list` told of it, and what was made for somebody else did not.
+/// `list` showed it, and what was made for another did not.
 #[test]
 fn cut_and_merge_tell_of_a_segment_that_is_gone() {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -15,7 +15,7 @@ use crate::support::{long_form, recorder, sleeper};
 
 /// Says what the writer below is to do.
 pub const WRITE_TO: &str = "HANGSNAP_TEST_WRITE_TO";
-/// And when it is to end if nobody kills it.
+/// And when it is to end if it is not killed.
 pub const UNTIL: &str = "HANGSNAP_TEST_UNTIL";
 /// The name of what follows.
 pub const WRITES: &str = "record::crash::writes_until_it_is_killed";

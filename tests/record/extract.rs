@@ -122,7 +122,7 @@ fn a_range_of_time_is_cut_out_and_recordings_are_put_one_behind_another() {
     record(&victim, &one, &[]);
     record(&victim, &two, &[]);
     let (first, second) = (snapshots(&one), snapshots(&two));
-    // The three in the middle, as a user names the times that `list --json` tells.
+    // The three in the middle, as a user names the times that `list --json` prints.
     let time = |snapshot: &Snapshot| {
         let time = jiff::Timestamp::from_nanosecond(snapshot.taken.realtime_ns.into()).expect("a time");
         time.to_string()
@@ -147,7 +147,7 @@ fn a_range_of_time_is_cut_out_and_recordings_are_put_one_behind_another() {
     }));
     assert!(snapshots(&merged) == expected, "the same snapshots, one recording behind the other");
     succeed(hangsnap().arg("diff").arg(&merged));
-    // What has no order is refused, and so is what holds nothing; neither leaves a file behind.
+    // What has no order is refused, and so is what holds nothing; neither leaves a file.
     for (arguments, code) in [
         (vec!["merge", "one.hangsnap", "one.hangsnap"], 2),
         (vec!["cut", "one.hangsnap", "--to", "1999-01-01T00:00:00Z"], 1),

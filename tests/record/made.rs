@@ -45,12 +45,12 @@ pub fn taken(number: u64) -> i64 {
     1_800_000_000_000_000_000 + 1_000_000_000 * i64::try_from(number).expect("few enough")
 }
 
-/// A process of a dozen threads, of which one moves from each snapshot to the next.
+/// A process of a dozen threads; one moves from each snapshot to the next.
 pub fn snapshot(number: u64) -> Snapshot {
     snapshot_of(number, 12)
 }
 
-/// A process of this many threads, of which every twentieth has moved since the snapshot before.
+/// A process of this many threads; every twentieth has moved since the snapshot before.
 pub fn snapshot_of(number: u64, threads: u64) -> Snapshot {
     let moved = |tid: u64| (number + 20 - tid % 20) / 20;
     Snapshot {

@@ -147,7 +147,7 @@ fn a_segment_of_another_process_or_boot_or_host_is_told_of() {
         fs::remove_dir_all(&other).expect("it is there");
         assert!(check(&path, 1).contains(what), "{what}");
         let mut commands = vec![("diff", 2)];
-        // An index tells no start time.
+        // An index has no start time.
         commands.extend((what != "started at another time").then_some(("list", 2)));
         for (command, code) in commands {
             let output = run(hangsnap().arg(command).arg(&path));

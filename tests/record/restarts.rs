@@ -46,7 +46,7 @@ fn ended(path: &Path, segments: usize) {
 }
 
 /// An earlier recording of the victim, of two segments, which is larger than one may be where
-/// nobody says.
+/// the user says nothing.
 fn larger_than_usual(directory: &Path, victim: &Victim) -> PathBuf {
     let path = directory.join(called(&program(victim), 1));
     ended(&path, 2);
@@ -60,7 +60,7 @@ fn segments(path: &Path) -> Vec<String> {
     if path.exists() { files(path, "segment").iter().map(name).collect() } else { Vec::new() }
 }
 
-/// Records two samples, and ends when told to.
+/// Records two samples, and ends when asked to.
 fn sample(victim: &Victim, options: &[&str], output: &Path) {
     let mut sampler = Sampler::start(recorder(&victim.pid(), "10ms").args(options).arg("-o").arg(output));
     sampler.samples(2);
@@ -133,7 +133,7 @@ fn what_earlier_runs_left_is_removed_when_it_is_too_old() {
     assert!(succeed(hangsnap().arg("check").arg(&young)).contains(": whole; "));
 }
 
-/// Whoever types no `-o` has asked for nothing to be removed where he happens to be.
+/// A user who types no `-o` has not asked for anything to be removed in the current directory.
 #[test]
 fn a_recording_made_by_the_way_removes_nothing_of_those_beside_it() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -186,7 +186,7 @@ fn a_recording_of_which_nothing_is_left_goes_with_the_next_run() {
     assert_eq!((old.exists(), young.exists()), (false, true));
 }
 
-/// Whoever asked for an age only lost what was beyond a size that nobody had named.
+/// A user who asked for an age only lost what was beyond a size that was not asked for.
 #[test]
 fn an_age_that_is_asked_for_bounds_no_size_of_what_earlier_runs_left() {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -70,7 +70,7 @@ fn what_scrub_does_not_know_is_left_where_it_is() {
     fs::remove_file(&segment).expect("it is there");
     nix::unistd::mkfifo(&segment, Mode::S_IRWXU).expect("a FIFO");
     refused(&path, &["00000002.segment is not a recording"]);
-    // Of which nothing can be read.
+    // Nothing can be read of these.
     fs::remove_file(&segment).expect("it is there");
     fs::write(&segment, &original).expect("a file of ours");
     let before = everything(&path);
@@ -113,7 +113,7 @@ impl Halted {
         Self { strace, scrub: Pid::from_raw(pid) }
     }
 
-    /// Lets it go on, and tells its exit code.
+    /// Lets it go on, and returns its exit code.
     fn finish(mut self) -> Option<i32> {
         kill(self.scrub, Signal::SIGCONT).expect("it is there");
         self.strace.wait().expect("it is our child").code()
@@ -145,7 +145,7 @@ fn of_two_scrubs_of_one_recording_one_is_refused() {
             assert_eq!(second.status.code(), Some(2), "{second:?}");
             assert!(String::from_utf8_lossy(&second.stderr).contains("is being written"), "{second:?}");
         }
-        // Whoever reads does not notice.
+        // A reader does not notice.
         let told = succeed(hangsnap().arg("check").arg(path));
         assert!(told.contains(": whole; ") && !told.contains("is being written"), "{told}");
         let output = run(hangsnap().arg("check").arg(path).arg("--repair"));
@@ -187,7 +187,7 @@ fn a_later_run_removes_nothing_of_what_is_being_scrubbed() {
     assert_eq!(numbers(&read(&new).0).last(), Some(&number));
 }
 
-/// That there is no mark was taken for nobody writing.
+/// A missing mark was taken for no writer.
 #[test]
 fn where_there_are_no_locks_nothing_is_scrubbed_or_repaired() {
     let directory = tempfile::tempdir().expect("a temporary directory");

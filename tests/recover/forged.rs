@@ -44,7 +44,7 @@ impl Forged {
 }
 
 /// Before the right frame lies one that looks like it: the saved frame pointer is right, so that
-/// whoever falls for the return address comes to the outermost frame too.
+/// a walk that believes the return address comes to the outermost frame too.
 #[test]
 fn a_wrong_frame_before_the_right_one_is_not_taken() {
     let victim = Victim::start(&mut Command::new(compile("gcc", "frames.c", &["-O2", "-g", "-pthread"])));

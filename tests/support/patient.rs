@@ -21,7 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(300);
 /// late is runnable, or runs.
 const ASLEEP: Duration = Duration::from_secs(20);
 
-/// What the calling thread has used of a CPU so far: what its work costs, whoever else wants the
+/// What the calling thread has used of a CPU so far: what its work costs, whatever else wants the
 /// CPUs.
 pub fn thread_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every thread has such a clock").into()
@@ -46,7 +46,7 @@ pub fn limited(program: impl AsRef<OsStr>) -> Command {
 }
 
 /// Runs a command to its end, however late that is. One that hangs is killed, which its status
-/// tells.
+/// shows.
 pub fn run_unless_it_hangs(command: &mut Command) -> Output {
     run_unless_asleep_for(ASLEEP, command)
 }

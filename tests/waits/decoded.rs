@@ -98,7 +98,7 @@ fn strace(pid: &str, directory: &Path) -> String {
     }
 }
 
-/// The call's name and so many of its arguments. Commas between brackets belong to one.
+/// The call's name and this many of its arguments. Commas between brackets belong to one.
 fn arguments(text: &str, count: usize) -> Vec<String> {
     let (name, rest) = text.split_once('(').unwrap_or((text, ""));
     let (mut depth, mut all) = (0, vec![String::new()]);

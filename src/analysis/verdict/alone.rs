@@ -1,8 +1,8 @@
-//! Waits that no thread is left to end: a wake-up that was lost, and processes whose threads all wait for
-//! each other.
+//! Waits that no thread is left to end: a wake-up that was lost, and processes whose threads all
+//! wait for each other.
 //!
-//! Promises: a wake-up is lost only where the word differs from what the thread went to sleep for in
-//! two samples between which the thread did not run, so that no waker was just on its way. That
+//! Promises: a wake-up is lost only where the word differs from what the thread went to sleep for
+//! in two samples between which the thread did not run, so that no waker was just on its way. That
 //! none is left is said only where each thread of the process waits, without a limit, for what a
 //! thread of this process alone can do: one that sleeps, polls, serves or runs could do it.
 
@@ -22,7 +22,7 @@ pub(super) fn lost_wakeups(process: &Process<'_>) -> Vec<Verdict> {
     if threads.is_empty() {
         return Vec::new();
     }
-    let because = "the word it waits for has changed, and nobody has woken it".into();
+    let because = "the word it waits for has changed, and no thread has woken it".into();
     // Another thread could still be on its way to wake them, however slowly.
     let is_alone = process.waits.iter().all(Option::is_some)
         && process.waits.iter().flatten().all(|wait| wait.resource.kind.is_in_memory() && wait.limit == Limit::Never);

@@ -1,4 +1,5 @@
-//! Queues: threads that wait for a lock, whose holder waits for something else, and so on to the end.
+//! Queues: threads that wait for a lock, whose holder waits for something else, and so on to the
+//! end.
 //!
 //! Promises: the end of a chain is accused, whatever it does, and not the thread with the longest
 //! queue. A queue counts only if its threads were at rest over all that was looked at: threads that
@@ -207,9 +208,9 @@ fn convoy(processes: &[Process<'_>], graph: &Graph, end: Node, queue: Vec<Node>)
     let accused = party(processes, end)?;
     let resource = chain.iter().find(|link| link.holder.as_ref() == Some(&accused)).map(|link| link.resource.clone());
     let rests = queue.iter().filter_map(|node| processes[node.0].rest[node.1].since_ns());
-    // Threads that take turns sleep with the lock as well, and let go of it afterwards. One that asked
-    // for a long sleep keeps the others for as long. A holder that waits for events has them by
-    // design, as where threads take turns at accepting connections.
+    // Threads that take turns sleep with the lock as well, and let go of it afterwards. One that
+    // asked for a long sleep keeps the others for as long. A holder that waits for events has them
+    // by design, as where threads take turns at accepting connections.
     let asked = process.snapshot.threads.get(end.1).and_then(|thread| time_asked(thread, process.snapshot.taken));
     let keeps_it = wait.is_some_and(|wait| match wait.resource.kind {
         Kind::Time => asked.is_some_and(|asked| asked >= A_LONG_SLEEP),

@@ -40,8 +40,8 @@ fn cycle(processes: &[Process<'_>], graph: &Graph, members: Vec<Node>) -> Option
             proof: edge.1,
         });
     }
-    // First the link that says most: of a writer, for who it waits for has the lock; of a lock whose
-    // address is known.
+    // First the link that says most: of a writer, for who it waits for has the lock; of a lock
+    // whose address is known.
     let says_most = |(link, node): &(&Link, &Node)| {
         let is_writing = processes[node.0].waits[node.1].as_ref().is_some_and(|wait| wait.is_writing);
         (is_writing, link.resource.kind.is_lock(), link.resource.address.is_some())

@@ -1,8 +1,9 @@
 //! Who waits for whom: threads of all processes as one graph.
 //!
-//! Promises: an edge is there only where the thread at its end would have to do something for the wait
-//! to end: the holder of a lock, each reader of a rwlock, the thread whose end is waited for. A
-//! wait for a child or for another end of a pipe has none: any thread or handler there could end it.
+//! Promises: an edge is there only where the thread at its end would have to do something for the
+//! wait to end: the holder of a lock, each reader of a rwlock, the thread whose end is waited for.
+//! A wait for a child or for another end of a pipe has none: any thread or handler there could end
+//! it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -85,9 +86,9 @@ impl Graph {
         if edges.is_one_of && edges.ends.len() > 1 { None } else { edges.ends.first().copied() }
     }
 
-    /// The threads that can never go on, whatever others do: each waits for one that cannot, and where
-    /// it is not known which of several holds a lock, none of them can. (The largest such set: threads
-    /// that might go on are taken out until none is left that might.)
+    /// The threads that can never go on, whatever others do: each waits for one that cannot, and
+    /// where it is not known which of several holds a lock, none of them can. (The largest such
+    /// set: threads that might go on are taken out until none is left that might.)
     fn stuck(&self) -> HashSet<Node> {
         let waits_for_ever = self.edges.iter().filter(|(_, edges)| !edges.is_timed && !edges.has_run);
         let mut stuck: HashSet<Node> = waits_for_ever.map(|(node, _)| *node).collect();
@@ -112,8 +113,8 @@ impl Graph {
         stuck
     }
 
-    /// Cycles of threads that wait for each other and can never go on, each in its order. Of cycles that
-    /// share threads there is one.
+    /// Cycles of threads that wait for each other and can never go on, each in its order. Of cycles
+    /// that share threads there is one.
     pub(super) fn cycles(&self) -> Vec<Vec<Node>> {
         let stuck = self.stuck();
         self.components(&stuck).into_iter().map(|component| self.cycle_in(&component)).collect()
@@ -197,8 +198,8 @@ impl Graph {
 }
 
 /// Whether those who hold what is waited for have to let go of it themselves. Of another end of a
-/// pipe, or of a child, any thread or signal handler of its process could end the wait, and so could any
-/// other process that has it open.
+/// pipe, or of a child, any thread or signal handler of its process could end the wait, and so
+/// could any other process that has it open.
 fn has_edges(wait: &Wait) -> bool {
     wait.resource.kind.is_lock() || wait.resource.kind == Kind::Thread
 }
@@ -277,8 +278,8 @@ fn candidates_for(scene: &Scene<'_>, resource: &Resource, queue: &[Tid], waits: 
         let place = scene.snapshot.threads.binary_search_by_key(tid, |thread| thread.tid).ok()?;
         waits.get(place)?.as_ref()
     };
-    // A thread that has the lock among its own variables and waits for the others to end is likelier
-    // to keep the address than the lock, where others are left that can have it.
+    // A thread that has the lock among its own variables and waits for the others to end is
+    // likelier to keep the address than the lock, where others are left that can have it.
     let joins = |tid: &Tid| wait_of(tid).is_some_and(|wait| wait.resource.kind == Kind::Thread);
     let mut referrers: Vec<Tid> = all_referrers.iter().filter(|tid| !joins(tid)).copied().collect();
     let may_be_queued = resource.kind == Kind::Rwlock && queue.len() > 1;
@@ -289,8 +290,9 @@ fn candidates_for(scene: &Scene<'_>, resource: &Resource, queue: &[Tid], waits: 
         [only] => return Candidates::of([*only], Proof::Inferred),
         [] => {}
         several => {
-            // A thread that only keeps the address, such as one that waits for work, does not hold the
-            // lock as surely as one that waits for another lock, or sleeps in the middle of something.
+            // A thread that only keeps the address, such as one that waits for work, does not hold
+            // the lock as surely as one that waits for another lock, or sleeps in the middle of
+            // something.
             let waits_for_lock = |tid: &&Tid| wait_of(tid).is_some_and(|wait| wait.resource.kind.is_lock());
             let mut of_lock: Vec<Tid> = several.iter().filter(waits_for_lock).copied().collect();
             if of_lock.is_empty() {
@@ -303,8 +305,8 @@ fn candidates_for(scene: &Scene<'_>, resource: &Resource, queue: &[Tid], waits: 
             return Candidates::of(of_lock, proof);
         }
     }
-    // No other stack refers to it. It may be one of the waiters itself, which has it as a reader or has
-    // begun to take it; or the one other thread that there is.
+    // No other stack refers to it. It may be one of the waiters itself, which has it as a reader or
+    // has begun to take it; or the one other thread that there is.
     let is_joining =
         |place: usize| waits.get(place).and_then(Option::as_ref).is_some_and(|wait| wait.resource.kind == Kind::Thread);
     let mut others = scene
@@ -324,7 +326,8 @@ fn candidates_for(scene: &Scene<'_>, resource: &Resource, queue: &[Tid], waits: 
             Candidates { is_another: true, otherwise: all, ..Candidates::of(readers, Proof::Inferred) }
         }
         (Some(other), None, _) => {
-            // One that has nothing to do hardly keeps a lock: who had it may have ended, or forgotten it.
+            // One that has nothing to do hardly keeps a lock: who had it may have ended, or
+            // forgotten it.
             let is_idle = wait_of(&other).is_some_and(|wait| wait.resource.kind.is_idle());
             Candidates::of([other], if is_idle { Proof::Guessed } else { Proof::Inferred })
         }

@@ -1,9 +1,10 @@
 //! Which threads of one or more processes hang, since when, on what, and who holds it.
 //!
-//! Promises: a verdict says how it is known, and is no surer than its least sure part. Edges are taken
-//! together only where the threads were at rest over the time in which their locks were read: `rest`.
-//! Nothing is called stuck that only waits: not a pool without work, not a wait that ends by itself,
-//! not a thread that may not run. What could not be seen lowers what is said, and proves nothing.
+//! Promises: a verdict says how it is known, and is no surer than its least sure part. Edges are
+//! taken together only where the threads were at rest over the time in which their locks were read:
+//! `rest`. Nothing is called stuck that only waits: not a pool without work, not a wait that ends
+//! by itself, not a thread that may not run. What could not be seen lowers what is said, and proves
+//! nothing.
 
 mod alone;
 mod chains;

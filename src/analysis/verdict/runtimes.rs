@@ -1,7 +1,8 @@
 //! What is known of languages that run their own threads, and Python's global lock.
 //!
-//! Promises: a program that runs goroutines, virtual threads or tasks is never called idle on the word
-//! of its native threads. The holder of the GIL is named only where one thread is left that can be it.
+//! Promises: a program that runs goroutines, virtual threads or tasks is never called idle on the
+//! word of its native threads. The holder of the GIL is named only where one thread is left that
+//! can be it.
 
 use super::rest::Rest;
 use super::{Fault, Level, Link, Process, Verdict};

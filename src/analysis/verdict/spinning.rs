@@ -1,20 +1,21 @@
 //! Threads that run all the time in one small place.
 //!
-//! Promises: work that goes through a program is not taken for a loop: the same functions must be on
-//! the stack in at least three samples, the innermost instructions lie close together, and the thread
-//! was running each time and has never given its CPU up by itself. Even so it is a guess.
+//! Promises: work that goes through a program is not taken for a loop: the same functions must be
+//! on the stack in at least three samples, the innermost instructions lie close together, and the
+//! thread was running each time and has never given its CPU up by itself. Even so it is a guess.
 
 use super::rest::{Rest, same};
 use super::{Fault, Level, Link, Process, Verdict};
 use crate::analysis::waits::{Calls, Proof, Resource};
 use crate::model::{Place, Thread, ThreadState};
 
-/// The innermost instructions of a loop that waits lie within so many bytes.
+/// The innermost instructions of a loop that waits lie within this many bytes.
 const SMALL: u64 = 96;
 const SAMPLES: usize = 3;
 /// How often a thread gives its CPU up because it is held once.
 const BY_A_HOLD: u64 = 2;
-/// Functions of the C library that do no more than a system call: who polls may find work at any time.
+/// Functions of the C library that do no more than a system call: who polls may find work at any
+/// time.
 const CALLS: [&str; 12] = [
     "epoll_wait",
     "epoll_pwait",

@@ -19,8 +19,8 @@ impl<'a> Call<'a> {
         self.function.name.as_deref().unwrap_or("")
     }
 
-    /// The name without what libraries put around it: `__GI_`, underscores, the parts that compilers
-    /// make of a function, a version.
+    /// The name without what libraries put around it: `__GI_`, underscores, the parts that
+    /// compilers make of a function, a version.
     pub fn plain(&self) -> &'a str {
         let name = self.name();
         let name = name.strip_prefix("__GI_").unwrap_or(name).trim_start_matches('_');
@@ -42,7 +42,8 @@ impl<'a> Call<'a> {
             || self.module == "[vdso]"
     }
 
-    /// Whether it is code that programs call and do not write: of a language's library, or of locks.
+    /// Whether it is code that programs call and do not write: of a language's library, or of
+    /// locks.
     pub fn is_library(&self) -> bool {
         const RUST: [&str; 8] =
             ["std::", "core::", "alloc::", "<std::", "<core::", "<alloc::", "parking_lot", "lock_api::"];
@@ -121,8 +122,8 @@ impl<'a> Calls<'a> {
         self.0.iter().take(INNERMOST)
     }
 
-    /// The innermost function that the program's own authors wrote, as far as that can be seen. None
-    /// where all functions with names are of libraries.
+    /// The innermost function that the program's own authors wrote, as far as that can be seen.
+    /// None where all functions with names are of libraries.
     pub fn own(&self) -> Option<&Call<'a>> {
         let named = || self.0.iter().filter(|call| !call.name().is_empty());
         named().find(|call| !call.is_library())

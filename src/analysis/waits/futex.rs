@@ -53,7 +53,7 @@ impl<'a> Futex<'a> {
         piece.bytes.get(from..from.checked_add(N)?)?.try_into().ok()
     }
 
-    /// The 32-bit word so many bytes from the one that is waited on.
+    /// The 32-bit word this many bytes from the one that is waited on.
     pub(super) fn word(&self, offset: i64) -> Option<u32> {
         self.bytes(offset).map(u32::from_le_bytes)
     }
@@ -70,7 +70,7 @@ impl<'a> Futex<'a> {
         longs.iter().map(|long| u64::from_le_bytes(*long))
     }
 
-    /// Where the word of an object begins that has this one so many bytes after its beginning.
+    /// Where the word of an object begins that has this one this many bytes after its beginning.
     pub(super) fn base(&self, offset: u64) -> RuntimeAddress {
         RuntimeAddress(self.address.0.saturating_sub(offset))
     }

@@ -1,7 +1,7 @@
 //! Locks of glibc on x86-64, as they lie in memory from 2.31 to 2.42.
 //!
-//! From sysdeps/x86/nptl/bits/pthreadtypes-arch.h, nptl/pthreadP.h and nptl/pthread_rwlock_common.c;
-//! offsets are from the beginning of the object.
+//! From sysdeps/x86/nptl/bits/pthreadtypes-arch.h, nptl/pthreadP.h and
+//! nptl/pthread_rwlock_common.c; offsets are from the beginning of the object.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,8 @@ const TID_MASK: u32 = 0x3fff_ffff;
 
 /// Whether it is a kind that there is: what only has the length of a mutex names no owner.
 fn is_kind(kind: u32) -> bool {
-    /// Type, robust, inherits or protects priorities, process-shared, elision, the priority ceiling.
+    /// Type, robust, inherits or protects priorities, process-shared, elision, the priority
+    /// ceiling.
     const KNOWN: u32 = KIND_TYPE | KIND_ROBUST | KIND_PI | 64 | 128 | 256 | 512 | 0xfff8_0000;
     kind & !KNOWN == 0
 }
@@ -49,8 +50,8 @@ pub(super) fn mutex(reading: &Reading<'_, '_>) -> Wait {
     wait
 }
 
-/// What a thread waits for that the kernel did not let wait for a priority-inheritance mutex, for that
-/// would have been a deadlock. glibc lets it wait for ever, in a word of its own stack.
+/// What a thread waits for that the kernel did not let wait for a priority-inheritance mutex, for
+/// that would have been a deadlock. glibc lets it wait for ever, in a word of its own stack.
 const REFUSED: &str = "a priority-inheritance mutex that the kernel refused to wait for, for a deadlock";
 
 /// Adds who holds those mutexes: the thread that waits for one that this thread has. Where it goes
@@ -88,7 +89,8 @@ pub(super) fn rwlock(reading: &Reading<'_, '_>) -> Wait {
     const WRITE_PHASE_FUTEX: u64 = 8;
     const WRITERS_FUTEX: u64 = 12;
     const WRITER: i64 = 24;
-    /// What a thread that waits for the write phase expects there: readers have it, and someone waits.
+    /// What a thread that waits for the write phase expects there: readers have it, and someone
+    /// waits.
     const READ_PHASE: u32 = 2;
     let futex = reading.futex;
     let is_writer = reading.name.contains("wr") && !reading.name.contains("_rd");
@@ -104,13 +106,13 @@ pub(super) fn rwlock(reading: &Reading<'_, '_>) -> Wait {
     wait
 }
 
-/// `pthread_cond_t`: the word is one of two counts of signals, at 40 and 44 up to 2.40, at 32 and 36
-/// from 2.41 on, which has no references of the group any more, eight bytes before its size.
+/// `pthread_cond_t`: the word is one of two counts of signals, at 40 and 44 up to 2.40, at 32 and
+/// 36 from 2.41 on, which has no references of the group any more, eight bytes before its size.
 pub(super) fn condvar(reading: &Reading<'_, '_>) -> Wait {
     const SIGNALS: u64 = 40;
     const SIGNALS_2_41: u64 = 32;
-    /// From the count of signals back to the references of the same group, of which each waiter has
-    /// two; where there are none that is half of a count of groups.
+    /// From the count of signals back to the references of the same group; each waiter has two
+    /// of them. Where there are none that is half of a count of groups.
     const REFERENCES: i64 = -24;
     if is_for_gil(reading) {
         return reading.wait_for(Resource::named(Kind::Gil, "Python's GIL"));
@@ -148,7 +150,8 @@ pub(super) fn semaphore(reading: &Reading<'_, '_>) -> Wait {
     reading.wait(Kind::Semaphore, 0)
 }
 
-/// Up to 2.42 the word is the tid of the thread whose end is waited for, until the kernel clears it.
+/// Up to 2.42 the word is the tid of the thread whose end is waited for, until the kernel clears
+/// it.
 pub(super) fn join(reading: &Reading<'_, '_>) -> Wait {
     let (futex, scene) = (reading.futex, reading.scene);
     let joined = futex.word(0).and_then(|word| i32::try_from(word).ok()).and_then(|tid| scene.thread_of_inner(tid));
@@ -177,8 +180,8 @@ pub(super) fn nameless_join(reading: &Reading<'_, '_>) -> Option<Wait> {
     Some(join(reading))
 }
 
-/// A bare lock word. In a stdio stream the thread pointer of its owner comes after it; of the others
-/// of the library it is known who is inside the functions that take them.
+/// A bare lock word. In a stdio stream the thread pointer of its owner comes after it; of the
+/// others of the library it is known who is inside the functions that take them.
 pub(super) fn low_level_lock(reading: &Reading<'_, '_>) -> Wait {
     /// `_IO_lock_t`: lock, count, owner.
     const STDIO_OWNER: i64 = 8;

@@ -119,7 +119,7 @@ fn child(facts: &WaitFacts, call: &SystemCall, arguments: [u64; 6]) -> Wait {
     };
     let running = |task: &&Task| !matches!(task.state, ThreadState::Zombie | ThreadState::Dead);
     let is_wanted = |task: &&Task| wanted.is_none_or(|pid| task.pid == Pid(pid));
-    // A child whose id is another's here is not told from its siblings.
+    // A child whose id is another's here is not distinguished from its siblings.
     let exact = facts.children.iter().any(|task| is_wanted(&task));
     let children: Vec<&Task> = facts.children.iter().filter(|task| !exact || is_wanted(task)).filter(running).collect();
     let name = match children.as_slice() {
@@ -132,7 +132,7 @@ fn child(facts: &WaitFacts, call: &SystemCall, arguments: [u64; 6]) -> Wait {
     wait
 }
 
-/// A lock of a file: of which, /proc/locks says by the process that waits.
+/// A lock of a file; /proc/locks says which by the process that waits.
 fn file_lock(scene: &Scene<'_>, thread: &Thread, number: u64) -> Wait {
     let facts = scene.facts();
     let waiting = [thread.tid.0, scene.snapshot.process.id.pid.0];
@@ -227,8 +227,8 @@ fn descriptor(facts: &WaitFacts, thread: &Thread, number: u64, is_writing: bool)
 /// TCP_LISTEN of the kernel's net/tcp_states.h.
 const LISTENING: u8 = 10;
 
-/// How long a thread asked to sleep, from this moment on where it named an end; None where it does not
-/// sleep, or that was not copied. nanosleep(2), clock_nanosleep(2).
+/// How long a thread asked to sleep, from this moment on where it named an end; None where it does
+/// not sleep, or that was not copied. nanosleep(2), clock_nanosleep(2).
 pub fn time_asked(thread: &Thread, now: Timestamp) -> Option<Duration> {
     const ABSOLUTE: u64 = 1;
     const REALTIME: u64 = 0;

@@ -1,8 +1,10 @@
-//! Waits in the middle of something: a statement that a server executes, an event that a loop serves.
+//! Waits in the middle of something: a statement that a server executes, an event that a loop
+//! serves.
 //!
-//! A thread that sleeps there has work, whatever it sleeps in: it is not idle. Promises: says so only
-//! by functions that are on the thread's stack for nothing else. Does not accuse, and names no holder:
-//! locks of databases lie in structures of their own, and who has them only the database can say.
+//! A thread that sleeps there has work, whatever it sleeps in: it is not idle. Promises: says so
+//! only by functions that are on the thread's stack for nothing else. Does not accuse, and names no
+//! holder: locks of databases lie in structures of their own, and who has them only the database
+//! can say.
 
 use super::Calls;
 

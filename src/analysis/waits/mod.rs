@@ -1,10 +1,10 @@
 //! What each thread of a snapshot waits for, and who could end the wait.
 //!
 //! Reads a thread's system call, the functions on its stack and the words that were copied with it.
-//! The function decides what a word means: the same 2 is a locked mutex in one and an unrelated count
-//! in another (`functions` is the table; each family of locks is a file). Promises: an owner is
-//! *proved* only where the kernel or a field of the lock itself names it, and that thread can be it:
-//! it exists, and had begun before the wait. Whatever is not understood is a wait for something
+//! The function decides what a word means: the same 2 is a locked mutex in one and an unrelated
+//! count in another (`functions` is the table; each family of locks is a file). Promises: an owner
+//! is *proved* only where the kernel or a field of the lock itself names it, and that thread can be
+//! it: it exists, and had begun before the wait. Whatever is not understood is a wait for something
 //! unknown, never a guess that looks like knowledge. Does not judge: that is `verdict`'s.
 
 mod calls;
@@ -34,7 +34,7 @@ use index::Index;
 pub enum Proof {
     /// The kernel says so, or a field of the lock that only its owner writes.
     Proved,
-    /// References on stacks, or that nobody else is left.
+    /// References on stacks, or that no other thread is left.
     Inferred,
     /// It looks like it.
     Guessed,
@@ -74,7 +74,7 @@ pub enum Kind {
     Parker,
     /// Python's global interpreter lock.
     Gil,
-    /// A word of which no more is known.
+    /// A word without anything more known.
     Futex,
     FileLock,
     Pipe,
@@ -210,7 +210,8 @@ impl Resource {
     }
 
     fn named(kind: Kind, name: impl Into<String>) -> Self {
-        /// As long as a path can be; a file may bring more, and each of ten thousand threads has it.
+        /// As long as a path can be; a file may bring more, and each of ten thousand threads has
+        /// it.
         const LONGEST: usize = 4096;
         let mut name: String = name.into();
         name.truncate(name.floor_char_boundary(LONGEST));
@@ -246,10 +247,10 @@ pub enum Limit {
 pub struct Wait {
     /// What is waited for.
     pub resource: Resource,
-    /// Those who hold it, or whose doing would end the wait. All of them have to, for a lock; any of
-    /// them may, otherwise.
+    /// Those who hold it, or whose doing would end the wait. All of them have to, for a lock; any
+    /// of them may, otherwise.
     pub holders: Vec<Holder>,
-    /// Whether the lock has a field for its owner: then nobody is inferred to be it.
+    /// Whether the lock has a field for its owner: then no thread is inferred to be it.
     pub has_owner_field: bool,
     /// Whether just one of them is the holder, not known which.
     pub is_one_of: bool,
@@ -261,7 +262,8 @@ pub struct Wait {
     pub is_word_other: bool,
     /// Whether it waits to write: data for which there is no room, or as a writer for a rwlock.
     pub is_writing: bool,
-    /// What the thread is in the middle of, as a clause; then it is not idle, whatever it waits for.
+    /// What the thread is in the middle of, as a clause; then it is not idle, whatever it waits
+    /// for.
     pub amid: Option<&'static str>,
 }
 
@@ -305,7 +307,7 @@ impl<'a> Scene<'a> {
         &self.snapshot.wait_facts
     }
 
-    /// What each thread waits for; None for one that runs, or of which that is not known.
+    /// What each thread waits for; None for one that runs, or where that is not known.
     pub fn waits(&self) -> Vec<Option<Wait>> {
         let threads = self.snapshot.threads.iter().zip(self.calls);
         let mut waits: Vec<_> = threads.map(|(thread, calls)| self.wait(thread, calls)).collect();

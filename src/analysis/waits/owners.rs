@@ -1,8 +1,8 @@
-//! From an id that lies in a lock to the thread that owns it, and to threads whose stacks refer to a
-//! lock.
+//! From an id that lies in a lock to the thread that owns it, and to threads whose stacks refer to
+//! a lock.
 //!
-//! Promises: an id is looked up as the process's own PID namespace counts. A thread that began after
-//! the wait did cannot be the owner: its id was given out again, and the owner is gone.
+//! Promises: an id is looked up as the process's own PID namespace counts. A thread that began
+//! after the wait did cannot be the owner: its id was given out again, and the owner is gone.
 
 use super::index::TICK_NS;
 use super::{Proof, Resource, Scene};
@@ -73,7 +73,8 @@ impl Scene<'_> {
                 match is_private {
                     // It began after the threads were listed.
                     _ if pid == self.snapshot.process.id.pid => Who::Thread(tid),
-                    // Nobody else can have a lock in this memory: it was locked when it was copied.
+                    // No other process can have a lock in this memory: it was locked when it was
+                    // copied.
                     true if Some(pid) == parent => Who::InParent { pid, tid, name },
                     true => Who::Gone(inner),
                     false => Who::Elsewhere { pid, tid, name },
@@ -83,12 +84,12 @@ impl Scene<'_> {
         }
     }
 
-    /// Whether a thread that began then was there when the other went to sleep. Where it is not known
-    /// since when that one sleeps, it was.
+    /// Whether a thread that began then was there when the other went to sleep. Where it is not
+    /// known since when that one sleeps, it was.
     fn began_before_the_wait(&self, began: StartTime, waiter: &Thread) -> bool {
         let Some(slept_since) = self.facts().last_ran(waiter.tid) else { return true };
-        // Start times count from boot, with the time that the host was suspended; where it was, both
-        // clocks differ, and a thread seems to have begun later than it did.
+        // Start times count from boot, with the time that the host was suspended; where it was,
+        // both clocks differ, and a thread seems to have begun later than it did.
         let began_ns = began.0.saturating_mul(TICK_NS);
         self.index.was_suspended || began_ns <= slept_since.saturating_add(5 * TICK_NS)
     }

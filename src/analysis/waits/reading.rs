@@ -15,7 +15,7 @@ pub(super) struct Reading<'s, 'a> {
 }
 
 impl Reading<'_, '_> {
-    /// A wait for this kind of thing, so many bytes before the word.
+    /// A wait for this kind of thing, this many bytes before the word.
     pub(super) fn wait(&self, kind: Kind, offset: u64) -> Wait {
         self.wait_for(Resource::at(kind, self.futex.base(offset)))
     }

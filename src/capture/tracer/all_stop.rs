@@ -91,15 +91,15 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     let tids: Vec<Tid> = slots.iter().map(|slot| slot.planned.tid).collect();
     let size = slots.len().saturating_mul(SHARE_PER_THREAD).saturating_add(STACK_LIMIT).max(STACK_ROOM);
     let mut used = 0;
-    draft.arena.room(size);
+    draft.log.arena.room(size);
     if let Err(error) = supervise(&tids, draft.kill_timer, || used = hold_all(&mut slots, draft, size)) {
         for slot in &slots {
             draft.lost(&slot.planned, loss::no_thread(&error));
         }
         return;
     }
-    draft.arena.progress_page().step(TracerStep::Between, 0);
-    let kept = draft.arena.keep(used);
+    draft.log.arena.progress_page().step(TracerStep::Between, 0);
+    let kept = draft.log.arena.keep(used);
     let (all, mut late, mut out_of_time) = (slots.len(), Vec::new(), Vec::new());
     for slot in slots {
         match slot.stage {
@@ -112,11 +112,11 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     // the others.
     if all > 1 {
         for tid in &late {
-            draft.notice(*tid, Reason::StoppedLate);
+            draft.log.notice(*tid, Reason::StoppedLate);
         }
     }
     if !out_of_time.is_empty() {
-        draft.notice_process(Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold });
+        draft.log.notice_process(Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold });
         late.append(&mut out_of_time);
     }
     one_at_a_time::capture(draft, late);
@@ -125,28 +125,28 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
 /// From the first stop to the last release; nothing in here allocates once the first is seized.
 /// Returns how much of the room is in use.
 fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
-    let (room, page) = draft.arena.room_and_page(size);
-    let queue = draft.memory.map(|memory| CopyQueue::new(slots.len(), memory, &draft.map));
+    let (room, page) = draft.log.arena.room_and_page(size);
+    let queue = draft.view.memory.map(|memory| CopyQueue::new(slots.len(), memory, &draft.view.map));
     let used = thread::scope(|scope| {
         let helper = queue.as_ref().and_then(|queue| queue.helper(scope));
         let alarm = Alarm::new();
         let urgent = Urgent::enter();
         let watched = fault::no_allocation();
-        seize_all(slots, draft.process);
+        seize_all(slots, draft.view.process);
         page.step(TracerStep::Holding, 0);
-        draft.kill_timer.arm(draft.request.max_hold);
+        draft.kill_timer.arm(draft.view.request.max_hold);
         let begun = Instant::now();
         // What is left of the time is for letting go: three microseconds each, and as much again.
         let threads = u32::try_from(slots.len()).unwrap_or(u32::MAX);
-        let reserve = Duration::from_micros(6).saturating_mul(threads).min(draft.request.max_hold / 2);
-        let until = begun.after(draft.request.max_hold - reserve);
-        stop_all(slots, until, alarm.as_ref(), &mut draft.polling);
+        let reserve = Duration::from_micros(6).saturating_mul(threads).min(draft.view.request.max_hold / 2);
+        let until = begun.after(draft.view.request.max_hold - reserve);
+        stop_all(slots, until, alarm.as_ref(), &mut draft.progress.polling);
         page.go_on(TracerStep::ReadingHeld);
         if let Some(queue) = &queue {
             queue.begin(until);
         }
         drop(helper);
-        let used = read_registers(slots, until, &draft.map, draft.request, queue.as_ref(), room);
+        let used = read_registers(slots, until, &draft.view.map, draft.view.request, queue.as_ref(), room);
         copy_and_let_go(slots, queue.as_ref());
         if let Some(queue) = &queue {
             queue.end();
@@ -154,7 +154,7 @@ fn hold_all(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize) -> usize {
         watched.end();
         page.held(begun);
         if slots.iter().all(Slot::is_free) {
-            // The helper may yet wait for its turn, or for memory, which harms nobody now.
+            // The helper may yet wait for its turn, or for memory, which does no harm now.
             draft.kill_timer.disarm();
         }
         // Those that have not stopped are let go of when this thread has ended.
@@ -299,7 +299,7 @@ impl Slot {
 fn finish(slot: Slot, kept: Piece, draft: &mut Draft<'_>) {
     let Slot { planned, stage, registers, floating_point, at, copy, held_for, .. } = slot;
     let lost = match (stage, registers) {
-        (Stage::NotSeized(errno), _) => loss::not_seized(draft.process, planned.tid, errno),
+        (Stage::NotSeized(errno), _) => loss::not_seized(draft.view.process, planned.tid, errno),
         (Stage::NotInterrupted(errno), _) => loss::not_interrupted(errno),
         (_, Some(Ok(registers))) => {
             let stack =

@@ -89,7 +89,7 @@ fn true_call(
     let number =
         code.and_then(|code| number_in(&code)).filter(|number| Renamed::from_number(call.abi, *number).is_some());
     let number = number.or_else(|| {
-        let possible = Renamed::possible(&call, &draft.map);
+        let possible = Renamed::possible(&call, &draft.view.map);
         let family = family(wait, is_asleep);
         let mut left = possible.into_iter().filter(|renamed| family.is_none_or(|family| renamed.family() == family));
         left.next().filter(|_| left.next().is_none()).map(Renamed::number)
@@ -100,7 +100,7 @@ fn true_call(
 /// Says that it is not known which call a thread is in, if that is so.
 pub(super) fn note_renamed(draft: &mut Draft<'_>, tid: Tid, call: Option<SystemCall>) {
     if call.is_some_and(|call| call.is_restart()) {
-        draft.notice(tid, Reason::CallRenamed);
+        draft.log.notice(tid, Reason::CallRenamed);
     }
 }
 
@@ -110,7 +110,7 @@ pub(super) fn of_held(draft: &mut Draft<'_>, planned: &Planned, context: &Contex
     let is_asleep = status.state == ThreadState::Sleeping;
     let call = true_call(draft, *tid, context, (&status.wait, is_asleep), entered.as_ref());
     if call.is_some_and(|call| call.is_restart())
-        && let Ok(thread) = draft.process.thread(*tid)
+        && let Ok(thread) = draft.view.process.thread(*tid)
     {
         // It sleeps in the same call again, if it has got a CPU for that.
         let (wait, is_asleep) = wait(draft, &thread);
@@ -137,7 +137,7 @@ pub(super) fn of_blocked(
 
 /// What a thread waits for, and whether it is still asleep there when that has been read.
 fn wait(draft: &Draft<'_>, thread: &ThreadDir) -> (KernelWait, bool) {
-    let (wait, _) = thread.kernel_wait(draft.kernel_stacks);
+    let (wait, _) = thread.kernel_wait(draft.progress.kernel_stacks);
     (wait, thread.state() == Ok(ThreadState::Sleeping))
 }
 
@@ -149,21 +149,21 @@ fn abi(draft: &mut Draft<'_>, tid: Tid, program_counter: u64) -> Abi {
 }
 
 fn code_before(draft: &mut Draft<'_>, tid: Tid, program_counter: u64) -> Option<[u8; CODE_LENGTH]> {
-    if let Some(code) = draft.code.before.get(&program_counter) {
+    if let Some(code) = draft.progress.code.before.get(&program_counter) {
         return *code;
     }
-    let memory = draft.memory?;
+    let memory = draft.view.memory?;
     // What lies before the mapping is not code of the same image, if there is anything at all.
-    let start = draft.map.find(RuntimeAddress(program_counter.checked_sub(1)?))?.range.start.0;
+    let start = draft.view.map.find(RuntimeAddress(program_counter.checked_sub(1)?))?.range.start.0;
     let at = program_counter.saturating_sub(CODE_LENGTH as u64).max(start);
     let mut code = [0; CODE_LENGTH];
     let missing = CODE_LENGTH - usize::try_from(program_counter - at).ok()?;
-    draft.arena.progress_page().step(TracerStep::ReadingMemory, tid.0);
+    draft.log.arena.progress_page().step(TracerStep::ReadingMemory, tid.0);
     let read = memory.read(RuntimeAddress(at), &mut code[missing..]);
-    draft.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
+    draft.log.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
     let code = (read == Ok(CODE_LENGTH - missing)).then_some(code);
-    if draft.code.before.len() < MOST_KEPT {
-        draft.code.before.insert(program_counter, code);
+    if draft.progress.code.before.len() < MOST_KEPT {
+        draft.progress.code.before.insert(program_counter, code);
     }
     code
 }
@@ -311,7 +311,7 @@ pub(super) fn is_wakeup_lost(draft: &Draft<'_>, call: Option<SystemCall>) -> boo
     const COMMAND: u64 = 0x7f;
     const WAIT: u64 = 0;
     const WAIT_BITSET: u64 = 9;
-    let Some((memory, call)) = draft.memory.zip(call.filter(|call| call.abi == Abi::X86_64)) else { return false };
+    let Some((memory, call)) = draft.view.memory.zip(call.filter(|call| call.abi == Abi::X86_64)) else { return false };
     let [address, operation, expected, ..] = call.arguments;
     let waits = libc::c_long::from(call.number) == libc::SYS_futex && matches!(operation & COMMAND, WAIT | WAIT_BITSET);
     let mut word = [0; 4];

@@ -86,7 +86,7 @@ struct Copied {
 /// since `begun`.
 pub(super) fn capture(draft: &mut Draft<'_>, running: Vec<Planned>, asleep: Vec<Planned>, begun: Instant) {
     // Should the tracer die over this it has been said.
-    draft.note_not_held(asleep.len(), 0);
+    draft.log.note_not_held(asleep.len(), 0);
     let until = Instant::now().after(LONGEST);
     let mut waiting = running;
     let (mut attempt, asking, cpu_timeout) = (1, Instant::now(), hold::cpu_timeout());
@@ -130,7 +130,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, running: Vec<Planned>, asleep: Vec<
                 held += usize::from(matches!(slot.state, State::Sleeps));
             }
         }
-        draft.note_not_held(0, held);
+        draft.log.note_not_held(0, held);
         waiting = rest;
     }
 }
@@ -150,7 +150,7 @@ fn settle(slot: Slot, is_last: bool, draft: &mut Draft<'_>) -> Option<Planned> {
             if plan::read_instead(&planned, draft) {
                 // Of one that sleeps where a stop would disturb it nothing is missing.
                 if !matches!(plan::now(&planned, draft), Now::ReadInPlace) {
-                    draft.note_not_held(1, 0);
+                    draft.log.note_not_held(1, 0);
                 }
                 return None;
             }
@@ -158,7 +158,7 @@ fn settle(slot: Slot, is_last: bool, draft: &mut Draft<'_>) -> Option<Planned> {
                 return Some(planned);
             }
             match state {
-                State::LetGo => loss::held_too_long(draft.request.max_hold),
+                State::LetGo => loss::held_too_long(draft.view.request.max_hold),
                 State::Sleeps => Reason::Unsteady,
                 _ => loss::did_not_stop(TURN_TIMEOUT),
             }
@@ -168,7 +168,7 @@ fn settle(slot: Slot, is_last: bool, draft: &mut Draft<'_>) -> Option<Planned> {
             if plan::read_instead(&planned, draft) {
                 return None;
             }
-            loss::not_seized(draft.process, planned.tid, errno)
+            loss::not_seized(draft.view.process, planned.tid, errno)
         }
     };
     draft.lost(&planned, reason);
@@ -183,13 +183,13 @@ fn one_round(draft: &mut Draft<'_>, threads: Vec<Planned>, until: Instant) -> Ve
     let tids: Vec<Tid> = slots.iter().map(|slot| slot.planned.tid).collect();
     let size = slots.len().saturating_mul(SHARE).saturating_add(STACK_ROOM);
     // All pages of it have been written to when this returns.
-    draft.arena.room(size);
+    draft.log.arena.room(size);
     let mut used = 0;
     if supervise(&tids, draft.kill_timer, || used = hold_each(&mut slots, draft, size, until)).is_err() {
         return slots;
     }
-    draft.arena.progress_page().step(TracerStep::Between, 0);
-    let kept = draft.arena.keep(used);
+    draft.log.arena.progress_page().step(TracerStep::Between, 0);
+    let kept = draft.log.arena.keep(used);
     for slot in &mut slots {
         if let Some(copied) = &mut slot.copied {
             copied.at += usize::try_from(kept.offset).unwrap_or_default();
@@ -204,7 +204,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
     let Some(alarm) = Alarm::new() else {
         return 0;
     };
-    let max_hold = draft.request.max_hold;
+    let max_hold = draft.view.request.max_hold;
     // Between the look and the request nothing delays this thread: one that was seen running may
     // enter a call meanwhile.
     let urgent = Urgent::enter();
@@ -215,7 +215,7 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
             Now::Gone => State::Gone,
         };
     }
-    draft.arena.progress_page().step(TracerStep::Holding, 0);
+    draft.log.arena.progress_page().step(TracerStep::Holding, 0);
     // A signal may stop a thread as soon as it is seized.
     draft.kill_timer.arm(max_hold);
     let began = Instant::now();
@@ -224,13 +224,13 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
         if matches!(slot.state, State::Asked) {
             slot.state = match fault::at(Point::Seize).and_then(|()| ptrace::seize(slot.planned.tid)) {
                 Err(errno) => State::NotSeized(errno),
-                Ok(()) if draft.process.has_thread(slot.planned.tid) => State::Asked,
+                Ok(()) if draft.view.process.has_thread(slot.planned.tid) => State::Asked,
                 // The id belongs to a stranger, who is let go of when this thread ends.
                 Ok(()) => State::Gone,
             };
         }
     }
-    let (room, page) = draft.arena.room_and_page(size);
+    let (room, page) = draft.log.arena.room_and_page(size);
     let mut free_at = began;
     let mut pending = 0_usize;
     for slot in &mut *slots {
@@ -286,13 +286,14 @@ fn hold_each(slots: &mut [Slot], draft: &mut Draft<'_>, size: usize, until: Inst
         let copied = in_time().then(|| {
             let registers =
                 fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
-            let floating_point = hold::floating_point(tid, draft.request.floating_point);
+            let floating_point = hold::floating_point(tid, draft.view.request.floating_point);
             // Threads that are yet to come are owed their share.
             let end = room.len().saturating_sub(pending.saturating_mul(SHARE)).max(used);
-            let stack = registers.as_ref().ok().zip(draft.memory).map(|(registers, memory)| {
+            let stack = registers.as_ref().ok().zip(draft.view.memory).map(|(registers, memory)| {
                 let position = Position::held(registers);
-                let (map, owner) = (&draft.map, slot.planned.owner);
-                let plan = StackPlan::new(map, draft.memory, draft.request.is_go, owner, position, STACK_LIMIT);
+                let (map, owner) = (&draft.view.map, slot.planned.owner);
+                let plan =
+                    StackPlan::new(map, draft.view.memory, draft.view.request.is_go, owner, position, STACK_LIMIT);
                 plan.copy(map, memory, &mut room[used..end], in_time)
             });
             (registers, floating_point, stack)

@@ -91,7 +91,7 @@ impl<'room> CopyQueue<'room> {
 
     /// Plans one that the helper has not come to.
     pub(super) fn plan(&self, index: usize, plan: StackPlan, room: &'room mut [u8]) {
-        // Nobody else has it yet.
+        // The helper does not have it yet.
         if let Ok(mut task) = self.tasks[index].try_lock() {
             task.planned = Some((plan, room));
         }

@@ -1,17 +1,17 @@
-//! A snapshot in the making: what the parts of the tracer read of the process, and the log that
-//! they write to.
+//! A snapshot in the making, which is passed to every part of the tracer: what they read of the
+//! process (`ProcessView`), the log that they write to (`log`), and what has come of it so far
+//! (`Progress`).
 //!
-//! It is passed to every part, and uses none of them but `hold` and `stack`.
+//! It uses none of these parts but `hold`, `log` and `stack`.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
-use std::mem;
+use std::collections::HashMap;
 
 use super::hold::Polling;
+use super::log::Log;
 use super::stack::Owner;
 use crate::capture::CaptureRequest;
-use crate::capture::protocol::{Assignment, ContextRecord, StackRecord, ThreadRecord, TracerRecord};
-use crate::model::{Acquired, Notice, Reason, Subject, SystemCall, ThreadStatus, Tid};
+use crate::capture::protocol::{Assignment, ContextRecord, StackRecord, TracerRecord};
+use crate::model::{SystemCall, ThreadStatus, Tid};
 use crate::proc::{self, BlockedCall, MemoryMap, ProcDir};
 use crate::sys::alarm::KillTimer;
 use crate::sys::arena::ArenaWriter;
@@ -53,8 +53,8 @@ pub(super) struct Code {
     pub(super) before: HashMap<u64, Option<[u8; CODE_LENGTH]>>,
 }
 
-/// A snapshot in the making.
-pub(super) struct Draft<'a> {
+/// The process that is looked at, and what is wanted of it. It is only read.
+pub(super) struct ProcessView<'a> {
     pub(super) process: &'a ProcDir,
     pub(super) request: &'a CaptureRequest,
     /// Threads over which a tracer died.
@@ -65,26 +65,28 @@ pub(super) struct Draft<'a> {
     /// How much code was mapped when the map was read. None where that was not the same before and
     /// after.
     mapped_code: Option<u64>,
-    /// The code that was read of it in this snapshot.
-    pub(super) code: Code,
-    pub(super) arena: &'a mut ArenaWriter,
-    /// Kills this process when it holds a thread for too long.
-    pub(super) kill_timer: &'a KillTimer,
+}
+
+/// What has come of this snapshot so far.
+pub(super) struct Progress {
     pub(super) polling: Polling,
+    /// The code that was read of the process.
+    pub(super) code: Code,
     /// Whether the kernel's stacks may be read, as far as is known.
     pub(super) kernel_stacks: bool,
     /// How much more memory may be copied because the user asked for it.
     pub(super) room_for_wishes: usize,
-    /// Those that were captured, and those of which something was lost, in this one.
+    /// The threads that were captured.
     pub(super) looked: Vec<Looked>,
-    pub(super) lossy: HashSet<Tid>,
-    /// How many threads were read in place because they did not stop in time.
-    pub(super) not_held_in_time: u64,
-    calls_are_unknown: bool,
-    /// Whether a record found no room.
-    pub(super) full: bool,
-    /// Where records are encoded.
-    encoded: Vec<u8>,
+}
+
+/// A snapshot in the making.
+pub(super) struct Draft<'a> {
+    pub(super) view: ProcessView<'a>,
+    /// Kills this process when it holds a thread for too long.
+    pub(super) kill_timer: &'a KillTimer,
+    pub(super) log: Log<'a>,
+    pub(super) progress: Progress,
 }
 
 impl<'a> Draft<'a> {
@@ -97,64 +99,28 @@ impl<'a> Draft<'a> {
         kill_timer: &'a KillTimer,
     ) -> Self {
         Self {
-            process,
-            request: &assignment.request,
-            suspects: &assignment.suspects,
-            memory: assignment.read_memory.then_some(memory),
-            map: MemoryMap::default(),
-            mapped_code: None,
-            code: Code::default(),
-            arena,
+            view: ProcessView {
+                process,
+                request: &assignment.request,
+                suspects: &assignment.suspects,
+                memory: assignment.read_memory.then_some(memory),
+                map: MemoryMap::default(),
+                mapped_code: None,
+            },
             kill_timer,
-            polling: Polling::default(),
-            kernel_stacks: true,
-            room_for_wishes: ALL_WISHES,
-            looked: Vec::new(),
-            lossy: HashSet::new(),
-            not_held_in_time: 0,
-            calls_are_unknown: false,
-            full: false,
-            encoded: Vec::new(),
+            log: Log::new(arena),
+            progress: Progress {
+                polling: Polling::default(),
+                code: Code::default(),
+                kernel_stacks: true,
+                room_for_wishes: ALL_WISHES,
+                looked: Vec::new(),
+            },
         }
     }
 }
 
-impl Draft<'_> {
-    pub(super) fn record(&mut self, record: &TracerRecord<'_>) {
-        // Everything that is recorded can be encoded; there is no map without a length and no error
-        // of our own in it.
-        let mut encoded = postcard::to_extend(record, mem::take(&mut self.encoded)).unwrap_or_default();
-        self.full |= !self.arena.log(&encoded);
-        encoded.clear();
-        self.encoded = encoded;
-    }
-
-    pub(super) fn notice(&mut self, tid: Tid, reason: Reason) {
-        self.lossy.insert(tid);
-        self.record(&TracerRecord::Notice(Notice { subject: Subject::Thread(tid), reason }));
-    }
-
-    pub(super) fn notice_process(&mut self, reason: Reason) {
-        self.record(&TracerRecord::Notice(Notice { subject: Subject::Process, reason }));
-    }
-
-    /// That calls may not be read is the same for all threads, and said once.
-    pub(super) fn note_unknown_calls(&mut self) {
-        if !self.calls_are_unknown {
-            self.calls_are_unknown = true;
-            self.notice_process(Reason::CallUnknown);
-        }
-    }
-
-    /// Adds to the number of threads that were read in place because they did not stop in time.
-    pub(super) fn note_not_held(&mut self, more: usize, fewer: usize) {
-        let before = self.not_held_in_time;
-        self.not_held_in_time = before.saturating_add(more as u64).saturating_sub(fewer as u64);
-        if self.not_held_in_time != before {
-            self.notice_process(Reason::NotHeldInTime { threads: self.not_held_in_time });
-        }
-    }
-
+impl ProcessView<'_> {
     fn mapped_code_now(&self) -> Option<u64> {
         // Only who is to be recorded again may rest.
         self.request.after?;
@@ -162,43 +128,24 @@ impl Draft<'_> {
         self.process.thread(owner).ok()?.mapped_code().ok()?
     }
 
-    /// Whether all code is still mapped that the map tells of, and no other.
+    /// Whether all code is still mapped that the map has, and no other.
     pub(super) fn has_map_of_code(&self) -> bool {
         self.mapped_code.is_some() && self.mapped_code == self.mapped_code_now()
     }
 
-    /// Records why a thread could not be captured and, unless it is gone, what /proc said of it.
-    pub(super) fn lost(&mut self, planned: &Planned, reason: Reason) {
-        let gone = reason == Reason::ThreadGone;
-        self.notice(planned.tid, reason);
-        if gone {
-            return;
-        }
-        self.record(&TracerRecord::Thread(Box::new(ThreadRecord {
-            tid: planned.tid,
-            status: Cow::Borrowed(&planned.status),
-            acquired: Acquired::NotCaptured,
-            context: ContextRecord::Nothing,
-            stack: StackRecord::default(),
-            memory: Vec::new(),
-            floating_point: None,
-            system_call: None,
-        })));
-    }
-
     /// Reads the memory map, and hands its text on.
-    pub(super) fn read_map(&mut self) -> Result<(), proc::Error> {
+    pub(super) fn read_map(&mut self, log: &mut Log<'_>) -> Result<(), proc::Error> {
         self.mapped_code = self.mapped_code_now();
         let text = self.process.maps()?;
         self.mapped_code = self.mapped_code_now().filter(|now| self.mapped_code == Some(*now));
         let map = MemoryMap::parse(&text)?;
-        let room = self.arena.room(text.len());
+        let room = log.arena.room(text.len());
         // A map of more bytes than the arena holds is cut at a line; hardly any process has a
         // millionth part of that.
         let length = text.len().min(room.len());
         room[..length].copy_from_slice(&text[..length]);
-        let piece = self.arena.keep(length);
-        self.record(&TracerRecord::Map(piece));
+        let piece = log.arena.keep(length);
+        log.record(&TracerRecord::Map(piece));
         self.map = map;
         Ok(())
     }

@@ -6,8 +6,8 @@
 //! environment is read.
 //!
 //! `HANGSNAP_FAULT=POINT:EFFECT` makes a step fail in the tracer each time it is reached.
-//! `HANGSNAP_ALLOCATIONS=FILE` makes the tracer append a line to FILE after each snapshot: how often
-//! threads were held so far, and how often the allocator was called meanwhile.
+//! `HANGSNAP_ALLOCATIONS=FILE` makes the tracer append a line to FILE after each snapshot: how
+//! often threads were held so far, and how often the allocator was called meanwhile.
 
 pub(super) use build::{at, is_late, no_allocation, report_allocations, set_from_environment};
 

@@ -52,10 +52,10 @@ const LONGEST_PAUSE: u32 = 1024;
 
 /// Whether polling pays.
 ///
-/// Whoever sleeps until a thread has stopped has to be woken up, on a CPU that has gone idle
-/// meanwhile: some 25 us on a virtual machine, with the thread in hand. Whoever polls sees at once
+/// A waiter that sleeps until a thread has stopped has to be woken up, on a CPU that has gone idle
+/// meanwhile: some 25 us on a virtual machine, with the thread in hand. One that polls sees at once
 /// that it has stopped, if it does so on another CPU; one that needs the poller's own CPU for it
-/// does not get that before the polling is over, for nobody preempts a poller in SCHED_FIFO. So
+/// does not get that before the polling is over, for nothing preempts a poller in SCHED_FIFO. So
 /// polling that was in vain is not tried again for a while, for twice as long each time.
 #[derive(Default)]
 pub(super) struct Polling {
@@ -135,7 +135,7 @@ impl Drop for Ringing<'_> {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Whoever drops it does not care whether it lives.
+        // Whether it lives does not matter here.
         let _: Result<(), Errno> = ptrace::release(self.tid, self.signal);
     }
 }

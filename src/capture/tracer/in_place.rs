@@ -46,11 +46,11 @@ pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>)
     if !still || blocked::blocked_call(draft, thread, planned.tid).map_err(failed)? != Some(blocked) {
         return Err(NotRead::Runs);
     }
-    let stack = match copied.and_then(|copied| copied.record(draft.arena.keep(copied.length())).map_err(Some)) {
+    let stack = match copied.and_then(|copied| copied.record(draft.log.arena.keep(copied.length())).map_err(Some)) {
         Ok(stack) => stack,
         Err(None) => StackRecord::default(),
         Err(Some(errno)) => {
-            draft.notice(planned.tid, loss::memory(errno, blocked.stack_pointer, &draft.map));
+            draft.log.notice(planned.tid, loss::memory(errno, blocked.stack_pointer, &draft.view.map));
             StackRecord::default()
         }
     };
@@ -61,15 +61,22 @@ pub(super) fn read(planned: &Planned, thread: &ThreadDir, draft: &mut Draft<'_>)
 /// Copies the stack to the beginning of the arena's room. An error of None says that memory is not
 /// to be read at all.
 fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Result<StackCopy, Option<Errno>> {
-    let memory = draft.memory.ok_or(None)?;
-    draft.arena.progress_page().step(TracerStep::ReadingMemory, planned.tid.0);
+    let memory = draft.view.memory.ok_or(None)?;
+    draft.log.arena.progress_page().step(TracerStep::ReadingMemory, planned.tid.0);
     let stack_pointer = blocked.stack_pointer.0;
-    let fs_base = stack::thread_pointer(&draft.map, memory, planned.tid, planned.owner, stack_pointer);
+    let fs_base = stack::thread_pointer(&draft.view.map, memory, planned.tid, planned.owner, stack_pointer);
     let position = Position::in_place(stack_pointer, fs_base);
-    let plan = StackPlan::new(&draft.map, draft.memory, draft.request.is_go, planned.owner, position, STACK_LIMIT);
-    let room = draft.arena.room(STACK_ROOM);
-    let copied = plan.copy(&draft.map, memory, room, || true);
-    draft.arena.progress_page().step(TracerStep::ReadingProc, planned.tid.0);
+    let plan = StackPlan::new(
+        &draft.view.map,
+        draft.view.memory,
+        draft.view.request.is_go,
+        planned.owner,
+        position,
+        STACK_LIMIT,
+    );
+    let room = draft.log.arena.room(STACK_ROOM);
+    let copied = plan.copy(&draft.view.map, memory, room, || true);
+    draft.log.arena.progress_page().step(TracerStep::ReadingProc, planned.tid.0);
     Ok(copied)
 }
 

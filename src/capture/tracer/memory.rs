@@ -29,14 +29,14 @@ struct Want {
 
 /// What the user asked for that belongs to no thread.
 pub(super) fn of_process(draft: &mut Draft<'_>) {
-    let wishes: Vec<Wish> = draft.request.memory.clone();
+    let wishes: Vec<Wish> = draft.view.request.memory.clone();
     for wish in wishes {
         let Base::Address(address) = wish.base else {
             continue;
         };
         match asked(draft, address, &wish) {
-            Ok(copied) => draft.record(&TracerRecord::Memory(copied)),
-            Err(reason) => draft.notice_process(reason),
+            Ok(copied) => draft.log.record(&TracerRecord::Memory(copied)),
+            Err(reason) => draft.log.notice_process(reason),
         }
     }
 }
@@ -48,18 +48,18 @@ pub(super) fn of_thread(
     context: &ContextRecord,
     call: Option<SystemCall>,
 ) -> Vec<MemoryRecord> {
-    if draft.memory.is_none() || matches!(context, ContextRecord::Nothing) {
+    if draft.view.memory.is_none() || matches!(context, ContextRecord::Nothing) {
         return Vec::new();
     }
     let wants = match call {
         Some(call) => about(&call),
         None => Vec::new(),
     };
-    let wishes: Vec<Wish> = draft.request.memory.clone();
+    let wishes: Vec<Wish> = draft.view.request.memory.clone();
     if wants.is_empty() && wishes.is_empty() {
         return Vec::new();
     }
-    draft.arena.progress_page().step(TracerStep::ReadingMemory, tid.0);
+    draft.log.arena.progress_page().step(TracerStep::ReadingMemory, tid.0);
     let mut copied: Vec<MemoryRecord> = wants
         .into_iter()
         .filter_map(|want| {
@@ -81,22 +81,22 @@ pub(super) fn of_thread(
         };
         match found {
             Ok(record) => copied.push(record),
-            Err(reason) => draft.notice(tid, reason),
+            Err(reason) => draft.log.notice(tid, reason),
         }
     }
-    draft.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
+    draft.log.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
     copied
 }
 
 /// Copies what the user asked for, as long as all of it together is not too much.
 fn asked(draft: &mut Draft<'_>, address: RuntimeAddress, wish: &Wish) -> Result<MemoryRecord, Reason> {
     let length = bounded(wish.length);
-    if length > draft.room_for_wishes {
+    if length > draft.progress.room_for_wishes {
         return Err(not_copied(wish, libc::ENOBUFS));
     }
     let what = MemoryOf::Asked(wish.text.clone());
     let copied = copy_memory(draft, address, length, what).ok_or_else(|| not_copied(wish, libc::EFAULT))?;
-    draft.room_for_wishes -= length;
+    draft.progress.room_for_wishes -= length;
     Ok(copied)
 }
 
@@ -206,15 +206,15 @@ fn about(call: &SystemCall) -> Vec<Want> {
 /// Copies some memory that is not part of a stack, while no thread is held. None when there is
 /// none.
 fn copy_memory(draft: &mut Draft<'_>, address: RuntimeAddress, length: usize, what: MemoryOf) -> Option<MemoryRecord> {
-    let memory = draft.memory?;
-    let room = draft.arena.room(length);
+    let memory = draft.view.memory?;
+    let room = draft.log.arena.room(length);
     let wanted = length.min(room.len());
     let mut read = memory.read(address, &mut room[..wanted]).ok().filter(|read| *read > 0)?;
     if matches!(what, MemoryOf::Path(_)) {
         // What follows a path's end is somebody else's.
         read = room[..read].iter().position(|&byte| byte == 0).unwrap_or(read);
     }
-    Some(MemoryRecord { address, bytes: draft.arena.keep(read), what })
+    Some(MemoryRecord { address, bytes: draft.log.arena.keep(read), what })
 }
 
 #[cfg(test)]

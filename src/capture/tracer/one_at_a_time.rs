@@ -67,14 +67,14 @@ struct Unfinished {
 /// Captures each of these threads by itself.
 pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     let begun = Instant::now();
-    let suspects: HashSet<Tid> = draft.suspects.iter().copied().collect();
+    let suspects: HashSet<Tid> = draft.view.suspects.iter().copied().collect();
     let mut remaining: VecDeque<Task> =
         tids.into_iter().map(|tid| Task { tid, is_suspect: suspects.contains(&tid), postponed: None }).collect();
     let mut unfinished = Unfinished { cpu_timeout: cpu_timeout(), ..Unfinished::default() };
     while !remaining.is_empty() {
         let mut stuck = None;
         let kill_timer = draft.kill_timer;
-        let stop = draft.request.stop;
+        let stop = draft.view.request.stop;
         let mut work = || stuck = trace(&mut remaining, draft, &mut unfinished);
         let traced = match stop {
             // Nothing will be held, and what holding needs may be forbidden.
@@ -88,7 +88,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
         };
         if let Err(error) = traced {
             for Task { tid, .. } in remaining.drain(..) {
-                draft.notice(tid, loss::no_thread(&error));
+                draft.log.notice(tid, loss::no_thread(&error));
             }
         }
         if let Some(planned) = stuck {
@@ -119,7 +119,7 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, unfinished: &mut
             Plan::Done => continue,
             // Another tracer is not to die over it.
             Plan::ReadInstead(_) if is_suspect => {
-                draft.note_not_held(1, 0);
+                draft.log.note_not_held(1, 0);
                 continue;
             }
             Plan::ReadInstead(planned) => {
@@ -136,13 +136,15 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, unfinished: &mut
                 match since.elapsed() < unfinished.cpu_timeout {
                     true => remaining.push_back(Task { tid, is_suspect, postponed: Some(since) }),
                     // It has been running, or waiting for a CPU, all the time.
-                    false if is_suspect && draft.request.stop != StopMode::None => unfinished.running.push(planned),
+                    false if is_suspect && draft.view.request.stop != StopMode::None => {
+                        unfinished.running.push(planned);
+                    }
                     false => draft.lost(&planned, reason),
                 }
                 continue;
             }
         };
-        let deadline = STOP_DEADLINE.min(draft.request.max_hold / 2);
+        let deadline = STOP_DEADLINE.min(draft.view.request.max_hold / 2);
         match hold_and_copy(&planned, draft, deadline, alarm.as_ref()) {
             Ok(copied) => {
                 unfinished.pressure = unfinished.pressure.saturating_sub(1);
@@ -162,10 +164,10 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, unfinished: &mut
                 return None;
             }
             Err(Failure::NotSeized(errno)) => {
-                // Whoever may not be traced, or is traced by somebody else, can still be read in
-                // place while it sleeps.
+                // A thread that may not be traced, or is traced by another process, can still be
+                // read in place while it sleeps.
                 if !plan::read_instead(&planned, draft) {
-                    let reason = loss::not_seized(draft.process, tid, errno);
+                    let reason = loss::not_seized(draft.view.process, tid, errno);
                     draft.lost(&planned, reason);
                 }
             }
@@ -206,20 +208,20 @@ fn hold_and_copy(
 ) -> Result<Copied, Failure> {
     let tid = planned.tid;
     // All pages of it have been written to when this returns.
-    draft.arena.room(STACK_ROOM);
+    draft.log.arena.room(STACK_ROOM);
     let urgent = Urgent::enter();
     let alarm = alarm.map(|alarm| Ringing::every(alarm, deadline));
     let watched = fault::no_allocation();
     fault::at(Point::Seize).and_then(|()| ptrace::seize(tid)).map_err(Failure::NotSeized)?;
-    if !draft.process.has_thread(tid) {
+    if !draft.view.process.has_thread(tid) {
         // The id belongs to another thread now, which the kernel releases when this thread ends.
         return Err(Failure::Gone);
     }
-    draft.arena.progress_page().step(TracerStep::Holding, tid.0);
-    draft.kill_timer.arm(draft.request.max_hold);
+    draft.log.arena.progress_page().step(TracerStep::Holding, tid.0);
+    draft.kill_timer.arm(draft.view.request.max_hold);
     let begun = Instant::now();
     fault::at(Point::Interrupt).and_then(|()| ptrace::interrupt(tid)).map_err(Failure::NotInterrupted)?;
-    let held = match hold::wait(tid, begun, deadline, alarm.as_ref(), &mut draft.polling) {
+    let held = match hold::wait(tid, begun, deadline, alarm.as_ref(), &mut draft.progress.polling) {
         Ok(held) => held,
         Err(not_held) => {
             // It may stop at any moment now, and be held until this thread has ended.
@@ -232,13 +234,20 @@ fn hold_and_copy(
     };
     let registers = fault::at(Point::Registers).map_err(RegisterError::Kernel).and_then(|()| ptrace::registers(tid));
     let copied = registers.map(|registers| {
-        let floating_point = floating_point(tid, draft.request.floating_point);
-        draft.arena.progress_page().go_on(TracerStep::ReadingHeld);
-        let room = draft.arena.room(STACK_ROOM);
+        let floating_point = floating_point(tid, draft.view.request.floating_point);
+        draft.log.arena.progress_page().go_on(TracerStep::ReadingHeld);
+        let room = draft.log.arena.room(STACK_ROOM);
         let position = Position::held(&registers);
-        let plan = StackPlan::new(&draft.map, draft.memory, draft.request.is_go, planned.owner, position, STACK_LIMIT);
-        let in_time = || begun.elapsed() < draft.request.max_hold / 2;
-        let stack = draft.memory.map(|memory| plan.copy(&draft.map, memory, room, in_time));
+        let plan = StackPlan::new(
+            &draft.view.map,
+            draft.view.memory,
+            draft.view.request.is_go,
+            planned.owner,
+            position,
+            STACK_LIMIT,
+        );
+        let in_time = || begun.elapsed() < draft.view.request.max_hold / 2;
+        let stack = draft.view.memory.map(|memory| plan.copy(&draft.view.map, memory, room, in_time));
         (registers, stack, floating_point)
     });
     let released = held.release();
@@ -252,8 +261,8 @@ fn hold_and_copy(
         }
         Err(_) => urgent.into_iter().for_each(Urgent::for_good),
     }
-    draft.arena.progress_page().held(begun);
-    draft.arena.progress_page().step(TracerStep::Between, tid.0);
+    draft.log.arena.progress_page().held(begun);
+    draft.log.arena.progress_page().step(TracerStep::Between, tid.0);
     match copied {
         Ok((registers, stack, floating_point)) => Ok(Copied { registers, stack, floating_point, held, released }),
         Err(error) => Err(Failure::Registers(error)),
@@ -264,7 +273,7 @@ fn finish(planned: &Planned, copied: Copied, draft: &mut Draft<'_>) {
     let Copied { registers, stack, floating_point, held, .. } = copied;
     let stack = stack.map(|stack| {
         // It lies at the beginning of the arena's room.
-        let kept = draft.arena.keep(stack.length());
+        let kept = draft.log.arena.keep(stack.length());
         stack.record(kept)
     });
     record_held(planned, held, &registers, stack, floating_point, draft);

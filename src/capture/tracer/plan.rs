@@ -27,9 +27,9 @@ const PAUSE: Duration = Duration::from_micros(20);
 /// Where a thread's registers come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Method {
-    /// It is stopped, and ptrace tells them.
+    /// It is stopped, and ptrace gives them.
     Hold,
-    /// It sleeps, and /proc tells those with which it entered the kernel.
+    /// It sleeps, and /proc gives those with which it entered the kernel.
     InPlace,
 }
 
@@ -59,15 +59,17 @@ pub(super) enum Plan {
 
 /// Reads what /proc says of a thread, and the thread itself if it is one to be read in place.
 pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Plan {
-    draft.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
+    draft.log.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
     let (thread, mut planned) = match read_status(tid, draft) {
         Ok(found) => found,
         Err(proc::Error::Gone) => {
-            draft.notice(tid, Reason::ThreadGone);
+            draft.log.notice(tid, Reason::ThreadGone);
             return Plan::Done;
         }
         Err(error) => {
-            draft.notice(tid, Reason::Refused { what: format!("reading its status ({error})"), errno: libc::EACCES });
+            draft
+                .log
+                .notice(tid, Reason::Refused { what: format!("reading its status ({error})"), errno: libc::EACCES });
             return Plan::Done;
         }
     };
@@ -82,7 +84,7 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
     }
     let cannot_stop = syscalls::cannot_be_stopped(&planned.status);
     let stop = match history {
-        StopHistory::None => draft.request.stop,
+        StopHistory::None => draft.view.request.stop,
         StopHistory::DidNotStop => StopMode::None,
     };
     if stop == StopMode::All && !cannot_stop {
@@ -105,7 +107,7 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
                 break;
             }
             Err(_) => {
-                draft.note_unknown_calls();
+                draft.log.note_unknown_calls();
                 return Plan::Hold(planned);
             }
         };
@@ -126,8 +128,8 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
             None => run = run.or_else(|| Some(Run::observe(&thread, draft))),
             Some(Method::InPlace) => match in_place::read(&planned, &thread, draft) {
                 Ok(())
-                    if stop != draft.request.stop
-                        && choose(draft.request.stop, &planned.status, call.as_ref()) == Some(Method::Hold) =>
+                    if stop != draft.view.request.stop
+                        && choose(draft.view.request.stop, &planned.status, call.as_ref()) == Some(Method::Hold) =>
                 {
                     return Plan::ReadInstead(planned);
                 }
@@ -140,13 +142,13 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
             },
         }
     }
-    let reason = in_place::loss(&planned, not_read, draft.request.stop);
+    let reason = in_place::loss(&planned, not_read, draft.view.request.stop);
     match (not_read, stop) {
         (NotRead::Runs, StopMode::OneAtATime) if run.as_ref().is_some_and(|run| run.goes_on(&thread, draft)) => {
             Plan::Hold(planned)
         }
         (NotRead::Runs, StopMode::None)
-            if draft.request.stop != StopMode::None
+            if draft.view.request.stop != StopMode::None
                 && !cannot_stop
                 && run.as_ref().is_some_and(|run| run.goes_on(&thread, draft)) =>
         {
@@ -171,7 +173,7 @@ struct Run {
 
 impl Run {
     fn observe(thread: &ThreadDir, draft: &Draft<'_>) -> Self {
-        let (wait, _) = thread.kernel_wait(draft.kernel_stacks);
+        let (wait, _) = thread.kernel_wait(draft.progress.kernel_stacks);
         Self {
             count: thread.run_count().ok().flatten(),
             may_be_stopped: !syscalls::may_be_returning_from_interruptible_call(&wait),
@@ -210,13 +212,13 @@ fn choose(stop: StopMode, status: &ThreadStatus, blocked: Option<&BlockedCall>) 
 }
 
 fn read_status(tid: Tid, draft: &mut Draft<'_>) -> Result<(ThreadDir, Planned), proc::Error> {
-    let thread = draft.process.thread(tid)?;
+    let thread = draft.view.process.thread(tid)?;
     let mut status = thread.status()?;
-    let (wait, permitted) = thread.kernel_wait(draft.kernel_stacks);
+    let (wait, permitted) = thread.kernel_wait(draft.progress.kernel_stacks);
     status.wait = wait.into();
     // What is not permitted for one is not permitted for any.
-    draft.kernel_stacks &= !matches!(permitted, Err(proc::Error::NotPermitted));
-    let owner = match tid == draft.process.pid().main_thread() {
+    draft.progress.kernel_stacks &= !matches!(permitted, Err(proc::Error::NotPermitted));
+    let owner = match tid == draft.view.process.pid().main_thread() {
         true => Owner::MainThread,
         false => Owner::OtherThread,
     };
@@ -229,7 +231,7 @@ fn read_status(tid: Tid, draft: &mut Draft<'_>) -> Result<(ThreadDir, Planned), 
 /// A thread that was asked to stop and did not: it is no longer asked, and is read in place if it
 /// sleeps. False if that did not work either.
 pub(super) fn read_instead(planned: &Planned, draft: &mut Draft<'_>) -> bool {
-    let Ok(thread) = draft.process.thread(planned.tid) else {
+    let Ok(thread) = draft.view.process.thread(planned.tid) else {
         return false;
     };
     (0..LOOKS).any(|number| {
@@ -250,15 +252,15 @@ pub(super) enum Now {
 
 /// Looks once more at a thread that was planned to be held some time ago.
 pub(super) fn now(planned: &Planned, draft: &Draft<'_>) -> Now {
-    let Ok(thread) = draft.process.thread(planned.tid) else {
+    let Ok(thread) = draft.view.process.thread(planned.tid) else {
         return Now::Gone;
     };
     match thread.blocked_call() {
-        Ok(Some(call)) if choose(draft.request.stop, &planned.status, Some(&call)) != Some(Method::Hold) => {
+        Ok(Some(call)) if choose(draft.view.request.stop, &planned.status, Some(&call)) != Some(Method::Hold) => {
             Now::ReadInPlace
         }
         Err(proc::Error::Gone) => Now::Gone,
-        Ok(None) if draft.request.stop != StopMode::All && !Run::observe(&thread, draft).may_be_stopped => {
+        Ok(None) if draft.view.request.stop != StopMode::All && !Run::observe(&thread, draft).may_be_stopped => {
             Now::ReadInPlace
         }
         _ => Now::Hold,

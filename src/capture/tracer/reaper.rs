@@ -49,8 +49,8 @@ pub(super) fn supervise(tids: &[Tid], kill_timer: &KillTimer, work: impl FnOnce(
             done.store(true, Ordering::Release);
             supervisor.unpark();
         })?;
-        // When this thread is woken up the other one is still on its way out, and nobody wakes this
-        // one again.
+        // When this thread is woken up the other one is still on its way out, and nothing wakes
+        // this one again.
         let has_ended = || done.load(Ordering::Acquire) || tracer.is_finished();
         let mut batches = tids.chunks(BATCH);
         let mut pause = REAP_INTERVAL;

@@ -21,7 +21,7 @@ use crate::sys::signals;
 /// The argument that makes a program of this crate a tracer.
 pub const TRACER_ARGUMENT: &str = "__tracer";
 
-/// Serves until there is nobody left to serve.
+/// Serves until hangsnap has gone.
 pub fn serve() -> ExitCode {
     match try_serve() {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,7 +45,7 @@ fn try_serve() -> io::Result<()> {
         let outcome = answer(&assignment, &mut arena, &kill_timer, &mut sleepers);
         fault::report_allocations();
         match protocol::send(&socket, &outcome) {
-            // Whoever asked was killed meanwhile.
+            // The process that asked was killed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
             sent => sent?,
         }

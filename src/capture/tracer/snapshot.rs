@@ -37,24 +37,24 @@ pub(super) fn take(
     let taken = clock::timestamp();
     let mut draft = Draft::new(process, assignment, &access, arena, kill_timer);
     let mut watched = sleepers.take(assignment.process);
-    draft.record(&TracerRecord::Begun(taken));
+    draft.log.record(&TracerRecord::Begun(taken));
     let mut description = process.describe()?;
-    draft.record(&TracerRecord::Process(description.clone()));
+    draft.log.record(&TracerRecord::Process(description.clone()));
     if assignment.read_map {
-        draft.arena.progress_page().step(TracerStep::ReadingProc, 0);
-        draft.read_map()?;
+        draft.log.arena.progress_page().step(TracerStep::ReadingProc, 0);
+        draft.view.read_map(&mut draft.log)?;
     }
-    if draft.memory.is_some() {
+    if draft.view.memory.is_some() {
         // The first read of its memory is made while no thread is held: if it hangs, this process
         // is killed, and the next one does without.
-        draft.arena.progress_page().step(TracerStep::ReadingMemory, 0);
+        draft.log.arena.progress_page().step(TracerStep::ReadingMemory, 0);
         description.command = process.command()?;
-        draft.record(&TracerRecord::Process(description));
+        draft.log.record(&TracerRecord::Process(description));
         memory::of_process(&mut draft);
     }
     let mut seen: HashSet<Tid> = assignment.done.iter().copied().collect();
     for scan in 0.. {
-        draft.arena.progress_page().step(TracerStep::ReadingProc, 0);
+        draft.log.arena.progress_page().step(TracerStep::ReadingProc, 0);
         let fresh: Vec<Tid> = match process.threads() {
             Ok(tids) => tids.into_iter().filter(|tid| seen.insert(*tid)).collect(),
             // It ended while it was being looked at; what was copied before is still true.
@@ -65,13 +65,13 @@ pub(super) fn take(
             break;
         }
         if scan == MAX_SCANS {
-            draft.notice_process(Reason::ThreadsStillAppearing);
+            draft.log.notice_process(Reason::ThreadsStillAppearing);
             break;
         }
         if scan > 0 && assignment.read_map {
             // The stack of a thread that was born since lies in a mapping that was not there
             // before. Where the map cannot be read again the one before stands.
-            let _ = draft.read_map();
+            let _ = draft.view.read_map(&mut draft.log);
         }
         let fresh = unchanged::emit_unchanged(&mut draft, &mut watched, fresh);
         if fresh.is_empty() {
@@ -79,10 +79,10 @@ pub(super) fn take(
             // since is the next snapshot's.
             break;
         }
-        let together = draft.request.stop == StopMode::All && may_hold_together(&mut draft, fresh.len());
+        let together = draft.view.request.stop == StopMode::All && may_hold_together(&mut draft, fresh.len());
         if scan > 0 && together {
             for tid in &fresh {
-                draft.notice(*tid, Reason::StoppedLate);
+                draft.log.notice(*tid, Reason::StoppedLate);
             }
         }
         match together {
@@ -91,11 +91,11 @@ pub(super) fn take(
         }
     }
     watched.retain(|tid, _| seen.contains(tid));
-    if draft.request.stop != StopMode::All {
+    if draft.view.request.stop != StopMode::All {
         unchanged::watch_sleepers(&mut draft, &mut watched, assignment.number, sleepers.room());
     }
     sleepers.put(assignment.process, watched);
-    match draft.full {
+    match draft.log.full {
         true => Err(proc::Error::Other("it has more threads than fit into a snapshot".into())),
         false => Ok(()),
     }
@@ -104,9 +104,9 @@ pub(super) fn take(
 /// Whether this many threads can be held together for no longer than may be.
 fn may_hold_together(draft: &mut Draft<'_>, threads: usize) -> bool {
     let needed = LEAST_PER_THREAD.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
-    let enough = needed <= draft.request.max_hold;
+    let enough = needed <= draft.view.request.max_hold;
     if !enough {
-        draft.notice_process(Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold });
+        draft.log.notice_process(Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold });
     }
     enough
 }

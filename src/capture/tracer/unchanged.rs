@@ -65,7 +65,7 @@ pub(super) struct Sleeper {
 }
 
 /// What /proc says of signals and is the same for all threads of a process: those sent to it that
-/// nobody has taken, and which it ignores and handles. To change that need not wake any.
+/// no thread has taken, and which it ignores and handles. To change that need not wake any.
 type OfAll = [SignalSet; 3];
 
 impl Sleepers {
@@ -111,7 +111,7 @@ impl Sleepers {
 
 /// Records those threads that are unchanged, and returns the others.
 pub(super) fn emit_unchanged(draft: &mut Draft<'_>, watched: &mut Watched, tids: Vec<Tid>) -> Vec<Tid> {
-    let Some(after) = draft.request.after.filter(|_| draft.request.stop != StopMode::All) else {
+    let Some(after) = draft.view.request.after.filter(|_| draft.view.request.stop != StopMode::All) else {
         return tids;
     };
     let of_all = signals_of_all(draft);
@@ -119,12 +119,12 @@ pub(super) fn emit_unchanged(draft: &mut Draft<'_>, watched: &mut Watched, tids:
         let is_same =
             |sleeper: &Sleeper| sleeper.stored_in <= after && sleeper.of_all == of_all && sleeper.watch.is_unchanged();
         watched.remove(tid).filter(is_same).map(|mut sleeper| {
-            draft.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
+            draft.log.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
             // Not all in the same snapshot.
             let is_due = sleeper.times.wrapping_add(tid.0.cast_unsigned()) % READ_AGAIN == 0;
             let status = sleeper.status.take().or_else(|| is_due.then(|| status(draft, *tid)).flatten());
             let memory = memory::of_thread(draft, *tid, &sleeper.context, sleeper.system_call);
-            draft.record(&TracerRecord::Unchanged(Box::new(UnchangedRecord { tid: *tid, status, memory })));
+            draft.log.record(&TracerRecord::Unchanged(Box::new(UnchangedRecord { tid: *tid, status, memory })));
             sleeper.times = sleeper.times.wrapping_add(1);
             watched.insert(*tid, sleeper);
         })
@@ -135,9 +135,9 @@ pub(super) fn emit_unchanged(draft: &mut Draft<'_>, watched: &mut Watched, tids:
 /// Watches those threads captured in this snapshot that are asleep where they were, as long as
 /// there is room for more.
 pub(super) fn watch_sleepers(draft: &mut Draft<'_>, watched: &mut Watched, number: u64, room: usize) {
-    let looked = std::mem::take(&mut draft.looked);
-    let lossy: HashSet<Tid> = std::mem::take(&mut draft.lossy);
-    if looked.is_empty() || !draft.has_map_of_code() {
+    let looked = std::mem::take(&mut draft.progress.looked);
+    let lossy: HashSet<Tid> = std::mem::take(&mut draft.log.lossy);
+    if looked.is_empty() || !draft.view.has_map_of_code() {
         // A stack that was walked by another map may lack frames. The next snapshot has a new one.
         return;
     }
@@ -146,10 +146,10 @@ pub(super) fn watch_sleepers(draft: &mut Draft<'_>, watched: &mut Watched, numbe
         if watched.len() >= room {
             break;
         }
-        draft.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
+        draft.log.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
         // What goes wrong here is no loss: the thread is looked at again the next time.
         if !lossy.contains(&tid)
-            && let Ok(thread) = draft.process.thread(tid)
+            && let Ok(thread) = draft.view.process.thread(tid)
             && let Ok(Some((watch, status))) = watch_if_asleep(draft, tid, &thread, &context, &stack)
         {
             let status = Some(status);
@@ -160,13 +160,13 @@ pub(super) fn watch_sleepers(draft: &mut Draft<'_>, watched: &mut Watched, numbe
 
 /// What /proc says of a thread, what it waits for in the kernel too.
 fn status(draft: &Draft<'_>, tid: Tid) -> Option<ThreadStatus> {
-    let thread = draft.process.thread(tid).ok()?;
-    let (wait, _) = thread.kernel_wait(draft.kernel_stacks);
+    let thread = draft.view.process.thread(tid).ok()?;
+    let (wait, _) = thread.kernel_wait(draft.progress.kernel_stacks);
     Some(ThreadStatus { wait: wait.into(), ..thread.status().ok()? })
 }
 
 fn signals_of_all(draft: &Draft<'_>) -> Option<OfAll> {
-    let main = draft.process.thread(draft.process.pid().main_thread()).ok()?;
+    let main = draft.view.process.thread(draft.view.process.pid().main_thread()).ok()?;
     let SignalSets { process_pending, ignored, caught, .. } = main.status().ok()?.signals?;
     Some([process_pending, ignored, caught])
 }
@@ -185,12 +185,12 @@ fn watch_if_asleep(
     };
     let is_there = blocked::blocked_call(draft, thread, tid)?.is_some_and(|blocked| {
         // A stack that has grown since the map was read was copied in part, or not at all.
-        let is_copied = draft.map.find(blocked.stack_pointer).is_some() && stack.start <= blocked.stack_pointer.0;
+        let is_copied = draft.view.map.find(blocked.stack_pointer).is_some() && stack.start <= blocked.stack_pointer.0;
         is_copied && is_in(&blocked, context)
     });
     let is_same = is_there && has_same_stack(draft, tid, stack);
     // What it waits for in the kernel may have been looked at before it was where it is. And
-    // whoever else traces a thread that it has stopped can change its registers, which takes no
+    // another tracer of a thread that it has stopped can change its registers, which takes no
     // CPU.
     let is_unchanged = |status: &ThreadStatus| is_same && status.state != ThreadState::Traced && watch.is_unchanged();
     let status = status(draft, tid).filter(is_unchanged);
@@ -219,13 +219,13 @@ fn is_in(blocked: &BlockedCall, context: &ContextRecord) -> bool {
 /// Whether the bytes of the stack are those that were copied, which must be all there were to copy.
 fn has_same_stack(draft: &mut Draft<'_>, tid: Tid, stack: &StackRecord) -> bool {
     let is_whole = stack.left_out == 0 && stack.pieces.length == 0;
-    let Some(memory) = draft.memory.filter(|_| is_whole) else {
+    let Some(memory) = draft.view.memory.filter(|_| is_whole) else {
         return false;
     };
-    draft.arena.progress_page().step(TracerStep::ReadingMemory, tid.0);
-    let same = draft.arena.kept_beside_room(stack.bytes).is_some_and(|(kept, room)| {
+    draft.log.arena.progress_page().step(TracerStep::ReadingMemory, tid.0);
+    let same = draft.log.arena.kept_beside_room(stack.bytes).is_some_and(|(kept, room)| {
         !kept.is_empty() && memory.read(RuntimeAddress(stack.start), room) == Ok(kept.len()) && kept == room
     });
-    draft.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
+    draft.log.arena.progress_page().step(TracerStep::ReadingProc, tid.0);
     same
 }

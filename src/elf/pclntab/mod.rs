@@ -111,7 +111,7 @@ impl<'d> Pclntab<'d> {
     }
 
     /// The address of the program's text as the header has it. None where there is none in the
-    /// header, or it was left to whoever loads the program.
+    /// header, or it was left to the loader of the program.
     pub(super) fn stated_text(bytes: &[u8]) -> Option<FileAddress> {
         let has_text = Version::of(bytes)? >= Version::Go18;
         let text = u64_at(bytes, TEXT_START)?;
@@ -233,8 +233,8 @@ impl GoFunction<'_> {
         Some((table.text_at(files, offset)?, u32::try_from(line).ok().filter(|line| *line > 0)?))
     }
 
-    /// Whether the line of an instruction is that of another function, which was inlined. Nobody
-    /// knows before Go 1.16.
+    /// Whether the line of an instruction is that of another function, which was inlined. Unknown
+    /// before Go 1.16.
     pub fn is_inlined(&self, at: FileAddress) -> bool {
         const INDEX_OF_INLINED: u32 = 2;
         let further = || {
@@ -260,13 +260,13 @@ impl GoFunction<'_> {
         self.flags() & SPWRITE != 0
     }
 
-    /// Whether it is written in assembly. Nobody knows before Go 1.18.
+    /// Whether it is written in assembly. Unknown before Go 1.18.
     pub fn is_assembly(&self) -> bool {
         const ASM: u8 = 4;
         self.flags() & ASM != 0
     }
 
-    /// Whether a stack begins with this function, by the table's own word. Nobody knows before Go
+    /// Whether a stack begins with this function, by the table's own word. Unknown before Go
     /// 1.17.
     pub fn is_outermost(&self) -> bool {
         const TOPFRAME: u8 = 1;
@@ -290,7 +290,7 @@ impl GoFunction<'_> {
     }
 
     /// A value that changes along the function: pairs of differences, of the value and of the
-    /// address up to which it holds. Told with the address from which on it holds.
+    /// address up to which it holds. Given with the address from which on it holds.
     fn value(&self, offset: u32, at: FileAddress) -> Option<(i32, FileAddress)> {
         if offset == 0 {
             return None;

@@ -208,7 +208,7 @@ fn still_in_link_register(registers: &RegisterFile<Aarch64Register>, target: u64
 }
 
 impl Walk<'_, Aarch64Register> {
-    /// The stack pointer, where frames without call frame information are behind: a function that
+    /// The stack pointer, after frames without call frame information: a function that
     /// has saved x29 and x30 side by side has made a record of them, as a rule, and points x29 at
     /// it.
     fn recovered(
@@ -337,8 +337,8 @@ impl Walk<'_, Aarch64Register> {
         code::call(return_address, u32::from_le_bytes(instruction)).filter(|_| length == instruction.len())
     }
 
-    /// Whether this is in an entry of a procedure linkage table, which changes nothing whoever has
-    /// called or jumped there.
+    /// Whether this is in an entry of a procedure linkage table, which changes nothing, whatever
+    /// has called or jumped there.
     fn is_in_stub(&mut self, pc: RuntimeAddress) -> bool {
         const BEFORE: usize = code::STUB - code::SIZE as usize;
         let mut around = [0; BEFORE + code::STUB];
@@ -352,7 +352,7 @@ impl Walk<'_, Aarch64Register> {
     }
 
     /// Where a call of this address comes to, as far as an entry of a procedure linkage table
-    /// tells.
+    /// says.
     fn behind_stub(&mut self, target: RuntimeAddress) -> RuntimeAddress {
         let mut stub = [0; code::STUB];
         let length = self.look(target, &mut stub).unwrap_or(0);

@@ -100,7 +100,7 @@ pub(super) fn jumps_into(at: RuntimeAddress, code: &[u8], function: &Range<Runti
 mod tests {
     use super::*;
 
-    /// The bytes before a return address, of which these are the last.
+    /// The last bytes before a return address.
     fn ending(with: &[u8]) -> [u8; LONGEST] {
         let mut bytes = [0x90; LONGEST];
         bytes[LONGEST - with.len()..].copy_from_slice(with);

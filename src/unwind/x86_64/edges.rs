@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(edge(None, &end), Some(Edge { depth: 24, popped: vec![(3, 8), (FP, 16)] }));
         assert_eq!(edge(None, &end[5..]), Some(Edge { depth: 8, popped: vec![(FP, 0)] }));
         assert_eq!(edge(None, &end[6..]), Some(Edge { depth: 0, popped: Vec::new() }));
-        // By leave, pop %rsp, a push or a call nothing is told, nor where the function goes on.
+        // leave, pop %rsp, a push or a call say nothing, nor does where the function goes on.
         for other in [&[0xc9, 0xc3][..], &[0x5c, 0xc3], &[0x53, 0xc3], &[0xff, 0xd0, 0xc3], &[0x90; 40], &[0x5d]] {
             assert_eq!(edge(None, other), None, "{other:x?}");
         }

@@ -22,7 +22,7 @@ const MOST_TARGETS: usize = 256;
 /// What a function has done to its stack when it comes to an instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Effects {
-    /// Bytes from the stack pointer to the return address. None: nobody can know.
+    /// Bytes from the stack pointer to the return address. None: unknown.
     pub(super) depth: Option<i64>,
     /// The same from the frame pointer, where there is one.
     pub(super) frame: Option<i64>,
@@ -134,7 +134,7 @@ enum Goes {
     On(bool),
     /// By its constant.
     To,
-    /// Nobody knows where.
+    /// In an unknown place.
     Away,
 }
 
@@ -273,7 +273,7 @@ impl Effects {
         self.without(register)
     }
 
-    /// A register has another value, which matters if it told the place of the frame.
+    /// A register has another value, which matters if it gave the place of the frame.
     fn without(mut self, register: u8) -> Self {
         match register {
             SP => (self.depth, self.above) = (None, None),
@@ -393,8 +393,8 @@ mod tests {
         // push %rbx; je 1f; push %rbp; call (of what does not return); 1: pop %rbx
         let never = [0x53, 0x74, 6, 0x55, 0xe8, 0, 0, 0, 0, 0x5b];
         assert_eq!(at(&never, 9), Some((Some(8), None)));
-        // push %rbp; mov %rsp,%rbp; 1: push %rax; dec %ecx; jne 1b; call: as many pushes as nobody
-        // knows.
+        // push %rbp; mov %rsp,%rbp; 1: push %rax; dec %ecx; jne 1b; call: an unknown
+        // number of pushes.
         let pushes = [0x55, 0x48, 0x89, 0xe5, 0x50, 0xff, 0xc9, 0x75, 0xfb, 0xe8, 0, 0, 0, 0];
         assert_eq!(at(&pushes, 9), Some((None, Some(8))));
     }

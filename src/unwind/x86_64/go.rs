@@ -85,8 +85,8 @@ pub(super) fn row(table: &Pclntab<'_>, address: FileAddress, effort: &mut Effort
     Some(Ok(plain(&function, bytes, Rule::Offset(-8), frame_pointer)))
 }
 
-/// Whether it has one of these names, apart from what linkers add to tell calling conventions
-/// apart.
+/// Whether it has one of these names, apart from what linkers add to distinguish calling
+/// conventions apart.
 fn is_one_of(function: &GoFunction<'_>, names: &[&str]) -> bool {
     names.iter().any(|name| function.is_called(name, "") || function.is_called(name, ".abi0"))
 }

@@ -58,7 +58,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The caller of a frame that a frame pointer told, with the stack pointer that the interpreter
+    /// The caller of a frame that a frame pointer gave, with the stack pointer that the interpreter
     /// has noted for it, if that is what it needs.
     fn with_callers_stack(&mut self, caller: Caller) -> Caller {
         let Some(own) = caller.registers.get(X86_64Register::Rsp) else {
@@ -176,7 +176,7 @@ fn beginning(code: &[u8]) -> Option<usize> {
     let (mut found, mut end) = next()?;
     if is_touched && (found.map, found.opcode) == (Map::One, 0x55) {
         (found, end) = next()?;
-        // Where it was told to keep frame pointers.
+        // Where it was asked to keep frame pointers.
         if found.sets_frame_pointer() {
             (found, end) = next()?;
         }

@@ -53,14 +53,14 @@ const CALLEE_SAVED: [(X86_64Register, u8); X86_64Register::CALLEE_SAVED.len()] =
 /// Where the return address lies, from the CFA.
 const RETURN_OFFSET: i64 = -8;
 
-/// What the instructions of functions have told in this walk: recursions ask for the same again and
-/// again.
+/// What the instructions of functions have shown in this walk: recursions ask for the same again
+/// and again.
 #[derive(Default)]
 pub struct Followed {
     /// By the beginning of a function and an address in it.
     functions: HashMap<(RuntimeAddress, RuntimeAddress), Option<Effects>>,
-    /// By an address in generated code: None if nobody knows whose it is, and what has been done to
-    /// the stack, if that can be known.
+    /// By an address in generated code: None if it is unknown whose it is, and what has been done
+    /// to the stack, if that can be known.
     java: HashMap<RuntimeAddress, Option<Option<Effects>>>,
     /// By the beginning of a function: whether it may take stack of any size.
     sizes: HashMap<RuntimeAddress, bool>,

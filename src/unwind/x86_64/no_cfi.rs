@@ -40,7 +40,7 @@ const AHEAD: usize = 512;
 enum Link {
     /// To a function that begins here, shortly before the code in question.
     To(RuntimeAddress),
-    /// Elsewhere, or nobody knows where.
+    /// Elsewhere, or in an unknown place.
     Elsewhere,
 }
 
@@ -97,7 +97,7 @@ impl Walk<'_> {
         Err(if self.is_spent() { WalkEnd::TooManyFrames } else { none })
     }
 
-    /// The caller by the frame pointer, if that has this return address: such code (V8's, of which
+    /// The caller by the frame pointer, if that has this return address: such code (V8's, where
     /// a part lies in its file) may keep frame pointers, and then its caller's is not untouched.
     fn caller_in_frame(&self, address: u64, at: RuntimeAddress, registers: &RegisterFile) -> Option<Caller> {
         let fp = registers.get(X86_64Register::Rbp)?;

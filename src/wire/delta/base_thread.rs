@@ -62,7 +62,7 @@ impl BaseThread {
             && old.involuntary_switches_plus_one <= new.involuntary_switches_plus_one
     }
 
-    /// Takes over what is counted of the thread as it is now, and tells it.
+    /// Takes over what is counted of the thread as it is now, and stores it.
     pub(in crate::wire) fn count(&mut self, new: &pb::Thread) -> Counts {
         let units = |old: u64, new: u64| new.saturating_sub(old) / COUNT_UNIT;
         let old = &self.thread;

@@ -26,7 +26,7 @@ pub(in crate::wire) struct BaseRegisters {
 }
 
 impl BaseRegisters {
-    /// As a message tells them. Errors if it does not tell the values of those that it says are
+    /// As a message gives them. Errors if it does not give the values of those that it says are
     /// known.
     pub(in crate::wire) fn from_message(message: pb::Registers) -> Result<Self, Error> {
         let pb::Registers { known, values, special, floating_point } = message;

@@ -19,14 +19,14 @@ pub(in crate::wire) struct StoredThread {
 }
 
 impl StoredThread {
-    /// The thread that this message tells of.
+    /// The thread that this message describes.
     pub(in crate::wire) fn new(message: pb::Thread, thread: &Thread) -> Self {
         let Thread { status: ThreadStatus { name, wait, .. }, registers, stack, .. } = thread;
         let base = BaseThread { thread: pb::Thread { registers: None, ..message }, registers: registers.into() };
         Self { base, stack: stack.clone(), name: name.clone(), wait: wait.clone() }
     }
 
-    /// Whether this is all that a message could tell of the thread as it is now, where the modules
+    /// Whether this is all that a message could say of the thread as it is now, where the modules
     /// are the same. False also where it takes a message to know.
     pub(in crate::wire) fn is_still(&self, thread: &Thread) -> bool {
         let Thread { status, acquired, system_call, registers, stack, memory, .. } = thread;

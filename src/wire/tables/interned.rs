@@ -37,11 +37,11 @@ impl<K> Default for Table<K> {
 }
 
 impl<K: Eq + Hash> Table<K> {
-    /// The number of a row, which is told if it is new.
-    fn number(&mut self, key: K, tell: impl FnOnce()) -> u32 {
+    /// The number of a row, which is stored if it is new.
+    fn number(&mut self, key: K, store: impl FnOnce()) -> u32 {
         let next = self.rows();
         *self.numbers.entry(key).or_insert_with(|| {
-            tell();
+            store();
             next
         })
     }
@@ -58,8 +58,8 @@ impl<K: Eq + Hash> Table<K> {
     }
 }
 
-/// What tells one frame from another: its module's row number plus one, its address, and how it
-/// came to be known.
+/// What distinguishes one frame from another: its module's row number plus one, its address, and
+/// how it came to be known.
 type FrameKey = (u32, u64, bool, FoundBy);
 
 /// How many frames are found without asking the table: most of those of thousands of threads are
@@ -172,7 +172,7 @@ impl Tables {
         })
     }
 
-    /// The row of a stack. A new one tells only the frames that it does not share with the
+    /// The row of a stack. A new one has only the frames that it does not share with the
     /// outermost ones of row `like`.
     pub(in crate::wire) fn stack(&mut self, stack: &Stack, modules: &[u32], like: u32) -> u32 {
         let Self { frames, stacks, fresh, .. } = self;
@@ -203,7 +203,7 @@ impl Tables {
             return;
         };
         let key = (*module, address.0);
-        if self.names.get(&key).is_some_and(|told| told == functions) {
+        if self.names.get(&key).is_some_and(|stored| stored == functions) {
             return;
         }
         let function = |function: &Function| pb::NamedFunction {
@@ -211,8 +211,8 @@ impl Tables {
             file_plus_one: function.file.as_ref().map_or(0, |file| self.string(file) + 1),
             line: function.line,
         };
-        let functions_told = functions.iter().map(function).collect();
-        let message = pb::NamedCode { module: *module, address: address.0, functions: functions_told };
+        let functions_stored = functions.iter().map(function).collect();
+        let message = pb::NamedCode { module: *module, address: address.0, functions: functions_stored };
         self.fresh.message(fields::NAMES, &message);
         self.names.insert(key, functions.clone());
     }
@@ -274,7 +274,7 @@ impl From<&MemoryOf> for What {
 }
 
 impl pb::Memory {
-    /// Whether this tells of such a piece. Of one that is stored in chunks that is not known, and
+    /// Whether this describes such a piece. Of one that is stored in chunks that is not known, and
     /// the answer is no.
     pub(in crate::wire) fn is(&self, piece: &MemoryPiece) -> bool {
         self.chunks.is_empty()

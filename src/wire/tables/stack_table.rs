@@ -32,13 +32,13 @@ struct StackRow {
 
 impl StackTable {
     /// The frames of the stack that is asked for next. They come before all else that `number`
-    /// needs, because whoever numbers them tells of new ones in the same place as `tell` does.
+    /// needs, because the caller stores new ones in the same place as `store` does.
     pub(in crate::wire) fn begin(&mut self, frames: impl Iterator<Item = u32>) {
         self.frames.truncate(self.end());
         self.frames.extend(frames);
     }
 
-    /// The number of the stack with the frames that `begin` was called with. `tell` is called with
+    /// The number of the stack with the frames that `begin` was called with. `store` is called with
     /// those of a new one, and with how many of the outermost it shares with row `other`, if there
     /// is such a row.
     pub(in crate::wire) fn number(
@@ -46,7 +46,7 @@ impl StackTable {
         gap: Option<Gap>,
         end: WalkEnd,
         other: u32,
-        tell: impl FnOnce(&[u32], usize),
+        store: impl FnOnce(&[u32], usize),
     ) -> u32 {
         let begin = self.end();
         let (earlier, own) = self.frames.split_at(begin);
@@ -60,7 +60,7 @@ impl StackTable {
         }
         let other = self.rows.get(other as usize).map_or(&[][..], |row| &earlier[row.frames.clone()]);
         let shared = own.iter().rev().zip(other.iter().rev()).take_while(|(frame, other)| frame == other).count();
-        tell(own, shared);
+        store(own, shared);
         let number = self.rows();
         self.numbers.insert(hash, number);
         self.rows.push(StackRow { frames: begin..self.frames.len(), gap, end });

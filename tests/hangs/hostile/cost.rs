@@ -18,7 +18,8 @@ pub struct Said {
     pub peak_kib: u64,
 }
 
-/// Runs `stuck` with a limit to its memory, at its fastest of up to three times, and prints what it cost.
+/// Runs `stuck` with a limit to its memory, at its fastest of up to three times, and prints what it
+/// cost.
 pub fn stuck(what: &str, path: &Path, arguments: &[&str]) -> Said {
     let mut best: Option<Said> = None;
     for _ in 0..3 {

@@ -1,4 +1,5 @@
-//! Random bytes as the memory around futexes: no panic, and no proof that names a thread that is not there.
+//! Random bytes as the memory around futexes: no panic, and no proof that names a thread that is
+//! not there.
 
 use hangsnap::analysis::verdict::{Fault, Observation, Party, judge};
 use hangsnap::analysis::waits::{Calls, Proof};

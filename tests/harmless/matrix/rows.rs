@@ -75,7 +75,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// Reads what the victim tells, to its end. A row that this machine has not is told loudly.
+/// Reads what the victim prints, to its end. A row that this machine has not is reported loudly.
 pub fn parse(mut line: impl FnMut() -> String) -> Vec<Row> {
     let mut rows = Vec::new();
     loop {

@@ -68,7 +68,8 @@ fn whichever_of_its_processes_is_killed_the_others_leave_nothing() {
     for (mode, _) in MODES {
         for processes in [&["keeper"][..], &["guard"], &["server"], &["target"], &["keeper", "guard"]] {
             if mode == "frozen" && processes.len() == 2 {
-                // Nobody is left who could thaw it: the one case that the fixture does not cover.
+                // No process is left that could thaw it: the one case that the fixture does not
+                // cover.
                 continue;
             }
             let Some(fixture) = Fixture::start(mode, LIFE) else {

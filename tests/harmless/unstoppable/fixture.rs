@@ -128,7 +128,7 @@ fn until_or_else(limit: Duration, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The numbers of all FUSE connections; looked at where nobody else sees the mount that takes.
+/// The numbers of all FUSE connections; looked at where no other process sees the mount that takes.
 fn fuse_connections() -> Vec<u32> {
     let script = "mount -t fusectl none /sys/fs/fuse/connections 2>/dev/null; ls /sys/fs/fuse/connections";
     let output = Command::new("unshare").args(["--mount", "sh", "-c", script]).output().expect("unshare is there");
@@ -183,7 +183,7 @@ impl Fixture {
         tasks.map(|task| number(task.expect("an entry")).expect("a number")).collect()
     }
 
-    /// Waits until the thread that runs has made some turns, and nobody traces any thread.
+    /// Waits until the thread that runs has made some turns, and no thread is traced.
     pub fn await_undisturbed(&self) {
         let turns = self.counters.get(0);
         until(&format!("{}: its thread that runs goes on", self.mode), PATIENCE, || self.counters.get(0) > turns + 3);

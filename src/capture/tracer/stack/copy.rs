@@ -49,7 +49,7 @@ impl Position {
         }
     }
 
-    /// Where the thread pointer is not known, it is on its own stack or nobody knows which that is.
+    /// Where the thread pointer is not known, it is on its own stack or on an unknown one.
     pub(in crate::capture) fn in_place(stack_pointer: u64, fs_base: Option<u64>) -> Self {
         Self { stack_pointer, fs_base, goroutine: None }
     }
@@ -81,7 +81,7 @@ pub(in crate::capture) struct StackCopy {
 }
 
 impl StackPlan {
-    /// What is in use of the stack, in at most this many bytes. Without `fs_base` nobody knows
+    /// What is in use of the stack, in at most this many bytes. Without `fs_base` it is unknown
     /// which is the thread's own. Of a program of Go's, its memory says where a goroutine's ends.
     pub(in crate::capture) fn new(
         map: &MemoryMap,

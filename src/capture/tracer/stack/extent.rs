@@ -77,7 +77,7 @@ pub(super) fn used(map: &MemoryMap, stack_pointer: u64, fs_base: Option<u64>, li
     Extent::of(start, end.saturating_sub(start), limit)
 }
 
-/// What to copy of a stack of which somebody else says where it ends; None where there is no memory
+/// What to copy of a stack whose end something else gives; None where there is no memory
 /// that it could be in.
 pub(super) fn until(map: &MemoryMap, stack_pointer: u64, end: u64, limit: usize) -> Option<Extent> {
     let memory = |at: u64| map.find(RuntimeAddress(at)).filter(|mapping| !mapping.forbidden);
@@ -120,7 +120,7 @@ pub(super) fn left(map: &MemoryMap, left: Left, fs_base: Option<u64>, limit: usi
     Some(Extent::of(stack_pointer, in_use, limit))
 }
 
-/// The oldest part of a stack of which this much was left out.
+/// The oldest part of a stack where this much was left out.
 pub(super) fn oldest(used: &Extent, limit: usize) -> Option<Extent> {
     let end = used.start.0.checked_add(used.length as u64)?.checked_add(used.left_out)?;
     let length = UNKNOWN_EXTENT.min(limit as u64).min(used.left_out);
@@ -187,7 +187,7 @@ pub(super) fn interrupted_stack_pointer(map: &MemoryMap, stack: &[u8], stack_poi
     (0..words.len()).find_map(|at| {
         let (start, flags, size) = (word(at + START)?, word(at + FLAGS)?, word(at + SIZE)?);
         let (interrupted, segment) = (word(at + SP)?, word(at + CS)? as u16);
-        // The flags are half a word; nobody has cleared the other half.
+        // The flags are half a word; the other half may not be clear.
         let plausible = word(at)? == 0
             && segment == USER_CODE
             && size <= LARGEST

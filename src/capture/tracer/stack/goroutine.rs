@@ -106,7 +106,7 @@ pub(super) fn end(memory: &ProcessMemory, current: Option<u64>, stack_pointer: u
     (scheduler != at).then_some(goroutine.bounds.1)
 }
 
-/// The stack that was left for the one with this stack pointer, of which these bytes, from there
+/// The stack that was left for the one with this stack pointer; its bytes, from there
 /// on, were copied. `current` is what the register holds in which Go's functions keep the current
 /// `g`.
 pub(super) fn left(

@@ -10,7 +10,7 @@ use crate::sys::memory::ProcessMemory;
 
 /// What lies before each piece.
 pub(super) const HEADER: usize = 16;
-/// What is copied of a stack of which nobody knows how much is in use, and of the oldest where not
+/// What is copied of a stack where it is unknown how much is in use, and of the oldest where not
 /// all are copied.
 pub(super) const OLDEST: usize = UNKNOWN_EXTENT as usize;
 /// Room for the oldest, and for the mark of what was left out before it.

@@ -129,8 +129,8 @@ fn segments_in_a_circle_are_not_followed_for_ever() {
     let first = headers.holding(&pages.map, pages.address(0), middle + PAGE).expect("they agree");
     let followed = std::iter::successors(headers.older(&first), |older| headers.older(&older.segment?));
     assert!(followed.count() <= MOST_LOOKS);
-    // Nobody holds this one. A thread that had jumped out of thousands was held until all had been
-    // looked at, and lost.
+    // No thread holds this one. A thread that had jumped out of thousands was held until all had
+    // been looked at, and lost.
     let headers = pages.headers();
     assert_eq!(headers.holding(&pages.map, pages.address(0), 0x7008), None);
     assert!((MOST_BACK..4 * MOST_BACK).contains(&headers.looks.get()), "{}", headers.looks.get());
@@ -139,15 +139,15 @@ fn segments_in_a_circle_are_not_followed_for_ever() {
 #[test]
 fn the_thread_pointer_is_told_of_a_thread_that_is_not_on_its_own_stack() {
     let pages = Pages::new(1);
-    let (sender, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let (is_known, wait) = mpsc::channel::<()>();
     let thread = thread::spawn(move || {
         let here = std::ptr::from_ref(&sender).addr() as u64;
         sender.send((Tid(nix::unistd::gettid().as_raw()), here)).expect("somebody listens");
-        // It stays until nobody has anything to say any more.
+        // It stays until the channel is closed.
         wait.recv().unwrap_or_default();
     });
-    let (tid, on_own_stack) = told.recv().expect("it tells");
+    let (tid, on_own_stack) = receiver.recv().expect("it sends");
     let text = fs::read("/proc/self/maps").expect("this process has a map");
     let map = MemoryMap::parse(&text).expect("well-formed");
     let pointer = |stack_pointer| thread_pointer(&map, &pages.memory, tid, Owner::OtherThread, stack_pointer);
