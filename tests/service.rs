@@ -2,8 +2,10 @@
 //! on real processes.
 
 mod bad_input;
+mod booted;
 mod daemon;
 mod frozen;
 mod packaged;
 mod reload;
 mod targets;
+mod triggers;

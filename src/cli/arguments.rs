@@ -80,7 +80,11 @@ Examples:
 
 const PAUSE_EXAMPLES: &str = "\
 Examples:
-  hangsnap pause && ./benchmark; hangsnap resume";
+  hangsnap pause      until `hangsnap resume`";
+
+const RESUME_EXAMPLES: &str = "\
+Examples:
+  hangsnap resume";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -422,7 +426,7 @@ pub(super) enum Command {
     #[command(after_help = PAUSE_EXAMPLES)]
     Pause(SocketArguments),
     /// Have the daemon go on
-    #[command(after_help = PAUSE_EXAMPLES)]
+    #[command(after_help = RESUME_EXAMPLES)]
     Resume(SocketArguments),
     /// Start a small program whose threads are stuck on each other, record it, show and compare
     #[command(after_help = DEMO_EXAMPLES)]
