@@ -82,6 +82,7 @@
 pub mod analysis;
 pub mod capture;
 pub mod cli;
+pub mod daemon;
 pub mod doctor;
 pub mod elf;
 pub mod model;

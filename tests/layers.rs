@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use imports::{Import, Module, Named, Source};
 
 /// A room may use rooms with a lower number than its own, and itself.
-const LAYERS: [(&str, u32); 17] = [
+const LAYERS: [(&str, u32); 18] = [
     ("model", 0),
     ("sys", 1),
     ("proc", 1),
@@ -32,7 +32,8 @@ const LAYERS: [(&str, u32); 17] = [
     ("doctor", 3),
     ("record", 4),
     ("view", 4),
-    ("cli", 5),
+    ("daemon", 5),
+    ("cli", 6),
 ];
 
 /// The first never use the second, but in these files.
@@ -41,12 +42,12 @@ const NEVER: [(&[&str], &[&str], &[&str]); 3] = [
     (&["process", "capture", "unwind", "doctor"], &["symbols", "analysis", "render", "view"], &[]),
     // Names in files that may be missing later are kept while they can be had: they are looked up
     // as the viewer does it.
-    (&["record"], &["symbols", "analysis", "render", "view"], &["record/named.rs uses symbols"]),
+    (&["record", "daemon"], &["symbols", "analysis", "render", "view"], &["record/named.rs uses symbols"]),
 ];
 
 /// Crates that one room alone knows.
-const ONLY_IN: [(&str, &str); 4] =
-    [("prost", "wire"), ("clap", "cli"), ("clap_complete", "cli"), ("clap_mangen", "cli")];
+const ONLY_IN: [(&str, &str); 5] =
+    [("prost", "wire"), ("toml", "daemon"), ("clap", "cli"), ("clap_complete", "cli"), ("clap_mangen", "cli")];
 
 /// Files beside each other that do import each other, by directory.
 const CIRCLES: [(&str, &[&str]); 1] = [

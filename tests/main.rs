@@ -29,5 +29,6 @@ mod proto;
 mod record;
 mod recover;
 mod sameness;
+mod service;
 mod support;
 mod waits;

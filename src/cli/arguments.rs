@@ -6,6 +6,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::service_arguments::{RunArguments, SelectionArguments, SocketArguments, TriggerArguments};
 use crate::model::text_of_os;
 
 const EXAMPLES: &str = "\
@@ -53,6 +54,37 @@ Examples:
 const SCRUB_EXAMPLES: &str = "\
 Examples:
   hangsnap scrub RECORDING";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  hangsnap run --config /etc/hangsnap.toml                       as the service does
+  hangsnap run --name nginx --on-hang --output recordings/       record all of them, and pin what hangs
+  hangsnap run --unit app --on-probe http://127.0.0.1:8080/health,slow=1s --store incidents -o /tmp/app/
+  hangsnap run --all-in-namespace --on-hang -o /recordings/      in a sidecar";
+
+const CHECK_CONFIG_EXAMPLES: &str = "\
+Examples:
+  hangsnap check-config /etc/hangsnap.toml
+
+Exit codes: 0 it can be used; 2 it cannot, and each line says why.";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  hangsnap status
+  hangsnap status --json | jq '.targets[] | {target, pid, stuck}'";
+
+const TRIGGER_EXAMPLES: &str = "\
+Examples:
+  hangsnap trigger              an incident of all targets
+  hangsnap trigger nginx        of those that are called so";
+
+const PAUSE_EXAMPLES: &str = "\
+Examples:
+  hangsnap pause      until `hangsnap resume`";
+
+const RESUME_EXAMPLES: &str = "\
+Examples:
+  hangsnap resume";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -158,11 +190,21 @@ pub(super) struct Arguments {
 pub(super) struct SampleArguments {
     /// The processes to look at: their ids, or names of programs that run once; a name that is also
     /// a command of hangsnap means the command
-    #[arg(value_name = "PID|NAME", required_unless_present = "pid", value_parser = any_text())]
+    #[arg(
+        value_name = "PID|NAME",
+        required_unless_present_any = [
+            "pid", "name", "exe", "cmd", "unit", "cgroup", "container", "pod", "all_in_namespace"
+        ],
+        value_parser = any_text()
+    )]
     pub(super) processes: Vec<String>,
     /// A process to look at, as PID|NAME, whatever its name is; may be given more than once
     #[arg(long, short, value_name = "PID|NAME", allow_negative_numbers = true, value_parser = any_text())]
     pub(super) pid: Vec<String>,
+    #[command(flatten)]
+    pub(super) selection: SelectionArguments,
+    #[command(flatten)]
+    pub(super) triggers: TriggerArguments,
     /// Record a snapshot at this interval (5s, 500ms, 1m) instead of printing one
     #[arg(long, value_name = "TIME")]
     pub(super) every: Option<String>,
@@ -366,6 +408,38 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at whatever processes are meant for as long as it runs, and record incidents by itself
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<RunArguments>),
+    /// Say what is wrong with a configuration of `run`, line by line
+    #[command(after_help = CHECK_CONFIG_EXAMPLES)]
+    CheckConfig {
+        #[arg(value_name = "FILE", default_value = "/etc/hangsnap.toml")]
+        path: PathBuf,
+    },
+    /// Print what the daemon looks at, and what it has found
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status {
+        #[command(flatten)]
+        socket: SocketArguments,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have the daemon take an incident now
+    #[command(after_help = TRIGGER_EXAMPLES)]
+    Trigger {
+        /// Only of this target: a pid, the name of a program, or what selects it
+        target: Option<String>,
+        #[command(flatten)]
+        socket: SocketArguments,
+    },
+    /// Have the daemon take no samples for now
+    #[command(after_help = PAUSE_EXAMPLES)]
+    Pause(SocketArguments),
+    /// Have the daemon go on
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(SocketArguments),
     /// Start a small program whose threads are stuck on each other, record it, show and compare
     #[command(after_help = DEMO_EXAMPLES)]
     Demo,

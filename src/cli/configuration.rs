@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use jiff::SignedDuration;
+use clap::ValueEnum;
 
 use super::arguments::{
     DiffArguments, FileArguments, RangeArguments, RegisterSet, SampleArguments, ShowArguments, Stop, SyncPolicy,
 };
+use super::service::selected;
 use super::{format, is_directory};
-use crate::model::{RuntimeAddress, SpecialRegister, StopMode, X86_64Register};
+use crate::daemon::{Entry, Place};
+use crate::model::{RuntimeAddress, SpecialRegister, StopMode, X86_64Register, parse_share, parse_size, parse_time};
 use crate::process::Wanted;
 use crate::record::{CaptureOptions, MemoryWish, Output};
 use crate::render::Selection;
@@ -56,6 +58,8 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
     let SampleArguments {
         processes: words,
         pid,
+        selection,
+        triggers: _,
         every,
         count,
         length,
@@ -79,7 +83,8 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
     } = arguments;
     let named = pid.iter().map(|text| wanted(text));
     let targets = named.chain(words.iter().map(|word| parsed("PID|NAME", word, word.parse())));
-    let targets = targets.collect::<anyhow::Result<Vec<Wanted>>>()?;
+    let mut targets = targets.collect::<anyhow::Result<Vec<Wanted>>>()?;
+    targets.extend(selected(&selection)?);
     if every.is_some() && registers == Some(RegisterSet::General) {
         bail!("--registers with --every: recordings hold them anyway; use `hangsnap show FILE --registers`");
     }
@@ -137,10 +142,55 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
                 Some(output) => output,
             };
             let policy = policy(max_size.as_deref(), keep_for.as_deref(), sync)?;
-            Job::Record { interval, max_duty: share(&max_duty)?, count, length, output, policy }
+            Job::Record {
+                interval,
+                max_duty: parsed("--max-duty", &max_duty, parse_share(&max_duty, 100))?,
+                count,
+                length,
+                output,
+                policy,
+            }
         }
     };
     Ok(Configuration { targets, words, options, job })
+}
+
+/// The settings of the daemon, if these arguments ask for what it alone does: to record whatever a
+/// selection means, or to wait for a trigger.
+pub(super) fn flags_of_daemon(arguments: &SampleArguments) -> anyhow::Result<Option<Vec<Entry>>> {
+    let SampleArguments { selection, triggers, every, processes, pid, .. } = arguments;
+    let (selected, triggers) = (selection.entries(), triggers.entries());
+    if triggers.is_empty() && (selected.is_empty() || every.is_none()) {
+        return Ok(None);
+    }
+    let mut flags = selected;
+    let entry = |key: &str, value: &str| Entry { key: key.into(), value: value.into(), place: Place::Flag };
+    for word in pid.iter().chain(processes) {
+        let key = if word.parse::<i32>().is_ok() { "pid" } else { "name" };
+        flags.push(entry(key, word));
+    }
+    flags.extend(triggers);
+    if arguments.count.is_some() || arguments.length.is_some() {
+        bail!("--count or --for with processes that come and go: there is no end to it; stop it with Ctrl-C");
+    }
+    if !arguments.memory.is_empty() || arguments.keep.is_some() || arguments.registers.is_some() {
+        bail!("--memory, --keep or --registers with processes that come and go: name one process, by its id");
+    }
+    flags.extend(every.iter().map(|every| entry("every", every)));
+    let path = |path: &PathBuf| path.to_str().map(|path| entry("output", path));
+    flags.extend(arguments.output.iter().filter_map(path));
+    for (key, value) in [("max-size", &arguments.max_size), ("keep-for", &arguments.keep_for)] {
+        flags.extend(value.iter().map(|value| entry(key, value)));
+    }
+    let name = |value: Option<clap::builder::PossibleValue>| {
+        value.map(|value| value.get_name().to_owned()).unwrap_or_default()
+    };
+    flags.push(entry("sync", &name(arguments.sync.to_possible_value())));
+    flags.push(entry("stop", &name(arguments.stop.to_possible_value())));
+    flags.push(entry("max-hold", &arguments.max_hold));
+    flags.push(entry("max-duty", &arguments.max_duty));
+    flags.extend(arguments.redact.then(|| entry("redact", "true")));
+    Ok(Some(flags))
 }
 
 /// What a recording may take by default.
@@ -155,25 +205,11 @@ fn policy(max_size: Option<&str>, keep_for: Option<&str>, sync: SyncPolicy) -> a
     let keep_for = keep_for.map(|text| time("--keep-for", text)).transpose()?;
     let earlier_count = max_size.is_some();
     let max_size = max_size.unwrap_or(MAX_SIZE);
-    let bytes = size(max_size).ok_or_else(|| anyhow!("--max-size {max_size}: not a size; write 512MiB or 2GiB"))?;
+    let bytes = parsed("--max-size", max_size, parse_size(max_size))?;
     if bytes < SMALLEST_SIZE {
         bail!("--max-size {max_size}: too little to hold a recording; use 1MiB or more");
     }
     Ok(Policy { max_size: bytes, earlier_count, keep_for, sync })
-}
-
-/// A number of bytes: `64MiB`, `1GiB`.
-fn size(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: u64 = match text.get(digits.len()..)? {
-        "" | "B" => 1,
-        "KiB" | "K" => 1 << 10,
-        "MiB" | "M" => 1 << 20,
-        "GiB" | "G" => 1 << 30,
-        "TiB" | "T" => 1 << 40,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// From and to which moment, if it is said.
@@ -255,22 +291,7 @@ fn where_to(path: PathBuf, targets: usize) -> anyhow::Result<Output> {
 }
 
 fn time(option: &str, text: &str) -> anyhow::Result<Duration> {
-    let duration: SignedDuration =
-        text.parse().map_err(|_| anyhow!("{option} {text}: not a length of time; write 500ms, 5s, 10m or 1h"))?;
-    match Duration::try_from(duration) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => bail!("{option} {text}: must be longer than zero; write 500ms, 5s, 10m or 1h"),
-    }
-}
-
-/// A share of time: `1%`, `0.5%`. In millionths.
-fn share(text: &str) -> anyhow::Result<u32> {
-    let percent: Option<f64> = text.trim_end_matches('%').trim().parse().ok();
-    match percent {
-        // It is between 0 and a million.
-        Some(percent) if percent > 0.0 && percent <= 100.0 => Ok((percent * 10_000.0).round().max(1.0) as u32),
-        _ => bail!("--max-duty {text}: not a share of time; write 1%, 0.1% or up to 100%"),
-    }
+    parsed(option, text, parse_time(text))
 }
 
 /// `ADDRESS:LENGTH`, `REGISTER:LENGTH` or `SYMBOL[:LENGTH]`; a symbol may have colons of its own,

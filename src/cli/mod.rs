@@ -16,6 +16,8 @@ mod man;
 mod output;
 mod patience;
 mod progress;
+mod service;
+mod service_arguments;
 mod why;
 
 use std::env;
@@ -200,7 +202,19 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             )?;
             finish_with(out, aside)
         }
-        None => sample(configuration::check(arguments.sample)?),
+        Some(Command::Run(arguments)) => return service::run(&arguments),
+        Some(Command::CheckConfig { path }) => return service::check_config(&path),
+        Some(Command::Status { socket, json }) => service::status(&socket.socket, json),
+        Some(Command::Trigger { target, socket }) => {
+            let question = target.map_or_else(|| "trigger".into(), |target| format!("trigger {target}"));
+            service::order(&socket.socket, &question)
+        }
+        Some(Command::Pause(socket)) => service::order(&socket.socket, "pause"),
+        Some(Command::Resume(socket)) => service::order(&socket.socket, "resume"),
+        None => match configuration::flags_of_daemon(&arguments.sample)? {
+            Some(flags) => return service::run_with(&flags),
+            None => sample(configuration::check(arguments.sample)?),
+        },
     }
     .map(|()| ExitCode::SUCCESS)
 }

@@ -18,6 +18,7 @@ mod module;
 mod named;
 mod notice;
 mod pattern;
+mod quantity;
 mod registers;
 mod snapshot;
 mod status;
@@ -37,6 +38,8 @@ pub use machine::{AnyRegister, OtherMachine, Register};
 pub use module::{Module, ModuleIndex};
 pub use named::{Function, NamedCode};
 pub use notice::{Cause, Notice, Reason, Subject};
+pub use pattern::is_like;
+pub use quantity::{parse_share, parse_size, parse_time};
 pub use registers::{
     FloatingPoint, RegisterFile, RegisterSet, Registers, SpecialRegister, SpecialRegisters, X86_64Register,
 };

@@ -4,7 +4,7 @@ use super::bytes_of;
 
 /// Whether a text is like a pattern. Takes time in proportion to the product of their lengths at
 /// most.
-pub(super) fn is_like(text: &str, pattern: &str) -> bool {
+pub fn is_like(text: &str, pattern: &str) -> bool {
     let (text, pattern) = (characters(text), characters(pattern));
     let (mut at, mut next) = (0, 0);
     // Where the last star is, and up to where in the text it reaches.

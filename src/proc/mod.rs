@@ -13,9 +13,10 @@ mod maps;
 mod process;
 mod rights;
 mod thread;
+mod vitals;
 mod watch;
 
-pub use host::{Host, is_our_own, runnable_threads};
+pub use host::{Host, cpus, is_our_own, pressure, runnable_threads, total_memory};
 pub use lineage::Lineage;
 pub use maps::{Backing, Mapping, MemoryMap};
 pub use process::{ImageId, ProcDir, TracerOf, names_matching, thread_name};
@@ -24,6 +25,7 @@ pub use rights::{
     real_time_budget, security_label, yama_scope,
 };
 pub use thread::{BlockedCall, RunCount, ThreadDir};
+pub use vitals::{Kin, Vitals, kin_of, vitals_of};
 pub use watch::Watch;
 
 use procfs::ProcError;

@@ -15,6 +15,7 @@ mod pipeline;
 mod report;
 mod sampler;
 mod space;
+mod stream;
 mod watch;
 mod wishes;
 
@@ -36,6 +37,7 @@ pub use pipeline::Skipped;
 pub use report::Report;
 pub use sampler::{Ended, RecordingPlan, run};
 pub use space::AddressSpace;
+pub use stream::{Assembly, Stream, TakenSample};
 pub use watch::Event;
 pub use wishes::MemoryWish;
 
@@ -184,7 +186,7 @@ pub fn once(target: &Target, options: &CaptureOptions, tracer: &mut Tracer) -> R
 }
 
 /// What a recording made here and now says of itself.
-fn recording(interval: Option<Duration>) -> Recording {
+pub fn recording(interval: Option<Duration>) -> Recording {
     let Host { name, kernel, boot_id } = Host::read();
     Recording {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -211,7 +213,7 @@ pub fn keep(output: &Output, snapshot: &Snapshot) -> Result<(), Error> {
 
 impl Output {
     /// The recording of a process that is recorded from now on.
-    fn path_for(&self, process: &Process) -> PathBuf {
+    pub fn path_for(&self, process: &Process) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
             Self::Directory(directory) | Self::Beside(directory) => {
@@ -221,7 +223,7 @@ impl Output {
     }
 
     /// The recordings of earlier runs that are to be kept within the bounds of this one's.
-    fn earlier(&self, process: &Process) -> Vec<PathBuf> {
+    pub fn earlier(&self, process: &Process) -> Vec<PathBuf> {
         match self {
             Self::File(_) | Self::Beside(_) => Vec::new(),
             Self::Directory(directory) => store::earlier(directory, process),

@@ -262,7 +262,7 @@ fn sample(
 }
 
 /// Takes a sample in the way that the target's share of time allows.
-fn within_budget(
+pub(super) fn within_budget(
     target: &Target,
     number: u64,
     guard: &mut ImageGuard,

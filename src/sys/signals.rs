@@ -28,6 +28,40 @@ impl Termination {
     }
 }
 
+/// A signal that a service answers to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ServiceSignal {
+    /// SIGINT or SIGTERM: it is to end.
+    End,
+    /// SIGHUP: its settings are to be read again.
+    Reload,
+    /// SIGUSR1: an incident is to be taken.
+    Trigger,
+}
+
+/// The signals that a service answers to, blocked in the calling thread and in every thread it
+/// starts from now on.
+pub struct ServiceSignals(SigSet);
+
+impl ServiceSignals {
+    /// Call it before any other thread exists.
+    pub fn block() -> io::Result<Self> {
+        let mut set = SigSet::empty();
+        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1].into_iter().for_each(|one| set.add(one));
+        set.thread_block()?;
+        Ok(Self(set))
+    }
+
+    /// Sleeps until one of them arrives.
+    pub fn wait(&self) -> io::Result<ServiceSignal> {
+        Ok(match self.0.wait()? {
+            Signal::SIGHUP => ServiceSignal::Reload,
+            Signal::SIGUSR1 => ServiceSignal::Trigger,
+            _ => ServiceSignal::End,
+        })
+    }
+}
+
 /// A file that may not grow any further is an error like any other, and not the end of the process.
 pub fn survive_file_size_limit() {
     // SAFETY: to ignore a signal runs no code of ours when it arrives.

@@ -1,0 +1,11 @@
+//! The daemon: which processes it looks at, what makes it take an incident, and what it answers. All
+//! on real processes.
+
+mod bad_input;
+mod booted;
+mod daemon;
+mod frozen;
+mod packaged;
+mod reload;
+mod targets;
+mod triggers;
