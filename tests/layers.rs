@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use imports::{Import, Module, Named, Source};
 
 /// A room may use rooms with a lower number than its own, and itself.
-const LAYERS: [(&str, u32); 17] = [
+const LAYERS: [(&str, u32); 18] = [
     ("model", 0),
     ("sys", 1),
     ("proc", 1),
@@ -26,20 +26,25 @@ const LAYERS: [(&str, u32); 17] = [
     ("store", 2),
     ("symbols", 2),
     ("analysis", 2),
-    ("render", 3),
-    ("doctor", 3),
-    ("record", 4),
-    ("view", 4),
-    ("cli", 5),
+    ("variables", 3),
+    ("render", 4),
+    ("doctor", 4),
+    ("record", 5),
+    ("view", 5),
+    ("cli", 6),
 ];
 
 /// The first never use the second, but in these files.
 const NEVER: [(&[&str], &[&str], &[&str]); 3] = [
-    (&["symbols", "analysis", "render", "view"], &["sys", "proc", "process", "capture", "doctor", "record"], &[]),
-    (&["process", "capture", "unwind", "doctor"], &["symbols", "analysis", "render", "view"], &[]),
+    (
+        &["symbols", "variables", "analysis", "render", "view"],
+        &["sys", "proc", "process", "capture", "doctor", "record"],
+        &[],
+    ),
+    (&["process", "capture", "unwind", "doctor"], &["symbols", "variables", "analysis", "render", "view"], &[]),
     // Names in files that may be missing later are kept while they can be had: they are looked up
     // as the viewer does it.
-    (&["record"], &["symbols", "analysis", "render", "view"], &["record/named.rs uses symbols"]),
+    (&["record"], &["symbols", "variables", "analysis", "render", "view"], &["record/named.rs uses symbols"]),
 ];
 
 /// Crates that one room alone knows.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::fold::is_runtime;
+use super::locals::{self, OfThread};
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::value::{Foreign, duration, moment, source, time};
 use super::width::{FrameText, Width, Wrapped, columns};
@@ -11,6 +12,7 @@ use crate::analysis::groups;
 use crate::analysis::verdict::Judgement;
 use crate::model::{Acquired, FoundBy, Frame, Module, Place, Snapshot, Stack, StopMode, Thread, ThreadState, WalkEnd};
 use crate::symbols::{Function, Missing, Names, Stripped, Unused};
+use crate::variables::{Locals, Wanted};
 
 /// Frames at the same instruction, one calling the next, that are all shown.
 const MOST_ALIKE: usize = 3;
@@ -26,6 +28,8 @@ pub struct Selection {
     pub verbose: bool,
     /// Frames of a language's runtime, too.
     pub all_frames: bool,
+    /// The variables of each frame.
+    pub locals: Option<Wanted>,
 }
 
 impl Selection {
@@ -43,6 +47,7 @@ pub fn show(
     out: &mut dyn Write,
     snapshot: &Snapshot,
     names: &Names,
+    variables: &Locals,
     selection: &Selection,
     summary: Option<&Judgement>,
     width: Width,
@@ -54,7 +59,7 @@ pub fn show(
     }
     let threads = selection.threads(snapshot);
     let mut are_unknown = false;
-    if selection.registers || selection.verbose {
+    if selection.registers || selection.verbose || selection.locals.is_some() {
         // These differ between threads with the same stack, so each is shown by itself.
         for thread in threads {
             writeln!(out)?;
@@ -72,7 +77,11 @@ pub fn show(
                 };
             }
             details::memory(out, &thread.memory, selection.verbose, width)?;
-            stack(out, snapshot, thread, names, Detail { verbose: selection.verbose, all_frames: true, width })?;
+            let locals = selection.locals.as_ref();
+            let locals = locals.map(|wanted| OfThread { locals: variables, thread: thread.tid, frame: wanted.frame });
+            let all_frames = selection.all_frames || locals.is_none();
+            let detail = Detail { verbose: selection.verbose, all_frames, width, locals };
+            stack(out, snapshot, thread, names, detail)?;
         }
     } else {
         for group in groups(threads) {
@@ -97,7 +106,7 @@ pub fn show(
                     snapshot,
                     thread,
                     names,
-                    Detail { verbose: false, all_frames: selection.all_frames, width },
+                    Detail { verbose: false, all_frames: selection.all_frames, width, locals: None },
                 )?;
             }
         }
@@ -109,6 +118,16 @@ pub fn show(
             "\n{FAINT}Of a thread that was read in place only the registers are known with which it entered the kernel; a snapshot taken \
              with --stop all holds it and has them all.{FAINT:#}"
         )?;
+    }
+    if variables.are_without_stack() {
+        writeln!(
+            out,
+            "\n{FAINT}The bytes of stacks are not in this snapshot, and most variables with them; one taken with --locals or --keep stacks has \
+             them.{FAINT:#}"
+        )?;
+    }
+    for path in variables.paths_in_vain() {
+        writeln!(out, "\n{WARNING}--locals={}: no frame has a variable of that name{WARNING:#}", Foreign(path))?;
     }
     if !snapshot.memory.is_empty() {
         writeln!(out, "\n{HEADING}Memory{HEADING:#}")?;
@@ -173,16 +192,22 @@ fn thread_line(
     writeln!(out)
 }
 
-fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names, detail: Detail) -> io::Result<()> {
+fn stack(
+    out: &mut dyn Write,
+    snapshot: &Snapshot,
+    thread: &Thread,
+    names: &Names,
+    detail: Detail<'_>,
+) -> io::Result<()> {
     let Stack { frames, gap, end } = &*thread.stack;
     let (newest, oldest) = frames.split_at(gap.map_or(frames.len(), |gap| gap.after.min(frames.len())));
     let mut number = 0;
-    frame_lines(out, snapshot, newest, names, detail, &mut number)?;
+    frame_lines(out, snapshot, (newest, 0), names, detail, &mut number)?;
     if let Some(gap) = gap {
         writeln!(out, "    {FAINT}... {}{FAINT:#}", gap.describe())?;
         number += usize::try_from(gap.frames).unwrap_or(0);
     }
-    frame_lines(out, snapshot, oldest, names, detail, &mut number)?;
+    frame_lines(out, snapshot, (oldest, newest.len()), names, detail, &mut number)?;
     if *end != WalkEnd::Root {
         writeln!(out, "    {WARNING}no further: {}{WARNING:#}", end.describe())?;
     }
@@ -192,16 +217,17 @@ fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Name
 fn frame_lines(
     out: &mut dyn Write,
     snapshot: &Snapshot,
-    frames: &[Frame],
+    (frames, first): (&[Frame], usize),
     names: &Names,
-    detail: Detail,
+    detail: Detail<'_>,
     number: &mut usize,
 ) -> io::Result<()> {
     let mut folded = Folded::default();
+    let mut index = first;
     for run in frames.chunk_by(|inner, outer| inner == outer) {
         // A recursion that has run away has thousands of frames that tell nothing new.
         let shown = if run.len() > MOST_ALIKE { 1 } else { run.len() };
-        for frame in &run[..shown] {
+        for (frame, index) in run[..shown].iter().zip(index..) {
             let module = snapshot.module_of(frame);
             let functions = names.of(snapshot, frame);
             if functions.is_empty() {
@@ -217,9 +243,15 @@ fn frame_lines(
                     continue;
                 }
                 folded.end(out)?;
+                let is_shown = detail.locals.is_none_or(|locals| locals.frame.is_none_or(|wanted| wanted == *number));
                 frame_line(out, number, frame, module, function, outermost, detail)?;
+                let scope = detail.locals.filter(|_| is_shown);
+                if let Some(scope) = scope.as_ref().and_then(|locals| locals.scope(index, position, functions.len())) {
+                    locals::scope(out, scope)?;
+                }
             }
         }
+        index += run.len();
         let alike = (run.len() - shown) * names.of(snapshot, &run[0]).len().max(1);
         if alike > 0 {
             folded.end(out)?;
@@ -249,10 +281,11 @@ impl Folded {
 
 /// How much to say, and in how many columns.
 #[derive(Clone, Copy)]
-struct Detail {
+struct Detail<'l> {
     verbose: bool,
     all_frames: bool,
     width: Width,
+    locals: Option<OfThread<'l>>,
 }
 
 /// Writes a function of a frame: the one whose code it is, which is the outermost, or one that was inlined into it.
@@ -263,7 +296,7 @@ fn frame_line(
     module: Option<&Module>,
     function: &Function,
     outermost: bool,
-    detail: Detail,
+    detail: Detail<'_>,
 ) -> io::Result<()> {
     let lead = format!("    #{:<2} ", *number);
     *number += 1;
