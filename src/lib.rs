@@ -95,5 +95,6 @@ pub mod store;
 pub mod symbols;
 pub mod sys;
 pub mod unwind;
+pub mod variables;
 pub mod view;
 pub mod wire;

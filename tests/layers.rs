@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use imports::{Import, Module, Named, Source};
 
 /// A room may use rooms with a lower number than its own, and itself.
-const LAYERS: [(&str, u32); 18] = [
+const LAYERS: [(&str, u32); 19] = [
     ("model", 0),
     ("sys", 1),
     ("proc", 1),
@@ -28,21 +28,30 @@ const LAYERS: [(&str, u32); 18] = [
     ("store", 2),
     ("symbols", 2),
     ("analysis", 2),
-    ("render", 3),
-    ("doctor", 3),
-    ("record", 4),
-    ("view", 4),
-    ("daemon", 5),
-    ("cli", 6),
+    ("variables", 3),
+    ("render", 4),
+    ("doctor", 4),
+    ("record", 5),
+    ("view", 5),
+    ("daemon", 6),
+    ("cli", 7),
 ];
 
 /// The first never use the second, but in these files.
 const NEVER: [(&[&str], &[&str], &[&str]); 3] = [
-    (&["symbols", "analysis", "render", "view"], &["sys", "proc", "process", "capture", "doctor", "record"], &[]),
-    (&["process", "capture", "unwind", "doctor"], &["symbols", "analysis", "render", "view"], &[]),
+    (
+        &["symbols", "variables", "analysis", "render", "view"],
+        &["sys", "proc", "process", "capture", "doctor", "record"],
+        &[],
+    ),
+    (&["process", "capture", "unwind", "doctor"], &["symbols", "variables", "analysis", "render", "view"], &[]),
     // Names in files that may be missing later are kept while they can be had: they are looked up
     // as the viewer does it.
-    (&["record", "daemon"], &["symbols", "analysis", "render", "view"], &["record/named.rs uses symbols"]),
+    (
+        &["record", "daemon"],
+        &["symbols", "variables", "analysis", "render", "view"],
+        &["record/named.rs uses symbols"],
+    ),
 ];
 
 /// Crates that one room alone knows.

@@ -22,6 +22,7 @@ mod interop;
 mod layers;
 mod lifecycle;
 mod limits;
+mod locals;
 mod names;
 mod namespaces;
 mod oracle;

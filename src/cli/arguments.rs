@@ -16,6 +16,7 @@ Examples:
   hangsnap 22780 -o now.hangsnap                 print it and keep it
   hangsnap 22780 --stop none                     the same without stopping any thread
   hangsnap 22780 --memory rsp:64 --memory queue_length
+  hangsnap 22780 --locals                        the same with the variables of every frame
   hangsnap 22780 --every 5s                      record until Ctrl-C
   hangsnap 22780 22781 --every 5s --for 10m -o recordings/
   hangsnap why 22780                             which thread hangs, since when, on what, who holds it
@@ -108,6 +109,8 @@ Examples:
   hangsnap show FILE --at -10s          the last one taken by 10 s before the last
   hangsnap show FILE --thread backend   one thread, by name or id
   hangsnap show FILE --thread 'work*'   those whose names begin like this
+  hangsnap show FILE --thread backend --locals               with its variables
+  hangsnap show FILE --locals=waker.data --frame 2           what one leads to
   hangsnap show FILE --json | jq '.threads[] | {name, state, in: .frames[0].functions[0].name}'";
 
 const DIFF_EXAMPLES: &str = "\
@@ -257,6 +260,13 @@ pub(super) struct SampleArguments {
     /// Print each thread's registers; with `all`, take and print those for floating point too
     #[arg(long, value_enum, value_name = "general|all", num_args = 0..=1, default_missing_value = "general")]
     pub(super) registers: Option<RegisterSet>,
+    /// Print the variables of each frame, or with =PATH what it leads to (waker.data, items[2].name),
+    /// past pointers; keeps the bytes of the stacks, as --keep stacks does; may be given more than once
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with = "redact")]
+    pub(super) locals: Vec<String>,
+    /// Print the variables of the frame with this number only
+    #[arg(long, value_name = "N", requires = "locals", conflicts_with = "every")]
+    pub(super) frame: Option<usize>,
     /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it,
     /// and how frames were found
     #[arg(long, short, conflicts_with = "every")]
@@ -474,6 +484,13 @@ pub(super) struct ShowArguments {
     /// Print each thread's registers
     #[arg(long)]
     pub(super) registers: bool,
+    /// Print the variables of each frame, or with =PATH what it leads to (waker.data, items[2].name),
+    /// past pointers; may be given more than once
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(super) locals: Vec<String>,
+    /// Print the variables of the frame with this number only
+    #[arg(long, value_name = "N", requires = "locals")]
+    pub(super) frame: Option<usize>,
     /// Print also each thread's scheduling, signals and kernel stack, the memory copied with it,
     /// and how frames were found
     #[arg(long, short)]

@@ -18,6 +18,7 @@ use crate::record::{CaptureOptions, MemoryWish, Output};
 use crate::render::Selection;
 use crate::store::{self, Policy, Sync};
 use crate::symbols::{Finder, NamedFile};
+use crate::variables;
 use crate::view::{At, Compared, Format};
 
 /// Below this the sampler would do little else.
@@ -75,6 +76,8 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         redact,
         thread,
         registers,
+        locals,
+        frame,
         verbose,
         all_frames,
         json,
@@ -106,7 +109,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         },
         max_hold: time("--max-hold", &max_hold)?,
         floating_point: registers == Some(RegisterSet::All),
-        keep_stacks: keep.is_some(),
+        keep_stacks: keep.is_some() || !locals.is_empty(),
         redact,
         memory: memory
             .into_iter()
@@ -119,7 +122,13 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
     let keep = output.map(|path| where_to(path, targets.len())).transpose()?;
     let job = match every {
         None => Job::Print {
-            selection: Selection { thread, registers: registers.is_some(), verbose, all_frames },
+            selection: Selection {
+                thread,
+                registers: registers.is_some(),
+                verbose,
+                all_frames,
+                locals: wanted_locals(&locals, frame)?,
+            },
             format: format(json, wide),
             keep,
             finder: finder(&files)?,
@@ -229,7 +238,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn check(arguments: &ShowArguments) -> anyhow::Result<Self> {
-        let ShowArguments { at, thread, registers, verbose, all_frames, files, .. } = arguments;
+        let ShowArguments { at, thread, registers, locals, frame, verbose, all_frames, files, .. } = arguments;
         Ok(Self {
             at: parsed("--at", at, at.parse())?,
             selection: Selection {
@@ -237,10 +246,20 @@ impl Show {
                 registers: *registers,
                 verbose: *verbose,
                 all_frames: *all_frames,
+                locals: wanted_locals(locals, *frame)?,
             },
             finder: finder(files)?,
         })
     }
+}
+
+/// Which variables to print, if any are asked for.
+fn wanted_locals(locals: &[String], frame: Option<usize>) -> anyhow::Result<Option<variables::Wanted>> {
+    if locals.is_empty() {
+        return Ok(None);
+    }
+    let paths = locals.iter().filter(|path| !path.is_empty()).map(|path| parsed("--locals", path, path.parse()));
+    Ok(Some(variables::Wanted { paths: paths.collect::<anyhow::Result<_>>()?, frame }))
 }
 
 pub(super) fn check_diff(arguments: &DiffArguments) -> anyhow::Result<(Compared, Finder)> {

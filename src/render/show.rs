@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 
 use super::fold::is_runtime;
+use super::locals::{self, OfThread};
 use super::shorten::columns;
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
 use super::value::{Foreign, duration, moment, source, time};
@@ -13,6 +14,7 @@ use crate::analysis::groups;
 use crate::analysis::verdict::Judgement;
 use crate::model::{Acquired, FoundBy, Frame, Module, Place, Snapshot, Stack, StopMode, Thread, ThreadState, WalkEnd};
 use crate::symbols::{Function, Missing, Names, Stripped, Unused};
+use crate::variables::{Locals, Wanted};
 
 /// Frames at the same instruction, one calling the next, that are all shown.
 const MOST_ALIKE: usize = 3;
@@ -28,6 +30,8 @@ pub struct Selection {
     pub verbose: bool,
     /// Frames of a language's runtime, too.
     pub all_frames: bool,
+    /// The variables of each frame.
+    pub locals: Option<Wanted>,
 }
 
 impl Selection {
@@ -45,6 +49,7 @@ pub fn show(
     out: &mut dyn Write,
     snapshot: &Snapshot,
     names: &Names,
+    variables: &Locals,
     selection: &Selection,
     summary: Option<&Judgement>,
     width: Width,
@@ -56,7 +61,7 @@ pub fn show(
     }
     let threads = selection.threads(snapshot);
     let mut are_unknown = false;
-    if selection.registers || selection.verbose {
+    if selection.registers || selection.verbose || selection.locals.is_some() {
         // These differ between threads with the same stack, so each is shown by itself.
         for thread in threads {
             writeln!(out)?;
@@ -74,7 +79,11 @@ pub fn show(
                 };
             }
             details::memory(out, &thread.memory, selection.verbose, width)?;
-            stack(out, snapshot, thread, names, Detail { verbose: selection.verbose, all_frames: true, width })?;
+            let locals = selection.locals.as_ref();
+            let locals = locals.map(|wanted| OfThread { locals: variables, thread: thread.tid, frame: wanted.frame });
+            let all_frames = selection.all_frames || locals.is_none();
+            let detail = Detail { verbose: selection.verbose, all_frames, width, locals };
+            stack(out, snapshot, thread, names, detail)?;
         }
     } else {
         for group in groups(threads) {
@@ -99,7 +108,7 @@ pub fn show(
                     snapshot,
                     thread,
                     names,
-                    Detail { verbose: false, all_frames: selection.all_frames, width },
+                    Detail { verbose: false, all_frames: selection.all_frames, width, locals: None },
                 )?;
             }
         }
@@ -111,6 +120,16 @@ pub fn show(
             "\n{FAINT}Of a thread that was read in place only the registers are known with which it entered the kernel; a snapshot taken \
              with --stop all holds it and has them all.{FAINT:#}"
         )?;
+    }
+    if variables.are_without_stack() {
+        writeln!(
+            out,
+            "\n{FAINT}The bytes of stacks are not in this snapshot, and most variables with them; one taken with --locals or --keep stacks has \
+             them.{FAINT:#}"
+        )?;
+    }
+    for path in variables.paths_in_vain() {
+        writeln!(out, "\n{WARNING}--locals={}: no frame has a variable of that name{WARNING:#}", Foreign(path))?;
     }
     if !snapshot.memory.is_empty() {
         writeln!(out, "\n{HEADING}Memory{HEADING:#}")?;
@@ -169,16 +188,22 @@ fn thread_line(
     writeln!(out)
 }
 
-fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names, detail: Detail) -> io::Result<()> {
+fn stack(
+    out: &mut dyn Write,
+    snapshot: &Snapshot,
+    thread: &Thread,
+    names: &Names,
+    detail: Detail<'_>,
+) -> io::Result<()> {
     let Stack { frames, gap, end } = &*thread.stack;
     let (newest, oldest) = frames.split_at(gap.map_or(frames.len(), |gap| gap.after.min(frames.len())));
     let mut number = 0;
-    frame_lines(out, snapshot, newest, names, detail, &mut number)?;
+    frame_lines(out, snapshot, (newest, 0), names, detail, &mut number)?;
     if let Some(gap) = gap {
         writeln!(out, "    {FAINT}... {}{FAINT:#}", gap.describe())?;
         number += usize::try_from(gap.frames).unwrap_or(0);
     }
-    frame_lines(out, snapshot, oldest, names, detail, &mut number)?;
+    frame_lines(out, snapshot, (oldest, newest.len()), names, detail, &mut number)?;
     if *end != WalkEnd::Root {
         writeln!(out, "    {WARNING}no further: {}{WARNING:#}", end.describe())?;
     }
@@ -188,16 +213,17 @@ fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Name
 fn frame_lines(
     out: &mut dyn Write,
     snapshot: &Snapshot,
-    frames: &[Frame],
+    (frames, first): (&[Frame], usize),
     names: &Names,
-    detail: Detail,
+    detail: Detail<'_>,
     number: &mut usize,
 ) -> io::Result<()> {
     let mut folded = Folded::default();
+    let mut index = first;
     for run in frames.chunk_by(|inner, outer| inner == outer) {
         // A recursion that has run away has thousands of frames that say nothing new.
         let shown = if run.len() > MOST_ALIKE { 1 } else { run.len() };
-        for frame in &run[..shown] {
+        for (frame, index) in run[..shown].iter().zip(index..) {
             let module = snapshot.module_of(frame);
             let functions = names.of(snapshot, frame);
             if functions.is_empty() {
@@ -214,9 +240,15 @@ fn frame_lines(
                     continue;
                 }
                 folded.end(out)?;
+                let is_shown = detail.locals.is_none_or(|locals| locals.frame.is_none_or(|wanted| wanted == *number));
                 frame_line(out, number, frame, module, function, outermost, detail)?;
+                let scope = detail.locals.filter(|_| is_shown);
+                if let Some(scope) = scope.as_ref().and_then(|locals| locals.scope(index, position, functions.len())) {
+                    locals::scope(out, scope)?;
+                }
             }
         }
+        index += run.len();
         let alike = (run.len() - shown) * names.of(snapshot, &run[0]).len().max(1);
         if alike > 0 {
             folded.end(out)?;
@@ -246,10 +278,11 @@ impl Folded {
 
 /// How much to say, and in how many columns.
 #[derive(Clone, Copy)]
-struct Detail {
+struct Detail<'l> {
     verbose: bool,
     all_frames: bool,
     width: Width,
+    locals: Option<OfThread<'l>>,
 }
 
 /// Writes a function of a frame: the one whose code it is, which is the outermost, or one that was
@@ -261,7 +294,7 @@ fn frame_line(
     module: Option<&Module>,
     function: &Function,
     outermost: bool,
-    detail: Detail,
+    detail: Detail<'_>,
 ) -> io::Result<()> {
     let lead = format!("    #{:<2} ", *number);
     *number += 1;

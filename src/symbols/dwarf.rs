@@ -141,7 +141,12 @@ fn one_section(file: &File, id: SectionId, most: Option<usize>) -> Option<Vec<u8
 
 /// Reads these sections of a file, of each at most `most` bytes. One that is missing or damaged is
 /// left out.
-fn each_section(file: &File, wanted: &[SectionId], most: Option<usize>, mut keep: impl FnMut(SectionId, Vec<u8>)) {
+pub(super) fn each_section(
+    file: &File,
+    wanted: &[SectionId],
+    most: Option<usize>,
+    mut keep: impl FnMut(SectionId, Vec<u8>),
+) {
     let Ok(positioned) = PositionedFile::new(file) else {
         return;
     };

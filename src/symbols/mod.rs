@@ -18,6 +18,7 @@ mod go;
 mod kept;
 mod table;
 mod units;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -34,6 +35,7 @@ use finder::Files;
 
 pub use finder::{Finder, NamedFile};
 pub use kept::{functions_exported, functions_in};
+pub use whole::{DebugInformation, debug_information};
 
 pub use crate::model::Function;
 

@@ -19,6 +19,7 @@ mod evaluate;
 mod expression;
 mod frame_buffer;
 mod machine;
+mod retrace;
 mod rule_cache;
 mod rules;
 mod stack_memory;
@@ -32,6 +33,7 @@ use crate::elf::CfiSections;
 use crate::model::{Bias, CodeAddress, FoundBy, ModuleIndex, RegisterFile, RuntimeAddress, Stack};
 use code::{Budget, Code};
 use machine::Machine;
+pub use retrace::{FrameRegisters, RecordedFrame};
 use rule_cache::Table;
 use rules::{ModuleRules, Row};
 pub use stack_memory::StackMemory;
@@ -103,22 +105,7 @@ impl<R: Machine> Unwinder<R> {
 
     /// The stack of a thread with these registers.
     pub fn walk(&mut self, registers: &RegisterFile<R>, stack: StackMemory<'_>, space: &mut dyn CodeSpace) -> Stack {
-        let id = space.id();
-        let pointers = R::pointers(space);
-        let mut walk = Walk {
-            unwinder: self,
-            stack,
-            space,
-            id,
-            pointers,
-            budget: Budget::default(),
-            left: None,
-            beyond_heap: None,
-            probed: None,
-            code: Code::default(),
-            followed: R::Followed::default(),
-        };
-        walk.run(registers)
+        Walk::new(self, stack, space).run(registers)
     }
 }
 
@@ -138,6 +125,26 @@ pub struct Walk<'a, R: Machine> {
     probed: Option<RuntimeAddress>,
     code: Code,
     followed: R::Followed,
+}
+
+impl<'a, R: Machine> Walk<'a, R> {
+    fn new(unwinder: &'a mut Unwinder<R>, stack: StackMemory<'a>, space: &'a mut dyn CodeSpace) -> Self {
+        let id = space.id();
+        let pointers = R::pointers(space);
+        Self {
+            unwinder,
+            stack,
+            space,
+            id,
+            pointers,
+            budget: Budget::default(),
+            left: None,
+            beyond_heap: None,
+            probed: None,
+            code: Code::default(),
+            followed: R::Followed::default(),
+        }
+    }
 }
 
 /// The rules in force at an address, with what they refer to.

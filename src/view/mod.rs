@@ -19,6 +19,7 @@ use crate::model::Snapshot;
 use crate::render::{self, ListedRecording, Selection, Width, json};
 use crate::store::{self, Contents, Damage, Reader};
 use crate::symbols::{Finder, Names};
+use crate::variables::Locals;
 
 pub use check::check;
 pub use extract::{Extract, cut, merge};
@@ -71,15 +72,19 @@ pub fn print(
 ) -> Result<(), Error> {
     ensure_selected(snapshot, selection)?;
     let names = Names::resolve(finder, [snapshot]);
+    let variables = match &selection.locals {
+        Some(wanted) => Locals::resolve(finder, snapshot, &selection.threads(snapshot), &wanted.paths),
+        None => Locals::default(),
+    };
     match format {
         Format::Text(width) => {
             // Of one thread all is said below, and who asks for details wants those.
-            let is_brief = !selection.verbose && !selection.registers;
+            let is_brief = !selection.verbose && !selection.registers && selection.locals.is_none();
             let is_long = is_brief && selection.thread.is_none() && snapshot.threads.len() > 1;
             let judgement = is_long.then(|| why::of_one(snapshot, &names));
-            render::show(out, snapshot, &names, selection, judgement.as_ref(), width)?;
+            render::show(out, snapshot, &names, &variables, selection, judgement.as_ref(), width)?;
         }
-        Format::Json => json::show(out, snapshot, &names, selection)?,
+        Format::Json => json::show(out, snapshot, &names, &variables, selection)?,
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod fields;
 mod loaded;
 mod program;
 mod random;
+mod values;
 
 use std::collections::BTreeMap;
 use std::fs;

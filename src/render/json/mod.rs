@@ -4,6 +4,7 @@
 //! Addresses and registers are strings of hexadecimal digits, because most readers of JSON keep 53
 //! bits of a number. Times are nanoseconds.
 
+mod locals;
 mod thread;
 mod verdict;
 
@@ -21,6 +22,7 @@ use super::show::Selection;
 use crate::analysis::{Change, Comparison, Sameness};
 use crate::model::{Snapshot, StopMode, Subject, Summary};
 use crate::symbols::Names;
+use crate::variables::Locals;
 use thread::{
     CallFields, FrameFields, MemoryFields, MomentFields, ThreadFields, call_fields, frame_fields, memory_fields,
     moment_fields, thread_fields,
@@ -142,7 +144,13 @@ struct ListFields<'a> {
 }
 
 /// Writes a snapshot as one object on one line.
-pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: &Selection) -> io::Result<()> {
+pub fn show(
+    out: &mut dyn Write,
+    snapshot: &Snapshot,
+    names: &Names,
+    variables: &Locals,
+    selection: &Selection,
+) -> io::Result<()> {
     let threads = selection.threads(snapshot);
     let document = SnapshotDocument {
         format: "hangsnap.snapshot/1",
@@ -157,7 +165,7 @@ pub fn show(out: &mut dyn Write, snapshot: &Snapshot, names: &Names, selection: 
         longest_hold_ns: nanoseconds(snapshot.longest_hold()),
         threads: threads
             .into_iter()
-            .map(|thread| thread_fields(snapshot, thread, names, selection.registers))
+            .map(|thread| thread_fields(snapshot, thread, (names, variables), selection))
             .collect(),
         memory: snapshot.memory.iter().map(memory_fields).collect(),
         notices: snapshot

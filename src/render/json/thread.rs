@@ -2,13 +2,17 @@
 
 use serde::Serialize;
 
+use super::locals::{VariableFields, scope_fields};
 use super::nanoseconds;
 use crate::model::{
     Abi, Acquired, CodeAddress, FoundBy, Frame, Gap, KernelWorker, MemoryOf, MemoryPiece, Moment, Place, Policy,
     Snapshot, SpecialRegister, SystemCall, Thread, ThreadStatus, WalkEnd,
 };
+use crate::render::Selection;
 use crate::render::blocked_call;
+use crate::render::locals::OfThread;
 use crate::symbols::Names;
+use crate::variables::Locals;
 
 #[derive(Serialize)]
 pub(super) struct ThreadFields<'a> {
@@ -107,13 +111,16 @@ pub(super) struct FunctionFields<'a> {
     inlined: bool,
     file: Option<&'a str>,
     line: Option<u32>,
+    /// The variables in scope, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locals: Option<Vec<VariableFields<'a>>>,
 }
 
 pub(super) fn thread_fields<'a>(
     snapshot: &'a Snapshot,
     thread: &'a Thread,
-    names: &'a Names,
-    registers: bool,
+    (names, variables): (&'a Names, &'a Locals),
+    selection: &Selection,
 ) -> ThreadFields<'a> {
     let ThreadStatus { name, state, scheduling, signals, worker, wait, .. } = &thread.status;
     ThreadFields {
@@ -147,12 +154,37 @@ pub(super) fn thread_fields<'a>(
             process_pending: sets.process_pending.names(),
         }),
         system_call: thread.system_call.map(|call| call_fields(call, snapshot, thread)),
-        frames: thread.stack.frames.iter().map(|frame| frame_fields(snapshot, frame, names)).collect(),
+        frames: frames_fields(snapshot, thread, (names, variables), selection),
         gap: thread.stack.gap.map(|Gap { after, frames, bytes }| GapFields { after, frames, bytes }),
         incomplete: (thread.stack.end != WalkEnd::Root).then(|| thread.stack.end.describe()),
-        registers: registers.then(|| register_fields(thread)),
+        registers: selection.registers.then(|| register_fields(thread)),
         memory: thread.memory.iter().map(memory_fields).collect(),
     }
+}
+
+/// All frames, those with variables that were asked for.
+fn frames_fields<'a>(
+    snapshot: &'a Snapshot,
+    thread: &'a Thread,
+    (names, variables): (&'a Names, &'a Locals),
+    selection: &Selection,
+) -> Vec<FrameFields<'a>> {
+    let wanted = selection.locals.as_ref();
+    let locals = wanted.map(|wanted| OfThread { locals: variables, thread: thread.tid, frame: wanted.frame });
+    let mut number = 0;
+    let mut all = Vec::with_capacity(thread.stack.frames.len());
+    for (index, frame) in thread.stack.frames.iter().enumerate() {
+        let mut fields = frame_fields(snapshot, frame, names);
+        let functions = fields.functions.len();
+        for (position, function) in fields.functions.iter_mut().enumerate() {
+            let shown = locals.filter(|locals| locals.frame.is_none_or(|wanted| wanted == number + position));
+            function.locals =
+                shown.map(|of| of.scope(index, position, functions).map(scope_fields).unwrap_or_default());
+        }
+        number += functions.max(1);
+        all.push(fields);
+    }
+    all
 }
 
 pub(super) fn moment_fields(Moment { number, realtime_ns }: Moment) -> MomentFields {
@@ -222,6 +254,7 @@ pub(super) fn frame_fields<'a>(snapshot: &'a Snapshot, frame: &Frame, names: &'a
                 inlined: position + 1 < functions.len(),
                 file: function.file.as_deref(),
                 line: function.line,
+                locals: None,
             })
             .collect(),
     }
