@@ -11,6 +11,7 @@ mod doctor;
 mod fold;
 pub mod json;
 mod list;
+mod paths;
 mod shorten;
 mod show;
 mod style;
