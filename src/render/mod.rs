@@ -12,6 +12,7 @@ mod fold;
 pub mod json;
 mod list;
 mod locals;
+mod paths;
 mod shorten;
 mod show;
 mod style;

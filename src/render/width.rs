@@ -1,16 +1,17 @@
 //! What is printed on a terminal in the columns that it has.
 //!
 //! Promises: without a width nothing is changed. With one, no line is longer. A frame's source path
-//! and its function's name are shortened (`shorten`), and each only where the line would be too
-//! long otherwise: one line for each frame is what makes a stack readable. Where little would be
-//! left of the name, the place goes to a line of its own. All other lines are wrapped between
-//! words, and nothing of them is lost: addresses and build-ids are never cut, but go on in the next
-//! line where one is too short for them.
+//! and its function's name are shortened (`paths`, `shorten`), and each only where the line would
+//! be too long otherwise: one line for each frame is what makes a stack readable. Where little
+//! would be left of the name, the place goes to a line of its own. All other lines are wrapped
+//! between words, and nothing of them is lost: addresses and build-ids are never cut, but go on in
+//! the next line where one is too short for them.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::shorten::{LEAST_NAME, column, columns, from_left, origin, shorter, without_arguments};
+use super::paths::{from_left, origin};
+use super::shorten::{LEAST_NAME, column, columns, shorter, without_arguments};
 
 /// How far the second line of a frame is indented: as the names are.
 const FRAME_INDENT: usize = 8;
