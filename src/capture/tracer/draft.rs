@@ -8,10 +8,10 @@ use std::collections::{HashMap, HashSet};
 use std::mem;
 
 use super::hold::Polling;
-use super::stack::Owner;
+use super::stack::{FIRST_ROOM, Owner, STACK_ROOM, StackCopy};
 use crate::capture::CaptureRequest;
 use crate::capture::protocol::{Assignment, ContextRecord, StackRecord, ThreadRecord, TracerRecord};
-use crate::model::{Acquired, Notice, Reason, Subject, SystemCall, ThreadStatus, Tid};
+use crate::model::{Acquired, Notice, Reason, StopMode, Subject, SystemCall, ThreadStatus, Tid};
 use crate::proc::{self, BlockedCall, MemoryMap, ProcDir};
 use crate::sys::alarm::KillTimer;
 use crate::sys::arena::ArenaWriter;
@@ -57,6 +57,9 @@ pub(super) struct Code {
 pub(super) struct Draft<'a> {
     pub(super) process: &'a ProcDir,
     pub(super) request: &'a CaptureRequest,
+    /// Which threads may be held: those that the request allows, until that was tried and did not
+    /// work out.
+    pub(super) stop: StopMode,
     /// Threads over which a tracer died.
     pub(super) suspects: &'a [Tid],
     /// None when memory is not to be read.
@@ -71,6 +74,8 @@ pub(super) struct Draft<'a> {
     /// Kills this process when it holds a thread for too long.
     pub(super) kill_timer: &'a KillTimer,
     pub(super) polling: Polling,
+    /// How many bytes of the arena there are for the stack of one thread.
+    pub(super) stack_room: usize,
     /// Whether the kernel's stacks may be read, as far as is known.
     pub(super) kernel_stacks: bool,
     /// How much more memory may be copied because the user asked for it.
@@ -99,6 +104,7 @@ impl<'a> Draft<'a> {
         Self {
             process,
             request: &assignment.request,
+            stop: assignment.request.stop,
             suspects: &assignment.suspects,
             memory: assignment.read_memory.then_some(memory),
             map: MemoryMap::default(),
@@ -107,6 +113,7 @@ impl<'a> Draft<'a> {
             arena,
             kill_timer,
             polling: Polling::default(),
+            stack_room: if assignment.request.after.is_some() { STACK_ROOM } else { FIRST_ROOM },
             kernel_stacks: true,
             room_for_wishes: ALL_WISHES,
             looked: Vec::new(),
@@ -144,6 +151,16 @@ impl Draft<'_> {
             self.calls_are_unknown = true;
             self.notice_process(Reason::CallUnknown);
         }
+    }
+
+    /// Whether a stack that was copied lacked room. Then all have as much as there may be from now
+    /// on, and it is to be copied again.
+    pub(super) fn needs_more_room(&mut self, copy: &StackCopy) -> bool {
+        let is_more_needed = self.stack_room < STACK_ROOM && copy.lacked_room(self.stack_room);
+        if is_more_needed {
+            self.stack_room = STACK_ROOM;
+        }
+        is_more_needed
     }
 
     /// Adds to the number of threads that were read in place because they did not stop in time.

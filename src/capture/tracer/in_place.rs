@@ -11,7 +11,7 @@ use super::blocked;
 use super::draft::{Draft, Planned};
 use super::loss;
 use super::stack;
-use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
+use super::stack::{Position, STACK_LIMIT, StackCopy, StackPlan};
 use crate::capture::protocol::{ContextRecord, StackRecord};
 use crate::model::{Acquired, Reason, StopMode, ThreadState};
 use crate::proc::{BlockedCall, ThreadDir};
@@ -67,8 +67,10 @@ fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Resu
     let fs_base = stack::thread_pointer(&draft.map, memory, planned.tid, planned.owner, stack_pointer);
     let position = Position::in_place(stack_pointer, fs_base);
     let plan = StackPlan::new(&draft.map, draft.memory, draft.request.is_go, planned.owner, position, STACK_LIMIT);
-    let room = draft.arena.room(STACK_ROOM);
-    let copied = plan.copy(&draft.map, memory, room, || true);
+    let mut copied = plan.copy(&draft.map, memory, draft.arena.room(draft.stack_room), || true);
+    if draft.needs_more_room(&copied) {
+        copied = plan.copy(&draft.map, memory, draft.arena.room(draft.stack_room), || true);
+    }
     draft.arena.progress_page().step(TracerStep::ReadingProc, planned.tid.0);
     Ok(copied)
 }

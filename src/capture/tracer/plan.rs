@@ -82,7 +82,7 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
     }
     let cannot_stop = syscalls::cannot_be_stopped(&planned.status);
     let stop = match history {
-        StopHistory::None => draft.request.stop,
+        StopHistory::None => draft.stop,
         StopHistory::DidNotStop => StopMode::None,
     };
     if stop == StopMode::All && !cannot_stop {
@@ -126,8 +126,8 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
             None => run = run.or_else(|| Some(Run::observe(&thread, draft))),
             Some(Method::InPlace) => match in_place::read(&planned, &thread, draft) {
                 Ok(())
-                    if stop != draft.request.stop
-                        && choose(draft.request.stop, &planned.status, call.as_ref()) == Some(Method::Hold) =>
+                    if stop != draft.stop
+                        && choose(draft.stop, &planned.status, call.as_ref()) == Some(Method::Hold) =>
                 {
                     return Plan::ReadInstead(planned);
                 }
@@ -140,13 +140,13 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
             },
         }
     }
-    let reason = in_place::loss(&planned, not_read, draft.request.stop);
+    let reason = in_place::loss(&planned, not_read, draft.stop);
     match (not_read, stop) {
         (NotRead::Runs, StopMode::OneAtATime) if run.as_ref().is_some_and(|run| run.goes_on(&thread, draft)) => {
             Plan::Hold(planned)
         }
         (NotRead::Runs, StopMode::None)
-            if draft.request.stop != StopMode::None
+            if draft.stop != StopMode::None
                 && !cannot_stop
                 && run.as_ref().is_some_and(|run| run.goes_on(&thread, draft)) =>
         {
@@ -254,13 +254,9 @@ pub(super) fn now(planned: &Planned, draft: &Draft<'_>) -> Now {
         return Now::Gone;
     };
     match thread.blocked_call() {
-        Ok(Some(call)) if choose(draft.request.stop, &planned.status, Some(&call)) != Some(Method::Hold) => {
-            Now::ReadInPlace
-        }
+        Ok(Some(call)) if choose(draft.stop, &planned.status, Some(&call)) != Some(Method::Hold) => Now::ReadInPlace,
         Err(proc::Error::Gone) => Now::Gone,
-        Ok(None) if draft.request.stop != StopMode::All && !Run::observe(&thread, draft).may_be_stopped => {
-            Now::ReadInPlace
-        }
+        Ok(None) if draft.stop != StopMode::All && !Run::observe(&thread, draft).may_be_stopped => Now::ReadInPlace,
         _ => Now::Hold,
     }
 }
