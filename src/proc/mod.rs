@@ -15,7 +15,7 @@ mod rights;
 mod thread;
 mod watch;
 
-pub use host::{Host, is_our_own, runnable_threads};
+pub use host::{Host, has_idle_cpu, is_our_own, runnable_threads};
 pub use lineage::Lineage;
 pub use maps::{Backing, Mapping, MemoryMap};
 pub use process::{ImageId, ProcDir, TracerOf, names_matching, thread_name};
