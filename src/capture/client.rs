@@ -95,6 +95,23 @@ impl Tracer {
         })
     }
 
+    /// Starts the process before it is needed, while its caller does something else. Should that
+    /// fail, the first snapshot says so.
+    pub fn start_ahead(&mut self) {
+        if self.running.is_none() {
+            self.running = Running::start(&self.program, &self.arena).ok();
+        }
+    }
+
+    /// Ends the process when no more snapshots are needed, without waiting for it: this is dropped
+    /// later. It holds nothing now.
+    pub fn end_ahead(&mut self) {
+        if let Some(running) = &mut self.running {
+            // It fails only if the process has ended.
+            let _ = running.child.kill();
+        }
+    }
+
     /// Takes one snapshot.
     ///
     /// Errors only if the process cannot be looked at at all; whatever is lost of a process that

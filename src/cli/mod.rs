@@ -30,6 +30,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 
 use crate::capture::{self, TRACER_ARGUMENT, Tracer};
+use crate::proc::has_idle_cpu;
 use crate::process::{self, Target};
 use crate::record::{self, RecordingPlan};
 use crate::render::{self, Width};
@@ -253,9 +254,19 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
         Job::Print { selection, format, keep, finder } => {
             let mut out = output();
             let mut tracer = Tracer::new()?;
+            // The target may want all of them.
+            let may_read_ahead = has_idle_cpu();
+            tracer.start_ahead();
             let _patience = Patience::about("reading debug information");
             for (number, target) in targets.iter().enumerate() {
+                let mut finder = finder.below(target.directory.root());
+                if may_read_ahead {
+                    finder = finder.with_read_ahead(target.c_library());
+                }
                 let snapshot = record::once(target, &options, &mut tracer)?;
+                if number + 1 == targets.len() {
+                    tracer.end_ahead();
+                }
                 view::ensure_selected(&snapshot, &selection)?;
                 if let Some(output) = &keep {
                     record::keep(output, &snapshot)?;
@@ -263,7 +274,6 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
                 if number > 0 && format != Format::Json {
                     writeln!(out)?;
                 }
-                let finder = finder.below(target.directory.root());
                 view::print(&mut out, &snapshot, &finder, &selection, format)?;
             }
             finish(out, [])?;

@@ -7,6 +7,7 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 
 use anstream::ColorChoice;
+use anstream::adapter::StripBytes;
 
 use crate::render::Width;
 
@@ -15,6 +16,9 @@ const ESCAPE: u8 = 0x1b;
 pub(super) struct Output {
     stream: anstream::Stdout,
     takes_out: bool,
+    strip: StripBytes,
+    /// A piece without its escape sequences.
+    plain: Vec<u8>,
     /// Whether the last piece had an escape sequence, which this one may end.
     may_be_within: bool,
 }
@@ -23,7 +27,10 @@ pub(super) struct Output {
 pub(super) fn output() -> io::BufWriter<Output> {
     let stream = anstream::stdout();
     let takes_out = stream.current_choice() == ColorChoice::Never;
-    io::BufWriter::with_capacity(1 << 16, Output { stream, takes_out, may_be_within: false })
+    io::BufWriter::with_capacity(
+        1 << 16,
+        Output { stream, takes_out, strip: StripBytes::new(), plain: Vec::new(), may_be_within: false },
+    )
 }
 
 /// The width of what is printed: on a terminal that of COLUMNS, or the terminal's own. A terminal
@@ -42,9 +49,19 @@ pub(super) fn width() -> Width {
 impl Write for Output {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         let has_escape = piece.contains(&ESCAPE);
-        let is_plain = self.takes_out && !has_escape && !self.may_be_within;
+        let is_plain = !has_escape && !self.may_be_within;
         self.may_be_within = has_escape;
-        if is_plain { io::stdout().write(piece) } else { self.stream.write(piece) }
+        match (self.takes_out, is_plain) {
+            (false, _) => self.stream.write(piece),
+            (true, true) => io::stdout().write(piece),
+            (true, false) => {
+                // In one call: the stream would write what lies between two sequences by itself.
+                self.plain.clear();
+                self.plain.extend(self.strip.strip_next(piece).flatten());
+                io::stdout().write_all(&self.plain)?;
+                Ok(piece.len())
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! What the machine is called and which boot this is.
 
-use std::fs;
+use std::{fs, thread};
 
 /// The machine a recording is made on.
 pub struct Host {
@@ -29,6 +29,13 @@ impl Host {
 pub fn runnable_threads() -> Option<u32> {
     let text = fs::read_to_string("/proc/loadavg").ok()?;
     text.split_whitespace().nth(3)?.split_once('/')?.0.parse().ok()
+}
+
+/// Whether a CPU that this process may use is left over while the calling thread works. False where
+/// that is hidden.
+pub fn has_idle_cpu() -> bool {
+    let cpus = thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1));
+    runnable_threads().is_some_and(|runnable| runnable < cpus)
 }
 
 /// Whether /proc shows the processes that this one can see: it may have been mounted for another

@@ -16,7 +16,7 @@ mod thread;
 mod vitals;
 mod watch;
 
-pub use host::{Host, cpus, is_our_own, pressure, runnable_threads, total_memory};
+pub use host::{Host, cpus, has_idle_cpu, is_our_own, pressure, runnable_threads, total_memory};
 pub use lineage::Lineage;
 pub use maps::{Backing, Mapping, MemoryMap};
 pub use process::{ImageId, ProcDir, TracerOf, names_matching, thread_name};

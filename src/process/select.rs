@@ -13,7 +13,7 @@ use super::TimeoutWorker;
 use super::loaded::headers_of;
 use crate::elf::FileImage;
 use crate::model::{Pid, Process, ProcessId, StopMode};
-use crate::proc::{self, ProcDir};
+use crate::proc::{self, Backing, MemoryMap, ProcDir};
 
 /// ELF's class byte for 64-bit programs.
 const ELF_CLASS_64: u8 = 2;
@@ -192,6 +192,20 @@ impl Target {
         TimeoutWorker::default().file(look).flatten().unwrap_or(false)
     }
 
+    /// Finds the path of the C library that it has loaded, as its memory map shows it. What is
+    /// returned may be called while the process is being looked at, and may have to wait for its
+    /// memory map.
+    pub fn c_library(&self) -> impl FnOnce() -> Option<String> + Send + 'static {
+        let pid = self.pid();
+        move || {
+            let map = MemoryMap::parse(&ProcDir::open(pid).ok()?.maps().ok()?).ok()?;
+            map.iter().find_map(|mapping| match &mapping.backing {
+                Backing::File { path, .. } if is_c_library(path) => Some(path.clone()),
+                _ => None,
+            })
+        }
+    }
+
     /// The error for a process whose every thread the kernel refused to hold.
     pub fn refused(&self) -> Error {
         Error::NotPermitted { pid: self.pid(), name: self.process.name.clone() }
@@ -216,6 +230,12 @@ impl Error {
     fn may_pass(&self) -> bool {
         matches!(self, Self::NoSuchProcess(_) | Self::Unreadable { .. })
     }
+}
+
+/// By the names that glibc and musl have.
+fn is_c_library(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name == "libc.so.6" || name.starts_with("libc-2.") || name.starts_with("ld-musl-")
 }
 
 fn is_there(pid: Pid) -> bool {

@@ -5,31 +5,24 @@
 //! alone (see `units`), and `.debug_info` is decompressed up to the last of them and no further; an
 //! address that this leaves without a name is asked for again with all of them.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 use std::panic::resume_unwind;
 use std::thread;
 
 use addr2line::{Context, FrameIter};
-use flate2::read::ZlibDecoder;
 use gimli::{DebugAranges, DebugInfo, Dwarf, DwarfSections, EndianSlice, LittleEndian as Little, SectionId};
-use object::read::elf::ElfFile64;
-use object::{CompressedFileRange, CompressionFormat, LittleEndian, Object, ObjectSection, ReadCache};
 
+use super::ahead::Ahead;
+use super::debug_sections::{each_section, one_section};
 use super::{Function, units};
-use crate::elf::{PositionedFile, Sections, demangle, is_plausible};
+use crate::elf::demangle;
 use crate::model::FileAddress;
 
 type DwarfBytes<'a> = EndianSlice<'a, Little>;
 type Found = Vec<(FileAddress, Vec<Function>)>;
 
-/// A section whose uncompressed size is beyond this is not loaded; a browser's .debug_info is half
-/// of it.
-const MAX_SECTION: u64 = 4 << 30;
 /// Functions inlined into one another at one address; no compiler goes that deep.
 const MAX_INLINED: usize = 256;
 /// What line and function look-ups read, besides .debug_info and .debug_aranges.
@@ -53,10 +46,15 @@ struct Loaded {
 
 /// What the debug information of a file says of these addresses; those it says nothing of are left
 /// out.
-pub(super) fn functions(file: &File, supplementary: Option<&File>, addresses: &BTreeSet<FileAddress>) -> Found {
+pub(super) fn functions(
+    file: &File,
+    supplementary: Option<&File>,
+    addresses: &BTreeSet<FileAddress>,
+    ahead: &Ahead,
+) -> Found {
     let aranges = one_section(file, SectionId::DebugAranges, None).unwrap_or_default();
     let wanted = units::holding(&DebugAranges::new(&aranges, Little), addresses);
-    let mut loaded = load(file, aranges, wanted.end);
+    let mut loaded = load(file, aranges, wanted.end, ahead);
     let supplementary = supplementary.map(load_whole);
     if wanted.units.is_empty() {
         return look_up(&loaded, supplementary.as_ref(), addresses);
@@ -111,12 +109,12 @@ fn functions_at(context: &Context<DwarfBytes<'_>>, address: FileAddress) -> Opti
 }
 
 fn load_whole(file: &File) -> Loaded {
-    load(file, one_section(file, SectionId::DebugAranges, None).unwrap_or_default(), None)
+    load(file, one_section(file, SectionId::DebugAranges, None).unwrap_or_default(), None, &Ahead::default())
 }
 
 /// Reads the sections, decompressing .debug_info beside the others: it is as large as all of them.
 /// Of .debug_info the first `info` bytes are read, or all.
-fn load(file: &File, aranges: Vec<u8>, info: Option<usize>) -> Loaded {
+fn load(file: &File, aranges: Vec<u8>, info: Option<usize>, ahead: &Ahead) -> Loaded {
     thread::scope(|scope| {
         let others = scope.spawn(|| {
             let mut bytes_of = HashMap::from([(SectionId::DebugAranges.name(), aranges)]);
@@ -127,91 +125,19 @@ fn load(file: &File, aranges: Vec<u8>, info: Option<usize>) -> Loaded {
             let Ok(others) = DwarfSections::load(take);
             others
         });
-        let info = one_section(file, SectionId::DebugInfo, info).unwrap_or_default();
+        let info = ahead.debug_info(file, info).or_else(|| one_section(file, SectionId::DebugInfo, info));
+        let info = info.unwrap_or_default();
         Loaded { info, others: others.join().unwrap_or_else(|panic| resume_unwind(panic)) }
     })
 }
 
-/// The first `most` bytes of a section, or all of it.
-fn one_section(file: &File, id: SectionId, most: Option<usize>) -> Option<Vec<u8>> {
-    let mut found = None;
-    each_section(file, &[id], most, |_, bytes| found = Some(bytes));
-    found
-}
-
-/// Reads these sections of a file, of each at most `most` bytes. One that is missing or damaged is
-/// left out.
-pub(super) fn each_section(
-    file: &File,
-    wanted: &[SectionId],
-    most: Option<usize>,
-    mut keep: impl FnMut(SectionId, Vec<u8>),
-) {
-    let Ok(positioned) = PositionedFile::new(file) else {
-        return;
-    };
-    let cache = ReadCache::new(positioned);
-    let Ok(sections) = Sections::of(&cache) else {
-        return;
-    };
-    for id in wanted {
-        let Some(place) = sections.place_of(id.name()).or_else(|| old_place(&cache, &sections, *id)) else {
-            continue;
-        };
-        if place.uncompressed_size > MAX_SECTION || !is_plausible(&place) {
-            continue;
-        }
-        let most = most.map_or(place.uncompressed_size, |most| place.uncompressed_size.min(most as u64));
-        // Past the cache, which would hold a second copy of what may be hundreds of megabytes.
-        let bytes = match place.format {
-            CompressionFormat::None => read_exact(file, place.offset, most),
-            CompressionFormat::Zlib => inflate(file, place, most),
-            _ => place.data(&cache).ok().and_then(|data| data.decompress().ok()).map(Cow::into_owned),
-        };
-        if let Some(bytes) = bytes {
-            keep(*id, bytes);
-        }
-    }
-}
-
-/// Where a section lies that an old linker has compressed, under a name that begins with `.z`.
-fn old_place<'c>(
-    cache: &'c ReadCache<PositionedFile<'_>>,
-    sections: &Sections<'c, &'c ReadCache<PositionedFile<'_>>>,
-    id: SectionId,
-) -> Option<CompressedFileRange> {
-    if !sections.has(&id.name().replacen('.', ".z", 1)) {
-        return None;
-    }
-    let elf = ElfFile64::<LittleEndian, _>::parse(cache).ok()?;
-    elf.section_by_name(id.name())?.compressed_file_range().ok()
-}
-
-fn read_exact(file: &File, offset: u64, size: u64) -> Option<Vec<u8>> {
-    // A size beyond the end of the file is a lie, and would have us allocate it.
-    if offset.checked_add(size)? > file.metadata().ok()?.len() {
-        return None;
-    }
-    let mut bytes = vec![0; usize::try_from(size).ok()?];
-    file.read_exact_at(&mut bytes, offset).ok()?;
-    Some(bytes)
-}
-
-/// Decompresses the first bytes of a section straight from the file into zeroed memory, which the
-/// kernel hands out page by page as it is filled.
-fn inflate(file: &File, place: CompressedFileRange, most: u64) -> Option<Vec<u8>> {
-    let mut compressed = PositionedFile::new(file).ok()?;
-    compressed.seek(SeekFrom::Start(place.offset)).ok()?;
-    let mut decoder = ZlibDecoder::new(compressed.take(place.compressed_size));
-    let mut bytes = vec![0; usize::try_from(most).ok()?];
-    decoder.read_exact(&mut bytes).ok()?;
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
+    use object::read::elf::ElfFile64;
+    use object::{LittleEndian, Object, ObjectSymbol, ReadCache};
+
     use super::*;
-    use object::ObjectSymbol;
+    use crate::elf::PositionedFile;
 
     #[test]
     fn hiding_units_changes_no_answer() {
@@ -230,7 +156,7 @@ mod tests {
         assert!(!wanted.units.is_empty(), "this compiler writes no .debug_aranges, so nothing was hidden");
         let with_all = look_up(&loaded, None, &addresses);
         assert!(with_all.len() > 20, "only {} of {} are known at all", with_all.len(), addresses.len());
-        let mut with_few = functions(&file, None, &addresses);
+        let mut with_few = functions(&file, None, &addresses, &Ahead::default());
         with_few.sort_by_key(|(address, _)| *address);
         assert_eq!(with_few, with_all);
     }
@@ -253,7 +179,7 @@ mod tests {
         let wanted = units::holding(&aranges, &addresses);
         let end = wanted.end.expect("there are more units after it");
         assert!(wanted.units.contains(&offset) && end > offset && end < whole.info.len() / 2);
-        let loaded = load(&file, Vec::new(), wanted.end);
+        let loaded = load(&file, Vec::new(), wanted.end, &Ahead::default());
         assert_eq!(loaded.info.len(), end);
         assert_eq!(loaded.info, whole.info[..end]);
     }

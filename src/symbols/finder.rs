@@ -3,18 +3,20 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use super::ahead::Ahead;
 use crate::elf::{Links, PositionedFile, open_below};
-use crate::model::{BuildId, Module};
+use crate::model::{Bias, BuildId, Module, RuntimeAddress};
 
 /// Where distributions put separate debug files.
 const DEBUG_DIRECTORY: &str = "/usr/lib/debug";
 
 /// Where to look: files that the user named, and directory trees in which the target's paths mean
 /// something, the likeliest first.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Finder {
     roots: Vec<PathBuf>,
     named: Vec<NamedFile>,
+    ahead: Ahead,
 }
 
 /// A file that the user named, for the module that has its build-id.
@@ -68,7 +70,7 @@ impl Finder {
     pub fn new(roots: Vec<PathBuf>) -> Self {
         let mut roots = roots;
         roots.push("/".into());
-        Self { roots, named: Vec::new() }
+        Self { roots, named: Vec::new(), ahead: Ahead::default() }
     }
 
     /// Looks below this directory as well, before this machine's own tree.
@@ -81,6 +83,32 @@ impl Finder {
     /// Uses these files before any other.
     pub fn with_named(self, named: Vec<NamedFile>) -> Self {
         Self { named, ..self }
+    }
+
+    /// Begins to decompress what debug information there is of the file at this path, which is
+    /// likely to be needed, while its caller does something else.
+    pub fn with_read_ahead(self, path: impl FnOnce() -> Option<String> + Send + 'static) -> Self {
+        let finder = self.clone();
+        Self { ahead: Ahead::begin(move || finder.with_debug_info(&path()?)), ..self }
+    }
+
+    /// The file that has the debug information of what is at this path.
+    fn with_debug_info(&self, path: &str) -> Option<File> {
+        let (file, links) = self.first(|root| checked(root, path, |_| true))?;
+        let module = Module {
+            path: path.into(),
+            build_id: links.build_id.clone(),
+            bias: Bias(0),
+            range: RuntimeAddress(0)..RuntimeAddress(0),
+            image: None,
+        };
+        let files = self.complete(&module, Some((file, links)));
+        files.debug.or(files.program)
+    }
+
+    /// What is being decompressed ahead of its use.
+    pub(super) fn ahead(&self) -> &Ahead {
+        &self.ahead
     }
 
     /// Whether the user named a file for this module.

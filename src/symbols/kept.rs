@@ -18,7 +18,7 @@ pub fn functions_in(
     addresses: &BTreeSet<FileAddress>,
     most_debug: u64,
 ) -> HashMap<FileAddress, Vec<Function>> {
-    let mut names = Resolution { addresses, functions: HashMap::new(), most_debug };
+    let mut names = Resolution { addresses, functions: HashMap::new(), most_debug, ahead: finder.ahead() };
     if has_plausible_symbols(&program) {
         names.add_files(&finder.find_for(module, program));
     }

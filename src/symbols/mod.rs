@@ -12,6 +12,8 @@
 //! to which its path did not lead those that the snapshot keeps: for a snapshot that is just being
 //! taken they are looked up here, too (`functions_in`).
 
+mod ahead;
+mod debug_sections;
 mod dwarf;
 mod finder;
 mod go;
@@ -31,6 +33,7 @@ use object::{LittleEndian, Object, ObjectSection, ReadCache, ReadRef};
 use crate::elf::{PositionedFile, debugdata, demangle, pclntab};
 use crate::model::{BuildId, FileAddress, Frame, Module, RuntimeAddress, Snapshot, Timestamp};
 
+use ahead::Ahead;
 use finder::Files;
 
 pub use finder::{Finder, NamedFile};
@@ -226,7 +229,8 @@ fn resolve_module(finder: &Finder, asked: &Asked<'_>) -> Resolved {
         return resolved;
     }
     let addresses: BTreeSet<FileAddress> = addresses.keys().copied().collect();
-    let mut names = Resolution { addresses: &addresses, functions: HashMap::new(), most_debug: u64::MAX };
+    let mut names =
+        Resolution { addresses: &addresses, functions: HashMap::new(), most_debug: u64::MAX, ahead: finder.ahead() };
     if let Some(image) = &module.image {
         if let Ok(elf) = ElfFile64::<LittleEndian, _>::parse(&**image) {
             names.add_symbols(&elf);
@@ -248,6 +252,7 @@ struct Resolution<'a> {
     functions: HashMap<FileAddress, Vec<Function>>,
     /// Debug information of more bytes is not read.
     most_debug: u64,
+    ahead: &'a Ahead,
 }
 
 impl Resolution<'_> {
@@ -277,7 +282,7 @@ impl Resolution<'_> {
             return;
         };
         if elf.section_by_name(".debug_info").is_some_and(|section| section.size() <= self.most_debug) {
-            for (address, functions) in dwarf::functions(file, supplementary, self.addresses) {
+            for (address, functions) in dwarf::functions(file, supplementary, self.addresses, self.ahead) {
                 let better = self.functions.get(&address).is_none_or(|known| known[0].line.is_none());
                 if better {
                     self.functions.insert(address, functions);

@@ -9,7 +9,7 @@ use std::fs::File;
 
 use gimli::{DwarfSections, EndianSlice, LittleEndian, SectionId};
 
-use super::{Finder, dwarf};
+use super::{Finder, debug_sections};
 use crate::model::Module;
 
 /// What the values of variables take.
@@ -56,7 +56,7 @@ pub fn debug_information(finder: &Finder, module: &Module) -> DebugInformation {
 
 fn load(file: &File) -> DwarfSections<Vec<u8>> {
     let mut bytes_of = HashMap::new();
-    dwarf::each_section(file, &SECTIONS, None, |id, bytes| {
+    debug_sections::each_section(file, &SECTIONS, None, |id, bytes| {
         bytes_of.insert(id.name(), bytes);
     });
     let take = |id: SectionId| Ok::<_, Infallible>(bytes_of.remove(id.name()).unwrap_or_default());

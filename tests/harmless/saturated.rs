@@ -126,6 +126,21 @@ fn threads_that_run_and_threads_that_sleep_are_captured_side_by_side() {
     }
 }
 
+/// They were interrupted together with all others, and again one by one.
+#[test]
+fn a_thread_that_did_not_stop_with_all_others_is_not_disturbed_again() {
+    let program = compile("gcc", "saturated.c", &["-O2", "-g", "-pthread"]);
+    let victim = Victim::start(Command::new(program).args(["0", "4", "0", "8"]));
+    let all = ["--pid", &victim.pid(), "--stop", "all", "--json"];
+    let printed = succeed(hangsnap().env("HANGSNAP_FAULT", "wait:late").args(all));
+    let found: Value = serde_json::from_str(&printed).expect("JSON");
+    // Those that had been disturbed twice would have ended it by now, or do so before the next.
+    assert_eq!(whole(&found, "polls_twice"), 8, "{}", found["notices"]);
+    assert_let_go(&victim, "after it");
+    let (found, _) = snapshot(&victim, "none");
+    assert_eq!((whole(&found, "polls_twice"), whole(&found, "waits")), (8, 4), "{}", found["notices"]);
+}
+
 /// What a snapshot has is in its recording, too.
 #[test]
 fn threads_that_run_are_recorded_on_a_busy_host() {

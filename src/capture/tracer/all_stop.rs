@@ -7,7 +7,7 @@
 //! (waiting for any tracee looks at all of them each time, 20 times as slow at 10,000 threads). As
 //! in `one_at_a_time`, this is done by a thread of its own whose end lets go of those that did not
 //! stop in time; these are then captured one at a time. So are all, when the time is up for which a
-//! thread may be held.
+//! thread may be held. One that sleeps where a stop is felt is then read in place.
 
 use std::mem;
 use std::thread;
@@ -119,7 +119,9 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
         draft.log.notice_process(Reason::Degraded { to: StopMode::OneAtATime, cause: Cause::Hold });
         late.append(&mut out_of_time);
     }
+    let stop = mem::replace(&mut draft.progress.stop, StopMode::OneAtATime);
     one_at_a_time::capture(draft, late);
+    draft.progress.stop = stop;
 }
 
 /// From the first stop to the last release; nothing in here allocates once the first is seized.

@@ -8,10 +8,10 @@ use std::collections::HashMap;
 
 use super::hold::Polling;
 use super::log::Log;
-use super::stack::Owner;
+use super::stack::{FIRST_ROOM, Owner, STACK_ROOM, StackCopy};
 use crate::capture::CaptureRequest;
 use crate::capture::protocol::{Assignment, ContextRecord, StackRecord, TracerRecord};
-use crate::model::{SystemCall, ThreadStatus, Tid};
+use crate::model::{StopMode, SystemCall, ThreadStatus, Tid};
 use crate::proc::{self, BlockedCall, MemoryMap, ProcDir};
 use crate::sys::alarm::KillTimer;
 use crate::sys::arena::ArenaWriter;
@@ -69,6 +69,11 @@ pub(super) struct ProcessView<'a> {
 
 /// What has come of this snapshot so far.
 pub(super) struct Progress {
+    /// Which threads may be held: those that the request allows, until that was tried and did not
+    /// work out.
+    pub(super) stop: StopMode,
+    /// How many bytes of the arena there are for the stack of one thread.
+    pub(super) stack_room: usize,
     pub(super) polling: Polling,
     /// The code that was read of the process.
     pub(super) code: Code,
@@ -110,6 +115,8 @@ impl<'a> Draft<'a> {
             kill_timer,
             log: Log::new(arena),
             progress: Progress {
+                stop: assignment.request.stop,
+                stack_room: if assignment.request.after.is_some() { STACK_ROOM } else { FIRST_ROOM },
                 polling: Polling::default(),
                 code: Code::default(),
                 kernel_stacks: true,
@@ -117,6 +124,18 @@ impl<'a> Draft<'a> {
                 looked: Vec::new(),
             },
         }
+    }
+}
+
+impl Progress {
+    /// Whether a stack that was copied lacked room. Then all have as much as there may be from now
+    /// on, and it is to be copied again.
+    pub(super) fn needs_more_room(&mut self, copy: &StackCopy) -> bool {
+        let is_more_needed = self.stack_room < STACK_ROOM && copy.lacked_room(self.stack_room);
+        if is_more_needed {
+            self.stack_room = STACK_ROOM;
+        }
+        is_more_needed
     }
 }
 

@@ -11,7 +11,7 @@ use super::blocked;
 use super::draft::{Draft, Planned};
 use super::loss;
 use super::stack;
-use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
+use super::stack::{Position, STACK_LIMIT, StackCopy, StackPlan};
 use crate::capture::protocol::{ContextRecord, StackRecord};
 use crate::model::{Acquired, Reason, StopMode, ThreadState};
 use crate::proc::{BlockedCall, ThreadDir};
@@ -74,8 +74,10 @@ fn copy(planned: &Planned, blocked: &BlockedCall, draft: &mut Draft<'_>) -> Resu
         position,
         STACK_LIMIT,
     );
-    let room = draft.log.arena.room(STACK_ROOM);
-    let copied = plan.copy(&draft.view.map, memory, room, || true);
+    let mut copied = plan.copy(&draft.view.map, memory, draft.log.arena.room(draft.progress.stack_room), || true);
+    if draft.progress.needs_more_room(&copied) {
+        copied = plan.copy(&draft.view.map, memory, draft.log.arena.room(draft.progress.stack_room), || true);
+    }
     draft.log.arena.progress_page().step(TracerStep::ReadingProc, planned.tid.0);
     Ok(copied)
 }

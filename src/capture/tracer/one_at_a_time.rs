@@ -21,7 +21,7 @@ use super::hold::{self, FloatingPoint, NotHeld, Ringing, cpu_timeout, floating_p
 use super::plan::{self, Plan, StopHistory};
 use super::reaper::supervise;
 use super::record::record_held;
-use super::stack::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
+use super::stack::{Position, STACK_LIMIT, StackCopy, StackPlan};
 use super::{by_turns, loss};
 use crate::model::{Reason, StopMode, Tid};
 use crate::sys::alarm::Alarm;
@@ -74,7 +74,7 @@ pub(super) fn capture(draft: &mut Draft<'_>, tids: Vec<Tid>) {
     while !remaining.is_empty() {
         let mut stuck = None;
         let kill_timer = draft.kill_timer;
-        let stop = draft.view.request.stop;
+        let stop = draft.progress.stop;
         let mut work = || stuck = trace(&mut remaining, draft, &mut unfinished);
         let traced = match stop {
             // Nothing will be held, and what holding needs may be forbidden.
@@ -136,7 +136,7 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, unfinished: &mut
                 match since.elapsed() < unfinished.cpu_timeout {
                     true => remaining.push_back(Task { tid, is_suspect, postponed: Some(since) }),
                     // It has been running, or waiting for a CPU, all the time.
-                    false if is_suspect && draft.view.request.stop != StopMode::None => {
+                    false if is_suspect && draft.progress.stop != StopMode::None => {
                         unfinished.running.push(planned);
                     }
                     false => draft.lost(&planned, reason),
@@ -149,6 +149,11 @@ fn trace(remaining: &mut VecDeque<Task>, draft: &mut Draft<'_>, unfinished: &mut
             Ok(copied) => {
                 unfinished.pressure = unfinished.pressure.saturating_sub(1);
                 let released = copied.released;
+                let lacks_room = |stack| draft.progress.needs_more_room(stack);
+                if released.is_ok() && copied.stack.as_ref().is_some_and(lacks_room) {
+                    remaining.push_front(Task { tid, is_suspect, postponed });
+                    continue;
+                }
                 finish(&planned, copied, draft);
                 if released.is_err() {
                     return None;
@@ -208,7 +213,8 @@ fn hold_and_copy(
 ) -> Result<Copied, Failure> {
     let tid = planned.tid;
     // All pages of it have been written to when this returns.
-    draft.log.arena.room(STACK_ROOM);
+    let size = draft.progress.stack_room;
+    draft.log.arena.room(size);
     let urgent = Urgent::enter();
     let alarm = alarm.map(|alarm| Ringing::every(alarm, deadline));
     let watched = fault::no_allocation();
@@ -236,7 +242,7 @@ fn hold_and_copy(
     let copied = registers.map(|registers| {
         let floating_point = floating_point(tid, draft.view.request.floating_point);
         draft.log.arena.progress_page().go_on(TracerStep::ReadingHeld);
-        let room = draft.log.arena.room(STACK_ROOM);
+        let room = draft.log.arena.room(size);
         let position = Position::held(&registers);
         let plan = StackPlan::new(
             &draft.view.map,

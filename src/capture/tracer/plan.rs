@@ -84,7 +84,7 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
     }
     let cannot_stop = syscalls::cannot_be_stopped(&planned.status);
     let stop = match history {
-        StopHistory::None => draft.view.request.stop,
+        StopHistory::None => draft.progress.stop,
         StopHistory::DidNotStop => StopMode::None,
     };
     if stop == StopMode::All && !cannot_stop {
@@ -128,8 +128,8 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
             None => run = run.or_else(|| Some(Run::observe(&thread, draft))),
             Some(Method::InPlace) => match in_place::read(&planned, &thread, draft) {
                 Ok(())
-                    if stop != draft.view.request.stop
-                        && choose(draft.view.request.stop, &planned.status, call.as_ref()) == Some(Method::Hold) =>
+                    if stop != draft.progress.stop
+                        && choose(draft.progress.stop, &planned.status, call.as_ref()) == Some(Method::Hold) =>
                 {
                     return Plan::ReadInstead(planned);
                 }
@@ -142,13 +142,13 @@ pub(super) fn plan(tid: Tid, history: StopHistory, draft: &mut Draft<'_>) -> Pla
             },
         }
     }
-    let reason = in_place::loss(&planned, not_read, draft.view.request.stop);
+    let reason = in_place::loss(&planned, not_read, draft.progress.stop);
     match (not_read, stop) {
         (NotRead::Runs, StopMode::OneAtATime) if run.as_ref().is_some_and(|run| run.goes_on(&thread, draft)) => {
             Plan::Hold(planned)
         }
         (NotRead::Runs, StopMode::None)
-            if draft.view.request.stop != StopMode::None
+            if draft.progress.stop != StopMode::None
                 && !cannot_stop
                 && run.as_ref().is_some_and(|run| run.goes_on(&thread, draft)) =>
         {
@@ -256,11 +256,11 @@ pub(super) fn now(planned: &Planned, draft: &Draft<'_>) -> Now {
         return Now::Gone;
     };
     match thread.blocked_call() {
-        Ok(Some(call)) if choose(draft.view.request.stop, &planned.status, Some(&call)) != Some(Method::Hold) => {
+        Ok(Some(call)) if choose(draft.progress.stop, &planned.status, Some(&call)) != Some(Method::Hold) => {
             Now::ReadInPlace
         }
         Err(proc::Error::Gone) => Now::Gone,
-        Ok(None) if draft.view.request.stop != StopMode::All && !Run::observe(&thread, draft).may_be_stopped => {
+        Ok(None) if draft.progress.stop != StopMode::All && !Run::observe(&thread, draft).may_be_stopped => {
             Now::ReadInPlace
         }
         _ => Now::Hold,

@@ -9,7 +9,6 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use super::stack::STACK_ROOM;
 use super::unchanged::Sleepers;
 use super::{fault, snapshot};
 use crate::capture::protocol::{self, Answer, Assignment};
@@ -38,7 +37,6 @@ fn try_serve() -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut arena = ArenaWriter::open(io::stdout().as_fd().try_clone_to_owned()?)?;
     let kill_timer = KillTimer::new().ok_or_else(io::Error::last_os_error)?;
-    arena.room(STACK_ROOM);
     let mut sleepers = Sleepers::new();
     while let Some(assignment) = protocol::receive(&socket)? {
         arena.begin();

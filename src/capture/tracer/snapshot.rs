@@ -36,6 +36,7 @@ pub(super) fn take(
     let access = ProcessMemory::open(process.memory_owner()?);
     let taken = clock::timestamp();
     let mut draft = Draft::new(process, assignment, &access, arena, kill_timer);
+    draft.log.arena.room(draft.progress.stack_room);
     let mut watched = sleepers.take(assignment.process);
     draft.log.record(&TracerRecord::Begun(taken));
     let mut description = process.describe()?;

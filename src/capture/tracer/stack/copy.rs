@@ -23,10 +23,14 @@ use crate::sys::ptrace::RawRegisters;
 /// has by default. It takes some 2.5 ms to copy this much; nearly every stack in use is a
 /// thousandth of it.
 pub(in crate::capture) const STACK_LIMIT: usize = 8 << 20;
-/// The room that a tracer always has, for one stack and what is copied of another, or for those of
-/// a few threads. It is written to when the tracer begins, and below what the arena keeps from one
-/// snapshot to the next: writing to fresh pages just before a stop leaves cold caches for it.
+/// The room for one stack and what is copied of another, or for those of a few threads. A tracer of
+/// a recording always has it. It is written to before the first thread is held, and below what the
+/// arena keeps from one snapshot to the next: writing to fresh pages just before a stop leaves cold
+/// caches for it.
 pub(in crate::capture) const STACK_ROOM: usize = 12 << 20;
+/// The room for a stack in a snapshot that stands alone: to write to all of the above takes longer
+/// than to look at a process of a few threads. A stack that needs more is copied again.
+pub(in crate::capture) const FIRST_ROOM: usize = 256 << 10;
 /// This many stacks are followed that were left or interrupted one after the other.
 const MOST_PIECES: usize = 4096;
 
@@ -243,6 +247,12 @@ impl StackPlan {
 }
 
 impl StackCopy {
+    /// Whether more would have been copied, or might have been, to a larger buffer than this many
+    /// bytes.
+    pub(in crate::capture) fn lacked_room(&self, size: usize) -> bool {
+        self.left_out > 0 || self.length() + OLDEST + RESERVE > size
+    }
+
     /// How much of the buffer it takes.
     pub(in crate::capture) fn length(&self) -> usize {
         self.read.unwrap_or(0) + self.pieces

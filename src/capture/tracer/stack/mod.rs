@@ -15,6 +15,6 @@ mod pieces;
 mod read;
 mod split_stack;
 
-pub(super) use copy::{Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
+pub(super) use copy::{FIRST_ROOM, Position, STACK_LIMIT, STACK_ROOM, StackCopy, StackPlan};
 pub(super) use extent::Owner;
 pub(super) use split_stack::thread_pointer;
