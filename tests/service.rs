@@ -7,5 +7,6 @@ mod daemon;
 mod frozen;
 mod packaged;
 mod reload;
+mod scale;
 mod targets;
 mod triggers;

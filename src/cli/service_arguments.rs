@@ -54,8 +54,9 @@ pub(super) struct TriggerArguments {
     /// A file is not written any more: `/run/app/alive,age=20s`
     #[arg(long, value_name = "FILE,age=TIME")]
     pub(super) on_heartbeat: Vec<String>,
-    /// A service of this host does not answer in time:
-    /// `http://127.0.0.1:8080/health,slow=1s,probe-every=2s,failures=1`, or `tcp://127.0.0.1:6379`
+    /// A service of this host does not answer in time: `http://127.0.0.1:8080/health,slow=1s`, or
+    /// `tcp://127.0.0.1:6379`; also probe-every=2s, how often it is asked, and failures=1, how many
+    /// in a row count
     #[arg(long, value_name = "URL[,OPTIONS]")]
     pub(super) on_probe: Vec<String>,
     /// More or less CPU time than a share of one CPU: `above=90%,for=10s`, `below=1%,for=30s`

@@ -144,6 +144,9 @@ impl Engine {
         let mut look = Instant::now() + LOOK;
         while !self.has_ended {
             self.feed_watchdog();
+            if !self.targets.is_stored() {
+                return Err(Error::Storing);
+            }
             while let Ok(message) = inbox.try_recv() {
                 self.take(message, load);
             }

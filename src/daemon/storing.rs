@@ -41,6 +41,8 @@ struct Kept {
     label: String,
     process: Option<Process>,
     writer: Option<Writer>,
+    /// Whether the writer has stored a snapshot.
+    has_stored: bool,
     ring: VecDeque<Snapshot>,
     standing: Standing,
     /// The times of the snapshots of an incident, and the number of the last.
@@ -87,6 +89,7 @@ impl Storing {
                     label,
                     process: None,
                     writer: None,
+                    has_stored: false,
                     ring: VecDeque::new(),
                     standing: Standing::new(),
                     incident: None,
@@ -158,6 +161,7 @@ impl Storing {
                 Ok(mut writer) => {
                     writer.succeed(&output.earlier(&snapshot.process));
                     kept.writer = Some(writer);
+                    kept.has_stored = false;
                 }
                 Err(error) => {
                     self.board.skipped(target);
@@ -168,6 +172,7 @@ impl Storing {
         let Some(writer) = &mut kept.writer else { return };
         match writer.append(snapshot) {
             Ok(Stored::Yes { bytes, missing }) => {
+                kept.has_stored = true;
                 if missing > 0 {
                     self.log.is_over(&key);
                     let text = format!("{whose}: there is room again; {missing} snapshots found none and are lost");
@@ -183,9 +188,8 @@ impl Storing {
             Err(error) => {
                 self.board.skipped(target);
                 // The first snapshot of a recording found no room, or somebody has removed it.
-                let writer = kept.writer.take();
-                if snapshot.number == 1 {
-                    writer.iter().for_each(Writer::discard);
+                if let Some(writer) = kept.writer.take().filter(|_| !kept.has_stored) {
+                    writer.discard();
                 }
                 self.log.repeated(Level::Error, &key, &format!("{whose}: {error}; the next snapshot is tried again"));
             }

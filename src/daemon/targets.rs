@@ -44,6 +44,7 @@ pub(super) struct Targets {
     starts: HashMap<String, Starts>,
     last: u64,
     is_paused: bool,
+    is_stored: bool,
 }
 
 impl Targets {
@@ -58,14 +59,19 @@ impl Targets {
             starts: HashMap::new(),
             last: 0,
             is_paused: false,
+            is_stored: true,
         }
     }
 
     /// Hands a job over. It waits only where the disk is slow and there is more to hand over than a
     /// sample, for which room was looked for.
-    pub(super) fn hand_over(&self, job: Job) {
-        // Fails only when the far end has panicked, which is found when it is joined.
-        let _ = self.jobs.send(job);
+    pub(super) fn hand_over(&mut self, job: Job) {
+        self.is_stored &= self.jobs.send(job).is_ok();
+    }
+
+    /// Whether what is handed over is still taken: the thread that stores may have panicked.
+    pub(super) fn is_stored(&self) -> bool {
+        self.is_stored
     }
 
     pub(super) fn get(&mut self, target: u64) -> Option<&mut Watched> {

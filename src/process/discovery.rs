@@ -98,7 +98,11 @@ impl Discovery {
     fn meant(&self, selectors: &[Selector], most: usize) -> Scan {
         let own = Pid(i32::try_from(std::process::id()).unwrap_or(0));
         let mut found: Vec<(Instant, Found)> = Vec::new();
+        let any_children = selectors.iter().any(|selector| selector.with_children);
         for (pid, known) in &self.known {
+            if known.selector.is_none() && !any_children {
+                continue;
+            }
             let ancestors = self.ancestors(*pid);
             if *pid == own || ancestors.contains(&own) || known.kin.is_of_kernel || known.kin.has_ended {
                 continue;

@@ -75,7 +75,7 @@ pub enum Error {
     HiddenProcess { pid: Pid, option: String },
     #[error("no program called `{0}` is running; `ps -e` lists the ones that are")]
     NoSuchProgram(String),
-    #[error("`{name}` is running more than once (pids {pids}); choose one with --pid PID")]
+    #[error("`{name}` is running more than once (pids {pids}); choose one with --pid PID, or all with --name {name}")]
     Ambiguous { name: String, pids: String },
     #[error("{tid} is a thread of process {process}; use --pid {process}")]
     Thread { tid: Pid, process: Pid },
