@@ -246,7 +246,8 @@ pub(super) struct SampleArguments {
     /// length), or where a register of each thread points to; may be given more than once
     #[arg(long, value_name = "ADDRESS:LENGTH|SYMBOL[:LENGTH]|REGISTER:LENGTH")]
     pub(super) memory: Vec<String>,
-    /// Keep the bytes of every stack, too; they are printed by --verbose
+    /// Keep the bytes of every stack, too, for `show --locals` and --verbose: some hundreds of bytes
+    /// for each thread that waits, more for deep stacks; every thread is looked at in every sample
     #[arg(long, value_enum, value_name = "stacks")]
     pub(super) keep: Option<Keep>,
     /// Keep and print no copied memory, no words of the command line and no registers for floating

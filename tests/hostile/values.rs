@@ -83,9 +83,9 @@ fn look(snapshot: &Snapshot, file: &Path) -> (usize, usize) {
 fn damaged_debug_information_is_survived_where_values_are_shown() {
     let watch = Watch::new();
     let bases = [
-        ("values of C", compile("gcc", "locals.c", &["-g", "-O2", "-pthread"]), 400),
-        ("values of C without a list of units", compile("clang", "locals.c", &["-g", "-O2", "-pthread"]), 400),
-        ("values of C++", compile("g++", "locals.cpp", &["-g", "-O0", "-std=c++17"]), 200),
+        ("values of C", compile("gcc", "locals.c", &["-g", "-O2", "-pthread"]), 100),
+        ("values of C without a list of units", compile("clang", "locals.c", &["-g", "-O2", "-pthread"]), 100),
+        ("values of C++", compile("g++", "locals.cpp", &["-g", "-O0", "-std=c++17"]), 50),
     ];
     let mut survived = true;
     for (name, program, cases) in bases {
