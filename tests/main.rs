@@ -29,5 +29,6 @@ mod proto;
 mod record;
 mod recover;
 mod sameness;
+mod sources;
 mod support;
 mod waits;

@@ -4,13 +4,14 @@ use std::io::{self, Write};
 
 use super::fold::is_runtime;
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
+use super::symbols::lost_parts;
 use super::value::{Foreign, duration, moment, source, time};
 use super::width::{FrameText, Width, Wrapped, columns};
 use super::{blocked_call, details, why};
 use crate::analysis::groups;
 use crate::analysis::verdict::Judgement;
 use crate::model::{Acquired, FoundBy, Frame, Module, Place, Snapshot, Stack, StopMode, Thread, ThreadState, WalkEnd};
-use crate::symbols::{Function, Missing, Names, Stripped, Unused};
+use crate::symbols::{Function, Missing, Names, SourceLine, SourceLines, Stripped, Unused};
 
 /// Frames at the same instruction, one calling the next, that are all shown.
 const MOST_ALIKE: usize = 3;
@@ -26,6 +27,8 @@ pub struct Selection {
     pub verbose: bool,
     /// Frames of a language's runtime, too.
     pub all_frames: bool,
+    /// Lines of source around each place.
+    pub source: bool,
 }
 
 impl Selection {
@@ -45,6 +48,7 @@ pub fn show(
     names: &Names,
     selection: &Selection,
     summary: Option<&Judgement>,
+    source: Option<&SourceLines>,
     width: Width,
 ) -> io::Result<()> {
     let out: &mut dyn Write = &mut Wrapped::new(out, width);
@@ -72,7 +76,13 @@ pub fn show(
                 };
             }
             details::memory(out, &thread.memory, selection.verbose, width)?;
-            stack(out, snapshot, thread, names, Detail { verbose: selection.verbose, all_frames: true, width })?;
+            stack(
+                out,
+                snapshot,
+                thread,
+                names,
+                Detail { verbose: selection.verbose, all_frames: true, source, width },
+            )?;
         }
     } else {
         for group in groups(threads) {
@@ -97,7 +107,7 @@ pub fn show(
                     snapshot,
                     thread,
                     names,
-                    Detail { verbose: false, all_frames: selection.all_frames, width },
+                    Detail { verbose: false, all_frames: selection.all_frames, source, width },
                 )?;
             }
         }
@@ -173,7 +183,13 @@ fn thread_line(
     writeln!(out)
 }
 
-fn stack(out: &mut dyn Write, snapshot: &Snapshot, thread: &Thread, names: &Names, detail: Detail) -> io::Result<()> {
+fn stack(
+    out: &mut dyn Write,
+    snapshot: &Snapshot,
+    thread: &Thread,
+    names: &Names,
+    detail: Detail<'_>,
+) -> io::Result<()> {
     let Stack { frames, gap, end } = &*thread.stack;
     let (newest, oldest) = frames.split_at(gap.map_or(frames.len(), |gap| gap.after.min(frames.len())));
     let mut number = 0;
@@ -194,7 +210,7 @@ fn frame_lines(
     snapshot: &Snapshot,
     frames: &[Frame],
     names: &Names,
-    detail: Detail,
+    detail: Detail<'_>,
     number: &mut usize,
 ) -> io::Result<()> {
     let mut folded = Folded::default();
@@ -249,9 +265,11 @@ impl Folded {
 
 /// How much to say, and in how many columns.
 #[derive(Clone, Copy)]
-struct Detail {
+struct Detail<'a> {
     verbose: bool,
     all_frames: bool,
+    /// Where lines of source are to be had, if they are wanted.
+    source: Option<&'a SourceLines>,
     width: Width,
 }
 
@@ -263,7 +281,7 @@ fn frame_line(
     module: Option<&Module>,
     function: &Function,
     outermost: bool,
-    detail: Detail,
+    detail: Detail<'_>,
 ) -> io::Result<()> {
     let lead = format!("    #{:<2} ", *number);
     *number += 1;
@@ -308,7 +326,16 @@ fn frame_line(
     if let Some((style, how)) = how {
         write!(out, " {style}({how}){style:#}")?;
     }
-    writeln!(out, "{}", text.place())
+    writeln!(out, "{}", text.place())?;
+    let lines = detail.source.zip(module).map(|(source, module)| source.around(module, function));
+    for SourceLine { number, text, is_it } in lines.unwrap_or_default() {
+        let text = text.replace('\t', "    ");
+        match is_it {
+            true => writeln!(out, "      {number:>7} > {}", Foreign(&text))?,
+            false => writeln!(out, "      {FAINT}{number:>7}   {}{FAINT:#}", Foreign(&text))?,
+        }
+    }
+    Ok(())
 }
 
 fn notices(out: &mut dyn Write, snapshot: &Snapshot, names: &Names) -> io::Result<()> {
@@ -334,7 +361,18 @@ fn notices(out: &mut dyn Write, snapshot: &Snapshot, names: &Names) -> io::Resul
         format!("--symbols {}: not used, no module on these stacks has its build-id {build_id}", path.display())
     });
     let others = snapshot.notices.iter().filter(|notice| !notice.is_loss()).map(ToString::to_string);
-    let others = others.chain(stripped).chain(unused).collect();
+    let lost_parts = names.reports().iter().flat_map(lost_parts);
+    let unchecked = names.reports().iter().filter(|module| module.files.iter().any(|file| file.is_unchecked));
+    let unchecked = unchecked.map(|module| {
+        format!("{}: it has no build-id; the names are those of the file that has its path now", module.path)
+    });
+    let others = others
+        .chain(stripped)
+        .chain(lost_parts)
+        .chain(unchecked)
+        .chain(unused)
+        .chain(names.remarks().iter().cloned())
+        .collect();
     for (heading, lines) in [("Not seen", lost), ("Notes", others)] {
         notice_lines(out, heading, lines)?;
     }

@@ -5,31 +5,26 @@
 //! alone (see `units`), and `.debug_info` is decompressed up to the last of them and no further; an
 //! address that this leaves without a name is asked for again with all of them.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 use std::panic::resume_unwind;
 use std::thread;
 
-use addr2line::{Context, FrameIter};
-use flate2::read::ZlibDecoder;
-use gimli::{DebugAranges, DebugInfo, Dwarf, DwarfSections, EndianSlice, LittleEndian as Little, SectionId};
-use object::read::elf::ElfFile64;
-use object::{CompressedFileRange, CompressionFormat, LittleEndian, Object, ObjectSection, ReadCache};
+use addr2line::{Context, FrameIter, FunctionName};
+use gimli::{DebugAranges, DebugInfo, DwLang, Dwarf, DwarfSections, EndianSlice, LittleEndian as Little, SectionId};
 
+use super::scopes::Scopes;
+use super::sections::{each_section, one_section};
+use super::sources::SplitPlaces;
+use super::split_units::{self, SplitUnits};
 use super::{Function, units};
-use crate::elf::{PositionedFile, Sections, demangle, is_plausible};
+use crate::elf::{demangle, demangle_ada};
 use crate::model::FileAddress;
 
 type DwarfBytes<'a> = EndianSlice<'a, Little>;
 type Found = Vec<(FileAddress, Vec<Function>)>;
 
-/// A section whose uncompressed size is beyond this is not loaded; a browser's .debug_info is half
-/// of it.
-const MAX_SECTION: u64 = 4 << 30;
 /// Functions inlined into one another at one address; no compiler goes that deep.
 const MAX_INLINED: usize = 256;
 /// What line and function look-ups read, besides .debug_info and .debug_aranges.
@@ -53,16 +48,21 @@ struct Loaded {
 
 /// What the debug information of a file says of these addresses; those it says nothing of are left
 /// out.
-pub(super) fn functions(file: &File, supplementary: Option<&File>, addresses: &BTreeSet<FileAddress>) -> Found {
+pub(super) fn functions(
+    file: &File,
+    supplementary: Option<&File>,
+    split: &mut SplitParts<'_>,
+    addresses: &BTreeSet<FileAddress>,
+) -> Found {
     let aranges = one_section(file, SectionId::DebugAranges, None).unwrap_or_default();
     let wanted = units::holding(&DebugAranges::new(&aranges, Little), addresses);
     let mut loaded = load(file, aranges, wanted.end);
     let supplementary = supplementary.map(load_whole);
     if wanted.units.is_empty() {
-        return look_up(&loaded, supplementary.as_ref(), addresses);
+        return look_up(&loaded, supplementary.as_ref(), split, addresses);
     }
     let overwritten = units::hide_all_but(&wanted.units, &mut loaded.info);
-    let mut found = look_up(&loaded, supplementary.as_ref(), addresses);
+    let mut found = look_up(&loaded, supplementary.as_ref(), split, addresses);
     found.retain(|(_, functions)| functions.iter().all(|function| function.name.is_some()));
     let answered: BTreeSet<FileAddress> = found.iter().map(|(address, _)| *address).collect();
     let missing: BTreeSet<FileAddress> = addresses.difference(&answered).copied().collect();
@@ -71,20 +71,69 @@ pub(super) fn functions(file: &File, supplementary: Option<&File>, addresses: &B
             Some(_) => loaded.info = one_section(file, SectionId::DebugInfo, None).unwrap_or_default(),
             None => units::show_again(overwritten, &mut loaded.info),
         }
-        found.extend(look_up(&loaded, supplementary.as_ref(), &missing));
+        found.extend(look_up(&loaded, supplementary.as_ref(), split, &missing));
     }
     found
 }
 
-fn look_up(loaded: &Loaded, supplementary: Option<&Loaded>, addresses: &BTreeSet<FileAddress>) -> Found {
-    let mut dwarf = loaded.dwarf();
-    if let Some(supplementary) = supplementary {
-        dwarf.set_sup(supplementary.dwarf());
+/// Where parts of debug information may be that are in files of their own, and what was found of
+/// them.
+pub(super) struct SplitParts<'a> {
+    pub(super) places: SplitPlaces<'a>,
+    /// The files that were used.
+    pub(super) found: BTreeSet<String>,
+    /// The files that are not where the compiler had put them.
+    pub(super) lost: BTreeSet<String>,
+}
+
+impl<'a> SplitParts<'a> {
+    pub(super) fn at(places: SplitPlaces<'a>) -> Self {
+        Self { places, found: BTreeSet::new(), lost: BTreeSet::new() }
     }
-    let Ok(context) = Context::from_dwarf(dwarf) else {
+}
+
+fn look_up(
+    loaded: &Loaded,
+    supplementary: Option<&Loaded>,
+    split: &mut SplitParts<'_>,
+    addresses: &BTreeSet<FileAddress>,
+) -> Found {
+    let context = || {
+        let mut dwarf = loaded.dwarf();
+        if let Some(supplementary) = supplementary {
+            dwarf.set_sup(supplementary.dwarf());
+        }
+        Context::from_dwarf(dwarf).ok()
+    };
+    let Some(first) = context() else {
         return Vec::new();
     };
-    addresses.iter().filter_map(|address| Some((*address, functions_at(&context, *address)?))).collect()
+    let look_up = |context: &Context<DwarfBytes<'_>>| {
+        let mut scopes = Scopes::default();
+        let found =
+            addresses.iter().filter_map(|address| Some((*address, functions_at(context, *address, &mut scopes)?)));
+        found.collect::<Found>()
+    };
+    let wanted = split_units::wanted(&first, addresses);
+    if wanted.is_empty() {
+        return look_up(&first);
+    }
+    drop(first);
+    // What a context borrows must be there before it.
+    let units = SplitUnits::load(&split.places, &wanted);
+    split.found.extend(units.places.iter().cloned());
+    split.lost.extend(units.lost.iter().cloned());
+    let Some(second) = context() else {
+        return Vec::new();
+    };
+    for address in addresses {
+        for (load, resume) in second.preload_units(address.0) {
+            let dwarf = units.dwarf(&load);
+            // One that cannot be read leaves its addresses without names.
+            let _ = resume(dwarf);
+        }
+    }
+    look_up(&second)
 }
 
 impl Loaded {
@@ -95,19 +144,47 @@ impl Loaded {
     }
 }
 
-fn functions_at(context: &Context<DwarfBytes<'_>>, address: FileAddress) -> Option<Vec<Function>> {
+fn functions_at(context: &Context<DwarfBytes<'_>>, address: FileAddress, scopes: &mut Scopes) -> Option<Vec<Function>> {
     let mut frames: FrameIter<'_, DwarfBytes<'_>> = context.find_frames(address.0).skip_all_loads().ok()?;
-    let mut functions = Vec::new();
+    let mut functions: Vec<Function> = Vec::new();
+    // Of those that have no scope in their names, where it is to be found.
+    let mut bare = Vec::new();
     while functions.len() < MAX_INLINED
         && let Ok(Some(frame)) = frames.next()
     {
+        if let (Some(name), Some(entry)) = (&frame.function, frame.dw_die_offset)
+            && !name.name.slice().starts_with(b"_Z")
+        {
+            bare.push((functions.len(), entry));
+        }
         functions.push(Function {
-            name: frame.function.and_then(|name| Some(demangle(&name.raw_name().ok()?))),
+            name: frame.function.and_then(|name| spelt_out(&name)),
             file: frame.location.as_ref().and_then(|location| location.file).map(str::to_owned),
             line: frame.location.as_ref().and_then(|location| location.line),
         });
     }
+    // The outermost is in the table of symbols under its whole name.
+    bare.retain(|(number, _)| number + 1 < functions.len());
+    if !bare.is_empty()
+        && let Some(unit) = context.find_dwarf_and_unit(address.0).skip_all_loads()
+    {
+        for (number, entry) in bare {
+            let function = &mut functions[number];
+            let qualified = function.name.as_deref().and_then(|name| scopes.qualified(unit, entry, name));
+            function.name = qualified.or_else(|| function.name.take());
+        }
+    }
     (!functions.is_empty()).then_some(functions)
+}
+
+fn spelt_out(name: &FunctionName<DwarfBytes<'_>>) -> Option<String> {
+    const ADA: [DwLang; 4] =
+        [gimli::DW_LANG_Ada83, gimli::DW_LANG_Ada95, gimli::DW_LANG_Ada2005, gimli::DW_LANG_Ada2012];
+    let raw = name.raw_name().ok()?;
+    Some(match name.language {
+        Some(language) if ADA.contains(&language) => demangle_ada(&raw),
+        _ => demangle(&raw),
+    })
 }
 
 fn load_whole(file: &File) -> Loaded {
@@ -120,7 +197,7 @@ fn load(file: &File, aranges: Vec<u8>, info: Option<usize>) -> Loaded {
     thread::scope(|scope| {
         let others = scope.spawn(|| {
             let mut bytes_of = HashMap::from([(SectionId::DebugAranges.name(), aranges)]);
-            each_section(file, &NEEDED, None, |id, bytes| {
+            each_section(file, &NEEDED.map(|id| (id, id.name())), None, |id, bytes| {
                 bytes_of.insert(id.name(), bytes);
             });
             let take = |id: SectionId| Ok::<_, Infallible>(bytes_of.remove(id.name()).unwrap_or_default());
@@ -132,81 +209,14 @@ fn load(file: &File, aranges: Vec<u8>, info: Option<usize>) -> Loaded {
     })
 }
 
-/// The first `most` bytes of a section, or all of it.
-fn one_section(file: &File, id: SectionId, most: Option<usize>) -> Option<Vec<u8>> {
-    let mut found = None;
-    each_section(file, &[id], most, |_, bytes| found = Some(bytes));
-    found
-}
-
-/// Reads these sections of a file, of each at most `most` bytes. One that is missing or damaged is
-/// left out.
-fn each_section(file: &File, wanted: &[SectionId], most: Option<usize>, mut keep: impl FnMut(SectionId, Vec<u8>)) {
-    let Ok(positioned) = PositionedFile::new(file) else {
-        return;
-    };
-    let cache = ReadCache::new(positioned);
-    let Ok(sections) = Sections::of(&cache) else {
-        return;
-    };
-    for id in wanted {
-        let Some(place) = sections.place_of(id.name()).or_else(|| old_place(&cache, &sections, *id)) else {
-            continue;
-        };
-        if place.uncompressed_size > MAX_SECTION || !is_plausible(&place) {
-            continue;
-        }
-        let most = most.map_or(place.uncompressed_size, |most| place.uncompressed_size.min(most as u64));
-        // Past the cache, which would hold a second copy of what may be hundreds of megabytes.
-        let bytes = match place.format {
-            CompressionFormat::None => read_exact(file, place.offset, most),
-            CompressionFormat::Zlib => inflate(file, place, most),
-            _ => place.data(&cache).ok().and_then(|data| data.decompress().ok()).map(Cow::into_owned),
-        };
-        if let Some(bytes) = bytes {
-            keep(*id, bytes);
-        }
-    }
-}
-
-/// Where a section lies that an old linker has compressed, under a name that begins with `.z`.
-fn old_place<'c>(
-    cache: &'c ReadCache<PositionedFile<'_>>,
-    sections: &Sections<'c, &'c ReadCache<PositionedFile<'_>>>,
-    id: SectionId,
-) -> Option<CompressedFileRange> {
-    if !sections.has(&id.name().replacen('.', ".z", 1)) {
-        return None;
-    }
-    let elf = ElfFile64::<LittleEndian, _>::parse(cache).ok()?;
-    elf.section_by_name(id.name())?.compressed_file_range().ok()
-}
-
-fn read_exact(file: &File, offset: u64, size: u64) -> Option<Vec<u8>> {
-    // A size beyond the end of the file is a lie, and would have us allocate it.
-    if offset.checked_add(size)? > file.metadata().ok()?.len() {
-        return None;
-    }
-    let mut bytes = vec![0; usize::try_from(size).ok()?];
-    file.read_exact_at(&mut bytes, offset).ok()?;
-    Some(bytes)
-}
-
-/// Decompresses the first bytes of a section straight from the file into zeroed memory, which the
-/// kernel hands out page by page as it is filled.
-fn inflate(file: &File, place: CompressedFileRange, most: u64) -> Option<Vec<u8>> {
-    let mut compressed = PositionedFile::new(file).ok()?;
-    compressed.seek(SeekFrom::Start(place.offset)).ok()?;
-    let mut decoder = ZlibDecoder::new(compressed.take(place.compressed_size));
-    let mut bytes = vec![0; usize::try_from(most).ok()?];
-    decoder.read_exact(&mut bytes).ok()?;
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
+    use object::read::elf::ElfFile64;
+    use object::{LittleEndian, Object, ObjectSymbol, ReadCache};
+
     use super::*;
-    use object::ObjectSymbol;
+    use crate::elf::PositionedFile;
+    use crate::symbols::Finder;
 
     #[test]
     fn hiding_units_changes_no_answer() {
@@ -223,9 +233,11 @@ mod tests {
         let loaded = load_whole(&file);
         let wanted = units::holding(&loaded.dwarf().debug_aranges, &addresses);
         assert!(!wanted.units.is_empty(), "this compiler writes no .debug_aranges, so nothing was hidden");
-        let with_all = look_up(&loaded, None, &addresses);
+        let finder = Finder::new(Vec::new());
+        let split = || SplitParts::at(SplitPlaces::of(&finder, []));
+        let with_all = look_up(&loaded, None, &mut split(), &addresses);
         assert!(with_all.len() > 20, "only {} of {} are known at all", with_all.len(), addresses.len());
-        let mut with_few = functions(&file, None, &addresses);
+        let mut with_few = functions(&file, None, &mut split(), &addresses);
         with_few.sort_by_key(|(address, _)| *address);
         assert_eq!(with_few, with_all);
     }

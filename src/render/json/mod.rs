@@ -4,9 +4,11 @@
 //! Addresses and registers are strings of hexadecimal digits, because most readers of JSON keep 53
 //! bits of a number. Times are nanoseconds.
 
+mod symbols;
 mod thread;
 mod verdict;
 
+pub use symbols::symbols;
 pub use verdict::verdict;
 
 use std::cell::Cell;
