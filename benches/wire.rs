@@ -97,7 +97,7 @@ impl Samples {
     /// The next snapshot, after this many threads have gone elsewhere.
     fn snapshot(&mut self, moving: usize) -> Snapshot {
         self.wandering.go(moving);
-        let snapshot = once(&self.target, &CaptureOptions::default(), &mut self.tracer).expect("a snapshot");
+        let snapshot = once(&self.target, &CaptureOptions::default(), &mut self.tracer).expect("a snapshot").snapshot;
         self.number += 1;
         Snapshot { number: self.number, ..snapshot }
     }

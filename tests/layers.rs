@@ -47,7 +47,11 @@ const NEVER: [(&[&str], &[&str], &[&str]); 3] = [
     (&["process", "capture", "unwind", "doctor"], &["symbols", "variables", "analysis", "render", "view"], &[]),
     // Names in files that may be missing later are kept while they can be had: they are looked up
     // as the viewer does it.
-    (&["record", "daemon"], &["symbols", "variables", "analysis", "render", "view"], &["record/named.rs uses symbols"]),
+    (
+        &["record", "daemon"],
+        &["symbols", "variables", "analysis", "render", "view"],
+        &["record/named.rs uses symbols", "record/bundle.rs uses symbols"],
+    ),
 ];
 
 /// Crates that one room alone knows.

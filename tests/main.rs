@@ -31,5 +31,6 @@ mod record;
 mod recover;
 mod sameness;
 mod service;
+mod sources;
 mod support;
 mod waits;

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::service_arguments::{RunArguments, SelectionArguments, SocketArguments, TriggerArguments};
+use crate::elf::Wanted;
 use crate::model::text_of_os;
 
 const EXAMPLES: &str = "\
@@ -112,6 +113,17 @@ Examples:
   hangsnap show FILE --thread backend --locals               with its variables
   hangsnap show FILE --locals=waker.data --frame 2           what one leads to
   hangsnap show FILE --json | jq '.threads[] | {name, state, in: .frames[0].functions[0].name}'";
+
+const BUNDLE_EXAMPLES: &str = "\
+Examples:
+  hangsnap bundle FILE                  so that it has names wherever it is shown
+  hangsnap bundle FILE --with debug     and lines, and inlined functions";
+
+const SYMBOLS_EXAMPLES: &str = "\
+Examples:
+  hangsnap symbols FILE                     of all that is on its stacks
+  hangsnap symbols FILE --symbols build/    with the files in a directory, whatever they are called
+  hangsnap symbols FILE --json | jq '.modules[] | select(.missing != []) | {path, missing}'";
 
 const DIFF_EXAMPLES: &str = "\
 Examples:
@@ -250,6 +262,10 @@ pub(super) struct SampleArguments {
     /// for each thread that waits, more for deep stacks; every thread is looked at in every sample
     #[arg(long, value_enum, value_name = "stacks")]
     pub(super) keep: Option<Keep>,
+    /// Keep what names are taken from, of each file on stacks, in the recording: `symbols`, or
+    /// `debug` with lines and inlined functions; they are there wherever it is shown
+    #[arg(long, value_enum, value_name = "symbols|debug")]
+    pub(super) bundle: Option<Bundled>,
     /// Keep and print no copied memory, no words of the command line and no registers for floating
     /// point
     #[arg(long, conflicts_with_all = ["memory", "keep"])]
@@ -275,6 +291,9 @@ pub(super) struct SampleArguments {
     /// Print all frames; without it, those of a language's runtime are counted in one line
     #[arg(long, conflicts_with = "every")]
     pub(super) all_frames: bool,
+    /// Print lines of source around each place on a stack, where the source is found
+    #[arg(long, conflicts_with = "every")]
+    pub(super) source: bool,
     /// Print JSON
     #[arg(long, conflicts_with = "every")]
     pub(super) json: bool,
@@ -293,9 +312,14 @@ pub(super) struct FileArguments {
     #[arg(long, value_name = "DIR")]
     pub(super) sysroot: Option<PathBuf>,
     /// Take names and lines from this file (a program, a library, or its debug file) for the module
-    /// with its build-id; may be given more than once
-    #[arg(long, value_name = "FILE")]
+    /// with its build-id, or from the files in this directory and those below it, of split debug
+    /// information (.dwo, .dwp), too; may be given more than once
+    #[arg(long, value_name = "FILE|DIR")]
     pub(super) symbols: Vec<PathBuf>,
+    /// Look for source files of a directory elsewhere, such as /build=/home/me/src; may be given
+    /// more than once
+    #[arg(long, value_name = "FROM=TO")]
+    pub(super) source_map: Vec<String>,
 }
 
 /// How what a command finds is printed.
@@ -339,6 +363,23 @@ pub(super) enum Keep {
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Bundled {
+    /// Tables of symbols
+    Symbols,
+    /// And debug information
+    Debug,
+}
+
+impl From<Bundled> for Wanted {
+    fn from(bundled: Bundled) -> Self {
+        match bundled {
+            Bundled::Symbols => Self::Symbols,
+            Bundled::Debug => Self::Debug,
+        }
+    }
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RegisterSet {
     General,
     All,
@@ -362,6 +403,20 @@ pub(super) enum Command {
     /// Print a snapshot of a recording: every thread's state, system call and stack
     #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArguments),
+    /// Add to a recording what names are taken from, of each file on its stacks, before these files
+    /// are gone: to be run where it was made
+    #[command(after_help = BUNDLE_EXAMPLES)]
+    Bundle {
+        #[arg(value_name = "FILE|DIR")]
+        path: PathBuf,
+        /// How much of each file
+        #[arg(long, value_enum, value_name = "symbols|debug", default_value_t = Bundled::Symbols)]
+        with: Bundled,
+    },
+    /// Say of each module on the stacks of a recording where its names and lines come from, what is
+    /// missing, and what would supply it
+    #[command(after_help = SYMBOLS_EXAMPLES)]
+    Symbols(SymbolsArguments),
     /// Say which threads of live processes hang, since when, on what, and who holds it
     #[command(after_help = WHY_EXAMPLES)]
     Why(WhyArguments),
@@ -499,10 +554,28 @@ pub(super) struct ShowArguments {
     /// Print all frames; without it, those of a language's runtime are counted in one line
     #[arg(long)]
     pub(super) all_frames: bool,
+    /// Print lines of source around each place on a stack, where the source is found
+    #[arg(long)]
+    pub(super) source: bool,
     #[command(flatten)]
     pub(super) files: FileArguments,
     #[command(flatten)]
     pub(super) print: FormatArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SymbolsArguments {
+    #[arg(value_name = "FILE|DIR")]
+    pub(super) file: PathBuf,
+    /// Of one snapshot only: `last`, `first`, its number, a time, or how long before the last
+    /// (-10s)
+    #[arg(long, value_name = "last|first|N|TIME", allow_hyphen_values = true)]
+    pub(super) at: Option<String>,
+    #[command(flatten)]
+    pub(super) files: FileArguments,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -7,8 +7,10 @@ use anyhow::{anyhow, bail};
 use clap::ValueEnum;
 
 use super::arguments::{
-    DiffArguments, FileArguments, RangeArguments, RegisterSet, SampleArguments, ShowArguments, Stop, SyncPolicy,
+    DiffArguments, FileArguments, RangeArguments, RegisterSet, SampleArguments, ShowArguments, Stop, SymbolsArguments,
+    SyncPolicy,
 };
+use super::download::progress;
 use super::service::selected;
 use super::{format, is_directory};
 use crate::daemon::{Entry, Place};
@@ -17,7 +19,7 @@ use crate::process::Wanted;
 use crate::record::{CaptureOptions, MemoryWish, Output};
 use crate::render::Selection;
 use crate::store::{self, Policy, Sync};
-use crate::symbols::{Finder, NamedFile};
+use crate::symbols::{Debuginfod, Finder, NamedFile, SourceMap};
 use crate::variables;
 use crate::view::{At, Compared, Format};
 
@@ -73,6 +75,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         max_duty,
         memory,
         keep,
+        bundle,
         redact,
         thread,
         registers,
@@ -80,6 +83,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         frame,
         verbose,
         all_frames,
+        source,
         json,
         wide,
         files,
@@ -96,6 +100,9 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
             "--symbols or --sysroot with --every: names are looked up when a recording is shown; use `hangsnap show FILE --symbols ..`"
         );
     }
+    if bundle.is_some() && every.is_none() && output.is_none() {
+        bail!("--bundle without a recording to keep it in; add -o FILE");
+    }
     if redact && registers == Some(RegisterSet::All) {
         bail!(
             "--registers all with --redact: registers for floating point hold copied memory, and are left out; use --registers"
@@ -111,6 +118,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
         floating_point: registers == Some(RegisterSet::All),
         keep_stacks: keep.is_some() || !locals.is_empty(),
         redact,
+        bundle: bundle.map(Into::into),
         memory: memory
             .into_iter()
             .map(|text| Ok((text.clone(), memory_wish(&text)?)))
@@ -127,6 +135,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
                 registers: registers.is_some(),
                 verbose,
                 all_frames,
+                source,
                 locals: wanted_locals(&locals, frame)?,
             },
             format: format(json, wide),
@@ -238,7 +247,7 @@ pub(super) struct Show {
 
 impl Show {
     pub(super) fn check(arguments: &ShowArguments) -> anyhow::Result<Self> {
-        let ShowArguments { at, thread, registers, locals, frame, verbose, all_frames, files, .. } = arguments;
+        let ShowArguments { at, thread, registers, locals, frame, verbose, all_frames, source, files, .. } = arguments;
         Ok(Self {
             at: parsed("--at", at, at.parse())?,
             selection: Selection {
@@ -247,6 +256,7 @@ impl Show {
                 verbose: *verbose,
                 all_frames: *all_frames,
                 locals: wanted_locals(locals, *frame)?,
+                source: *source,
             },
             finder: finder(files)?,
         })
@@ -260,6 +270,12 @@ fn wanted_locals(locals: &[String], frame: Option<usize>) -> anyhow::Result<Opti
     }
     let paths = locals.iter().filter(|path| !path.is_empty()).map(|path| parsed("--locals", path, path.parse()));
     Ok(Some(variables::Wanted { paths: paths.collect::<anyhow::Result<_>>()?, frame }))
+}
+
+/// What `symbols` was asked for: of one snapshot, or of all.
+pub(super) fn check_symbols(arguments: &SymbolsArguments) -> anyhow::Result<(Option<At>, Finder)> {
+    let at = arguments.at.as_deref().map(|text| parsed("--at", text, text.parse::<At>())).transpose()?;
+    Ok((at, finder(&arguments.files)?))
 }
 
 pub(super) fn check_diff(arguments: &DiffArguments) -> anyhow::Result<(Compared, Finder)> {
@@ -278,17 +294,30 @@ pub(super) fn check_diff(arguments: &DiffArguments) -> anyhow::Result<(Compared,
 }
 
 pub(super) fn finder(files: &FileArguments) -> anyhow::Result<Finder> {
-    let FileArguments { sysroot, symbols } = files;
+    let FileArguments { sysroot, symbols, source_map } = files;
     if let Some(directory) = sysroot
         && !directory.is_dir()
     {
         bail!("--sysroot {}: not a directory; name the tree that holds the process's files", directory.display());
     }
-    let named = symbols
+    let maps = source_map.iter().map(|text| source_of(text)).collect::<anyhow::Result<_>>()?;
+    let (directories, files): (Vec<PathBuf>, Vec<PathBuf>) = symbols.iter().cloned().partition(|path| path.is_dir());
+    let named = files
         .iter()
         .map(|path| NamedFile::open(path).map_err(|error| anyhow!("--symbols {}: {error}", path.display())))
         .collect::<anyhow::Result<_>>()?;
-    Ok(Finder::new(sysroot.iter().cloned().collect()).with_named(named))
+    Ok(Finder::new(sysroot.iter().cloned().collect())
+        .with_named(named, directories)
+        .with_source_maps(maps)
+        .with_debuginfod(Debuginfod::from_environment(progress)))
+}
+
+/// `/build=/home/me/src`
+fn source_of(text: &str) -> anyhow::Result<SourceMap> {
+    match text.split_once('=') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok(SourceMap { from: from.into(), to: to.into() }),
+        _ => bail!("--source-map {text}: write the directory of the debug information, =, and the one that is here"),
+    }
 }
 
 fn where_to(path: PathBuf, targets: usize) -> anyhow::Result<Output> {

@@ -12,6 +12,7 @@ mod configuration;
 mod demo;
 mod demo_target;
 mod doctor;
+mod download;
 mod man;
 mod output;
 mod patience;
@@ -188,6 +189,24 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             )?;
             finish_with(out, aside)
         }
+        Some(Command::Bundle { path, with }) => {
+            let _patience = Patience::about("reading the recording and the files on its stacks");
+            let (added, missing) = record::bundle_recorded(&path, with.into())?;
+            let mut out = output();
+            writeln!(out, "{added} file{} added", if added == 1 { "" } else { "s" })?;
+            for module in missing {
+                writeln!(out, "{}: not found, neither in its process nor on this host", render::printable(&module))?;
+            }
+            finish(out, [])
+        }
+        Some(Command::Symbols(arguments)) => {
+            let (at, finder) = configuration::check_symbols(&arguments)?;
+            let mut out = output();
+            let _patience = Patience::about("reading the recording and debug information");
+            let format = format(arguments.json, true);
+            let aside = view::symbols(&mut out, &arguments.file, at.as_ref(), &finder, format)?;
+            finish_with(out, aside)
+        }
         Some(Command::Why(arguments)) => return why::live(&arguments),
         Some(Command::Stuck(arguments)) => return why::recorded(&arguments),
         Some(Command::Diff(arguments)) => {
@@ -263,18 +282,19 @@ fn sample(configuration: Configuration) -> anyhow::Result<()> {
                 if may_read_ahead {
                     finder = finder.with_read_ahead(target.c_library());
                 }
-                let snapshot = record::once(target, &options, &mut tracer)?;
+                let kept = record::once(target, &options, &mut tracer)?;
                 if number + 1 == targets.len() {
                     tracer.end_ahead();
                 }
-                view::ensure_selected(&snapshot, &selection)?;
+                let snapshot = &kept.snapshot;
+                view::ensure_selected(snapshot, &selection)?;
                 if let Some(output) = &keep {
-                    record::keep(output, &snapshot)?;
+                    record::keep(output, &kept)?;
                 }
                 if number > 0 && format != Format::Json {
                     writeln!(out)?;
                 }
-                view::print(&mut out, &snapshot, &finder, &selection, format)?;
+                view::print(&mut out, snapshot, &finder, &selection, format)?;
             }
             finish(out, [])?;
             complete

@@ -24,11 +24,15 @@ pub struct Links {
     pub build_id: Option<BuildId>,
     /// Whether it has debug information of its own.
     pub has_debug_info: bool,
+    /// Whether it has a symbol table beyond the one that its loader needs.
+    pub has_symbols: bool,
     /// `.gnu_debuglink`: the name of the file with its debug information, and the CRC-32 of that.
     pub debug_link: Option<(String, u32)>,
-    /// `.gnu_debugaltlink`: the path of the file that dwz moved debug information to, and its
-    /// build-id.
+    /// `.gnu_debugaltlink` or `.debug_sup`: the path of the file that dwz moved debug information
+    /// to, and its id.
     pub alternative: Option<(String, BuildId)>,
+    /// Of a file that dwz made, what others know it by where that is no build-id.
+    pub supplementary_id: Option<BuildId>,
 }
 
 impl Links {
@@ -52,12 +56,26 @@ impl Links {
             let is_one = note.name() == ELF_NOTE_GNU && note.n_type(Little) == NT_GNU_BUILD_ID;
             Some(note.desc()).filter(|_| is_one)
         });
+        let moved = sections.raw(".gnu_debugaltlink", MAX_LINK).and_then(|bytes| alternative(&bytes));
+        let (alternative, supplementary_id) =
+            match sections.raw(".debug_sup", MAX_LINK).and_then(|bytes| supplement(&bytes)) {
+                Some(Supplement { is_itself: true, id, .. }) => (moved, Some(id)),
+                Some(Supplement { is_itself: false, path, id }) => (moved.or(Some((path, id))), None),
+                None => (moved, None),
+            };
         Self {
             build_id: ids.into_iter().find(is_build_id).map(|id| BuildId(id.to_vec())),
             has_debug_info: sections.has(".debug_info") || sections.has(".zdebug_info"),
+            has_symbols: sections.has(".symtab") || sections.has(".gnu_debugdata"),
             debug_link: sections.raw(".gnu_debuglink", MAX_LINK).and_then(|bytes| debug_link(&bytes)),
-            alternative: sections.raw(".gnu_debugaltlink", MAX_LINK).and_then(|bytes| alternative(&bytes)),
+            alternative,
+            supplementary_id,
         }
+    }
+
+    /// Whether it is known by this id, as a program or as what dwz moved out of several.
+    pub fn has_id(&self, id: &BuildId) -> bool {
+        self.build_id.as_ref() == Some(id) || self.supplementary_id.as_ref() == Some(id)
     }
 }
 
@@ -79,6 +97,27 @@ fn alternative(bytes: &[u8]) -> Option<(String, BuildId)> {
     let (name, after) = name(bytes)?;
     let id = bytes.get(after..).filter(|id| id.len() <= MAX_BUILD_ID)?;
     Some((name.to_owned(), BuildId(id.to_vec())))
+}
+
+/// What `.debug_sup` says (DWARF 5, 7.3.6).
+struct Supplement {
+    /// Whether the file is the supplementary one itself.
+    is_itself: bool,
+    path: String,
+    id: BuildId,
+}
+
+fn supplement(bytes: &[u8]) -> Option<Supplement> {
+    let (head, rest) = bytes.split_at_checked(3)?;
+    let (path, after) = name(rest)?;
+    // The length is a LEB128, and of a checksum one byte of it is enough.
+    let (length, id) = rest.get(after..)?.split_first()?;
+    let id = id.get(..usize::from(*length))?;
+    (head[..2] == 5_u16.to_le_bytes() && *length < 0x80).then_some(Supplement {
+        is_itself: head[2] != 0,
+        path: path.to_owned(),
+        id: BuildId(id.to_vec()),
+    })
 }
 
 #[cfg(test)]
@@ -104,7 +143,10 @@ mod tests {
         run(Command::new("gcc").args(["-g", build, "-o"]).args([place("whole"), place("main.c")]));
         let id = BuildId(vec![0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99]);
         let whole = Links::read(&File::open(place("whole")).expect("it was made")).expect("ELF");
-        assert_eq!(whole, Links { build_id: Some(id.clone()), has_debug_info: true, ..Links::default() });
+        assert_eq!(
+            whole,
+            Links { build_id: Some(id.clone()), has_debug_info: true, has_symbols: true, ..Links::default() }
+        );
 
         let debug = place("whole.debug");
         run(Command::new("objcopy").arg("--only-keep-debug").args([place("whole"), debug.clone()]));
@@ -121,9 +163,10 @@ mod tests {
         let checksum = crc32fast::hash(&std::fs::read(&debug).expect("it was made"));
         let expected = Links {
             build_id: Some(id),
-            has_debug_info: false,
+            has_symbols: true,
             debug_link: Some(("whole.debug".into(), checksum)),
             alternative: Some(("../../.dwz/some".into(), BuildId(vec![7; 20]))),
+            ..Links::default()
         };
         assert_eq!(Links::read(&File::open(place("stripped")).expect("it was made")), Some(expected));
     }

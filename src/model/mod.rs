@@ -9,6 +9,7 @@
 
 mod aarch64;
 mod address;
+mod bundle;
 mod diagnosis;
 mod frame;
 mod generated;
@@ -30,6 +31,7 @@ mod wait_facts;
 
 pub use aarch64::Aarch64Register;
 pub use address::{Bias, CodeAddress, FileAddress, RuntimeAddress};
+pub use bundle::{BundledFile, BundledRole};
 pub use diagnosis::{About, Diagnosis, Finding, Grant, Status, Verdict};
 pub use frame::{FoundBy, Frame, Gap, Place, Stack, WalkEnd};
 pub use generated::GeneratedCode;

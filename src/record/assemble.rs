@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use std::iter;
 use std::sync::Arc;
 
+use super::bundle::Bundler;
 use super::facts::{self, Stacks};
 use super::last_snapshots::LastSnapshots;
 use super::named::Named;
 use super::{AddressSpace, CaptureOptions, Sample};
 use crate::capture::{Captured, CapturedThread, Context, StackBytes};
 use crate::model::{
-    FloatingPoint, Frame, GeneratedCode, MemoryOf, MemoryPiece, Module, Notice, Process, Reason, Registers,
-    RuntimeAddress, Snapshot, Stack, Subject, Thread, WalkEnd, X86_64Register,
+    BundledFile, FloatingPoint, Frame, GeneratedCode, MemoryOf, MemoryPiece, Module, Notice, Process, Reason,
+    Registers, RuntimeAddress, Snapshot, Stack, Subject, Thread, WalkEnd, X86_64Register,
 };
 use crate::proc::{Backing, BlockedCall, MemoryMap};
 use crate::process::{Loader, ProcessAccess, Registry, TimeoutWorker, generated_code};
@@ -25,6 +26,7 @@ pub(super) struct Assembler {
     loader: Loader,
     registry: Registry,
     named: Named,
+    bundler: Bundler,
     unwinder: Unwinder<X86_64Register>,
     worker: TimeoutWorker,
     last_snapshots: LastSnapshots,
@@ -39,6 +41,7 @@ impl Assembler {
             loader: Loader::default(),
             registry: Registry::default(),
             named: Named::new(false),
+            bundler: Bundler::new(options.bundle),
             unwinder: Unwinder::default(),
             worker: TimeoutWorker::default(),
             last_snapshots: LastSnapshots::default(),
@@ -89,6 +92,7 @@ impl Assembler {
         generated.sort_unstable_by_key(|code| code.address);
         notices.extend(refused);
         let named = self.named.of(&source, process.id, &modules, &threads);
+        self.bundler.add(&source, process.id, &modules, &threads);
         let stacks = Stacks { copied: &stacks, before: &facts_before };
         let wait_facts = facts::of(&process, &threads, &stacks, &last_ran, &access);
         notices.extend(source.notices);
@@ -115,6 +119,11 @@ impl Assembler {
             snapshot.redact();
         }
         snapshot
+    }
+
+    /// Files that are to be stored with the snapshots assembled since they were taken last.
+    pub(super) fn take_files(&mut self) -> Vec<BundledFile> {
+        self.bundler.take()
     }
 
     /// Keeps of a snapshot that was just assembled what the next of the same process may refer to.

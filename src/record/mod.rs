@@ -6,6 +6,7 @@
 //! is touched.
 
 mod assemble;
+mod bundle;
 mod facts;
 mod image_guard;
 mod last_snapshots;
@@ -23,7 +24,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::capture::{self, CaptureRequest, Captured, Tracer};
-use crate::model::{Process, Recording, Snapshot, StopMode};
+use crate::elf::Wanted;
+use crate::model::{BundledFile, Process, Recording, Snapshot, StopMode};
 use crate::proc::{self, Host};
 use crate::process::{self, Target};
 use crate::resources::{self, RawLastRan};
@@ -32,6 +34,7 @@ use crate::sys::memory::ProcessMemory;
 use assemble::Assembler;
 use image_guard::ImageGuard;
 
+pub use bundle::bundle_recorded;
 pub use look::{Times, look};
 pub use pipeline::Skipped;
 pub use report::Report;
@@ -86,6 +89,8 @@ pub struct CaptureOptions {
     pub keep_stacks: bool,
     /// Whether memory and words of the command line are to be left out of what is kept.
     pub redact: bool,
+    /// Which parts of the files on stacks are to be kept, too.
+    pub bundle: Option<Wanted>,
     /// Memory to copy, each piece with what the user typed.
     pub memory: Vec<(String, MemoryWish)>,
 }
@@ -98,6 +103,7 @@ impl Default for CaptureOptions {
             floating_point: false,
             keep_stacks: false,
             redact: false,
+            bundle: None,
             memory: Vec::new(),
         }
     }
@@ -178,11 +184,21 @@ impl Sample {
 }
 
 /// Takes one snapshot of a process.
-pub fn once(target: &Target, options: &CaptureOptions, tracer: &mut Tracer) -> Result<Snapshot, Error> {
+pub fn once(target: &Target, options: &CaptureOptions, tracer: &mut Tracer) -> Result<Kept, Error> {
     let mut guard = ImageGuard::new(target, options)?;
     let sample = guard.sample(target, options, |request| Sample::take(target, 1, request, tracer))?;
     let sample = sample.ok_or_else(|| Error::EndedTooSoon { pid: target.pid(), name: target.process.name.clone() })?;
-    Ok(Assembler::for_one(options).assemble(sample))
+    let mut assembler = Assembler::for_one(options);
+    let snapshot = assembler.assemble(sample);
+    Ok(Kept { snapshot, files: assembler.take_files() })
+}
+
+/// A snapshot, with the files that are to be kept with it.
+pub struct Kept {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// As was asked for.
+    pub files: Vec<BundledFile>,
 }
 
 /// What a recording made here and now says of itself.
@@ -199,11 +215,13 @@ pub fn recording(interval: Option<Duration>) -> Recording {
 }
 
 /// Keeps one snapshot in a file of its own.
-pub fn keep(output: &Output, snapshot: &Snapshot) -> Result<(), Error> {
+pub fn keep(output: &Output, kept: &Kept) -> Result<(), Error> {
+    let Kept { snapshot, files } = kept;
     let path = output.path_for(&snapshot.process);
     let mut segment = Segment::create(&path, &recording(None))?;
-    match segment.append(snapshot) {
-        Ok(_) => Ok(()),
+    let stored = segment.append(snapshot).and_then(|_| files.iter().try_for_each(|file| segment.append_bundled(file)));
+    match stored {
+        Ok(()) => Ok(()),
         Err(error) => {
             segment.discard();
             Err(error.into())

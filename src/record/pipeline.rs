@@ -5,7 +5,7 @@ use crossbeam_channel::Receiver;
 use super::assemble::Assembler;
 use super::watch::Event;
 use super::{Error, Report, Sample};
-use crate::model::Process;
+use crate::model::{BundledFile, Process};
 use crate::store::{Stored, Writer};
 
 /// What the scheduling thread hands over, about the target of this number.
@@ -29,6 +29,8 @@ pub(super) struct Pipeline {
     pub(super) writers: Vec<Writer>,
     pub(super) report: Box<dyn Report>,
     pub(super) assembler: Assembler,
+    /// Files that are to be stored in each recording.
+    pub(super) files: Vec<Vec<BundledFile>>,
 }
 
 impl Pipeline {
@@ -56,7 +58,13 @@ impl Pipeline {
                 for unsynced in self.writers[target].unsynced() {
                     self.report.unsynced(target, &unsynced)?;
                 }
-                match stored? {
+                let stored = stored?;
+                self.files[target].extend(self.assembler.take_files());
+                // What finds no room now may find it later. The snapshots do without.
+                if self.writers[target].bundle(&self.files[target]).is_ok() {
+                    self.files[target].clear();
+                }
+                match stored {
                     Stored::Yes { bytes, missing } => {
                         self.report.room_again(target, missing)?;
                         self.report.sample(target, &snapshot, bytes)?;

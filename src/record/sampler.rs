@@ -139,7 +139,8 @@ pub fn run(
     let (jobs, queue) = bounded(QUEUE);
     // A sender that is dropped when the pipeline ends says that it has: its end is the message.
     let (alive, pipeline_ended) = bounded::<()>(0);
-    let pipeline = Pipeline { writers, report, assembler };
+    let files = writers.iter().map(|_| Vec::new()).collect();
+    let pipeline = Pipeline { writers, report, assembler, files };
     let worker = thread::spawn(move || {
         let _alive = alive;
         pipeline.run(&queue)

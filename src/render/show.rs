@@ -7,13 +7,14 @@ use super::fold::is_runtime;
 use super::locals::{self, OfThread};
 use super::shorten::columns;
 use super::style::{FAINT, FUNCTION, HEADING, THREAD, WARNING};
+use super::symbols::lost_parts;
 use super::value::{Foreign, duration, moment, source, time};
 use super::width::{FrameText, Width, Wrapped};
 use super::{blocked_call, details, why};
 use crate::analysis::groups;
 use crate::analysis::verdict::Judgement;
 use crate::model::{Acquired, FoundBy, Frame, Module, Place, Snapshot, Stack, StopMode, Thread, ThreadState, WalkEnd};
-use crate::symbols::{Function, Missing, Names, Stripped, Unused};
+use crate::symbols::{Function, Missing, Names, SourceLine, SourceLines, Stripped, Unused};
 use crate::variables::{Locals, Wanted};
 
 /// Frames at the same instruction, one calling the next, that are all shown.
@@ -32,6 +33,8 @@ pub struct Selection {
     pub all_frames: bool,
     /// The variables of each frame.
     pub locals: Option<Wanted>,
+    /// Lines of source around each place.
+    pub source: bool,
 }
 
 impl Selection {
@@ -52,6 +55,7 @@ pub fn show(
     variables: &Locals,
     selection: &Selection,
     summary: Option<&Judgement>,
+    source: Option<&SourceLines>,
     width: Width,
 ) -> io::Result<()> {
     let out: &mut dyn Write = &mut Wrapped::new(out, width);
@@ -82,7 +86,7 @@ pub fn show(
             let locals = selection.locals.as_ref();
             let locals = locals.map(|wanted| OfThread { locals: variables, thread: thread.tid, frame: wanted.frame });
             let all_frames = selection.all_frames || locals.is_none();
-            let detail = Detail { verbose: selection.verbose, all_frames, width, locals };
+            let detail = Detail { verbose: selection.verbose, all_frames, source, width, locals };
             stack(out, snapshot, thread, names, detail)?;
         }
     } else {
@@ -108,7 +112,7 @@ pub fn show(
                     snapshot,
                     thread,
                     names,
-                    Detail { verbose: false, all_frames: selection.all_frames, width, locals: None },
+                    Detail { verbose: false, all_frames: selection.all_frames, source, width, locals: None },
                 )?;
             }
         }
@@ -278,11 +282,13 @@ impl Folded {
 
 /// How much to say, and in how many columns.
 #[derive(Clone, Copy)]
-struct Detail<'l> {
+struct Detail<'a> {
     verbose: bool,
     all_frames: bool,
+    /// Where lines of source are to be had, if they are wanted.
+    source: Option<&'a SourceLines>,
     width: Width,
-    locals: Option<OfThread<'l>>,
+    locals: Option<OfThread<'a>>,
 }
 
 /// Writes a function of a frame: the one whose code it is, which is the outermost, or one that was
@@ -340,7 +346,16 @@ fn frame_line(
     if let Some((style, how)) = how {
         write!(out, " {style}({how}){style:#}")?;
     }
-    writeln!(out, "{}", text.place())
+    writeln!(out, "{}", text.place())?;
+    let lines = detail.source.zip(module).map(|(source, module)| source.around(module, function));
+    for SourceLine { number, text, is_it } in lines.unwrap_or_default() {
+        let text = text.replace('\t', "    ");
+        match is_it {
+            true => writeln!(out, "      {number:>7} > {}", Foreign(&text))?,
+            false => writeln!(out, "      {FAINT}{number:>7}   {}{FAINT:#}", Foreign(&text))?,
+        }
+    }
+    Ok(())
 }
 
 fn notices(out: &mut dyn Write, snapshot: &Snapshot, names: &Names) -> io::Result<()> {
@@ -366,7 +381,18 @@ fn notices(out: &mut dyn Write, snapshot: &Snapshot, names: &Names) -> io::Resul
         format!("--symbols {}: not used, no module on these stacks has its build-id {build_id}", path.display())
     });
     let others = snapshot.notices.iter().filter(|notice| !notice.is_loss()).map(ToString::to_string);
-    let others = others.chain(stripped).chain(unused).collect();
+    let lost_parts = names.reports().iter().flat_map(lost_parts);
+    let unchecked = names.reports().iter().filter(|module| module.files.iter().any(|file| file.is_unchecked));
+    let unchecked = unchecked.map(|module| {
+        format!("{}: it has no build-id; the names are those of the file that has its path now", module.path)
+    });
+    let others = others
+        .chain(stripped)
+        .chain(lost_parts)
+        .chain(unchecked)
+        .chain(unused)
+        .chain(names.remarks().iter().cloned())
+        .collect();
     for (heading, lines) in [("Not seen", lost), ("Notes", others)] {
         notice_lines(out, heading, lines)?;
     }

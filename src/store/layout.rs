@@ -99,6 +99,11 @@ pub(super) fn is_being_written(directory: &Path) -> bool {
     File::open(directory).is_ok_and(|directory| being_written::is_marked(&directory))
 }
 
+/// Where a recording in a directory keeps files that names are taken from.
+pub(super) fn bundle_of(directory: &Path) -> PathBuf {
+    directory.join("files.bundle")
+}
+
 /// Beside a segment.
 pub(super) fn index_of(segment: &Path) -> PathBuf {
     segment.with_extension(INDEX)

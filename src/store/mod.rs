@@ -12,6 +12,7 @@
 //!
 //! Does not name threads or frames: `wire` and `symbols` do.
 
+mod bundle;
 mod bytes;
 mod chain;
 mod check;
@@ -32,6 +33,7 @@ mod scrub;
 mod segment;
 mod writer;
 
+pub use bundle::{add as add_bundled, bundled};
 pub use chain::Damage;
 pub use check::{Checked, CheckedSegment, check};
 pub use contents::{Contents, Found};

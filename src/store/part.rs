@@ -168,7 +168,7 @@ pub(super) fn scan(path: &Path, unpack: bool) -> Result<Scanned, Error> {
                     summary: snapshot.as_ref().into(),
                 }));
             }
-            Ok(Record::Unknown) => {}
+            Ok(Record::Bundled(_) | Record::Unknown) => {}
             Err(error) => {
                 chain.reject(place, rows.last().map_or(0, |row| row.summary.number), &error);
                 continue;

@@ -111,7 +111,7 @@ impl Reader {
                             }));
                         }
                         Ok(Record::Recording(recording)) => current.recording = Some(recording),
-                        Ok(Record::Unknown) => {}
+                        Ok(Record::Bundled(_) | Record::Unknown) => {}
                         Err(error) => current.chain.reject(place, self.last, &error),
                     }
                 }

@@ -13,7 +13,7 @@ use super::chain::Chain;
 use super::claim::Claim;
 use super::reader::Reader;
 use super::segment::Segment;
-use super::{Damage, Error, index, layout, leftovers};
+use super::{Damage, Error, bundle, index, layout, leftovers};
 use crate::model::Recording;
 use crate::wire::Row;
 
@@ -109,6 +109,11 @@ fn scrub_segment(path: &Path, is_part: bool, scrubbed: &mut Scrubbed) -> Result<
         // Of a file without anything that can be read nothing can be known, and nothing may stay.
         return fs::remove_file(path).map_err(write);
     };
+    if !is_part {
+        for file in bundle::bundled(path) {
+            segment.append_bundled(&file)?;
+        }
+    }
     segment.sync().map_err(write)?;
     segment.name(path.into()).map_err(write)?;
     layout::sync_names(path).map_err(write)?;

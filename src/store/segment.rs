@@ -5,16 +5,16 @@
 //! reader does not take an incomplete last record for a torn one.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::Error;
 use super::frame::{self, SEGMENT_MAGIC, Salt};
-use crate::model::{Recording, Snapshot};
+use crate::model::{BundledFile, Recording, Snapshot};
 use crate::sys::being_written;
-use crate::wire::{Encoder, Row};
+use crate::wire::{self, Encoder, Row};
 
 /// A segment that is being written.
 pub struct Segment {
@@ -59,9 +59,16 @@ impl Segment {
     /// written: the encoder believes that the snapshot is there.
     pub(super) fn write(&mut self, snapshot: &Snapshot, durable: bool) -> io::Result<Row> {
         let encoded = self.encoder.snapshot(snapshot);
+        let offset = self.put(&encoded.payload, durable)?;
+        let length = encoded.payload.len() as u64;
+        Ok(Row { offset, length, whole: encoded.whole, summary: encoded.summary })
+    }
+
+    /// Writes a record, and returns where it is.
+    fn put(&mut self, payload: &[u8], durable: bool) -> io::Result<u64> {
         let mut record = std::mem::take(&mut self.beginning);
         let offset = self.whole + record.len() as u64;
-        frame::put(self.salt, &encoded.payload, &mut record)?;
+        frame::put(self.salt, payload, &mut record)?;
         let written = self.file.write_all(&record).and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
         if let Err(error) = written {
             // On a full disk a part may have been written. Should cutting it off fail too, the
@@ -70,8 +77,31 @@ impl Segment {
             return Err(error);
         }
         self.whole += record.len() as u64;
-        let length = encoded.payload.len() as u64;
-        Ok(Row { offset, length, whole: encoded.whole, summary: encoded.summary })
+        Ok(offset)
+    }
+
+    /// Goes on with a file that was ended, for what is no snapshot: the encoder knows nothing of
+    /// those that are there.
+    pub(super) fn resume(path: &Path, salt: Salt, whole: u64) -> io::Result<Self> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        being_written::mark(&file);
+        let mut segment = Self {
+            file,
+            path: path.into(),
+            salt,
+            encoder: Encoder::default(),
+            beginning: Vec::new(),
+            whole,
+            begun: Instant::now(),
+        };
+        segment.file.seek(io::SeekFrom::Start(whole))?;
+        Ok(segment)
+    }
+
+    /// Appends a file that names are taken from.
+    pub fn append_bundled(&mut self, bundled: &BundledFile) -> Result<(), Error> {
+        let written = self.put(&wire::bundled(bundled), false);
+        written.map(|_| ()).map_err(|source| Error::Write { path: self.path.clone(), source })
     }
 
     /// The next snapshot is stored whole, whatever came before it.

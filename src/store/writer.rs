@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use super::retention::{Age, Past, Retention};
 use super::segment::Segment;
 use super::{Error, earlier, index, layout};
-use crate::model::{Recording, Snapshot};
+use crate::model::{BundledFile, Recording, Snapshot};
 use crate::sys::being_written;
 use crate::wire::Row;
 
@@ -91,6 +91,8 @@ pub struct Writer {
     number: u32,
     /// Snapshots that have found no room since the last one that did.
     missing: u64,
+    /// Files that names are taken from.
+    bundle: Option<Segment>,
     /// What is to be reported of segments that were named or ended.
     unsynced: Vec<Unsynced>,
 }
@@ -111,6 +113,7 @@ impl Writer {
             current: None,
             number: 0,
             missing: 0,
+            bundle: None,
             unsynced: Vec::new(),
         })
     }
@@ -167,6 +170,21 @@ impl Writer {
                 Err(self.cannot_write(source))
             }
         }
+    }
+
+    /// Keeps files that names are taken from, beside the segments.
+    pub fn bundle(&mut self, files: &[BundledFile]) -> Result<(), Error> {
+        for file in files {
+            let bundle = match &mut self.bundle {
+                Some(bundle) => bundle,
+                None => {
+                    let path = layout::bundle_of(&self.directory);
+                    self.bundle.insert(Segment::create(&path, &self.recording)?)
+                }
+            };
+            bundle.append_bundled(file)?;
+        }
+        Ok(())
     }
 
     /// Ends the recording; what has been written can be read whether or not this is called.

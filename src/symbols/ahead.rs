@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::debug_sections::decoder_of_info;
+use super::sections::decoder_of_info;
 
 /// A larger section is left alone: most of it would be decompressed in vain.
 const MOST: u64 = 32 << 20;
@@ -131,7 +131,7 @@ mod tests {
 
     use gimli::SectionId;
 
-    use super::super::debug_sections::one_section;
+    use super::super::sections::one_section;
     use super::*;
 
     fn program(directory: &tempfile::TempDir, name: &str, flag: &str) -> PathBuf {

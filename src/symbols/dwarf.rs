@@ -11,13 +11,16 @@ use std::fs::File;
 use std::panic::resume_unwind;
 use std::thread;
 
-use addr2line::{Context, FrameIter};
-use gimli::{DebugAranges, DebugInfo, Dwarf, DwarfSections, EndianSlice, LittleEndian as Little, SectionId};
+use addr2line::{Context, FrameIter, FunctionName};
+use gimli::{DebugAranges, DebugInfo, DwLang, Dwarf, DwarfSections, EndianSlice, LittleEndian as Little, SectionId};
 
 use super::ahead::Ahead;
-use super::debug_sections::{each_section, one_section};
+use super::scopes::Scopes;
+use super::sections::{each_section, one_section};
+use super::sources::SplitPlaces;
+use super::split_units::{self, SplitUnits};
 use super::{Function, units};
-use crate::elf::demangle;
+use crate::elf::{demangle, demangle_ada};
 use crate::model::FileAddress;
 
 type DwarfBytes<'a> = EndianSlice<'a, Little>;
@@ -49,6 +52,7 @@ struct Loaded {
 pub(super) fn functions(
     file: &File,
     supplementary: Option<&File>,
+    split: &mut SplitParts<'_>,
     addresses: &BTreeSet<FileAddress>,
     ahead: &Ahead,
 ) -> Found {
@@ -57,10 +61,10 @@ pub(super) fn functions(
     let mut loaded = load(file, aranges, wanted.end, ahead);
     let supplementary = supplementary.map(load_whole);
     if wanted.units.is_empty() {
-        return look_up(&loaded, supplementary.as_ref(), addresses);
+        return look_up(&loaded, supplementary.as_ref(), split, addresses);
     }
     let overwritten = units::hide_all_but(&wanted.units, &mut loaded.info);
-    let mut found = look_up(&loaded, supplementary.as_ref(), addresses);
+    let mut found = look_up(&loaded, supplementary.as_ref(), split, addresses);
     found.retain(|(_, functions)| functions.iter().all(|function| function.name.is_some()));
     let answered: BTreeSet<FileAddress> = found.iter().map(|(address, _)| *address).collect();
     let missing: BTreeSet<FileAddress> = addresses.difference(&answered).copied().collect();
@@ -69,20 +73,69 @@ pub(super) fn functions(
             Some(_) => loaded.info = one_section(file, SectionId::DebugInfo, None).unwrap_or_default(),
             None => units::show_again(overwritten, &mut loaded.info),
         }
-        found.extend(look_up(&loaded, supplementary.as_ref(), &missing));
+        found.extend(look_up(&loaded, supplementary.as_ref(), split, &missing));
     }
     found
 }
 
-fn look_up(loaded: &Loaded, supplementary: Option<&Loaded>, addresses: &BTreeSet<FileAddress>) -> Found {
-    let mut dwarf = loaded.dwarf();
-    if let Some(supplementary) = supplementary {
-        dwarf.set_sup(supplementary.dwarf());
+/// Where parts of debug information may be that are in files of their own, and what was found of
+/// them.
+pub(super) struct SplitParts<'a> {
+    pub(super) places: SplitPlaces<'a>,
+    /// The files that were used.
+    pub(super) found: BTreeSet<String>,
+    /// The files that are not where the compiler had put them.
+    pub(super) lost: BTreeSet<String>,
+}
+
+impl<'a> SplitParts<'a> {
+    pub(super) fn at(places: SplitPlaces<'a>) -> Self {
+        Self { places, found: BTreeSet::new(), lost: BTreeSet::new() }
     }
-    let Ok(context) = Context::from_dwarf(dwarf) else {
+}
+
+fn look_up(
+    loaded: &Loaded,
+    supplementary: Option<&Loaded>,
+    split: &mut SplitParts<'_>,
+    addresses: &BTreeSet<FileAddress>,
+) -> Found {
+    let context = || {
+        let mut dwarf = loaded.dwarf();
+        if let Some(supplementary) = supplementary {
+            dwarf.set_sup(supplementary.dwarf());
+        }
+        Context::from_dwarf(dwarf).ok()
+    };
+    let Some(first) = context() else {
         return Vec::new();
     };
-    addresses.iter().filter_map(|address| Some((*address, functions_at(&context, *address)?))).collect()
+    let look_up = |context: &Context<DwarfBytes<'_>>| {
+        let mut scopes = Scopes::default();
+        let found =
+            addresses.iter().filter_map(|address| Some((*address, functions_at(context, *address, &mut scopes)?)));
+        found.collect::<Found>()
+    };
+    let wanted = split_units::wanted(&first, addresses);
+    if wanted.is_empty() {
+        return look_up(&first);
+    }
+    drop(first);
+    // What a context borrows must be there before it.
+    let units = SplitUnits::load(&split.places, &wanted);
+    split.found.extend(units.places.iter().cloned());
+    split.lost.extend(units.lost.iter().cloned());
+    let Some(second) = context() else {
+        return Vec::new();
+    };
+    for address in addresses {
+        for (load, resume) in second.preload_units(address.0) {
+            let dwarf = units.dwarf(&load);
+            // One that cannot be read leaves its addresses without names.
+            let _ = resume(dwarf);
+        }
+    }
+    look_up(&second)
 }
 
 impl Loaded {
@@ -93,19 +146,47 @@ impl Loaded {
     }
 }
 
-fn functions_at(context: &Context<DwarfBytes<'_>>, address: FileAddress) -> Option<Vec<Function>> {
+fn functions_at(context: &Context<DwarfBytes<'_>>, address: FileAddress, scopes: &mut Scopes) -> Option<Vec<Function>> {
     let mut frames: FrameIter<'_, DwarfBytes<'_>> = context.find_frames(address.0).skip_all_loads().ok()?;
-    let mut functions = Vec::new();
+    let mut functions: Vec<Function> = Vec::new();
+    // Of those that have no scope in their names, where it is to be found.
+    let mut bare = Vec::new();
     while functions.len() < MAX_INLINED
         && let Ok(Some(frame)) = frames.next()
     {
+        if let (Some(name), Some(entry)) = (&frame.function, frame.dw_die_offset)
+            && !name.name.slice().starts_with(b"_Z")
+        {
+            bare.push((functions.len(), entry));
+        }
         functions.push(Function {
-            name: frame.function.and_then(|name| Some(demangle(&name.raw_name().ok()?))),
+            name: frame.function.and_then(|name| spelt_out(&name)),
             file: frame.location.as_ref().and_then(|location| location.file).map(str::to_owned),
             line: frame.location.as_ref().and_then(|location| location.line),
         });
     }
+    // The outermost is in the table of symbols under its whole name.
+    bare.retain(|(number, _)| number + 1 < functions.len());
+    if !bare.is_empty()
+        && let Some(unit) = context.find_dwarf_and_unit(address.0).skip_all_loads()
+    {
+        for (number, entry) in bare {
+            let function = &mut functions[number];
+            let qualified = function.name.as_deref().and_then(|name| scopes.qualified(unit, entry, name));
+            function.name = qualified.or_else(|| function.name.take());
+        }
+    }
     (!functions.is_empty()).then_some(functions)
+}
+
+fn spelt_out(name: &FunctionName<DwarfBytes<'_>>) -> Option<String> {
+    const ADA: [DwLang; 4] =
+        [gimli::DW_LANG_Ada83, gimli::DW_LANG_Ada95, gimli::DW_LANG_Ada2005, gimli::DW_LANG_Ada2012];
+    let raw = name.raw_name().ok()?;
+    Some(match name.language {
+        Some(language) if ADA.contains(&language) => demangle_ada(&raw),
+        _ => demangle(&raw),
+    })
 }
 
 fn load_whole(file: &File) -> Loaded {
@@ -118,7 +199,7 @@ fn load(file: &File, aranges: Vec<u8>, info: Option<usize>, ahead: &Ahead) -> Lo
     thread::scope(|scope| {
         let others = scope.spawn(|| {
             let mut bytes_of = HashMap::from([(SectionId::DebugAranges.name(), aranges)]);
-            each_section(file, &NEEDED, None, |id, bytes| {
+            each_section(file, &NEEDED.map(|id| (id, id.name())), None, |id, bytes| {
                 bytes_of.insert(id.name(), bytes);
             });
             let take = |id: SectionId| Ok::<_, Infallible>(bytes_of.remove(id.name()).unwrap_or_default());
@@ -138,6 +219,7 @@ mod tests {
 
     use super::*;
     use crate::elf::PositionedFile;
+    use crate::symbols::Finder;
 
     #[test]
     fn hiding_units_changes_no_answer() {
@@ -154,9 +236,11 @@ mod tests {
         let loaded = load_whole(&file);
         let wanted = units::holding(&loaded.dwarf().debug_aranges, &addresses);
         assert!(!wanted.units.is_empty(), "this compiler writes no .debug_aranges, so nothing was hidden");
-        let with_all = look_up(&loaded, None, &addresses);
+        let finder = Finder::new(Vec::new());
+        let split = || SplitParts::at(SplitPlaces::of(&finder, []));
+        let with_all = look_up(&loaded, None, &mut split(), &addresses);
         assert!(with_all.len() > 20, "only {} of {} are known at all", with_all.len(), addresses.len());
-        let mut with_few = functions(&file, None, &addresses, &Ahead::default());
+        let mut with_few = functions(&file, None, &mut split(), &addresses, &Ahead::default());
         with_few.sort_by_key(|(address, _)| *address);
         assert_eq!(with_few, with_all);
     }

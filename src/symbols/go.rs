@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::elf::Pclntab;
+use crate::elf::{Pclntab, demangle};
 use crate::model::{FileAddress, Function};
 
 /// The functions that these addresses lie in. Of one that was inlined only the line is known, and
@@ -11,7 +11,7 @@ use crate::model::{FileAddress, Function};
 pub(super) fn functions(table: &Pclntab<'_>, addresses: &BTreeSet<FileAddress>) -> Vec<(FileAddress, Vec<Function>)> {
     let at = |address: &FileAddress| {
         let function = table.function(*address)?;
-        let name = Some(function.name()?.to_owned());
+        let name = Some(demangle(function.name()?));
         let (file, line) = function.line(*address).map(|(file, line)| (file.to_owned(), line)).unzip();
         let functions = if function.is_inlined(*address) {
             vec![Function { name: None, file, line }, Function { name, ..Function::default() }]

@@ -18,9 +18,10 @@ pub fn functions_in(
     addresses: &BTreeSet<FileAddress>,
     most_debug: u64,
 ) -> HashMap<FileAddress, Vec<Function>> {
-    let mut names = Resolution { addresses, functions: HashMap::new(), most_debug, ahead: finder.ahead() };
+    let mut names = Resolution::new(addresses);
+    names.most_debug = most_debug;
     if has_plausible_symbols(&program) {
-        names.add_files(&finder.find_for(module, program));
+        names.add_files(finder, &finder.find_for(module, program));
     }
     for address in addresses {
         names.functions.entry(*address).or_default();
@@ -41,6 +42,11 @@ pub fn functions_exported(
 pub(super) fn better<'a>(one: Option<&'a [Function]>, other: Option<&'a [Function]>) -> Option<&'a [Function]> {
     let worth = |functions: Option<&[Function]>| functions.map(worth);
     if worth(one) >= worth(other) { one } else { other }
+}
+
+/// Whether one says more than the other.
+pub(super) fn is_better(one: &[Function], other: &[Function]) -> bool {
+    worth(one) > worth(other)
 }
 
 /// Whether nothing could be said better.

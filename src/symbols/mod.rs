@@ -13,18 +13,26 @@
 //! taken they are looked up here, too (`functions_in`).
 
 mod ahead;
-mod debug_sections;
+mod bundling;
 mod dwarf;
-mod finder;
 mod go;
 mod kept;
+mod remedy;
+mod report;
+mod scopes;
+mod sections;
+mod source_lines;
+mod sources;
+mod split_units;
 mod table;
 mod units;
 mod whole;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 
 use object::read::elf::ElfFile64;
@@ -34,10 +42,15 @@ use crate::elf::{PositionedFile, debugdata, demangle, pclntab};
 use crate::model::{BuildId, FileAddress, Frame, Module, RuntimeAddress, Snapshot, Timestamp};
 
 use ahead::Ahead;
-use finder::Files;
+use dwarf::SplitParts;
+use sources::{Files, SplitPlaces};
 
-pub use finder::{Finder, NamedFile};
+pub use bundling::bundle;
 pub use kept::{functions_exported, functions_in};
+pub use remedy::{Remedy, remedy};
+pub use report::{Lack, ModuleReport, UsedFile};
+pub use source_lines::{SourceLine, SourceLines};
+pub use sources::{Debuginfod, Finder, FoundBy, NamedFile, SourceMap};
 pub use whole::{DebugInformation, debug_information};
 
 pub use crate::model::Function;
@@ -55,6 +68,8 @@ pub struct Names {
     missing: Vec<Missing>,
     stripped: Vec<Stripped>,
     unused: Vec<Unused>,
+    reports: Vec<ModuleReport>,
+    remarks: Vec<String>,
 }
 
 /// A module whose file was not found here, and whose names the snapshot does not keep, or not all.
@@ -89,10 +104,10 @@ pub struct Unused {
 }
 
 /// What is asked of one module.
-struct Asked<'a> {
-    module: &'a Module,
+struct Asked {
+    module: Module,
     /// With what the snapshots keep of them, as good as any of them has it.
-    addresses: BTreeMap<FileAddress, Option<&'a [Function]>>,
+    addresses: BTreeMap<FileAddress, Option<Arc<[Function]>>>,
 }
 
 /// What was found of one module.
@@ -101,23 +116,27 @@ struct Resolved {
     /// Whether a file was found, or the snapshots keep what one said of each address.
     is_complete: bool,
     has_names: bool,
-    /// How many addresses were asked for.
-    places: usize,
+    report: ModuleReport,
 }
 
 impl Names {
     /// Names every frame of these snapshots, one module after another on each CPU.
-    pub fn resolve<'a>(finder: &Finder, snapshots: impl IntoIterator<Item = &'a Snapshot>) -> Self {
-        let mut wanted: BTreeMap<ModuleKey, Asked<'_>> = BTreeMap::new();
+    pub fn resolve(finder: &Finder, snapshots: impl IntoIterator<Item = impl Borrow<Snapshot>>) -> Self {
+        let mut wanted: BTreeMap<ModuleKey, Asked> = BTreeMap::new();
         let mut generated = HashMap::new();
         for snapshot in snapshots {
+            let snapshot = snapshot.borrow();
             for frame in snapshot.threads.iter().flat_map(|thread| &thread.stack.frames) {
                 if let (Some(module), Some((_, address))) = (snapshot.module_of(frame), frame.inside()) {
-                    let asked =
-                        wanted.entry(key(module)).or_insert_with(|| Asked { module, addresses: BTreeMap::new() });
-                    let kept = snapshot.named_code(frame).map(|code| &*code.functions);
+                    let asked = wanted
+                        .entry(key(module))
+                        .or_insert_with(|| Asked { module: module.clone(), addresses: BTreeMap::new() });
                     let best = asked.addresses.entry(address).or_default();
-                    *best = kept::better(kept, *best);
+                    if let Some(code) = snapshot.named_code(frame)
+                        && best.as_deref().is_none_or(|best| kept::is_better(&code.functions, best))
+                    {
+                        *best = Some(code.functions.clone());
+                    }
                 }
                 if let Some(code) = snapshot.generated_code(frame) {
                     let function = || vec![Function { name: Some(demangle(&code.name)), ..Function::default() }];
@@ -162,11 +181,11 @@ impl Names {
         missing.sort_unstable();
         let mut stripped: Vec<Stripped> = modules
             .iter()
-            .filter(|(_, resolved)| resolved.is_complete && resolved.places > 0 && !resolved.has_names)
+            .filter(|(_, resolved)| resolved.is_complete && resolved.report.places > 0 && !resolved.has_names)
             .map(|((path, build_id), resolved)| Stripped {
                 path: path.clone(),
                 build_id: build_id.clone(),
-                places: resolved.places,
+                places: resolved.report.places,
             })
             .collect();
         stripped.sort_unstable();
@@ -174,8 +193,14 @@ impl Names {
         let unused = finder.named().iter().filter(|named| !is_used(named));
         let unused =
             unused.map(|named| Unused { path: named.path().into(), build_id: named.build_id().clone() }).collect();
-        let modules = modules.into_iter().map(|(key, resolved)| (key, resolved.functions)).collect();
-        Self { modules, generated, missing, stripped, unused }
+        let mut reports = Vec::new();
+        let modules = modules.into_iter().map(|(key, Resolved { functions, report, .. })| {
+            reports.push(report);
+            (key, functions)
+        });
+        let modules = modules.collect();
+        reports.sort_by(|one, other| (&one.path, &one.build_id).cmp(&(&other.path, &other.build_id)));
+        Self { modules, generated, missing, stripped, unused, reports, remarks: finder.remarks() }
     }
 
     /// The modules whose files were not found here: not all of their frames have names.
@@ -191,6 +216,16 @@ impl Names {
     /// The files that the user named in vain.
     pub fn unused(&self) -> &[Unused] {
         &self.unused
+    }
+
+    /// What went wrong with sources, of no module in particular.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
+    /// What was found of each module, in the order of their paths.
+    pub fn reports(&self) -> &[ModuleReport] {
+        &self.reports
     }
 
     /// The functions at a frame, innermost inlined one first. Empty when nothing is known.
@@ -213,37 +248,28 @@ fn key(module: &Module) -> ModuleKey {
     (module.path.clone(), module.build_id.clone())
 }
 
-fn resolve_module(finder: &Finder, asked: &Asked<'_>) -> Resolved {
+fn resolve_module(finder: &Finder, asked: &Asked) -> Resolved {
     let Asked { module, addresses } = asked;
-    let kept = || addresses.values().copied();
+    let kept = || addresses.values().map(Option::as_deref);
     let is_named = |functions: &[Function]| functions.iter().any(|function| function.name.is_some());
-    let has_kept_names = kept().flatten().any(is_named);
-    let mut resolved = Resolved {
-        functions: HashMap::new(),
-        is_complete: kept().all(|functions| functions.is_some()),
-        has_names: has_kept_names,
-        places: addresses.len(),
-    };
+    let all: BTreeSet<FileAddress> = addresses.keys().copied().collect();
+    let mut names = Resolution::new(&all);
+    let mut is_complete = kept().all(|functions| functions.is_some());
     // A file could add nothing to what is kept with lines, unless the user knows better.
-    if kept().all(|functions| functions.is_some_and(kept::is_best)) && !finder.names_one_for(module) {
-        return resolved;
-    }
-    let addresses: BTreeSet<FileAddress> = addresses.keys().copied().collect();
-    let mut names =
-        Resolution { addresses: &addresses, functions: HashMap::new(), most_debug: u64::MAX, ahead: finder.ahead() };
-    if let Some(image) = &module.image {
+    let is_enough = kept().all(|functions| functions.is_some_and(kept::is_best)) && !finder.names_one_for(module);
+    if let (Some(image), false) = (&module.image, is_enough) {
         if let Ok(elf) = ElfFile64::<LittleEndian, _>::parse(&**image) {
             names.add_symbols(&elf);
         }
-        resolved.is_complete = true;
-    } else {
+        is_complete = true;
+    } else if !is_enough {
         let files = finder.find(module);
-        names.add_files(&files);
-        resolved.is_complete |= files.debug.is_some() || files.program.is_some();
+        names.add_files(finder, &files);
+        is_complete |= files.debug.is_some() || files.program.is_some();
     }
-    resolved.has_names |= names.functions.values().any(|functions| is_named(functions));
-    resolved.functions = names.functions;
-    resolved
+    let has_names = kept().flatten().any(is_named) || names.functions.values().any(|functions| is_named(functions));
+    let report = names.report(asked, is_complete);
+    Resolved { functions: names.functions, is_complete, has_names, report }
 }
 
 /// The addresses of one module, and what has been found for them so far.
@@ -252,18 +278,47 @@ struct Resolution<'a> {
     functions: HashMap<FileAddress, Vec<Function>>,
     /// Debug information of more bytes is not read.
     most_debug: u64,
-    ahead: &'a Ahead,
+    files: Vec<UsedFile>,
+    lacks: Vec<Lack>,
 }
 
-impl Resolution<'_> {
-    fn add_files(&mut self, files: &Files) {
+impl<'a> Resolution<'a> {
+    fn new(addresses: &'a BTreeSet<FileAddress>) -> Self {
+        Self { addresses, functions: HashMap::new(), most_debug: u64::MAX, files: Vec::new(), lacks: Vec::new() }
+    }
+
+    fn add_files(&mut self, finder: &Finder, files: &Files) {
+        let both = || files.debug.iter().chain(&files.program);
+        let mut split = SplitParts::at(SplitPlaces::of(finder, both()));
         // The separate file first: it has the full symbol table and the lines, the stripped one a
         // few exported names.
-        for file in files.debug.iter().chain(&files.program) {
+        for found in both() {
             if self.is_complete() {
                 break;
             }
-            self.add_file(file, files.supplementary.as_ref());
+            self.files.push(UsedFile::of(found));
+            self.add_file(
+                &found.file,
+                files.supplementary.as_ref().map(|found| &found.file),
+                &mut split,
+                finder.ahead(),
+            );
+        }
+        if self.files.iter().any(|file| file.has_debug_info) {
+            self.files.extend(files.supplementary.as_ref().map(UsedFile::of));
+            if let Some((path, id)) = &files.lost_supplementary {
+                self.lacks.push(Lack::Supplementary { path: path.clone(), id: id.clone() });
+            }
+        }
+        self.files.extend(split.found.into_iter().map(|place| UsedFile {
+            place,
+            by: FoundBy::Split,
+            has_debug_info: true,
+            has_symbols: false,
+            is_unchecked: false,
+        }));
+        if !split.lost.is_empty() {
+            self.lacks.push(Lack::Split { paths: split.lost.into_iter().collect() });
         }
     }
 
@@ -273,7 +328,7 @@ impl Resolution<'_> {
         })
     }
 
-    fn add_file(&mut self, file: &File, supplementary: Option<&File>) {
+    fn add_file(&mut self, file: &File, supplementary: Option<&File>, split: &mut SplitParts<'_>, ahead: &Ahead) {
         let Ok(positioned) = PositionedFile::new(file) else {
             return;
         };
@@ -282,7 +337,7 @@ impl Resolution<'_> {
             return;
         };
         if elf.section_by_name(".debug_info").is_some_and(|section| section.size() <= self.most_debug) {
-            for (address, functions) in dwarf::functions(file, supplementary, self.addresses, self.ahead) {
+            for (address, functions) in dwarf::functions(file, supplementary, split, self.addresses, ahead) {
                 let better = self.functions.get(&address).is_none_or(|known| known[0].line.is_none());
                 if better {
                     self.functions.insert(address, functions);
@@ -313,5 +368,37 @@ impl Resolution<'_> {
                 outermost.name = Some(symbol.name);
             }
         }
+    }
+
+    /// What was found in all, with what the snapshots keep.
+    fn report(&mut self, asked: &Asked, is_complete: bool) -> ModuleReport {
+        let Asked { module, addresses } = asked;
+        let mut report = ModuleReport {
+            path: module.path.clone(),
+            build_id: module.build_id.clone(),
+            is_kept_whole: module.image.is_some(),
+            places: addresses.len(),
+            named: 0,
+            with_lines: 0,
+            inlined: 0,
+            kept: 0,
+            files: std::mem::take(&mut self.files),
+            lacks: std::mem::take(&mut self.lacks),
+        };
+        for (address, kept) in addresses {
+            let found = self.functions.get(address).map(Vec::as_slice);
+            let functions = kept::better(kept.as_deref(), found).unwrap_or_default();
+            report.kept += usize::from(kept.as_ref().is_some_and(|kept| !kept.is_empty()));
+            report.named += usize::from(functions.last().is_some_and(|outermost| outermost.name.is_some()));
+            report.with_lines += usize::from(functions.iter().any(|function| function.line.is_some()));
+            report.inlined += functions.len().saturating_sub(1);
+        }
+        let has_debug_info = report.files.iter().any(|file| file.has_debug_info);
+        if report.files.is_empty() && !report.is_kept_whole && !(is_complete && report.with_lines == report.places) {
+            report.lacks.push(Lack::File);
+        } else if !report.is_kept_whole && !has_debug_info && report.with_lines < report.places {
+            report.lacks.push(if report.named < report.places { Lack::Names } else { Lack::DebugInfo });
+        }
+        report
     }
 }

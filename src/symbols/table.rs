@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object, ObjectSymbol, ReadRef, SymbolKind};
 
-use crate::elf::{ExportedSymbol, demangle};
+use crate::elf::{ExportedSymbol, demangle, demangle_ada};
 use crate::model::FileAddress;
 
 /// The best symbol for an address so far.
@@ -38,11 +38,20 @@ pub(super) fn symbols<'d, 'i, R: ReadRef<'d>>(
     if let Some(inside) = inside {
         consider(&mut best, inside, addresses);
     }
+    // Nothing in a name of Ada's says that it is one.
+    let may_be_ada = best.values().any(|found| found.name.contains("__") && demangle_ada(found.name) != found.name);
+    let is_ada = may_be_ada && (has_ada(elf) || inside.is_some_and(has_ada));
     let named = |candidate: Candidate<'_>| {
-        let name = demangle(candidate.name);
+        let name = if is_ada { demangle_ada(candidate.name) } else { demangle(candidate.name) };
         Symbol { is_mangled: name != candidate.name, name }
     };
     best.into_iter().map(|(address, candidate)| (address, named(candidate))).collect()
+}
+
+/// Whether a file has, or needs, anything of the runtime that GNAT links with each program.
+fn has_ada<'d, R: ReadRef<'d>>(elf: &ElfFile64<'d, LittleEndian, R>) -> bool {
+    let is_its_own = |name: &str| name.starts_with("__gnat_");
+    elf.symbols().chain(elf.dynamic_symbols()).any(|symbol| symbol.name().is_ok_and(is_its_own))
 }
 
 /// The same of functions that lie in the memory of a process.

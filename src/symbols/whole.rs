@@ -9,7 +9,7 @@ use std::fs::File;
 
 use gimli::{DwarfSections, EndianSlice, LittleEndian, SectionId};
 
-use super::{Finder, debug_sections};
+use super::{Finder, sections};
 use crate::model::Module;
 
 /// What the values of variables take.
@@ -44,19 +44,20 @@ pub struct DebugInformation {
 /// The files of a module, with all that they say.
 pub fn debug_information(finder: &Finder, module: &Module) -> DebugInformation {
     let files = finder.find(module);
-    let mut sections = files.debug.as_ref().map(load).unwrap_or_default();
+    let mut sections = files.debug.as_ref().map(|found| load(&found.file)).unwrap_or_default();
     let mut units = sections.borrow(|section| EndianSlice::new(section, LittleEndian)).units();
     if !matches!(units.next(), Ok(Some(_)))
         && let Some(program) = &files.program
     {
-        sections = load(program);
+        sections = load(&program.file);
     }
-    DebugInformation { sections, supplementary: files.supplementary.as_ref().map(load), program: files.program }
+    let supplementary = files.supplementary.as_ref().map(|found| load(&found.file));
+    DebugInformation { sections, supplementary, program: files.program.map(|found| found.file) }
 }
 
 fn load(file: &File) -> DwarfSections<Vec<u8>> {
     let mut bytes_of = HashMap::new();
-    debug_sections::each_section(file, &SECTIONS, None, |id, bytes| {
+    sections::each_section(file, &SECTIONS.map(|id| (id, id.name())), None, |id, bytes| {
         bytes_of.insert(id.name(), bytes);
     });
     let take = |id: SectionId| Ok::<_, Infallible>(bytes_of.remove(id.name()).unwrap_or_default());

@@ -8,6 +8,7 @@
 //! as differences, so counters (see `Counters` in the .proto) may come out smaller by one unit
 //! more.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -115,6 +116,14 @@ impl Extract<'_> {
                 extracted.snapshots += 1;
             }
             behind = last.saturating_add(behind);
+        }
+        if let Some(segment) = segment {
+            let mut kept = HashSet::new();
+            for file in sources.iter().flat_map(|source| store::bundled(source.path)) {
+                if kept.insert((file.build_id.clone(), file.path.clone(), file.role, file.size)) {
+                    segment.append_bundled(&file)?;
+                }
+            }
         }
         Ok(())
     }

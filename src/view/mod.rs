@@ -9,6 +9,7 @@ mod extract;
 mod pin;
 mod scrub;
 mod select;
+mod symbols;
 mod why;
 
 use std::io::{self, Write};
@@ -18,7 +19,7 @@ use crate::analysis::{History, compare};
 use crate::model::Snapshot;
 use crate::render::{self, ListedRecording, Selection, Width, json};
 use crate::store::{self, Contents, Damage, Reader};
-use crate::symbols::{Finder, Names};
+use crate::symbols::{Finder, Names, SourceLines};
 use crate::variables::Locals;
 
 pub use check::check;
@@ -27,6 +28,7 @@ pub use pin::pin;
 pub use scrub::scrub;
 pub use select::At;
 use select::Chosen;
+pub use symbols::symbols;
 pub use why::{Answer, Seen, stuck, why};
 
 /// Why nothing can be shown. Each message ends in what would help.
@@ -82,7 +84,8 @@ pub fn print(
             let is_brief = !selection.verbose && !selection.registers && selection.locals.is_none();
             let is_long = is_brief && selection.thread.is_none() && snapshot.threads.len() > 1;
             let judgement = is_long.then(|| why::of_one(snapshot, &names));
-            render::show(out, snapshot, &names, &variables, selection, judgement.as_ref(), width)?;
+            let source = selection.source.then(|| SourceLines::new(finder.clone()));
+            render::show(out, snapshot, &names, &variables, selection, judgement.as_ref(), source.as_ref(), width)?;
         }
         Format::Json => json::show(out, snapshot, &names, &variables, selection)?,
     }
@@ -120,6 +123,7 @@ pub fn show(
     let path = store::recording_at(path)?;
     let mut contents = Contents::open(&path)?;
     let Chosen { snapshot, remark } = select::choose(&mut contents, &path, at)?;
+    let finder = &finder.with_bundle(store::bundled(&path));
     print(out, &snapshot, finder, selection, format)?;
     Ok(Aside { remarks: remark.into_iter().collect(), damage: contents.damage() })
 }
@@ -190,6 +194,7 @@ pub fn diff(
         }
     }
     let comparison = compare(&first, &second, &history);
+    let finder = &finder.with_bundle(recordings.iter().flat_map(|recording| store::bundled(recording)).collect());
     let names = Names::resolve(finder, [&first, &second]);
     match format {
         Format::Text(width) => {

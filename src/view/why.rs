@@ -102,7 +102,7 @@ pub fn stuck(
         let since = |thread| history.streak(samples.last()?, thread).map(|streak| streak.not_run_since.realtime_ns);
         let not_run_since = samples.last().map_or_else(Vec::new, |last| last.threads.iter().map(since).collect());
         aside.damage = once_each(std::mem::take(&mut aside.damage), contents.damage());
-        seen.push(Seen { samples, finder: finder.clone(), not_run_since });
+        seen.push(Seen { samples, finder: finder.with_bundle(store::bundled(&path)), not_run_since });
     }
     Ok((why(out, &seen, format)?, aside))
 }

@@ -9,7 +9,7 @@ use super::delta::{BaseThread, Counts};
 use super::pb::record::Kind;
 use super::stacks::Stacks;
 use super::tables::Rows;
-use super::{Error, Record, notice, packed, pb, wait_facts};
+use super::{Error, Record, bundle, notice, packed, pb, wait_facts};
 use crate::model::{
     Acquired, FileAddress, Frame, GeneratedCode, KernelWait, ModuleIndex, NamedCode, Pid, Policy, Process, ProcessId,
     RuntimeAddress, Scheduling, SignalSet, SignalSets, Snapshot, StartTime, Thread, ThreadState, ThreadStatus, Tid,
@@ -64,6 +64,7 @@ impl Decoder {
             Some(Kind::Recording(message)) => return Ok(Record::Recording(recording(message))),
             Some(Kind::Snapshot(message)) => self.whole(message)?,
             Some(Kind::Change(message)) => self.change(message)?,
+            Some(Kind::Bundled(message)) => return Ok(Record::Bundled(Box::new(bundle::decode(message)?))),
             Some(Kind::Packed(_)) | None => return Ok(Record::Unknown),
         };
         let snapshot = self.build(own, &previous)?;
@@ -76,7 +77,7 @@ impl Decoder {
         let (_, previous) = match packed::unpack(payload)? {
             Some(Kind::Snapshot(message)) => self.whole(message)?,
             Some(Kind::Change(message)) => self.change(message)?,
-            Some(Kind::Recording(_) | Kind::Packed(_)) | None => return Ok(()),
+            Some(Kind::Recording(_) | Kind::Packed(_) | Kind::Bundled(_)) | None => return Ok(()),
         };
         self.previous = Some(previous);
         Ok(())

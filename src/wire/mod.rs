@@ -9,6 +9,7 @@
 //! value or a malformed message is an error, never a panic. Does not frame, check or name files:
 //! `store` does.
 
+mod bundle;
 mod convert;
 mod decode;
 mod delta;
@@ -28,12 +29,13 @@ mod pb;
 #[cfg(test)]
 mod tests;
 
+pub use bundle::bundled;
 pub use decode::Decoder;
 pub use encode::{Encoded, Encoder};
 pub use index::{IndexHead, Row, Span, decode_rows, encode_rows};
 pub use summary::{Peeked, peek};
 
-use crate::model::{Recording, Snapshot};
+use crate::model::{BundledFile, Recording, Snapshot};
 
 /// One record of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +44,8 @@ pub enum Record {
     Recording(Recording),
     /// One snapshot, put together from what came before it.
     Snapshot(Box<Snapshot>),
+    /// A file that names are taken from.
+    Bundled(Box<BundledFile>),
     /// Of a kind that a later version has added.
     Unknown,
 }

@@ -4,7 +4,7 @@ pub struct Record {
     /// Of a snapshot, what a list says of it.
     #[prost(message, optional, tag = "3")]
     pub summary: ::core::option::Option<Summary>,
-    #[prost(oneof = "record::Kind", tags = "1, 2, 4, 5")]
+    #[prost(oneof = "record::Kind", tags = "1, 2, 4, 5, 6")]
     pub kind: ::core::option::Option<record::Kind>,
 }
 /// Nested message and enum types in `Record`.
@@ -20,7 +20,31 @@ pub mod record {
         /// Another Record with a snapshot or a change in it, compressed as RFC 1950 (zlib) describes.
         #[prost(bytes, tag = "5")]
         Packed(::prost::alloc::vec::Vec<u8>),
+        /// A file that the names of a module on stacks are taken from.
+        #[prost(message, tag = "6")]
+        Bundled(super::BundledFile),
     }
+}
+/// An ELF file, or as much of it as names are taken from, kept because it may be nowhere else when the
+/// file is read. After the snapshots of a single file, or in the file files.bundle beside the
+/// segments of a recording, which begins and is framed as they are.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BundledFile {
+    /// Empty if it has none.
+    #[prost(bytes = "vec", tag = "1")]
+    pub build_id: ::prost::alloc::vec::Vec<u8>,
+    /// The module's path as in Module; of a split unit its own.
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(enumeration = "BundledRole", tag = "3")]
+    pub role: i32,
+    /// The ELF file, compressed as RFC 1950 (zlib) describes. Sections that are not kept have the type
+    /// SHT_NOBITS.
+    #[prost(bytes = "vec", tag = "4")]
+    pub image: ::prost::alloc::vec::Vec<u8>,
+    /// How many bytes that is uncompressed.
+    #[prost(uint64, tag = "5")]
+    pub size: u64,
 }
 /// A snapshot without what is in it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1034,6 +1058,42 @@ pub struct IndexRow {
     /// As in the record.
     #[prost(message, optional, tag = "3")]
     pub summary: ::core::option::Option<Summary>,
+}
+/// What a file that is kept is to its module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BundledRole {
+    Unspecified = 0,
+    /// What was loaded, or the debug information that was split off it.
+    Module = 1,
+    /// What .gnu_debugaltlink or .debug_sup names.
+    Supplementary = 2,
+    /// A .dwo or .dwp file.
+    Split = 3,
+}
+impl BundledRole {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BUNDLED_ROLE_UNSPECIFIED",
+            Self::Module => "BUNDLED_ROLE_MODULE",
+            Self::Supplementary => "BUNDLED_ROLE_SUPPLEMENTARY",
+            Self::Split => "BUNDLED_ROLE_SPLIT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BUNDLED_ROLE_UNSPECIFIED" => Some(Self::Unspecified),
+            "BUNDLED_ROLE_MODULE" => Some(Self::Module),
+            "BUNDLED_ROLE_SUPPLEMENTARY" => Some(Self::Supplementary),
+            "BUNDLED_ROLE_SPLIT" => Some(Self::Split),
+            _ => None,
+        }
+    }
 }
 /// Which threads were held, and which at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -57,7 +57,7 @@ fn change(bytes: &mut [u8], sections: &[std::ops::Range<usize>], random: &mut Ra
 
 /// How many values are known, and how many are not.
 fn look(snapshot: &Snapshot, file: &Path) -> (usize, usize) {
-    let finder = NamedFile::open(file).map(|named| Finder::new(Vec::new()).with_named(vec![named]));
+    let finder = NamedFile::open(file).map(|named| Finder::new(Vec::new()).with_named(vec![named], Vec::new()));
     let Ok(finder) = finder else { return (0, 0) };
     let threads: Vec<&Thread> = snapshot.threads.iter().collect();
     let locals = Locals::resolve(&finder, snapshot, &threads, &[]);

@@ -5,9 +5,11 @@
 //! bits of a number. Times are nanoseconds.
 
 mod locals;
+mod symbols;
 mod thread;
 mod verdict;
 
+pub use symbols::symbols;
 pub use verdict::verdict;
 
 use std::cell::Cell;

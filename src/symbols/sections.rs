@@ -1,7 +1,7 @@
-//! The bytes of sections of debug information, decompressed.
+//! Reading sections of debug information from files, compressed in one way or another.
 //!
-//! Promises: sizes that the file claims are bounded before memory is taken for them; of a section
-//! no more is decompressed than was asked for. A section that is missing or damaged is left out.
+//! Promises: what a file claims is bounded by what it holds: memory is taken for a section only as
+//! far as its compressed size makes its size likely.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -22,7 +22,7 @@ const MAX_SECTION: u64 = 4 << 30;
 /// The first `most` bytes of a section, or all of it.
 pub(super) fn one_section(file: &File, id: SectionId, most: Option<usize>) -> Option<Vec<u8>> {
     let mut found = None;
-    each_section(file, &[id], most, |_, bytes| found = Some(bytes));
+    each_section(file, &[(id, id.name())], most, |_, bytes| found = Some(bytes));
     found
 }
 
@@ -30,7 +30,7 @@ pub(super) fn one_section(file: &File, id: SectionId, most: Option<usize>) -> Op
 /// left out.
 pub(super) fn each_section(
     file: &File,
-    wanted: &[SectionId],
+    wanted: &[(SectionId, &str)],
     most: Option<usize>,
     mut keep: impl FnMut(SectionId, Vec<u8>),
 ) {
@@ -41,13 +41,10 @@ pub(super) fn each_section(
     let Ok(sections) = Sections::of(&cache) else {
         return;
     };
-    for id in wanted {
-        let Some(place) = sections.place_of(id.name()).or_else(|| old_place(&cache, &sections, *id)) else {
+    for (id, name) in wanted {
+        let Some(place) = plausible_place(&cache, &sections, name) else {
             continue;
         };
-        if place.uncompressed_size > MAX_SECTION || !is_plausible(&place) {
-            continue;
-        }
         let most = most.map_or(place.uncompressed_size, |most| place.uncompressed_size.min(most as u64));
         // Past the cache, which would hold a second copy of what may be hundreds of megabytes.
         let bytes = match place.format {
@@ -65,13 +62,13 @@ pub(super) fn each_section(
 fn old_place<'c>(
     cache: &'c ReadCache<PositionedFile<'_>>,
     sections: &Sections<'c, &'c ReadCache<PositionedFile<'_>>>,
-    id: SectionId,
+    name: &str,
 ) -> Option<CompressedFileRange> {
-    if !sections.has(&id.name().replacen('.', ".z", 1)) {
+    if !sections.has(&name.replacen('.', ".z", 1)) {
         return None;
     }
     let elf = ElfFile64::<LittleEndian, _>::parse(cache).ok()?;
-    elf.section_by_name(id.name())?.compressed_file_range().ok()
+    elf.section_by_name(name)?.compressed_file_range().ok()
 }
 
 fn read_exact(file: &File, offset: u64, size: u64) -> Option<Vec<u8>> {
@@ -105,4 +102,39 @@ pub(super) fn decoder_of_info(file: &File) -> Option<(ZlibDecoder<impl Read>, u6
     let place = Sections::of(&cache).ok()?.place_of(SectionId::DebugInfo.name())?;
     let is_usual = place.format == CompressionFormat::Zlib && is_plausible(&place);
     is_usual.then(|| decoder(file, place)).flatten().map(|decoder| (decoder, place.uncompressed_size))
+}
+
+/// All of the section of this name.
+pub(super) fn one_section_named(file: &File, name: &str) -> Option<Vec<u8>> {
+    let mut found = None;
+    // Which section it is does not matter here.
+    each_section(file, &[(SectionId::DebugInfo, name)], None, |_, bytes| found = Some(bytes));
+    found
+}
+
+/// A part of the section of this name.
+pub(super) fn part_of_section(file: &File, name: &str, offset: u64, size: u64) -> Option<Vec<u8>> {
+    let place = {
+        let cache = ReadCache::new(PositionedFile::new(file).ok()?);
+        let sections = Sections::of(&cache).ok()?;
+        plausible_place(&cache, &sections, name)?
+    };
+    let end = offset.checked_add(size).filter(|end| *end <= place.uncompressed_size)?;
+    match place.format {
+        CompressionFormat::None => read_exact(file, place.offset.checked_add(offset)?, size),
+        _ => {
+            let range = usize::try_from(offset).ok()?..usize::try_from(end).ok()?;
+            Some(one_section_named(file, name)?.get(range)?.to_vec())
+        }
+    }
+}
+
+/// Where a section lies, if its size may be believed.
+fn plausible_place<'c>(
+    cache: &'c ReadCache<PositionedFile<'_>>,
+    sections: &Sections<'c, &'c ReadCache<PositionedFile<'_>>>,
+    name: &str,
+) -> Option<CompressedFileRange> {
+    let place = sections.place_of(name).or_else(|| old_place(cache, sections, name))?;
+    (place.uncompressed_size <= MAX_SECTION && is_plausible(&place)).then_some(place)
 }
