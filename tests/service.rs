@@ -5,6 +5,7 @@ mod bad_input;
 mod booted;
 mod daemon;
 mod frozen;
+mod killed;
 mod packaged;
 mod reload;
 mod scale;

@@ -20,7 +20,10 @@ use super::trigger::Condition;
 use super::{Alarm, Message};
 use crate::model::{Process, Snapshot};
 use crate::record::{Assembly, Event, Output, TakenSample, recording};
-use crate::store::{Stored, Writer};
+use crate::store::{self, Stored, Writer, file_name};
+
+/// How many names of a new recording are tried.
+const NAMES: i64 = 8;
 
 /// What the capture loop hands over, about the target of this number.
 pub(super) enum Job {
@@ -155,9 +158,7 @@ impl Storing {
         let key = format!("store {target}");
         let output = Output::Directory(self.settings.directory.clone());
         if kept.writer.is_none() {
-            let path = output.path_for(&snapshot.process);
-            let about = recording(Some(self.settings.interval));
-            match Writer::create(&path, &about, self.settings.policy) {
+            match self.create(snapshot) {
                 Ok(mut writer) => {
                     writer.succeed(&output.earlier(&snapshot.process));
                     kept.writer = Some(writer);
@@ -199,6 +200,25 @@ impl Storing {
                 self.log.repeated(Level::Warning, &format!("sync {target}"), &format!("{whose}: {unsynced}"));
             }
         }
+    }
+
+    /// A recording of its own for the process. One that was begun in this same second, by a daemon
+    /// that was killed, has its name already; then it is called by one of the next.
+    fn create(&self, snapshot: &Snapshot) -> Result<Writer, store::Error> {
+        let about = recording(Some(self.settings.interval));
+        let begin = |later: i64| {
+            let begun = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(later);
+            let path = self.settings.directory.join(file_name(&snapshot.process, begun));
+            Writer::create(&path, &about, self.settings.policy)
+        };
+        let mut begun = begin(0);
+        for later in 1..NAMES {
+            if !matches!(begun, Err(store::Error::Exists { .. })) {
+                break;
+            }
+            begun = begin(later);
+        }
+        begun
     }
 
     /// Fires the triggers that look at snapshots.

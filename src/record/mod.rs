@@ -231,7 +231,7 @@ pub fn keep(output: &Output, kept: &Kept) -> Result<(), Error> {
 
 impl Output {
     /// The recording of a process that is recorded from now on.
-    pub fn path_for(&self, process: &Process) -> PathBuf {
+    fn path_for(&self, process: &Process) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
             Self::Directory(directory) | Self::Beside(directory) => {

@@ -136,6 +136,14 @@ impl Daemon {
         files
     }
 
+    /// Kills it, and gives its directory to the next.
+    pub fn kill(mut self) -> tempfile::TempDir {
+        self.child.kill().expect("it is our child");
+        self.child.wait().expect("it is our child");
+        let place = tempfile::tempdir().expect("a directory");
+        std::mem::replace(&mut self.place, place)
+    }
+
     /// Ends it in order, and gives its directory to the next.
     pub fn end(mut self) -> tempfile::TempDir {
         self.signal(Signal::SIGTERM);

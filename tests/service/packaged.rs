@@ -3,10 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use super::daemon::{Daemon, free_port, is_there};
-use crate::support::{run, sleeper, succeed};
+use crate::support::{PATIENCE, run, sleeper, succeed, until};
 
 fn at(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -108,6 +108,66 @@ fn metrics_and_rules_are_what_prometheus_takes() {
             assert!(classic.contains(&format!("hangsnap_{name}")), "{file} asks for hangsnap_{name}");
         }
     }
+}
+
+/// A Prometheus that is killed when the test ends.
+struct Prometheus(Child);
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_real_prometheus_reads_the_metrics_and_fires_the_rule() {
+    if !is_there("prometheus") {
+        return;
+    }
+    let (port, own) = (free_port(), free_port());
+    let victim = sleeper();
+    let daemon = Daemon::start(&format!(
+        "every = \"200ms\"\nmetrics-listen = \"127.0.0.1:{port}\"\n[[target]]\npid = {}\n",
+        victim.pid()
+    ));
+    daemon.until_targets(1);
+    let config = format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{}]\nscrape_configs:\n  - job_name: hangsnap\n    \
+         static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n",
+        at("packaging/monitoring/alerts.yaml").display()
+    );
+    let file = daemon.place().join("prometheus.yml");
+    fs::write(&file, config).expect("it can be written");
+    let prometheus = Command::new("prometheus")
+        .arg(format!("--config.file={}", file.display()))
+        .arg(format!("--storage.tsdb.path={}", daemon.place().join("tsdb").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{own}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let _prometheus = Prometheus(prometheus.expect("it is there"));
+    let asked = |path: &str| {
+        let output = run(Command::new("curl").args(["-s", &format!("http://127.0.0.1:{own}/api/v1/{path}")]));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let up = "query?query=up";
+    until("it reads the metrics", PATIENCE, || asked(up).contains(",\"1\"]"));
+    assert!(!asked("alerts").contains("ThreadsStuck"), "nothing is stuck yet");
+    // What is stopped by a signal is stuck, as is proved.
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(victim.pid().parse().expect("a pid")),
+        nix::sys::signal::Signal::SIGSTOP,
+    )
+    .expect("it is there");
+    daemon.until("it is stopped", |_| victim.states().iter().all(|state| *state == 'T'));
+    daemon.order(&["trigger"]);
+    until("the rule fires", PATIENCE, || {
+        let alerts = asked("alerts");
+        alerts.contains("ThreadsStuck") && alerts.contains("\"state\":\"firing\"") && alerts.contains("stopped")
+    });
 }
 
 #[test]
