@@ -53,9 +53,8 @@ impl Cooldowns {
         cooldowns
     }
 
-    /// Whether a trigger may fire for a process of this selector now; then it has, and that is on
-    /// the disk. `error` is what kept it from there.
-    pub(super) fn fire(&mut self, selector: &str, key: &str, cooldown: Duration) -> Result<Option<io::Error>, Quiet> {
+    /// Whether a trigger may fire for a process of this selector now; then it has.
+    pub(super) fn fire(&mut self, selector: &str, key: &str, cooldown: Duration) -> Result<(), Quiet> {
         let now = now();
         if let Some(at) = self.fired.get(key) {
             let since = Duration::from_secs(now.saturating_sub(*at));
@@ -73,8 +72,13 @@ impl Cooldowns {
         recent.push_back(now);
         self.fired.insert(key.into(), now);
         self.prune(now);
-        let text = serde_json::to_vec(&self.fired).unwrap_or_default();
-        Ok(replace(&self.file, &text).err())
+        Ok(())
+    }
+
+    /// Keeps what has fired for the next run. It is called when the first samples are there: a disk
+    /// that is slow does not delay them.
+    pub(super) fn save(&self) -> io::Result<()> {
+        replace(&self.file, &serde_json::to_vec(&self.fired).unwrap_or_default())
     }
 
     fn prune(&mut self, now: u64) {
@@ -98,7 +102,11 @@ mod tests {
     fn a_trigger_is_quiet_after_a_restart_too_and_the_clock_cannot_prolong_that() -> io::Result<()> {
         let place = tempfile::tempdir()?;
         let hour = Duration::from_secs(3600);
-        let fire = |cooldowns: &mut Cooldowns, key| cooldowns.fire("a", key, hour).map(|error| error.is_none());
+        let fire = |cooldowns: &mut Cooldowns, key| {
+            let fired = cooldowns.fire("a", key, hour).map(|()| true);
+            cooldowns.save().expect("it can be written");
+            fired
+        };
         let mut cooldowns = Cooldowns::load(place.path());
         assert_eq!(fire(&mut cooldowns, "one"), Ok(true));
         let mut again = Cooldowns::load(place.path());

@@ -224,8 +224,23 @@ impl Engine {
                 begun.push(target);
             }
         }
+        let said: Vec<String> = begun.iter().filter_map(|target| self.describe_incident(*target)).collect();
         begun.iter().for_each(|target| self.sample(*target));
+        // Only now: neither the disk nor whatever reads the log delays the samples.
+        said.iter().for_each(|text| self.log.say(Level::Warning, text));
+        if !begun.is_empty()
+            && let Err(error) = self.cooldowns.save()
+        {
+            let text = format!("cannot keep when triggers have fired: {error}; they may fire again after a restart");
+            self.log.repeated(Level::Warning, "cooldowns", &text);
+        }
         begun.len()
+    }
+
+    fn describe_incident(&mut self, target: u64) -> Option<String> {
+        let incident = &self.targets.get(target)?.ongoing.as_ref()?.incident;
+        let (name, pid) = (&incident.process.name, incident.process.id.pid);
+        Some(format!("{name} ({pid}), of {}: {}: {}", incident.label, incident.trigger, incident.reason))
     }
 
     fn begin_incident(&mut self, target: u64, alarm: &Alarm) -> bool {
@@ -239,11 +254,7 @@ impl Engine {
             return false;
         }
         let ongoing = incidents::begin(target, watched, alarm, trigger, timestamp());
-        let incident = &ongoing.incident;
-        self.board.incident(target, &incident.trigger);
-        let (name, pid) = (&incident.process.name, incident.process.id.pid);
-        let text = format!("{name} ({pid}), of {}: {}: {}", incident.label, incident.trigger, incident.reason);
-        self.log.say(Level::Warning, &text);
+        self.board.incident(target, &ongoing.incident.trigger);
         watched.ongoing = Some(ongoing);
         true
     }

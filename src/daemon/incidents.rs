@@ -18,12 +18,7 @@ pub(super) fn may_begin(watched: &Watched, trigger: Option<&Trigger>, cooldowns:
     let Some(trigger) = trigger else { return true };
     let key = format!("{}|{}:{}", trigger.text, watched.id.pid, watched.id.start.0);
     match cooldowns.fire(&watched.label, &key, trigger.cooldown) {
-        Ok(None) => true,
-        Ok(Some(error)) => {
-            let text = format!("cannot keep when triggers have fired: {error}; they may fire again after a restart");
-            log.repeated(Level::Warning, "cooldowns", &text);
-            true
-        }
+        Ok(()) => true,
         Err(Quiet::For(_)) => false,
         Err(Quiet::TooMany) => {
             let text =
