@@ -123,7 +123,9 @@ fn damaged_units_and_packages_cost_names_and_no_more() {
                 0 => bytes.truncate(whole.len() * step / 24),
                 // The head, and then all over it.
                 _ => {
-                    bytes.iter_mut().skip(step * 7).step_by(61 + step).for_each(|byte| *byte = byte.wrapping_add(0x81))
+                    for byte in bytes.iter_mut().skip(step * 7).step_by(61 + step) {
+                        *byte = byte.wrapping_add(0x81);
+                    }
                 }
             }
             fs::write(&place, &bytes).expect("it is ours");
