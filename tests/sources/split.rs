@@ -103,3 +103,36 @@ fn packages_are_found_beside_the_program_its_debug_file_and_in_a_directory() {
         assert_whole(&format!("{what}: package beside the debug file"), &built.show(&["--symbols", &debug]));
     });
 }
+
+/// What is in these files is hostile: cut off anywhere and changed anywhere they cost names, and no
+/// more.
+#[test]
+fn damaged_units_and_packages_cost_names_and_no_more() {
+    let built = Built::with("clang++", &["-O2", "-g", "-gsplit-dwarf"], |at| {
+        succeed(Command::new("llvm-dwp").current_dir(at).args(["-e", "routes", "-o", "package"]));
+    });
+    let unit = fs::read(built.path("routes.dwo")).expect("readable");
+    let package = fs::read(built.path("package")).expect("readable");
+    fs::remove_file(built.path("routes.dwo")).expect("it is there");
+    let mut shown = 0;
+    for (name, whole) in [("routes.dwo", &unit), ("routes.dwp", &package)] {
+        let place = built.path(name);
+        for step in 0..24 {
+            let mut bytes = whole.clone();
+            match step % 2 {
+                0 => bytes.truncate(whole.len() * step / 24),
+                // The head, and then all over it.
+                _ => {
+                    for byte in bytes.iter_mut().skip(step * 7).step_by(61 + step) {
+                        *byte = byte.wrapping_add(0x81);
+                    }
+                }
+            }
+            fs::write(&place, &bytes).expect("it is ours");
+            let functions = program_functions(&built.show(&[]));
+            shown += usize::from(functions.iter().any(|(name, _)| name == CHAIN[0]));
+        }
+        fs::remove_file(&place).expect("it is ours");
+    }
+    assert_eq!(shown, 48, "the table of symbols has the outermost names whatever those say");
+}
