@@ -5,6 +5,7 @@
 //! are kept; fields are only added. It computes nothing that `analysis` or `symbols` should.
 
 mod blocked_call;
+mod call_sets;
 mod details;
 mod diff;
 mod doctor;
