@@ -3,10 +3,9 @@
 //!
 //! Promises: nothing is invented. What was not copied stays a number, and what is foreign is escaped.
 
-use std::fmt::Write;
-
+use super::call_sets::{self, flags, flags_or};
+use super::system_call;
 use super::value::Foreign;
-use super::{call_sets, system_call};
 use crate::model::{Abi, Descriptor, Detail, MemoryOf, Socket, SystemCall, Thread, WaitFacts, selected};
 
 /// Entries of a poll that are written.
@@ -288,27 +287,4 @@ fn pointer(value: u64) -> String {
 fn name_of(value: u64, names: &[&str]) -> String {
     let name = usize::try_from(value).ok().and_then(|value| names.get(value));
     name.map_or_else(|| value.to_string(), |name| (*name).to_owned())
-}
-
-/// Bits by their names, with what is left of them; 0 if there are none.
-pub(super) fn flags(value: u64, names: &[(u64, &str)]) -> String {
-    flags_or(value, names, "0")
-}
-
-fn flags_or(value: u64, names: &[(u64, &str)], none: &str) -> String {
-    let mut left = value & 0xffff_ffff;
-    let mut text = String::new();
-    for (bit, name) in names {
-        if left & bit != 0 {
-            left &= !bit;
-            text.push_str(if text.is_empty() { "" } else { "|" });
-            text.push_str(name);
-        }
-    }
-    if left != 0 {
-        text.push_str(if text.is_empty() { "" } else { "|" });
-        // Writing to a string does not fail.
-        let _ = write!(text, "{left:#x}");
-    }
-    if text.is_empty() { none.into() } else { text }
 }

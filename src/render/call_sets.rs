@@ -1,10 +1,34 @@
-//! Sets and arrays that blocked calls point to, as strace(1) writes them: of signals,
-//! operations on semaphores, futexes.
+//! Flags, sets and arrays of blocked calls, as strace(1) writes them: of signals, operations on
+//! semaphores, futexes.
 //!
 //! Promises: what comes from a target is read by its length only; text is bounded by the bytes that
 //! were copied.
 
-use super::blocked_call::flags;
+use std::fmt::Write;
+
+/// Bits by their names, with what is left of them; 0 if there are none.
+pub(super) fn flags(value: u64, names: &[(u64, &str)]) -> String {
+    flags_or(value, names, "0")
+}
+
+/// The same; `none` if there are none.
+pub(super) fn flags_or(value: u64, names: &[(u64, &str)], none: &str) -> String {
+    let mut left = value & 0xffff_ffff;
+    let mut text = String::new();
+    for (bit, name) in names {
+        if left & bit != 0 {
+            left &= !bit;
+            text.push_str(if text.is_empty() { "" } else { "|" });
+            text.push_str(name);
+        }
+    }
+    if left != 0 {
+        text.push_str(if text.is_empty() { "" } else { "|" });
+        // Writing to a string does not fail.
+        let _ = write!(text, "{left:#x}");
+    }
+    if text.is_empty() { none.into() } else { text }
+}
 
 /// A set of signals, the first in the lowest bit. Where more than two thirds are in it, those that are
 /// not are written.
