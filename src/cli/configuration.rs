@@ -45,7 +45,7 @@ pub(super) struct Configuration {
 
 pub(super) enum Job {
     /// One snapshot of each, printed and perhaps kept.
-    Print { selection: Selection, format: Format, keep: Option<Output>, finder: Finder },
+    Print { selection: Selection, format: Format, keep: Option<Output>, finder: Box<Finder> },
     Record {
         interval: Duration,
         /// The share of time for which threads may be held, in millionths.
@@ -140,7 +140,7 @@ pub(super) fn check(arguments: SampleArguments) -> anyhow::Result<Configuration>
             },
             format: format(json, wide),
             keep,
-            finder: finder(&files)?,
+            finder: Box::new(finder(&files)?),
         },
         Some(every) => {
             let interval = time("--every", &every)?;

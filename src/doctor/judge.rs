@@ -2,7 +2,7 @@
 
 use super::host::CALLS_UNKNOWN;
 use super::process::memory_is_readable;
-use super::{Facts, ProcessFacts, host, own, process};
+use super::{Facts, ProcessFacts, host, own, process, waits};
 use crate::model::{Diagnosis, Verdict};
 use crate::sys::trial::Outcome;
 
@@ -13,6 +13,7 @@ const KILLED: &str = "a seccomp filter kills any process that holds a thread: it
 /// Everything that follows from these facts.
 pub fn diagnose(facts: &Facts) -> Diagnosis {
     let mut findings = host::findings(facts);
+    findings.extend(waits::of_host(facts));
     findings.extend(own::findings(facts));
     if let Some(process) = &facts.process {
         findings.extend(process::findings(facts, process));

@@ -16,6 +16,7 @@ mod probe;
 mod process;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use crate::model::{About, Finding, Grant, Pid, Status, Tid};
 use crate::proc::{Credentials, Limits, TracerOf, UserNamespace};
@@ -52,6 +53,12 @@ pub struct HostFacts {
     pub has_kernel_stack_file: bool,
     /// Whether /proc/PID/task/TID/children exists.
     pub has_children_file: bool,
+    /// Whether /proc/PID/task/TID/sched exists, which says when a thread ran last.
+    pub has_last_ran_file: bool,
+    /// Whether /proc/locks can be read.
+    pub has_file_locks: bool,
+    /// Whether the control file system of FUSE is mounted, or the kernel has no FUSE.
+    pub has_fuse_connections: bool,
 }
 
 /// What hangsnap itself may do, whatever it looks at.
@@ -114,6 +121,10 @@ pub struct ProcessFacts {
     pub call_file: Outcome,
     /// What came of reading /proc/PID/task/TID/stack.
     pub kernel_stack_file: Outcome,
+    /// What came of listing /proc/PID/fd.
+    pub descriptors: Outcome,
+    /// Whether it is in another network namespace than hangsnap; None where that cannot be seen.
+    pub has_own_network: Option<bool>,
 }
 
 impl Finding {

@@ -88,7 +88,8 @@ fn trace_others(own: &OwnFacts) -> Finding {
         "cap-sys-ptrace",
         format!("no CAP_SYS_PTRACE{}", not_effective(own, Capability::SysPtrace)),
         format!(
-            "only dumpable processes of user {} and group {} without further capabilities can be looked at",
+            "only dumpable processes of user {} and group {} without further capabilities can be looked at, and no \
+             others are found at the other ends of pipes and sockets",
             own.credentials.users.real, own.credentials.groups.real
         ),
         Some(Grant::capability(Capability::SysPtrace, own)),

@@ -1,6 +1,8 @@
 //! Gathering the facts. The process is read about and asked about; it is never traced, and no
 //! thread of it is stopped.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -31,7 +33,17 @@ fn host() -> HostFacts {
         has_call_file: proc::has_thread_file("syscall"),
         has_kernel_stack_file: proc::has_thread_file("stack"),
         has_children_file: proc::has_thread_file("children"),
+        has_last_ran_file: proc::has_thread_file("sched"),
+        has_file_locks: fs::read("/proc/locks").is_ok(),
+        has_fuse_connections: has_fuse_connections(),
     }
+}
+
+/// The kernel makes the directory where it has FUSE; what is mounted there has a parent of another device.
+fn has_fuse_connections() -> bool {
+    let device = |path: &str| fs::metadata(path).ok().map(|metadata| metadata.dev());
+    let own = device("/sys/fs/fuse/connections");
+    own.is_none() || own != device("/sys/fs/fuse")
 }
 
 fn own() -> Result<OwnFacts, Error> {
@@ -87,9 +99,16 @@ fn process(wanted: &Wanted) -> Result<ProcessFacts, Error> {
         memory_file: tried(directory.try_open(owner, "mem")),
         call_file: tried(directory.try_read(owner, "syscall")),
         kernel_stack_file: tried(directory.try_read(owner, "stack")),
+        descriptors: tried(fs::read_dir(format!("/proc/{pid}/fd")).map(drop)),
+        has_own_network: own_network(pid),
         traced,
         uninterruptible,
     })
+}
+
+fn own_network(pid: Pid) -> Option<bool> {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    Some(namespace(&pid.to_string())? != namespace("self")?)
 }
 
 /// What a snapshot would say of the process before any thread is touched: nothing if it can be

@@ -3,13 +3,13 @@
 use nix::errno::Errno;
 
 use super::host::CALLS_UNKNOWN;
-use super::{Facts, OwnFacts, ProcessFacts, told};
+use super::{Facts, OwnFacts, ProcessFacts, told, waits};
 use crate::model::{About, Finding, Grant};
 use crate::proc::Capability;
 use crate::sys::trial::Outcome;
 
 pub(super) fn findings(facts: &Facts, process: &ProcessFacts) -> Vec<Finding> {
-    vec![
+    let mut findings = vec![
         seen(process),
         tracer(process),
         user_namespace(facts, process),
@@ -20,7 +20,9 @@ pub(super) fn findings(facts: &Facts, process: &ProcessFacts) -> Vec<Finding> {
         call_file(facts, process),
         kernel_stack(facts, process),
         uninterruptible(process),
-    ]
+    ];
+    findings.extend(waits::of_process(process, for_file(facts, process, process.descriptors)));
+    findings
 }
 
 fn seen(process: &ProcessFacts) -> Finding {

@@ -40,6 +40,9 @@ fn everything() -> (Facts, ProcessFacts) {
         has_call_file: true,
         has_kernel_stack_file: true,
         has_children_file: true,
+        has_last_ran_file: true,
+        has_file_locks: true,
+        has_fuse_connections: true,
     };
     let own = OwnFacts {
         credentials: credentials(ROOT, ALL),
@@ -69,6 +72,8 @@ fn everything() -> (Facts, ProcessFacts) {
         memory_read: Outcome::Worked,
         call_file: Outcome::Worked,
         kernel_stack_file: Outcome::Worked,
+        descriptors: Outcome::Worked,
+        has_own_network: Some(false),
     };
     (Facts { host, own, process: None }, process)
 }
@@ -123,12 +128,17 @@ fn whatever_is_missing_costs_something() {
         has_call_file: false,
         has_kernel_stack_file: false,
         has_children_file: false,
+        has_last_ran_file: false,
+        has_file_locks: false,
+        has_fuse_connections: false,
     };
     facts.own.ptrace_passes_filters = Outcome::Killed;
     facts.own.process_vm_readv_passes_filters = REFUSED;
     facts.own.real_time = REFUSED;
     facts.own.limits = Some(Limits { open_files: Some(8) });
     process.dumpable = Some(false);
+    process.descriptors = REFUSED;
+    process.has_own_network = Some(true);
     process.uninterruptible = vec![Tid(8)];
     process.traced = vec![(Tid(7), TracerOf { pid: Pid(9), name: "strace".into() })];
     let diagnosis = diagnosed(facts, process);

@@ -50,7 +50,7 @@ pub use status::{KernelWait, MemoryOf, MemoryPiece, Policy, Scheduling, SignalSe
 pub use summary::Summary;
 pub use system_call::{Abi, SystemCall};
 pub use text::{bytes_of, is_called, text_of, text_of_os};
-pub use thread::{Acquired, KernelWorker, Moment, Thread, ThreadState, ThreadStatus};
+pub use thread::{Acquired, KernelWorker, Moment, Thread, ThreadState, ThreadStatus, selected};
 pub use wait_facts::{
-    Descriptor, Detail, FileLock, FuseMount, LastRan, Owner, Reference, Socket, Task, Unread, WaitFacts,
+    DatabaseLock, Descriptor, Detail, FileLock, FuseMount, LastRan, Owner, Reference, Socket, Task, Unread, WaitFacts,
 };

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{KernelWait, MemoryOf, MemoryPiece, Registers, Scheduling, SignalSets, Stack, StartTime, SystemCall, Tid};
+use super::{
+    Abi, KernelWait, MemoryOf, MemoryPiece, Registers, Scheduling, SignalSets, Stack, StartTime, SystemCall, Tid,
+};
 
 /// The scheduler's state of a thread just before the snapshot touched it: field 3 of `stat` in
 /// proc_pid_stat(5).
@@ -183,15 +185,33 @@ impl Thread {
         !self.stack.frames.is_empty()
     }
 
-    /// The descriptors that it waits for in poll(2), as far as their list was copied.
-    pub fn polled(&self) -> impl Iterator<Item = i32> {
-        let is_poll =
-            self.system_call.and_then(|call| call.name()).is_some_and(|name| matches!(name, "poll" | "ppoll"));
-        let lists = self.memory.iter().filter(move |piece| is_poll && piece.what == MemoryOf::Argument(0));
-        // `struct pollfd`: the descriptor comes first of eight bytes. A negative one is not looked
-        // at.
-        let (entries, _) = lists.map(|piece| &*piece.bytes).next().unwrap_or_default().as_chunks::<8>();
-        let number = |[a, b, c, d, ..]: &[u8; 8]| i32::from_le_bytes([*a, *b, *c, *d]);
-        entries.iter().map(number).filter(|number| *number >= 0)
+    /// The descriptors that it waits for in poll(2) or select(2), as far as their lists were copied.
+    pub fn polled(&self) -> Vec<i32> {
+        let Some(call) = self.system_call else { return Vec::new() };
+        let copied = |number| self.memory.iter().find(|piece| piece.what == MemoryOf::Argument(number));
+        match call.name() {
+            // `struct pollfd`: the descriptor comes first of eight bytes. A negative one is not looked
+            // at.
+            Some("poll" | "ppoll") => {
+                let (entries, _) = copied(0).map_or(&[][..], |piece| &piece.bytes).as_chunks::<8>();
+                let number = |[a, b, c, d, ..]: &[u8; 8]| i32::from_le_bytes([*a, *b, *c, *d]);
+                entries.iter().map(number).filter(|number| *number >= 0).collect()
+            }
+            // The layout of i386 is another.
+            Some("select" | "pselect6") if call.abi == Abi::X86_64 => {
+                let sets = (1..=3).filter_map(copied);
+                sets.flat_map(|piece| selected(&piece.bytes, call.arguments[0])).collect()
+            }
+            _ => Vec::new(),
+        }
     }
+}
+
+/// The numbers in an `fd_set` that are below `count`, an int, as far as its bytes were copied.
+pub fn selected(bytes: &[u8], count: u64) -> impl Iterator<Item = i32> {
+    let bits = bytes.iter().zip(0_i32..).flat_map(|(byte, at)| {
+        let byte = *byte;
+        (0..8).filter(move |bit| byte >> bit & 1 != 0).map(move |bit| at * 8 + bit)
+    });
+    bits.take_while(move |number| *number < (count as u32).cast_signed())
 }

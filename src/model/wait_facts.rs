@@ -37,6 +37,9 @@ pub struct WaitFacts {
     pub frozen: Option<String>,
     /// FUSE file systems whose servers have requests to answer.
     pub fuse: Vec<FuseMount>,
+    /// Locks of a database server: first the one that this process waits for, then those that
+    /// their holders wait for.
+    pub database_locks: Vec<DatabaseLock>,
     /// What could not be read, and why.
     pub unread: Vec<Unread>,
 }
@@ -165,6 +168,24 @@ pub struct FuseMount {
     pub servers: Vec<Task>,
 }
 
+/// A lock in the shared memory of a database server, for which a process waits: of PostgreSQL. All of
+/// it was so at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DatabaseLock {
+    /// The process that waits.
+    pub waiter: Task,
+    /// Where it lies in the memory of the process: at the same address in each of the server's.
+    pub address: RuntimeAddress,
+    /// What it is a lock of: `transaction 745`, `relation 16388 of database 5`.
+    pub of: String,
+    /// The mode that is asked for: `ShareLock`.
+    pub mode: String,
+    /// Processes that have it in a mode that conflicts.
+    pub holders: Vec<Task>,
+    /// Processes that wait for it before this one, in a mode that conflicts.
+    pub ahead: Vec<Task>,
+}
+
 /// A source of facts that could not be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unread {
@@ -203,6 +224,11 @@ impl WaitFacts {
             .chain(self.owners.iter_mut().filter_map(|owner| owner.task.as_mut().map(|(_, task)| task)))
             .chain(self.file_locks.iter_mut().filter_map(|lock| lock.holder.as_mut()))
             .chain(self.fuse.iter_mut().flat_map(|mount| &mut mount.servers))
+            .chain(
+                self.database_locks
+                    .iter_mut()
+                    .flat_map(|lock| std::iter::once(&mut lock.waiter).chain(&mut lock.holders).chain(&mut lock.ahead)),
+            )
             .chain(self.descriptors.iter_mut().flat_map(|descriptor| match &mut descriptor.detail {
                 Detail::Pipe { others, .. } | Detail::Socket(Socket { others, .. }) => others.as_mut_slice(),
                 _ => &mut [],

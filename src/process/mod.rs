@@ -6,12 +6,13 @@
 //! pods. `modules` turns the process's memory map into modules with
 //! build-ids, and finds the call frame information of each; `places` opens files to which their
 //! paths do not lead. `perf_map` names code that the process made, `registered` that which it
-//! registered for debuggers. None of them holds a thread.
+//! registered for debuggers, `exported` finds variables of programs. None of them holds a thread.
 
 mod access;
 mod cgroup;
 mod container_names;
 mod discovery;
+mod exported;
 mod groups;
 mod images;
 mod loaded;
@@ -26,6 +27,7 @@ mod selector;
 pub use access::{ProcessAccess, TimeoutWorker};
 pub use cgroup::Cgroup;
 pub use discovery::{Discovery, Found, Scan};
+pub use exported::Exported;
 pub use loaded::LoadedModule;
 pub use modules::{Loader, Source};
 pub use pages::Pages;

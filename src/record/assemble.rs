@@ -16,7 +16,7 @@ use crate::model::{
     Registers, RuntimeAddress, Snapshot, Stack, Subject, Thread, WalkEnd, X86_64Register,
 };
 use crate::proc::{Backing, BlockedCall, MemoryMap};
-use crate::process::{Loader, ProcessAccess, Registry, TimeoutWorker, generated_code};
+use crate::process::{Exported, Loader, ProcessAccess, Registry, TimeoutWorker, generated_code};
 use crate::unwind::{StackMemory, Unwinder};
 
 /// Turns copies into snapshots and keeps what it learns of modules, for all targets.
@@ -25,6 +25,7 @@ pub(super) struct Assembler {
     redact: bool,
     loader: Loader,
     registry: Registry,
+    exported: Exported,
     named: Named,
     bundler: Bundler,
     unwinder: Unwinder<X86_64Register>,
@@ -40,6 +41,7 @@ impl Assembler {
             redact: options.redact,
             loader: Loader::default(),
             registry: Registry::default(),
+            exported: Exported::default(),
             named: Named::new(false),
             bundler: Bundler::new(options.bundle),
             unwinder: Unwinder::default(),
@@ -94,7 +96,9 @@ impl Assembler {
         let named = self.named.of(&source, process.id, &modules, &threads);
         self.bundler.add(&source, process.id, &modules, &threads);
         let stacks = Stacks { copied: &stacks, before: &facts_before };
-        let wait_facts = facts::of(&process, &threads, &stacks, &last_ran, &access);
+        let is_postgres = process.executable.ends_with("/postgres");
+        let my_proc = is_postgres.then(|| self.exported.pointer(&source, &process.executable, b"MyProc")).flatten();
+        let wait_facts = facts::of(&process, &threads, &stacks, &last_ran, my_proc, &access);
         notices.extend(source.notices);
         if captured.memory_is_readable && !access.is_readable() {
             let reason = if access.is_gone() { Reason::MemoryGone } else { Reason::MemoryBlocked };

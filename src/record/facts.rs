@@ -8,7 +8,7 @@ use std::iter;
 use std::sync::Arc;
 
 use crate::capture::StackBytes;
-use crate::model::{LastRan, Process, Reference, Thread, Tid, WaitFacts};
+use crate::model::{LastRan, Process, Reference, RuntimeAddress, Thread, Tid, WaitFacts};
 use crate::process::ProcessAccess;
 use crate::resources::{self, Locks, RawLastRan, StackCopy};
 
@@ -21,18 +21,20 @@ pub(super) struct Stacks<'a> {
 }
 
 /// The facts of a process with these threads. `last_ran` was read before any of them was held.
+/// `my_proc` is where a backend of PostgreSQL has its variable of this name.
 pub(super) fn of(
     process: &Process,
     threads: &[Thread],
     stacks: &Stacks<'_>,
     last_ran: &[RawLastRan],
+    my_proc: Option<RuntimeAddress>,
     access: &ProcessAccess,
 ) -> Arc<WaitFacts> {
     let before = stacks.before;
     let is_first = !last_ran.is_empty() || before.is_empty();
     let at_rest = stacks.copied.is_empty() && !is_first;
-    let mut facts =
-        resources::facts(process, threads, before, at_rest, |address, buffer| access.read_all(address, buffer));
+    let read = |address, buffer: &mut [u8]| access.read_all(address, buffer);
+    let mut facts = resources::facts(process, threads, before, at_rest, my_proc, read);
     facts.references = references(threads, stacks);
     facts.last_ran = match last_ran.is_empty() {
         // They were held since, or ran by themselves, if they do not say otherwise.

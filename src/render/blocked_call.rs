@@ -7,9 +7,10 @@
 
 use std::fmt::Write;
 
+use super::call_sets::{self, flags, flags_or};
 use super::system_call;
 use super::value::Foreign;
-use crate::model::{Abi, Descriptor, Detail, MemoryOf, Socket, SystemCall, Thread, ThreadState, WaitFacts};
+use crate::model::{Abi, Descriptor, Detail, MemoryOf, Socket, SystemCall, Thread, ThreadState, WaitFacts, selected};
 
 /// Entries of a poll that are written.
 const MOST_POLLED: usize = 8;
@@ -64,6 +65,17 @@ pub(super) fn text(thread: &Thread, facts: &WaitFacts) -> Option<String> {
             reading.call(&[reading.directory(), reading.path(1), flags_or(call.arguments[2], &OPENS, "O_RDONLY")])
         }
         "poll" | "ppoll" => reading.with_first(&plain, reading.polled()),
+        "select" | "pselect6" => reading.select(name == "pselect6"),
+        "rt_sigsuspend" => reading.call(&[reading.signals(0), call.arguments[1].to_string()]),
+        "rt_sigtimedwait" => reading.call(&[
+            reading.signals(0),
+            pointer(call.arguments[1]),
+            reading.time_or_pointer(2),
+            call.arguments[3].to_string(),
+        ]),
+        "semop" | "semtimedop" => reading.semaphores(name == "semtimedop"),
+        "futex_waitv" => reading.futexes(),
+        "recvfrom" | "sendto" => reading.message(),
         "nanosleep" => reading.with_first(&plain, reading.time(0)),
         "clock_nanosleep" => reading.time(2).map(|time| plain.replacen(&format!("{:#x}", call.arguments[2]), &time, 1)),
         _ if call.is_on_descriptor() => reading.with_first(&plain, Some(reading.descriptor(0))),
@@ -106,6 +118,21 @@ const OPENS: [(u64, &str); 13] = [
     (0o200_000, "O_DIRECTORY"),
     (0o400_000, "O_NOFOLLOW"),
     (0o2_000_000, "O_CLOEXEC"),
+];
+/// recv(2), send(2).
+const MESSAGES: [(u64, &str); 12] = [
+    (0x1, "MSG_OOB"),
+    (0x2, "MSG_PEEK"),
+    (0x4, "MSG_DONTROUTE"),
+    (0x20, "MSG_TRUNC"),
+    (0x40, "MSG_DONTWAIT"),
+    (0x80, "MSG_EOR"),
+    (0x100, "MSG_WAITALL"),
+    (0x800, "MSG_CONFIRM"),
+    (0x2000, "MSG_ERRQUEUE"),
+    (0x4000, "MSG_NOSIGNAL"),
+    (0x8000, "MSG_MORE"),
+    (0x4000_0000, "MSG_CMSG_CLOEXEC"),
 ];
 const EVENTS: [(u64, &str); 11] = [
     (0x1, "POLLIN"),
@@ -177,6 +204,61 @@ impl Reading<'_> {
         Some(format!("{{tv_sec={}, tv_nsec={}}}", long(0)?, long(8)?))
     }
 
+    fn time_or_pointer(&self, argument: u8) -> String {
+        self.time(argument).unwrap_or_else(|| pointer(self.call.arguments[usize::from(argument)]))
+    }
+
+    fn signals(&self, argument: u8) -> String {
+        let bytes = self.memory(&MemoryOf::Argument(argument)).and_then(|bytes| bytes.first_chunk());
+        match bytes {
+            Some(bytes) => call_sets::signals(u64::from_le_bytes(*bytes)),
+            None => pointer(self.call.arguments[usize::from(argument)]),
+        }
+    }
+
+    /// Three sets of descriptors; select(2) counts in microseconds, pselect6(2) has a set of signals.
+    fn select(&self, is_pselect: bool) -> Option<String> {
+        let [count, .., timeout, signals] = self.call.arguments;
+        let set = |argument: u8| match self.memory(&MemoryOf::Argument(argument)) {
+            Some(bytes) => {
+                let numbers = selected(bytes, count);
+                let all: Vec<String> = numbers.map(|number| self.number(number)).collect();
+                format!("[{}]", all.join(" "))
+            }
+            None => pointer(self.call.arguments[usize::from(argument)]),
+        };
+        let mut arguments = vec![(count as u32).cast_signed().to_string(), set(1), set(2), set(3)];
+        arguments.push(match is_pselect {
+            true => self.time_or_pointer(4),
+            false => self.time(4).map_or_else(|| pointer(timeout), |time| time.replace("tv_nsec", "tv_usec")),
+        });
+        arguments.extend(is_pselect.then(|| pointer(signals)));
+        self.call(&arguments)
+    }
+
+    fn semaphores(&self, is_timed: bool) -> Option<String> {
+        let [set, _, count, ..] = self.call.arguments;
+        let operations = call_sets::semaphores(self.memory(&MemoryOf::Argument(1))?);
+        let mut arguments = vec![(set as u32).cast_signed().to_string(), operations, count.to_string()];
+        arguments.extend(is_timed.then(|| self.time_or_pointer(3)));
+        self.call(&arguments)
+    }
+
+    fn futexes(&self) -> Option<String> {
+        let [_, count, flags, _, clock, _] = self.call.arguments;
+        let all = call_sets::futexes(self.memory(&MemoryOf::Argument(0))?);
+        let clock = name_of(clock & u64::from(u32::MAX), &["CLOCK_REALTIME", "CLOCK_MONOTONIC"]);
+        self.call(&[all, count.to_string(), format!("{flags}"), self.time_or_pointer(3), clock])
+    }
+
+    fn message(&self) -> Option<String> {
+        let [_, buffer, length, bits, address, size] = self.call.arguments;
+        let size = if size < 4096 { size.to_string() } else { pointer(size) };
+        let size = if self.call.name() == Some("recvfrom") && size == "0" { "NULL".into() } else { size };
+        let (length, bits) = (length.to_string(), flags(bits, &MESSAGES));
+        self.call(&[self.descriptor(0), pointer(buffer), length, bits, pointer(address), size])
+    }
+
     /// An array of `struct pollfd`.
     fn polled(&self) -> Option<String> {
         let bytes = self.memory(&MemoryOf::Argument(0))?;
@@ -229,27 +311,4 @@ fn pointer(value: u64) -> String {
 fn name_of(value: u64, names: &[&str]) -> String {
     let name = usize::try_from(value).ok().and_then(|value| names.get(value));
     name.map_or_else(|| value.to_string(), |name| (*name).to_owned())
-}
-
-/// Bits by their names, with what is left of them; 0 if there are none.
-fn flags(value: u64, names: &[(u64, &str)]) -> String {
-    flags_or(value, names, "0")
-}
-
-fn flags_or(value: u64, names: &[(u64, &str)], none: &str) -> String {
-    let mut left = value & 0xffff_ffff;
-    let mut text = String::new();
-    for (bit, name) in names {
-        if left & bit != 0 {
-            left &= !bit;
-            text.push_str(if text.is_empty() { "" } else { "|" });
-            text.push_str(name);
-        }
-    }
-    if left != 0 {
-        text.push_str(if text.is_empty() { "" } else { "|" });
-        // Writing to a string does not fail.
-        let _ = write!(text, "{left:#x}");
-    }
-    if text.is_empty() { none.into() } else { text }
 }

@@ -5,6 +5,7 @@
 //! are kept; fields are only added. It computes nothing that `analysis` or `symbols` should.
 
 mod blocked_call;
+mod call_sets;
 mod details;
 mod diff;
 mod doctor;
@@ -26,7 +27,7 @@ mod zone;
 pub use diff::diff;
 pub use doctor::{doctor, doctor_json};
 pub use list::{ListedRecording, list};
-pub use show::{Selection, show};
+pub use show::{Lookups, Selection, show};
 pub use symbols::symbols;
 pub use value::{bytes, duration, printable, time};
 pub use why::why;

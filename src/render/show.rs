@@ -47,17 +47,27 @@ impl Selection {
     }
 }
 
+/// What was looked up for a snapshot.
+#[derive(Clone, Copy)]
+pub struct Lookups<'a> {
+    /// Functions and places.
+    pub names: &'a Names,
+    /// What variables held.
+    pub variables: &'a Locals,
+    /// Where lines of source are to be had, if they are wanted.
+    pub source: Option<&'a SourceLines>,
+}
+
 /// Writes a snapshot, with what can be said of all of it first.
 pub fn show(
     out: &mut dyn Write,
     snapshot: &Snapshot,
-    names: &Names,
-    variables: &Locals,
+    lookups: Lookups<'_>,
     selection: &Selection,
     summary: Option<&Judgement>,
-    source: Option<&SourceLines>,
     width: Width,
 ) -> io::Result<()> {
+    let Lookups { names, variables, source } = lookups;
     let out: &mut dyn Write = &mut Wrapped::new(out, width);
     heading(out, snapshot)?;
     if let Some(judgement) = summary {

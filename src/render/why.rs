@@ -71,9 +71,8 @@ impl Answer<'_> {
     fn nothing_stuck(&self) -> String {
         let threads = &self.judgement.threads;
         let count = |state: State| threads.iter().filter(|thread| thread.state == state).count();
-        let (progressing, waiting, idle, unknown) =
-            (count(State::Progressing), count(State::Waiting), count(State::Idle), count(State::Unknown));
-        let parts = [(progressing, "progressing"), (waiting, "waiting"), (idle, "idle"), (unknown, "unknown")];
+        let states = [State::Progressing, State::Spinning, State::Waiting, State::Idle, State::Unknown];
+        let parts = states.map(|state| (count(state), state.name()));
         let parts: Vec<String> =
             parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
         let all = match parts.as_slice() {
@@ -226,7 +225,7 @@ fn state_of_one(state: State) -> &'static str {
         State::Waiting => "is waiting",
         State::Progressing => "progresses",
         State::Idle => "is idle",
-        State::Unknown => "is unknown",
+        State::Unknown => "may be idle or stuck",
     }
 }
 
@@ -237,7 +236,7 @@ fn state_of_several(state: State) -> &'static str {
         State::Waiting => "wait",
         State::Progressing => "progress",
         State::Idle => "are idle",
-        State::Unknown => "are unknown",
+        State::Unknown => "may be idle or stuck",
     }
 }
 
@@ -245,7 +244,12 @@ fn state_of_several(state: State) -> &'static str {
 /// subject.
 fn doing(thread: &ThreadVerdict) -> String {
     let place = thread.place.as_ref().map(|place| format!(" in {place}")).unwrap_or_default();
-    let Some(wait) = &thread.wait else { return format!("in user code{place}") };
+    let Some(wait) = &thread.wait else {
+        return match thread.state {
+            State::Unknown => format!("not known what for{place}"),
+            _ => format!("in user code{place}"),
+        };
+    };
     let amid = wait.amid.map(|amid| format!(", {amid}")).unwrap_or_default();
     match (wait.resource.kind, wait.resource.address) {
         (Kind::Time, _) => format!("in a sleep{place}{amid}"),

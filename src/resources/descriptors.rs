@@ -67,7 +67,7 @@ fn waited_for(thread: &Thread) -> Vec<i32> {
     let Some(call) = thread.system_call else { return Vec::new() };
     match call.name() {
         _ if call.is_on_descriptor() => vec![(call.arguments[0] as u32).cast_signed()],
-        Some("poll" | "ppoll") => thread.polled().collect(),
+        Some("poll" | "ppoll" | "select" | "pselect6") => thread.polled(),
         // P_PIDFD of waitid(2).
         Some("waitid") if call.arguments[0] == 3 => vec![(call.arguments[1] as u32).cast_signed()],
         _ => Vec::new(),

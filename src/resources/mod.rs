@@ -16,6 +16,7 @@ mod fuse;
 mod last_ran;
 mod locks;
 mod open_files;
+mod postgres;
 mod sockets;
 mod tasks;
 
@@ -68,13 +69,15 @@ impl Reading<'_> {
 
 /// Reads the facts about these threads. `read` copies memory of the process, all of what is asked
 /// for or nothing. `before` are the facts as they were when none of the threads had run yet that
-/// has not run since: what only the process itself changes is taken from there. When threads ran
-/// last and what stacks refer to is the caller's to add.
+/// has not run since: what only the process itself changes is taken from there. `my_proc` is where
+/// a backend of PostgreSQL has its variable of this name. When threads ran last and what stacks
+/// refer to is the caller's to add.
 pub fn facts(
     process: &Process,
     threads: &[Thread],
     before: &WaitFacts,
     is_at_rest: bool,
+    my_proc: Option<RuntimeAddress>,
     read: impl Fn(RuntimeAddress, &mut [u8]) -> bool,
 ) -> WaitFacts {
     let mut reading = Reading { process, threads, begun: Instant::now(), unread: Vec::new() };
@@ -87,7 +90,7 @@ pub fn facts(
         },
         false => WaitFacts {
             inner_tids: tasks::inner_tids(&reading),
-            thread_pointers: locks::thread_pointers(&reading, read),
+            thread_pointers: locks::thread_pointers(&reading, &read),
             descriptors: descriptors::read(&mut reading, before),
             ..WaitFacts::default()
         },
@@ -103,6 +106,9 @@ pub fn facts(
     facts.children = children::read(&mut reading);
     facts.frozen = freezer::frozen(&reading);
     facts.fuse = fuse::read(&mut reading);
+    if let Some(my_proc) = my_proc {
+        facts.database_locks = postgres::locks(&mut reading, my_proc, &read);
+    }
     if reading.is_over() {
         reading.unread("some of what threads wait for", "it would have taken too long");
     }

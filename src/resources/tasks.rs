@@ -45,12 +45,7 @@ pub(super) fn inner_tids(reading: &Reading<'_>) -> Vec<(i32, Tid)> {
     if reading.process.inner_pid == reading.process.id.pid.0 {
         return Vec::new();
     }
-    let inner = |tid: Tid| {
-        let status = fs::read(reading.path(&format!("task/{tid}/status"))).ok()?;
-        let text = String::from_utf8_lossy(&status);
-        let ids = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-        Some((ids.split_ascii_whitespace().next_back()?.parse().ok()?, tid))
-    };
+    let inner = |tid: Tid| Some((inner_id(&reading.path(&format!("task/{tid}/status")))?, tid));
     let mut found = Vec::new();
     for thread in reading.threads {
         if reading.is_over() {
@@ -59,6 +54,14 @@ pub(super) fn inner_tids(reading: &Reading<'_>) -> Vec<(i32, Tid)> {
         found.extend(inner(thread.tid));
     }
     found
+}
+
+/// The id in the innermost namespace, by this file of /proc.
+pub(super) fn inner_id(status: &str) -> Option<i32> {
+    let status = fs::read(status).ok()?;
+    let text = String::from_utf8_lossy(&status);
+    let ids = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    ids.split_ascii_whitespace().next_back()?.parse().ok()
 }
 
 pub(super) fn tracer(reading: &Reading<'_>) -> Option<Task> {

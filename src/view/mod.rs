@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::analysis::{History, compare};
 use crate::model::Snapshot;
-use crate::render::{self, ListedRecording, Selection, Width, json};
+use crate::render::{self, ListedRecording, Lookups, Selection, Width, json};
 use crate::store::{self, Contents, Damage, Reader};
 use crate::symbols::{Finder, Names, SourceLines};
 use crate::variables::Locals;
@@ -85,7 +85,8 @@ pub fn print(
             let is_long = is_brief && selection.thread.is_none() && snapshot.threads.len() > 1;
             let judgement = is_long.then(|| why::of_one(snapshot, &names));
             let source = selection.source.then(|| SourceLines::new(finder.clone()));
-            render::show(out, snapshot, &names, &variables, selection, judgement.as_ref(), source.as_ref(), width)?;
+            let lookups = Lookups { names: &names, variables: &variables, source: source.as_ref() };
+            render::show(out, snapshot, lookups, selection, judgement.as_ref(), width)?;
         }
         Format::Json => json::show(out, snapshot, &names, &variables, selection)?,
     }

@@ -246,6 +246,31 @@ pub struct WaitFacts {
     /// not here. Of last_ran, 1, those that are left of threads that say since when they are unchanged.
     #[prost(uint32, repeated, tag = "14")]
     pub same: ::prost::alloc::vec::Vec<u32>,
+    /// Locks of a database server that processes wait for: first that of this process, then those that
+    /// their holders wait for.
+    #[prost(message, repeated, tag = "15")]
+    pub database_locks: ::prost::alloc::vec::Vec<DatabaseLock>,
+}
+/// A lock in the shared memory of a database server: of PostgreSQL.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DatabaseLock {
+    /// The process that waits.
+    #[prost(message, optional, tag = "1")]
+    pub waiter: ::core::option::Option<Task>,
+    /// Where it lies in the memory of the process.
+    #[prost(fixed64, tag = "2")]
+    pub address: u64,
+    /// What it is a lock of, and the mode that is asked for, in PostgreSQL's words.
+    #[prost(string, tag = "3")]
+    pub of: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub mode: ::prost::alloc::string::String,
+    /// Processes that have it in a mode that conflicts.
+    #[prost(message, repeated, tag = "5")]
+    pub holders: ::prost::alloc::vec::Vec<Task>,
+    /// Processes that wait for it before this one, in a mode that conflicts.
+    #[prost(message, repeated, tag = "6")]
+    pub ahead: ::prost::alloc::vec::Vec<Task>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LastRan {

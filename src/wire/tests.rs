@@ -243,6 +243,14 @@ fn wait_facts() -> WaitFacts {
         parent: Some(task(1)),
         frozen: Some("/frozen".into()),
         fuse: vec![FuseMount { path: "/mnt".into(), waiting: 3, servers: vec![task(13)] }],
+        database_locks: vec![DatabaseLock {
+            waiter: task(14),
+            address: RuntimeAddress(0x7f00),
+            of: "transaction 745".into(),
+            mode: "ShareLock".into(),
+            holders: vec![task(15)],
+            ahead: vec![task(16)],
+        }],
         unread: vec![Unread { what: "children".into(), why: "not permitted".into() }],
     }
 }

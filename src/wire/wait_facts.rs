@@ -5,8 +5,8 @@
 
 use super::pb;
 use crate::model::{
-    Descriptor, Detail, FileLock, FuseMount, LastRan, Owner, Pid, Reference, RuntimeAddress, Socket, StartTime, Task,
-    ThreadState, Tid, Unread, WaitFacts,
+    DatabaseLock, Descriptor, Detail, FileLock, FuseMount, LastRan, Owner, Pid, Reference, RuntimeAddress, Socket,
+    StartTime, Task, ThreadState, Tid, Unread, WaitFacts,
 };
 
 pub(super) fn encode(facts: &WaitFacts) -> pb::WaitFacts {
@@ -23,6 +23,7 @@ pub(super) fn encode(facts: &WaitFacts) -> pb::WaitFacts {
         parent,
         frozen,
         fuse,
+        database_locks,
         unread,
     } = facts;
     pb::WaitFacts {
@@ -53,6 +54,7 @@ pub(super) fn encode(facts: &WaitFacts) -> pb::WaitFacts {
             .collect(),
         unread: unread.iter().map(|source| pb::Unread { what: source.what.clone(), why: source.why.clone() }).collect(),
         same: Vec::new(),
+        database_locks: database_locks.iter().map(database_lock).collect(),
     }
 }
 
@@ -81,6 +83,8 @@ pub(super) fn encode_change(
     same(THREAD_POINTERS, pointers, &mut |message| message.thread_pointers.clear());
     same(INNER_TIDS, facts.inner_tids == before.inner_tids, &mut |message| message.inner_tids.clear());
     same(FUSE, facts.fuse == before.fuse, &mut |message| message.fuse.clear());
+    let database_locks = facts.database_locks == before.database_locks;
+    same(DATABASE_LOCKS, database_locks, &mut |message| message.database_locks.clear());
     same(UNREAD, facts.unread == before.unread, &mut |message| message.unread.clear());
     message
 }
@@ -96,6 +100,7 @@ const THREAD_POINTERS: u32 = 7;
 const INNER_TIDS: u32 = 8;
 const FUSE: u32 = 12;
 const UNREAD: u32 = 13;
+const DATABASE_LOCKS: u32 = 15;
 
 /// Those of threads that have not run since.
 fn left_of(last_ran: &[LastRan], is_unchanged: impl Fn(Tid) -> bool) -> Vec<LastRan> {
@@ -126,6 +131,17 @@ fn file_lock(lock: &FileLock) -> pb::FileLock {
         waiters: lock.waiters.iter().map(|pid| pid.0).collect(),
         file: lock.file.clone(),
         path: lock.path.clone().unwrap_or_default(),
+    }
+}
+
+fn database_lock(lock: &DatabaseLock) -> pb::DatabaseLock {
+    pb::DatabaseLock {
+        waiter: Some(task(&lock.waiter)),
+        address: lock.address.0,
+        of: lock.of.clone(),
+        mode: lock.mode.clone(),
+        holders: tasks(&lock.holders),
+        ahead: tasks(&lock.ahead),
     }
 }
 
@@ -191,6 +207,7 @@ pub(super) fn decode(message: &pb::WaitFacts) -> WaitFacts {
                 servers: to_tasks(&mount.servers),
             })
             .collect(),
+        database_locks: message.database_locks.iter().filter_map(to_database_lock).collect(),
         unread: message
             .unread
             .iter()
@@ -222,6 +239,7 @@ pub(super) fn decode_change(
             THREAD_POINTERS => facts.thread_pointers.clone_from(&before.thread_pointers),
             INNER_TIDS => facts.inner_tids.clone_from(&before.inner_tids),
             FUSE => facts.fuse.clone_from(&before.fuse),
+            DATABASE_LOCKS => facts.database_locks.clone_from(&before.database_locks),
             UNREAD => facts.unread.clone_from(&before.unread),
             // One of a list that only a newer version knows.
             _ => {}
@@ -256,6 +274,17 @@ fn to_file_lock(message: &pb::FileLock) -> FileLock {
         file: message.file.clone(),
         path: Some(message.path.clone()).filter(|path| !path.is_empty()),
     }
+}
+
+fn to_database_lock(message: &pb::DatabaseLock) -> Option<DatabaseLock> {
+    Some(DatabaseLock {
+        waiter: message.waiter.as_ref().and_then(to_task)?,
+        address: RuntimeAddress(message.address),
+        of: message.of.clone(),
+        mode: message.mode.clone(),
+        holders: to_tasks(&message.holders),
+        ahead: to_tasks(&message.ahead),
+    })
 }
 
 fn to_descriptor(message: &pb::Descriptor) -> Descriptor {

@@ -235,6 +235,35 @@ fn threads_that_have_a_lock_in_turn_are_no_deadlock() {
 }
 
 #[test]
+fn a_cycle_that_ends_by_a_limit_is_said_and_not_accused() {
+    let waits = |number: usize| mutex(number, lock(number), tid(number ^ 1).0);
+    let timed = |mut thread: Thread| {
+        let call = thread.system_call.as_mut().expect("it waits");
+        call.arguments[3] = 0x1000;
+        thread
+    };
+    let said = said_of("a timed lock in a cycle", vec![timed(waits(0)), waits(1)], WaitFacts::default());
+    assert_eq!(said.code, 0, "{}", said.text);
+    assert!(said.text.contains("DEADLOCK, proved: no member has run"), "{}", said.text);
+    assert!(said.text.starts_with("No fault is proved"), "{}", said.text);
+}
+
+/// A mutex that checks nothing may be unlocked by a thread that has not locked it: one that keeps its
+/// address may be about to.
+#[test]
+fn a_mutex_that_another_thread_may_unlock_is_no_self_deadlock() {
+    let reference = |of: usize| Reference { tid: tid(of), at: RuntimeAddress(8), lock: RuntimeAddress(lock(0)) };
+    let threads = || vec![mutex(0, lock(0), tid(0).0), sleeper(1)];
+    let facts = WaitFacts { references: vec![reference(1)], ..WaitFacts::default() };
+    let said = said_of("a mutex that another thread refers to", threads(), facts);
+    assert_eq!(said.code, 0, "{}", said.text);
+    assert!(said.text.contains("SELF-DEADLOCK, guessed"), "{}", said.text);
+    let facts = WaitFacts { references: vec![reference(0)], ..WaitFacts::default() };
+    let said = said_of("a mutex that no other refers to", threads(), facts);
+    begins(&said, "SELF-DEADLOCK, proved");
+}
+
+#[test]
 fn recordings_from_before_these_facts_accuse_no_thread() {
     for name in ["first-format.hangsnap", "second-format.hangsnap"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);

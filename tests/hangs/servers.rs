@@ -1,6 +1,8 @@
-//! Real servers in waits that only they themselves can explain: nothing is accused, and a thread
-//! that waits amid its work is not called idle. What the servers say of themselves is the truth.
+//! Real servers in waits that their own memory explains, as PostgreSQL's, or that only they
+//! themselves can: then nothing is accused, and a thread that waits amid its work is not called
+//! idle. What the servers say of themselves is the truth.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -82,43 +84,110 @@ impl Drop for Session {
     }
 }
 
+/// Its sessions, by the port of the server.
+struct Postgres<'a>(&'a str);
+
+impl Postgres<'_> {
+    fn session(&self) -> Session {
+        let mut client = Command::new("psql");
+        Session::open(client.args(["-qAtX", "-h", "127.0.0.1", "-U", "postgres", "-p", self.0, "postgres"]))
+    }
+}
+
+/// Who blocks each of these backends, as the server says.
+fn blocking(session: &mut Session, backends: &[i64]) -> Vec<BTreeSet<i64>> {
+    let pids = |text: String| text.trim_matches(['{', '}']).split(',').filter_map(|pid| pid.parse().ok()).collect();
+    backends.iter().map(|pid| pids(session.ask(&format!("select pg_blocking_pids({pid});")))).collect()
+}
+
+/// The same as hangsnap says.
+fn held_by(said: &Value, backends: &[i64]) -> Vec<BTreeSet<i64>> {
+    let holders = |pid: &i64| each(thread(said, *pid), "held_by").filter_map(|holder| holder["pid"].as_i64()).collect();
+    backends.iter().map(holders).collect()
+}
+
+fn json(command: &mut Command) -> (Option<i32>, Value) {
+    let output = limited(command);
+    let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    println!("{}", String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), said)
+}
+
+fn why(pids: &[i64]) -> (Option<i32>, Value) {
+    let targets = pids.iter().flat_map(|pid| ["--pid".to_owned(), pid.to_string()]);
+    println!("{}", String::from_utf8_lossy(&limited(hangsnap().arg("why").args(targets.clone())).stdout));
+    json(hangsnap().args(["why", "--json"]).args(targets))
+}
+
+fn deadlock(said: &Value) -> BTreeSet<i64> {
+    let deadlock = each(said, "verdicts").find(|verdict| verdict["kind"] == "deadlock");
+    let deadlock = deadlock.unwrap_or_else(|| panic!("no deadlock: {said}"));
+    assert_eq!((&deadlock["level"], &deadlock["proof"]), (&"stuck".into(), &"proved".into()), "{deadlock}");
+    each(deadlock, "accused").filter_map(|who| who["pid"].as_i64()).collect()
+}
+
 #[test]
-fn a_deadlock_inside_postgres_is_neither_accused_nor_called_idle() {
+fn a_deadlock_inside_postgres_is_proved_as_its_shared_memory_says() {
     let port = free_port();
     let options = ["-c", "deadlock_timeout=100s"];
     let Some(running) = started("postgres", |directory| postgres_with(directory, &port, &options)) else { return };
-    let session = || {
-        let mut client = Command::new("psql");
-        Session::open(client.args(["-qAtX", "-h", "127.0.0.1", "-U", "postgres", "-p", &port, "postgres"]))
+    let server = Postgres(&port);
+    let mut watch = server.session();
+    watch.say("create table t(i int primary key, v int); insert into t values (1, 1), (2, 2), (3, 3);");
+    watch.say("create table u(i int);");
+    assert_eq!(watch.ask("select count(*) from t;"), "3");
+    let mut sessions: Vec<Session> = (0..6).map(|_| server.session()).collect();
+    let pids: Vec<i64> =
+        sessions.iter_mut().map(|one| one.ask("select pg_backend_pid();").parse().expect("a pid")).collect();
+    let mut does = |number: usize, statement: &str| {
+        let answer = sessions[number].ask(&format!("begin; {statement}; select 'done';"));
+        assert_eq!(answer, "done");
     };
-    let (mut one, mut other, mut third) = (session(), session(), session());
-    third.say("create table t(i int primary key, v int); insert into t values (1, 1), (2, 2);");
-    assert_eq!(third.ask("select count(*) from t;"), "2");
-    let begins = |session: &mut Session, row: u8| {
-        session.ask(&format!("begin; update t set v = 0 where i = {row}; select pg_backend_pid();"))
-    };
-    let (first, second) = (begins(&mut one, 1), begins(&mut other, 2));
-    one.say("update t set v = 0 where i = 2;");
-    other.say("update t set v = 0 where i = 1;");
-    let blocking = format!("select pg_blocking_pids({first}), pg_blocking_pids({second});");
-    until("the backends block each other", BEGINS_WITHIN, || {
-        third.ask(&blocking) == format!("{{{second}}}|{{{first}}}")
-    });
-    let [first_id, second_id] = [&first, &second].map(|pid| pid.parse::<i64>().expect("a pid"));
+    // A deadlock of the first two; the third waits for a row of the first, and the fifth after it; the
+    // fourth has a table that the sixth wants.
+    does(0, "update t set v = 0 where i = 1");
+    does(1, "update t set v = 0 where i = 2");
+    does(3, "lock table u in share mode");
+    for (number, statement) in [
+        (0, "update t set v = 0 where i = 2;"),
+        (1, "update t set v = 0 where i = 1;"),
+        (2, "update t set v = 0 where i = 1;"),
+        (4, "update t set v = 0 where i = 1;"),
+        (5, "insert into u values (1);"),
+    ] {
+        sessions[number].say(statement);
+        until("the backend is blocked", BEGINS_WITHIN, || !blocking(&mut watch, &pids[number..=number])[0].is_empty());
+    }
+    let expected = blocking(&mut watch, &pids);
+    println!("{pids:?} are blocked by {expected:?}");
 
-    let said = unaccused("postgres", &[first, second]);
-    for pid in [first_id, second_id] {
-        assert!(is_amid(thread(&said, pid), "PostgreSQL"), "{said}");
-    }
-    // A process named as a holder is one that PostgreSQL names.
-    for link in each(&said, "verdicts").flat_map(|verdict| each(verdict, "chain")) {
-        let ends = (link["waiter"]["pid"].as_i64(), link["holder"]["pid"].as_i64());
-        let agrees =
-            ends.1.is_none() || ends == (Some(first_id), Some(second_id)) || ends == (Some(second_id), Some(first_id));
-        assert!(agrees, "{link}");
-    }
-    // The third session waits for its client, as the other processes wait for work.
-    let idle = third.ask("select pg_backend_pid();");
+    let (code, said) = why(&pids);
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(held_by(&said, &pids), expected, "{said}");
+    let both = BTreeSet::from([pids[0], pids[1]]);
+    assert_eq!(deadlock(&said), both);
+    let waits_for = |number: usize| thread(&said, pids[number])["waits_for"]["text"].to_string();
+    assert!(waits_for(0).contains("ShareLock of transaction "), "{}", waits_for(0));
+    assert!(waits_for(5).contains("RowExclusiveLock of relation "), "{}", waits_for(5));
+    let table = thread(&said, pids[5]);
+    assert_eq!((&table["state"], &table["amid"]), (&"waiting".into(), &"amid a statement".into()), "{table}");
+    // One of the two is enough, for the memory is that of all.
+    let (code, alone) = why(&pids[..1]);
+    assert_eq!((code, deadlock(&alone)), (Some(1), both.clone()), "{alone}");
+    // One that waits for them is not accused.
+    let (_, third) = why(&pids[2..3]);
+    assert!(each(&third, "verdicts").all(|verdict| verdict["level"] != "stuck"), "{third}");
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut record = hangsnap();
+    record.args(["--every", "300ms", "--count", "4", "-o"]).arg(directory.path());
+    let recorded = limited(record.args(pids.iter().flat_map(|pid| ["--pid".to_owned(), pid.to_string()])));
+    assert!(recorded.status.success(), "{}", String::from_utf8_lossy(&recorded.stderr));
+    let (code, recorded) = json(hangsnap().arg("stuck").arg(directory.path()).arg("--json"));
+    assert_eq!((code, held_by(&recorded, &pids), deadlock(&recorded)), (Some(1), expected, both), "{recorded}");
+
+    // A session that waits for its client is idle, as the other processes are that wait for work.
+    let idle = watch.ask("select pg_backend_pid();");
     let said = unaccused("postgres, all else", &[running.targets(), vec![idle.clone()]].concat());
     assert_eq!(thread(&said, idle.parse().expect("a pid"))["state"], "idle", "{said}");
 }

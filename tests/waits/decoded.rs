@@ -12,7 +12,7 @@ use crate::support::{PATIENCE, Victim, hangsnap, succeed, until};
 /// a call that has not returned, without those that differ for a reason: strace prints a number for
 /// a timeout, and pointers to what the kernel is to fill in only when it has. (Of a poll it says
 /// restart_syscall: that it has interrupted it.)
-const CASES: [(&str, &str, usize); 7] = [
+const CASES: [(&str, &str, usize); 10] = [
     ("flock", "f = os.open(sys.argv[1], os.O_RDWR); locked(sys.argv[1]); say(); fcntl.flock(f, fcntl.LOCK_EX)", 2),
     ("fcntl", "f = os.open(sys.argv[1], os.O_RDWR); posix(sys.argv[1]); say(); fcntl.lockf(f, fcntl.LOCK_EX)", 2),
     ("wait4", "p = os.fork() or signal.pause(); say(); os.waitpid(p, os.WUNTRACED)", 1),
@@ -20,9 +20,18 @@ const CASES: [(&str, &str, usize); 7] = [
     ("openat", "os.mkfifo(sys.argv[1] + '.fifo'); say(); os.open(sys.argv[1] + '.fifo', os.O_WRONLY)", 3),
     ("read", "r, w = os.pipe(); say(); os.read(r, 1)", 1),
     ("accept4", "s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); say(); s.accept()", 1),
+    ("pselect6", "r, w = os.pipe(); q, x = os.pipe(); say(); select.select([r, q], [], [])", 6),
+    ("rt_sigtimedwait", "signal.pthread_sigmask(signal.SIG_BLOCK, [10, 40]); say(); signal.sigwait([10, 40])", 1),
+    (
+        "futex_waitv",
+        "w = ctypes.c_uint32(0); a = struct.pack('QQII', 0, ctypes.addressof(w), 0x82, 0); say(); \
+         c.syscall(449, a, 1, 0, None, 1)",
+        5,
+    ),
 ];
 
-const BEGINNING: &str = "import fcntl, os, signal, socket, sys, time
+const BEGINNING: &str = "import ctypes, fcntl, os, select, signal, socket, struct, sys, time
+c = ctypes.CDLL(None)
 def say():
     print('ready', flush=True)
 def child(lock):

@@ -78,7 +78,7 @@ pub(super) fn nobody_left(process: &Process<'_>) -> Option<Verdict> {
         _ => Fault::LostWakeup,
     };
     let because = match fault {
-        Fault::PoolExhausted => "all threads wait for a slot, and no thread is left that could free one",
+        Fault::PoolExhausted => "every thread waits for a semaphore, and none is left that could post one",
         Fault::Deadlock => "all threads wait for locks, and no thread is left that could let one go",
         _ => "every thread of the process waits for another, and none is left that could wake them",
     };

@@ -177,7 +177,11 @@ enum Step {
 fn step(processes: &[Process<'_>], graph: &Graph, at: Node) -> Step {
     let wait = processes.get(at.0).and_then(|process| process.waits.get(at.1)).and_then(Option::as_ref);
     let wait = wait.filter(|wait| wait.resource.kind.is_lock() || wait.resource.kind == Kind::Thread);
-    match (graph.next(at), wait.and_then(|wait| wait.holders.first()).map(|holder| &holder.who)) {
+    // Who only stands before it in a queue does not have the lock.
+    let is_queue = |wait: &Wait| wait.resource.kind == Kind::DatabaseLock;
+    let holder =
+        wait.and_then(|wait| wait.holders.first().filter(|holder| !is_queue(wait) || holder.proof == Proof::Proved));
+    match (graph.next(at), holder.map(|holder| &holder.who)) {
         (Some((next, _)), _) if wait.is_some() => Step::To(next),
         (_, Some(Who::Elsewhere { pid, tid, name })) => {
             Step::End(Some(End::Outside(Party { pid: Some(*pid), tid: *tid, name: name.clone() })))

@@ -10,9 +10,32 @@ use std::collections::HashSet;
 use super::graph::{Graph, Node};
 use super::{Fault, Level, Link, Party, Process, Verdict};
 use crate::analysis::waits::{Kind, Proof};
+use crate::model::Tid;
 
 pub(super) fn find(processes: &[Process<'_>], graph: &Graph) -> Vec<Verdict> {
-    graph.cycles().into_iter().filter_map(|members| cycle(processes, graph, members)).collect()
+    let for_ever = graph.cycles().into_iter().filter_map(|members| cycle(processes, graph, members));
+    let timed = graph.timed_cycles().into_iter().filter_map(|members| {
+        let found = cycle(processes, graph, members)?;
+        let because = "each holds what the next one waits for, until a wait among them ends by its limit".into();
+        Some(Verdict { level: Level::Waits, because, ..found })
+    });
+    for_ever.chain(timed).collect()
+}
+
+/// Whether another thread keeps the address of a lock and waits for something else: it may be about to
+/// unlock what it has not locked, which POSIX leaves undefined for a mutex that checks nothing, and
+/// programs do.
+fn may_be_unlocked_by_another(process: &Process<'_>, number: usize) -> bool {
+    let Some(wait) = process.waits.get(number).and_then(Option::as_ref) else { return false };
+    let own = process.snapshot.threads[number].tid;
+    let is_queued = |tid: Tid| {
+        let place = process.snapshot.threads.binary_search_by_key(&tid, |thread| thread.tid);
+        let other = place.ok().and_then(|place| process.waits.get(place)).and_then(Option::as_ref);
+        other.is_some_and(|other| other.resource == wait.resource)
+    };
+    let references = &process.snapshot.wait_facts.references;
+    let mut of_lock = references.iter().filter(|found| Some(found.lock) == wait.resource.address);
+    wait.resource.kind == Kind::Mutex && of_lock.any(|found| found.tid != own && !is_queued(found.tid))
 }
 
 fn cycle(processes: &[Process<'_>], graph: &Graph, members: Vec<Node>) -> Option<Verdict> {
@@ -29,6 +52,9 @@ fn cycle(processes: &[Process<'_>], graph: &Graph, members: Vec<Node>) -> Option
         let rest = process.rest.get(node.1)?.since_ns();
         proof = proof.max(edge.1);
         if rest.is_none() {
+            (proof, level) = (Proof::Guessed, Level::Waits);
+        }
+        if members.len() == 1 && may_be_unlocked_by_another(process, node.1) {
             (proof, level) = (Proof::Guessed, Level::Waits);
         }
         since_ns = since_ns.zip(rest).map(|(since, rest)| since.max(rest));

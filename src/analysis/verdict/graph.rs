@@ -51,7 +51,10 @@ impl Graph {
                 let is_sure = |(end, _): &(Node, Proof)| {
                     wait.resource.kind != Kind::FileLock || processes[end.0].snapshot.threads.len() == 1
                 };
-                let ends: Vec<_> = ends.filter(is_sure).collect();
+                // Who only stands before another in a queue of PostgreSQL's may be made to let it pass.
+                let has_it =
+                    |(_, proof): &(Node, Proof)| wait.resource.kind != Kind::DatabaseLock || *proof == Proof::Proved;
+                let ends: Vec<_> = ends.filter(is_sure).filter(has_it).collect();
                 if !ends.is_empty() {
                     let is_timed = wait.limit == Limit::Timed;
                     let has_run = process.has_run(number);
@@ -89,8 +92,10 @@ impl Graph {
     /// The threads that can never go on, whatever others do: each waits for one that cannot, and
     /// where it is not known which of several holds a lock, none of them can. (The largest such
     /// set: threads that might go on are taken out until none is left that might.)
-    fn stuck(&self) -> HashSet<Node> {
-        let waits_for_ever = self.edges.iter().filter(|(_, edges)| !edges.is_timed && !edges.has_run);
+    ///
+    /// With `timed`, waits that end by themselves count as if they did not.
+    fn stuck(&self, timed: bool) -> HashSet<Node> {
+        let waits_for_ever = self.edges.iter().filter(|(_, edges)| (timed || !edges.is_timed) && !edges.has_run);
         let mut stuck: HashSet<Node> = waits_for_ever.map(|(node, _)| *node).collect();
         let mut waiters: HashMap<Node, Vec<Node>> = HashMap::new();
         for (node, edges) in &self.edges {
@@ -116,8 +121,18 @@ impl Graph {
     /// Cycles of threads that wait for each other and can never go on, each in its order. Of cycles
     /// that share threads there is one.
     pub(super) fn cycles(&self) -> Vec<Vec<Node>> {
-        let stuck = self.stuck();
+        let stuck = self.stuck(false);
         self.components(&stuck).into_iter().map(|component| self.cycle_in(&component)).collect()
+    }
+
+    /// Cycles of threads that wait for each other until one of them gives up.
+    pub(super) fn timed_cycles(&self) -> Vec<Vec<Node>> {
+        if !self.edges.values().any(|edges| edges.is_timed) {
+            return Vec::new();
+        }
+        let stuck = self.stuck(false);
+        let passing: HashSet<Node> = self.stuck(true).difference(&stuck).copied().collect();
+        self.components(&passing).into_iter().map(|component| self.cycle_in(&component)).collect()
     }
 
     /// One cycle of a component, by the likeliest edge from each thread to the next.

@@ -9,6 +9,7 @@
 mod alone;
 mod chains;
 mod cycles;
+mod database;
 mod graph;
 mod kernel;
 mod rest;
@@ -244,6 +245,7 @@ pub fn judge(observations: &[Observation<'_>]) -> Judgement {
     let processes: Vec<Process<'_>> = observations.iter().filter_map(Process::of).collect();
     let graph = Graph::of(&processes);
     let mut verdicts = cycles::find(&processes, &graph);
+    verdicts.extend(database::deadlocks(&processes, &verdicts));
     verdicts.extend(kernel::not_allowed_to_run(&processes));
     verdicts.extend(chains::abandoned(&processes, &graph));
     verdicts.extend(chains::convoys(&processes, &graph, &verdicts));

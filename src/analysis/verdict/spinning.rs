@@ -81,6 +81,29 @@ fn is_spinning(process: &Process<'_>, number: usize) -> bool {
     seen >= SAMPLES as u64 && most - least <= SMALL
 }
 
+/// Whether a thread does nothing but give its CPU to others: in each sample it was on its way into or out
+/// of sched_yield(2), called by the same functions. A wait by spinning, and no fault by itself.
+pub(super) fn yields(process: &Process<'_>, number: usize) -> bool {
+    let thread = &process.snapshot.threads[number];
+    let is_yield = |calls: &Calls<'_>| calls.iter().next().is_some_and(|call| call.plain() == "sched_yield");
+    let calls = &process.observation.calls[number];
+    let samples = process.observation.samples.iter().zip(&process.observation.earlier);
+    let mut seen = 1;
+    for (sample, then) in samples {
+        let Some(before) = same(sample, thread) else { return false };
+        // No thread was held in that sample.
+        if innermost(before).is_none() {
+            continue;
+        }
+        let at = sample.threads.binary_search_by_key(&before.tid, |other| other.tid).ok();
+        if !at.and_then(|at| then.get(at)).is_some_and(|then| is_alike(then, calls)) {
+            return false;
+        }
+        seen += 1;
+    }
+    seen >= SAMPLES && is_yield(calls)
+}
+
 /// Where its own instruction is.
 fn innermost(thread: &Thread) -> Option<(Option<u32>, u64)> {
     Some(match thread.stack.frames.first()?.place() {

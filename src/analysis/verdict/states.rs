@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::rest::Rest;
 use super::runtimes::Runtime;
-use super::spinning::is_alike;
+use super::spinning::{is_alike, yields};
 use super::{Fault, Level, Party, Process, Verdict};
 use crate::analysis::waits::{Kind, Wait};
 use crate::model::{Thread, ThreadState};
@@ -98,6 +98,7 @@ fn one(process: &Process<'_>, named: &Named<'_>, number: usize, thread: &Thread)
         (None, Some(wait), Rest::Moves) if wait.amid.is_some() && is_where_it_was(process, thread, number) => {
             State::Waiting
         }
+        (None, _, Rest::Runs { .. } | Rest::Moves) if yields(process, number) => State::Spinning,
         (None, _, Rest::Runs { .. } | Rest::Moves) => State::Progressing,
         (None, Some(wait), _) if is_idle(wait) => {
             if has_runtime {

@@ -178,7 +178,7 @@ fn descriptors(facts: &WaitFacts, thread: &Thread, name: &str, arguments: &[u64;
     Wait::for_what(Resource::named(Kind::Descriptors, text))
 }
 
-/// The descriptors of a poll, or those in an epoll set. None of a select.
+/// The descriptors of a poll, of a select, or those in an epoll set.
 fn waited_for(facts: &WaitFacts, thread: &Thread, name: &str, arguments: &[u64; 6]) -> Vec<i32> {
     if name.starts_with("epoll") {
         return match i32::try_from(arguments[0]).ok().and_then(|set| facts.descriptor(set)) {
@@ -186,7 +186,7 @@ fn waited_for(facts: &WaitFacts, thread: &Thread, name: &str, arguments: &[u64; 
             _ => Vec::new(),
         };
     }
-    thread.polled().collect()
+    thread.polled()
 }
 
 /// Data from a descriptor, or room in it.

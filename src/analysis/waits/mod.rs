@@ -8,6 +8,7 @@
 //! unknown, never a guess that looks like knowledge. Does not judge: that is `verdict`'s.
 
 mod calls;
+mod database;
 mod functions;
 mod futex;
 mod glibc;
@@ -22,6 +23,7 @@ mod rust;
 use std::fmt;
 
 pub use calls::{Call, Calls};
+pub use database::resource as lock_of_database;
 pub use kernel::time_asked;
 pub use owners::{Holder, Who};
 
@@ -77,6 +79,8 @@ pub enum Kind {
     /// A word without anything more known.
     Futex,
     FileLock,
+    /// A lock of PostgreSQL's, in the memory that its backends share.
+    DatabaseLock,
     Pipe,
     Socket,
     Child,
@@ -116,6 +120,7 @@ impl Kind {
             Self::Gil => "GIL",
             Self::Futex => "futex",
             Self::FileLock => "file lock",
+            Self::DatabaseLock => "lock of PostgreSQL",
             Self::Pipe => "pipe",
             Self::Socket => "socket",
             Self::Child => "child",
@@ -149,7 +154,14 @@ impl Kind {
     pub fn is_lock(self) -> bool {
         matches!(
             self,
-            Self::Mutex | Self::Rwlock | Self::StdioLock | Self::InternalLock | Self::Once | Self::Gil | Self::FileLock
+            Self::Mutex
+                | Self::Rwlock
+                | Self::StdioLock
+                | Self::InternalLock
+                | Self::Once
+                | Self::Gil
+                | Self::FileLock
+                | Self::DatabaseLock
         )
     }
 
@@ -173,7 +185,7 @@ impl Kind {
 
     /// Whether only a thread that has the same memory can end the wait.
     pub fn is_in_memory(self) -> bool {
-        self.is_lock() && self != Self::FileLock
+        self.is_lock() && !matches!(self, Self::FileLock | Self::DatabaseLock)
             || matches!(
                 self,
                 Self::Condvar
@@ -330,10 +342,14 @@ impl<'a> Scene<'a> {
             return None;
         }
         let call: SystemCall = thread.system_call?;
-        let wait = match Futex::of(thread, call) {
+        let wait = database::read(self, thread, calls).unwrap_or_else(|| match Futex::of(thread, call) {
             Some(futex) => functions::read(self, thread, calls, &futex),
             None => kernel::read(self, thread, calls, call),
+        });
+        let amid = match wait.resource.kind {
+            Kind::DatabaseLock => Some("amid a statement"),
+            _ => midst::of(calls, call.name()),
         };
-        Some(Wait { amid: midst::of(calls, call.name()), ..wait })
+        Some(Wait { amid, ..wait })
     }
 }

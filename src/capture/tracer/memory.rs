@@ -15,6 +15,8 @@ use crate::sys::ptrace::RawRegisters;
 const AROUND_FUTEX: u64 = 64;
 /// Descriptors of a poll, and bytes of a path, that are copied at most.
 const MOST_POLLED: u64 = 64;
+/// Operations on semaphores, and futexes of one wait, that are copied at most.
+const MOST_OPERATIONS: u64 = 16;
 const LONGEST_PATH: u64 = 4096;
 const PAGE: u64 = 4096;
 /// What is copied at most of one wish.
@@ -173,6 +175,11 @@ fn about(call: &SystemCall) -> Vec<Want> {
         }
         libc::SYS_nanosleep => vec![at(0, 16)],
         libc::SYS_clock_nanosleep => vec![at(2, 16)],
+        libc::SYS_rt_sigtimedwait => vec![at(0, 8), at(2, 16)],
+        libc::SYS_rt_sigsuspend => vec![at(0, 8)],
+        libc::SYS_semop => vec![at(1, argument(2).min(MOST_OPERATIONS) * 6)],
+        libc::SYS_semtimedop => vec![at(1, argument(2).min(MOST_OPERATIONS) * 6), at(3, 16)],
+        libc::SYS_futex_waitv => vec![at(0, argument(1).min(MOST_OPERATIONS) * 24), at(3, 16)],
         libc::SYS_connect => vec![at(1, argument(2).min(128))],
         libc::SYS_open
         | libc::SYS_stat

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::analysis::verdict::{Judged, Judgement, Level, Link, Party, State, ThreadVerdict, Verdict};
-use crate::analysis::waits::Resource;
+use crate::analysis::waits::{Holder, Resource, Who};
+use crate::model::Pid;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -63,11 +64,24 @@ struct ThreadFields<'a> {
     name: &'a str,
     state: &'static str,
     waits_for: Option<ResourceFields>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held_by: Vec<HolderFields<'a>>,
     amid: Option<&'a str>,
     place: Option<&'a str>,
     root: Option<&'a str>,
     since: Option<String>,
     evidence: &'a str,
+}
+
+/// One that has what is waited for, or would have to end the wait.
+#[derive(Serialize)]
+struct HolderFields<'a> {
+    /// Absent for a thread that is gone.
+    pid: Option<i32>,
+    tid: i32,
+    /// Absent for a thread of the same process: it is in this list, too.
+    name: Option<&'a str>,
+    proof: &'static str,
 }
 
 #[derive(Serialize)]
@@ -100,6 +114,7 @@ fn answer(judgement: &Judgement) -> &'static str {
     match () {
         () if judgement.verdicts.iter().any(|verdict| verdict.level == Level::Stuck) => "stuck",
         () if has(State::Progressing) => "progressing",
+        () if has(State::Spinning) => "spinning",
         () if !judgement.verdicts.is_empty() || has(State::Waiting) => "waiting",
         () if has(State::Unknown) || judgement.threads.is_empty() => "unknown",
         () => "idle",
@@ -150,6 +165,15 @@ fn verdict_fields(verdict: &Verdict, seen_ns: i64) -> VerdictFields<'_> {
     }
 }
 
+fn holder<'a>(holder: &'a Holder, own: Option<Pid>) -> HolderFields<'a> {
+    let (pid, tid, name) = match &holder.who {
+        Who::Thread(tid) => (own, tid.0, None),
+        Who::Elsewhere { pid, tid, name } | Who::InParent { pid, tid, name } => (Some(*pid), tid.0, Some(&**name)),
+        Who::Gone(tid) => (None, *tid, None),
+    };
+    HolderFields { pid: pid.map(|pid| pid.0), tid, name, proof: holder.proof.name() }
+}
+
 fn thread_fields(thread: &ThreadVerdict) -> ThreadFields<'_> {
     ThreadFields {
         pid: thread.thread.pid.map(|pid| pid.0),
@@ -157,6 +181,7 @@ fn thread_fields(thread: &ThreadVerdict) -> ThreadFields<'_> {
         name: &thread.thread.name,
         state: thread.state.name(),
         waits_for: thread.wait.as_ref().map(|wait| resource(&wait.resource)),
+        held_by: thread.wait.iter().flat_map(|wait| &wait.holders).map(|one| holder(one, thread.thread.pid)).collect(),
         amid: thread.wait.as_ref().and_then(|wait| wait.amid),
         place: thread.place.as_deref(),
         root: thread.root.as_deref(),
