@@ -11,10 +11,10 @@
 //! Blocks of rounds of hangsnap and of the floor take turns, so that both see the same weather.
 //! `held` is per thread, from before the request to stop until after the release; `window` is from
 //! the first stop to the last release. The heartbeats are busy threads inside the target that
-//! report the longest gap between two beats; they occupy every CPU, so they get rounds of their own.
-//! Promised are, of the floor's: for `auto` a p50 and p99 of at most 1.25, for `all` a window of at
-//! most 1.15; and for `auto` a gap of at most a millisecond more than the floor's. Each that is
-//! promised says whether it is kept.
+//! report the longest gap between two beats; they occupy every CPU, so they get rounds of their
+//! own. Promised are, of the floor's: for `auto` a p50 and p99 of at most 1.25, for `all` a window
+//! of at most 1.15; and for `auto` a gap of at most a millisecond more than the floor's. Each that
+//! is promised says whether it is kept.
 
 #![allow(unreachable_pub, reason = "`pub` is what the modules of one program offer each other")]
 
@@ -43,7 +43,8 @@ const THREADS: [usize; 3] = [100, 1000, 10_000];
 /// Rounds that one program takes before it is the other's turn.
 const BLOCK: usize = 5;
 const AUTO_PROMISE: f64 = 1.25;
-/// By how many microseconds the gap may be longer where busy threads of the target occupy every CPU.
+/// By how many microseconds the gap may be longer where busy threads of the target occupy every
+/// CPU.
 const GAP_PROMISE: f64 = 1000.0;
 const ALL_PROMISE: f64 = 1.15;
 

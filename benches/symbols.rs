@@ -5,10 +5,11 @@
 //!     cargo bench --bench symbols -- --program PATH      another, with its debug information in it
 //!     cargo bench --bench symbols -- --addresses 1000
 //!
-//! Addresses are spread over all functions in the table of symbols, each in the middle of one. Every
-//! program is run by a process of its own, so that the kernel says what that one took; addresses
-//! come from a file. Programs that are not installed are SKIPPED: gdb, addr2line (binutils),
-//! llvm-symbolizer, eu-addr2line, and as gimli-addr2line the example program of the crate addr2line.
+//! Addresses are spread over all functions in the table of symbols, each in the middle of one.
+//! Every program is run by a process of its own, so that the kernel says what that one took;
+//! addresses come from a file. Programs that are not installed are SKIPPED: gdb, addr2line
+//! (binutils), llvm-symbolizer, eu-addr2line, and as gimli-addr2line the example program of the
+//! crate addr2line.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! The daemon: which processes it looks at, what makes it take an incident, and what it answers. All
-//! on real processes.
+//! The daemon: which processes it looks at, what makes it take an incident, and what it answers.
+//! All on real processes.
 
 mod bad_input;
 mod booted;

@@ -258,8 +258,9 @@ pub(super) struct SampleArguments {
     /// length), or where a register of each thread points to; may be given more than once
     #[arg(long, value_name = "ADDRESS:LENGTH|SYMBOL[:LENGTH]|REGISTER:LENGTH")]
     pub(super) memory: Vec<String>,
-    /// Keep the bytes of every stack, too, for `show --locals` and --verbose: some hundreds of bytes
-    /// for each thread that waits, more for deep stacks; every thread is looked at in every sample
+    /// Keep the bytes of every stack, too, for `show --locals` and --verbose: some hundreds of
+    /// bytes for each thread that waits, more for deep stacks; every thread is looked at in every
+    /// sample
     #[arg(long, value_enum, value_name = "stacks")]
     pub(super) keep: Option<Keep>,
     /// Keep what names are taken from, of each file on stacks, in the recording: `symbols`, or
@@ -277,8 +278,9 @@ pub(super) struct SampleArguments {
     /// Print each thread's registers; with `all`, take and print those for floating point too
     #[arg(long, value_enum, value_name = "general|all", num_args = 0..=1, default_missing_value = "general")]
     pub(super) registers: Option<RegisterSet>,
-    /// Print the variables of each frame, or with =PATH what it leads to (waker.data, items[2].name),
-    /// past pointers; keeps the bytes of the stacks, as --keep stacks does; may be given more than once
+    /// Print the variables of each frame, or with =PATH what it leads to (waker.data,
+    /// items[2].name), past pointers; keeps the bytes of the stacks, as --keep stacks does; may be
+    /// given more than once
     #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with = "redact")]
     pub(super) locals: Vec<String>,
     /// Print the variables of the frame with this number only
@@ -540,8 +542,8 @@ pub(super) struct ShowArguments {
     /// Print each thread's registers
     #[arg(long)]
     pub(super) registers: bool,
-    /// Print the variables of each frame, or with =PATH what it leads to (waker.data, items[2].name),
-    /// past pointers; may be given more than once
+    /// Print the variables of each frame, or with =PATH what it leads to (waker.data,
+    /// items[2].name), past pointers; may be given more than once
     #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub(super) locals: Vec<String>,
     /// Print the variables of the frame with this number only

@@ -1,5 +1,5 @@
-//! `run`, `check-config`, `status`, `trigger`, `pause` and `resume`: the daemon, and what is asked of
-//! it.
+//! `run`, `check-config`, `status`, `trigger`, `pause` and `resume`: the daemon, and what is asked
+//! of it.
 
 use std::io::Write;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::model::Pid;
 use crate::process::{Discovery, Wanted};
 use crate::render::printable;
 
-/// Processes of which one snapshot each is taken at once.
+/// The most processes that are looked at once, one snapshot each.
 const MOST: usize = 64;
 
 /// Runs the daemon until it is ended.

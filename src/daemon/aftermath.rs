@@ -1,5 +1,5 @@
-//! What follows an incident: its segments are pinned, a verdict is made and written beside them, and
-//! a command is run.
+//! What follows an incident: its segments are pinned, a verdict is made and written beside them,
+//! and a command is run.
 //!
 //! Promises: the verdict is made by a process of its own, which reads the recording only, for a
 //! bounded time: the capture loop does not wait for it, and what hostile debug information does to
@@ -157,7 +157,8 @@ fn times(pinned: &Pinned) -> std::ops::RangeInclusive<i128> {
     i128::from(pinned.first_ns)..=i128::from(pinned.last_ns)
 }
 
-/// `RECORDING` without its ending, and the time: `nginx-22780-20261129T120000Z.20261129T121500Z.txt`.
+/// `RECORDING` without its ending, and the time:
+/// `nginx-22780-20261129T120000Z.20261129T121500Z.txt`.
 fn beside(recording: &Path, at_ns: i64) -> PathBuf {
     let at = jiff::Timestamp::from_nanosecond(at_ns.into()).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC);
     recording.with_extension(format!("{}.txt", at.strftime("%Y%m%dT%H%M%SZ")))

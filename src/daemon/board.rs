@@ -1,7 +1,7 @@
 //! What the daemon knows of itself and of its targets, for `hangsnap status` and for metrics.
 //!
-//! Sums are kept for each selector, not for each process: so their number does not grow as processes
-//! come and go, and they never fall. Everything kept is bounded.
+//! Sums are kept for each selector, not for each process: so their number does not grow as
+//! processes come and go, and they never fall. Everything kept is bounded.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -76,7 +76,7 @@ pub(super) struct State {
 pub(super) struct Board(Arc<Mutex<State>>);
 
 impl Board {
-    /// All of it, for as long as nobody else needs it.
+    /// All of it, for as long as no other thread needs it.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -39,10 +39,10 @@ pub(super) fn serve(path: &Path, board: Board, messages: Sender<Message>) -> io:
     }
     if fs::symlink_metadata(path).is_ok_and(|metadata| std::os::unix::fs::FileTypeExt::is_socket(&metadata.file_type()))
     {
-        // Nobody answers: a killed daemon has left it.
+        // Nothing answers: a killed daemon has left it.
         fs::remove_file(path)?;
     }
-    // Nobody else may connect between the one call and the next.
+    // No other process may connect between the one call and the next.
     let before = umask(Mode::from_bits_truncate(0o177));
     let listener = UnixListener::bind(path);
     umask(before);

@@ -3,7 +3,7 @@
 //!
 //! Promises: the file is replaced as a whole, so that it is whole whenever the daemon dies. A clock
 //! that was set back makes no trigger quiet for longer than its time. What is kept is bounded, and
-//! so are the incidents of one selector in an hour, however often its processes are started anew.
+//! so are the incidents of one selector in an hour, however often its processes are restarted.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;

@@ -2,7 +2,7 @@
 //!
 //! Promises: a trigger is served after at most the one sample that is being taken. What a target
 //! does ends at most its own recording. The service manager's watchdog is fed by this loop and by
-//! nothing else, so that a loop that hangs is started anew.
+//! nothing else, so that a loop that hangs is restarted.
 
 use std::sync::Arc;
 use std::thread;
@@ -64,7 +64,7 @@ struct Engine {
     has_ended: bool,
 }
 
-/// Runs until a signal ends it. `load` reads the settings anew when a signal asks for that; its
+/// Runs until a signal ends it. `load` reads the settings again when a signal asks for that; its
 /// errors are lines for the log.
 pub fn run(settings: Settings, load: impl Fn() -> Result<Settings, Vec<String>>) -> Result<(), Error> {
     let signals = ServiceSignals::block().map_err(Error::Signals)?;

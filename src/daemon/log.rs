@@ -46,7 +46,7 @@ impl Log {
         let _ = writeln!(io::stderr(), "{prefix}{}", printable(text));
     }
 
-    /// Says what may happen again and again, of which `key` names the kind.
+    /// Says what may happen again and again; `key` names its kind.
     pub(super) fn repeated(&self, level: Level, key: &str, text: &str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut count = 1;

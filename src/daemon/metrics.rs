@@ -1,9 +1,9 @@
 //! Metrics as text, over loopback or in a file: OpenMetrics where that is asked for, as Prometheus
 //! does, and else the form before it, which is what node_exporter and promtool read.
 //!
-//! Promises: a scrape costs the capture loop nothing but a lock for microseconds. Clients are served
-//! one after another, each for a second at most. Series are of selectors, so that processes that come
-//! and go make no new ones.
+//! Promises: a scrape costs the capture loop nothing but a lock for microseconds. Clients are
+//! served one after another, each for a second at most. Series are of selectors, so that processes
+//! that come and go make no new ones.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -3,14 +3,14 @@
 //!
 //! `settings` and `config` are what it is to do, `watchers` are threads that look for processes and
 //! ask services, `engine` is the capture loop, `storing` assembles and stores, `aftermath` has
-//! incidents pinned and judged, `control` and `metrics` answer questions. `board` is what these know
-//! in common.
+//! incidents pinned and judged, `control` and `metrics` answer questions. `board` is what these
+//! know in common.
 //!
 //! Promises: nothing of it gates a target: it only reads, and asks by connections of its own. The
 //! capture loop waits for nothing but the tracer, whose time is bounded: what may block runs in
-//! threads of its own, and full queues cost samples, which are counted. A trigger that fires while a
-//! sample is taken is served after that one sample. Targets, memory, descriptors, incidents and what
-//! is said are bounded.
+//! threads of its own, and full queues cost samples, which are counted. A trigger that fires while
+//! a sample is taken is served after that one sample. Targets, memory, descriptors, incidents and
+//! what is said are bounded.
 //!
 //! Does not judge: verdicts are made by `hangsnap stuck`, in a process of its own.
 

@@ -2,8 +2,8 @@
 //! incident.
 //!
 //! Promises: a recording that cannot be written costs its snapshots and nothing else: that is said
-//! once and counted, and the next snapshot is tried again. An incident's segments are pinned once its
-//! last snapshot is stored.
+//! once and counted, and the next snapshot is tried again. An incident's segments are pinned once
+//! its last snapshot is stored.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

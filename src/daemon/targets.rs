@@ -2,8 +2,8 @@
 //!
 //! Promises: a process that is meant is looked at until it ends, whatever it executes; what goes on
 //! after one that made itself a daemon is looked at in its place. One that cannot be looked at is
-//! said once, and tried again. Programs that are started again and again use up their starts, of
-//! which there are more each minute, so that recordings are bounded.
+//! said once, and tried again. Programs that are started again and again use up their starts, which
+//! grow in number each minute, so that recordings are bounded.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -188,7 +188,7 @@ impl Targets {
         self.watched.iter().filter(|(target, watched)| is_meant(**target, watched)).map(|(target, _)| *target).collect()
     }
 
-    /// Looks at all of them: which triggers fire of which, and which have ended.
+    /// Looks at all of them: which triggers fire for each, and which have ended.
     pub(super) fn look(&mut self, triggers: &[Trigger], now: Instant) -> Vec<(u64, Vec<(usize, String)>)> {
         let mut fired = Vec::new();
         for (target, watched) in &mut self.watched {

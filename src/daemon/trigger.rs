@@ -1,8 +1,8 @@
 //! What makes the daemon take an incident: triggers as the user writes them.
 //!
-//! A trigger is written `ARGUMENT,key=value,..`: `http://127.0.0.1:8080/health,slow=1s`. Every one of
-//! them takes `burst` (how many samples), `every` (how far apart) and `cooldown` (for how long it
-//! then keeps quiet of the same process). What can never fire is refused, with the reason.
+//! A trigger is written `ARGUMENT,key=value,..`: `http://127.0.0.1:8080/health,slow=1s`. Every one
+//! of them takes `burst` (how many samples), `every` (how far apart) and `cooldown` (for how long
+//! it then keeps quiet of the same process). What can never fire is refused, with the reason.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,7 +38,8 @@ impl Default for Burst {
 /// What is watched.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Condition {
-    /// No thread has had a CPU, or all stacks are the same, for this long, while usually it is not so.
+    /// No thread has had a CPU, or all stacks are the same, for this long, while usually it is not
+    /// so.
     Hang { lasting: Duration },
     /// A thread is in uninterruptible sleep for this long.
     Blocked { lasting: Duration },

@@ -1,5 +1,5 @@
-//! Threads that may have to wait for something, so that the capture loop need not: the one that looks
-//! for processes, and one for each probe and each heartbeat file.
+//! Threads that may have to wait for something, so that the capture loop need not: the one that
+//! looks for processes, and one for each probe and each heartbeat file.
 //!
 //! Each ends when other settings hold, at the latest when what it waits for has its deadline.
 
@@ -24,7 +24,7 @@ use crate::process::Discovery;
 const SCAN: Duration = Duration::from_millis(500);
 /// A stop is noticed within this time.
 const PIECE: Duration = Duration::from_millis(50);
-/// After so many attempts a probe that never succeeded is mentioned.
+/// After this many attempts a probe that never succeeded is mentioned.
 const NEVER: u32 = 15;
 
 /// The threads for one set of settings; they end with it.

@@ -39,7 +39,8 @@ fn host() -> HostFacts {
     }
 }
 
-/// The kernel makes the directory where it has FUSE; what is mounted there has a parent of another device.
+/// The kernel makes the directory where it has FUSE; what is mounted there has a parent of another
+/// device.
 fn has_fuse_connections() -> bool {
     let device = |path: &str| fs::metadata(path).ok().map(|metadata| metadata.dev());
     let own = device("/sys/fs/fuse/connections");

@@ -3,7 +3,8 @@
 //!
 //! Promises: section headers keep their order and numbers, so that symbols and links between
 //! sections stay right; what is left out becomes a section without contents. It reads what it
-//! copies and decompresses nothing. A file of which more is wanted than is allowed gives nothing.
+//! copies and decompresses nothing. Where more of a file is wanted than is allowed, it gives
+//! nothing.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -52,7 +53,7 @@ impl Wanted {
             b".go.buildinfo",
             b".debug_sup",
         ];
-        // What nobody looks at to name a place.
+        // What names of places do not need.
         const UNUSED: [&[u8]; 6] = [
             b".debug_loc",
             b".debug_loclists",

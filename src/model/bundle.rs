@@ -1,4 +1,4 @@
-//! Files of which a recording keeps what names are taken from.
+//! What a recording keeps of files, for names.
 
 use std::sync::Arc;
 

@@ -185,13 +185,14 @@ impl Thread {
         !self.stack.frames.is_empty()
     }
 
-    /// The descriptors that it waits for in poll(2) or select(2), as far as their lists were copied.
+    /// The descriptors that it waits for in poll(2) or select(2), as far as their lists were
+    /// copied.
     pub fn polled(&self) -> Vec<i32> {
         let Some(call) = self.system_call else { return Vec::new() };
         let copied = |number| self.memory.iter().find(|piece| piece.what == MemoryOf::Argument(number));
         match call.name() {
-            // `struct pollfd`: the descriptor comes first of eight bytes. A negative one is not looked
-            // at.
+            // `struct pollfd`: the descriptor comes first of eight bytes. A negative one is not
+            // looked at.
             Some("poll" | "ppoll") => {
                 let (entries, _) = copied(0).map_or(&[][..], |piece| &piece.bytes).as_chunks::<8>();
                 let number = |[a, b, c, d, ..]: &[u8; 8]| i32::from_le_bytes([*a, *b, *c, *d]);

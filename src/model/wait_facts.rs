@@ -168,8 +168,8 @@ pub struct FuseMount {
     pub servers: Vec<Task>,
 }
 
-/// A lock in the shared memory of a database server, for which a process waits: of PostgreSQL. All of
-/// it was so at one moment.
+/// A lock in the shared memory of a database server, for which a process waits: of PostgreSQL. All
+/// of it was so at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DatabaseLock {
     /// The process that waits.

@@ -46,7 +46,8 @@ pub fn is_our_own() -> bool {
 }
 
 /// The share of the last ten seconds, in millionths, in which some tasks of the host waited for
-/// `cpu`, `memory` or `io` (`some avg10` of /proc/pressure). None where the kernel keeps no account.
+/// `cpu`, `memory` or `io` (`some avg10` of /proc/pressure). None where the kernel keeps no
+/// account.
 pub fn pressure(resource: &str) -> Option<u32> {
     let text = fs::read_to_string(format!("/proc/pressure/{resource}")).ok()?;
     let some = text.lines().find_map(|line| line.strip_prefix("some avg10="))?;

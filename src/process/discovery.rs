@@ -86,7 +86,7 @@ impl Discovery {
             return;
         };
         let before = self.known.get(&pid).filter(|known| known.kin.start == kin.start);
-        // Whoever was meant stays so, whatever it executes.
+        // A process that was selected stays so, whatever it executes.
         let selector = before.and_then(|known| known.selector).or_else(|| {
             let is_eligible = !kin.is_of_kernel && !kin.has_ended;
             selectors.iter().position(|selector| is_eligible && selector.means(pid))

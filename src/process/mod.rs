@@ -1,12 +1,12 @@
 //! Which process, and what is loaded into it.
 //!
 //! `select` turns what the user typed into one live process and refuses what cannot be looked at,
-//! saying why and what would help. `selector` has criteria that several processes may meet, `discovery`
-//! finds those that do, again and again; `cgroup` and `container_names` know units, containers and
-//! pods. `modules` turns the process's memory map into modules with
-//! build-ids, and finds the call frame information of each; `places` opens files to which their
-//! paths do not lead. `perf_map` names code that the process made, `registered` that which it
-//! registered for debuggers, `exported` finds variables of programs. None of them holds a thread.
+//! saying why and what would help. `selector` has criteria that several processes may meet,
+//! `discovery` finds those that do, again and again; `cgroup` and `container_names` know units,
+//! containers and pods. `modules` turns the process's memory map into modules with build-ids, and
+//! finds the call frame information of each; `places` opens files to which their paths do not lead.
+//! `perf_map` names code that the process made, `registered` that which it registered for
+//! debuggers, `exported` finds variables of programs. None of them holds a thread.
 
 mod access;
 mod cgroup;

@@ -86,7 +86,7 @@ fn files_of(
 
 /// Adds to a recording the files of the modules on its stacks: as its process has them, if that
 /// still runs, or as this host has them at their paths. Returns how many were added, and the
-/// modules of which none was found.
+/// modules without any.
 pub fn bundle_recorded(path: &Path, wanted: Wanted) -> Result<(usize, Vec<String>), Error> {
     let path = store::recording_at(path)?;
     let mut places = Places::new();

@@ -1,8 +1,8 @@
 //! Samples of one target, each taken when the caller says so: for a daemon, whose targets come and
 //! go and have times of their own.
 //!
-//! Promises what the sampler does: each sample is of one program, within the target's share of time.
-//! Each that was taken must be assembled, in order, for the next may refer to it.
+//! Promises what the sampler does: each sample is of one program, within the target's share of
+//! time. Each that was taken must be assembled, in order, for the next may refer to it.
 
 use super::assemble::Assembler;
 use super::sampler::within_budget;

@@ -216,7 +216,8 @@ impl Reading<'_> {
         }
     }
 
-    /// Three sets of descriptors; select(2) counts in microseconds, pselect6(2) has a set of signals.
+    /// Three sets of descriptors; select(2) counts in microseconds, pselect6(2) has a set of
+    /// signals.
     fn select(&self, is_pselect: bool) -> Option<String> {
         let [count, .., timeout, signals] = self.call.arguments;
         let set = |argument: u8| match self.memory(&MemoryOf::Argument(argument)) {

@@ -30,8 +30,8 @@ pub(super) fn flags_or(value: u64, names: &[(u64, &str)], none: &str) -> String 
     if text.is_empty() { none.into() } else { text }
 }
 
-/// A set of signals, the first in the lowest bit. Where more than two thirds are in it, those that are
-/// not are written.
+/// A set of signals, the first in the lowest bit. Where more than two thirds are in it, those that
+/// are not are written.
 pub(super) fn signals(set: u64) -> String {
     const SIGNALS: u32 = 64;
     let is_inverted = set.count_ones() >= SIGNALS * 2 / 3;

@@ -5,10 +5,10 @@
 //! PROCLOCK for each process that has it or waits for it. Layouts are those of the server's
 //! src/include/storage/{proc,lock}.h on x86-64 and aarch64, releases 13 to 18.
 //!
-//! Promises: nothing is believed that does not agree with itself: the PGPROC has the process's id, and
-//! its PROCLOCK names both it and its lock. All is read twice, and only what was the same both times is
-//! said, so that it was so at one moment. Lists are bounded, and one that leads elsewhere ends. Locks
-//! of other databases, lightweight locks and predicate locks are not read.
+//! Promises: nothing is believed that does not agree with itself: the PGPROC has the process's id,
+//! and its PROCLOCK names both it and its lock. All is read twice, and only what was the same both
+//! times is said, so that it was so at one moment. Lists are bounded, and one that leads elsewhere
+//! ends. Locks of other databases, lightweight locks and predicate locks are not read.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -36,7 +36,8 @@ const PROC_SIZE: usize = 136;
 /// PROCLOCK: lock, process, leader of its group, modes that it has; its link in the lock's list.
 const PROCLOCK_SIZE: usize = 48;
 const LOCK_LINK: u64 = 32;
-/// LOCK: its tag; the list of PROCLOCKs and the queue of PGPROCs, each a link to the last and the next.
+/// LOCK: its tag; the list of PROCLOCKs and the queue of PGPROCs, each a link to the last and the
+/// next.
 const LOCK_SIZE: usize = 64;
 const PROC_LOCKS: u64 = 24;
 const QUEUE: u64 = 40;

@@ -15,7 +15,7 @@ use super::{Error, layout};
 use crate::model::{BuildId, BundledFile, BundledRole, Recording};
 use crate::wire::{Decoder, Peeked, Record, peek};
 
-/// What tells one such file from another.
+/// What distinguishes one such file from another.
 pub(super) type BundleKey = (Option<BuildId>, String, BundledRole, u64);
 
 /// The files that a recording keeps. None of a bundle that cannot be read.
@@ -27,7 +27,7 @@ pub fn bundled(recording: &Path) -> Vec<BundledFile> {
     files
 }
 
-/// Adds files to a recording that nobody is writing to; those that it has are not added again.
+/// Adds files to a recording that no process is writing to; those that it has are not added again.
 /// Returns how many were.
 pub fn add(recording: &Path, files: &[BundledFile]) -> Result<usize, Error> {
     let _claim = Claim::new(recording)?;
@@ -52,7 +52,7 @@ pub fn add(recording: &Path, files: &[BundledFile]) -> Result<usize, Error> {
     Ok(added)
 }
 
-/// What tells a file from others.
+/// What distinguishes a file from others.
 pub(super) fn key(file: &BundledFile) -> BundleKey {
     (file.build_id.clone(), file.path.clone(), file.role, file.size)
 }

@@ -4,7 +4,7 @@
 //! compress; to decompress it takes longer than all else that a look at one small process does. So
 //! a thread begins with it while the process is being looked at. Promises: what is handed out is
 //! what the section would be read as; of another file, or of a larger section, nothing is; when
-//! nobody waits for more the thread ends. It keeps nothing but what it decompresses.
+//! no more is waited for the thread ends. It keeps nothing but what it decompresses.
 
 use std::fs::File;
 use std::io::Read;
@@ -37,7 +37,7 @@ struct State {
     /// None until the file has been found.
     file: Option<Identity>,
     bytes: Vec<u8>,
-    /// Nobody needs more than there is, or there is no more.
+    /// No more is needed than there is, or there is no more.
     is_over: bool,
 }
 
@@ -103,7 +103,7 @@ impl Shared {
                 return;
             }
             if read.is_err() {
-                // Whoever wants it finds out what of it can be read.
+                // The one that wants it finds out what of it can be read.
                 state.file = None;
                 return;
             }

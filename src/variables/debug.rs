@@ -1,8 +1,8 @@
 //! The debug information of one module as a graph of entries, which is read as it is asked for.
 //!
 //! Promises: an entry is known by its place in `.debug_info`, of the module's own file or of the
-//! supplementary one. Following references is left to those who bound it; lists are bounded here. What cannot be
-//! read is None.
+//! supplementary one. Following references is left to those who bound it; lists are bounded here.
+//! What cannot be read is None.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -1,4 +1,5 @@
-//! What the variables of each frame held, from what a snapshot keeps and what debug information says.
+//! What the variables of each frame held, from what a snapshot keeps and what debug information
+//! says.
 //!
 //! Promises: works on snapshots and files, never on a live process. A value that is shown is what
 //! lay there when the thread was copied; where that is not known, the reason is given in place of

@@ -1,4 +1,4 @@
-//! Files of which a recording keeps what names are taken from, as records.
+//! What a recording keeps of files, for names, as records.
 
 use prost::Message;
 

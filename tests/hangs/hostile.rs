@@ -201,8 +201,8 @@ fn what_is_missing_or_of_others_proves_nothing() {
     said_of("10,000 wait for 3,000 children", waiting.collect(), facts);
 }
 
-/// Eight threads that took two locks in order were a "deadlock" one time in eight: each owned the lock
-/// at the moment at which another was looked at.
+/// Eight threads that took two locks in order were a "deadlock" one time in eight: each owned the
+/// lock at the moment at which another was looked at.
 #[test]
 fn threads_that_have_a_lock_in_turn_are_no_deadlock() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -248,8 +248,8 @@ fn a_cycle_that_ends_by_a_limit_is_said_and_not_accused() {
     assert!(said.text.starts_with("No fault is proved"), "{}", said.text);
 }
 
-/// A mutex that checks nothing may be unlocked by a thread that has not locked it: one that keeps its
-/// address may be about to.
+/// A mutex that checks nothing may be unlocked by a thread that has not locked it: one that keeps
+/// its address may be about to.
 #[test]
 fn a_mutex_that_another_thread_may_unlock_is_no_self_deadlock() {
     let reference = |of: usize| Reference { tid: tid(of), at: RuntimeAddress(8), lock: RuntimeAddress(lock(0)) };

@@ -143,8 +143,8 @@ fn a_deadlock_inside_postgres_is_proved_as_its_shared_memory_says() {
         let answer = sessions[number].ask(&format!("begin; {statement}; select 'done';"));
         assert_eq!(answer, "done");
     };
-    // A deadlock of the first two; the third waits for a row of the first, and the fifth after it; the
-    // fourth has a table that the sixth wants.
+    // A deadlock of the first two; the third waits for a row of the first, and the fifth after it;
+    // the fourth has a table that the sixth wants.
     does(0, "update t set v = 0 where i = 1");
     does(1, "update t set v = 0 where i = 2");
     does(3, "lock table u in share mode");

@@ -1,5 +1,5 @@
-//! What is left when any part of the daemon is killed at any moment: targets that run, recordings that
-//! are whole.
+//! What is left when any part of the daemon is killed at any moment: targets that run, recordings
+//! that are whole.
 
 use std::fs;
 use std::path::PathBuf;

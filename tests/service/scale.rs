@@ -1,5 +1,5 @@
-//! What the daemon takes of the host while it looks at many threads, and while programs restart in a
-//! loop.
+//! What the daemon takes of the host while it looks at many threads, and while programs restart in
+//! a loop.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};

@@ -1,9 +1,10 @@
 //! Threads that wait for each other, or for themselves.
 //!
 //! Promises: a cycle is proved only if each of its edges is, and each member was at rest over the
-//! time in which the locks were read, so that all edges held at one moment. Of threads that ran there
-//! is none. Where that is not known, as of threads that were seen once, the locks may have been read
-//! at different moments, between which threads had them in turn: it is a guess, and no fault.
+//! time in which the locks were read, so that all edges held at one moment. Of threads that ran
+//! there is none. Where that is not known, as of threads that were seen once, the locks may have
+//! been read at different moments, between which threads had them in turn: it is a guess, and no
+//! fault.
 
 use std::collections::HashSet;
 
@@ -22,9 +23,9 @@ pub(super) fn find(processes: &[Process<'_>], graph: &Graph) -> Vec<Verdict> {
     for_ever.chain(timed).collect()
 }
 
-/// Whether another thread keeps the address of a lock and waits for something else: it may be about to
-/// unlock what it has not locked, which POSIX leaves undefined for a mutex that checks nothing, and
-/// programs do.
+/// Whether another thread keeps the address of a lock and waits for something else: it may be about
+/// to unlock what it has not locked, which POSIX leaves undefined for a mutex that checks nothing,
+/// and programs do.
 fn may_be_unlocked_by_another(process: &Process<'_>, number: usize) -> bool {
     let Some(wait) = process.waits.get(number).and_then(Option::as_ref) else { return false };
     let own = process.snapshot.threads[number].tid;

@@ -1,8 +1,9 @@
-//! Backends of a database server that wait for each other, of which one only was looked at.
+//! Backends of a database server that wait for each other, where only one was looked at.
 //!
-//! Promises: the cycle goes through processes that have what the next one waits for, as the server's
-//! shared memory said at one moment, and the one that was looked at has not run since the sample
-//! before. Those that only stand before others in a queue are in none: the server may let them pass.
+//! Promises: the cycle goes through processes that have what the next one waits for, as the
+//! server's shared memory said at one moment, and the one that was looked at has not run since the
+//! sample before. Those that only stand before others in a queue are in none: the server may let
+//! them pass.
 
 use std::collections::{HashMap, HashSet};
 

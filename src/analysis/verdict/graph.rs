@@ -27,8 +27,8 @@ struct Edges {
     is_one_of: bool,
     /// Whether the wait ends by itself.
     is_timed: bool,
-    /// Whether the thread ran meanwhile. What it waited for when it was seen held at that moment only:
-    /// threads that take a lock in turn own it one after the other.
+    /// Whether the thread ran meanwhile. What it waited for when it was seen held at that moment
+    /// only: threads that take a lock in turn own it one after the other.
     has_run: bool,
 }
 
@@ -51,7 +51,8 @@ impl Graph {
                 let is_sure = |(end, _): &(Node, Proof)| {
                     wait.resource.kind != Kind::FileLock || processes[end.0].snapshot.threads.len() == 1
                 };
-                // Who only stands before another in a queue of PostgreSQL's may be made to let it pass.
+                // Who only stands before another in a queue of PostgreSQL's may be made to let it
+                // pass.
                 let has_it =
                     |(_, proof): &(Node, Proof)| wait.resource.kind != Kind::DatabaseLock || *proof == Proof::Proved;
                 let ends: Vec<_> = ends.filter(is_sure).filter(has_it).collect();

@@ -81,8 +81,9 @@ fn is_spinning(process: &Process<'_>, number: usize) -> bool {
     seen >= SAMPLES as u64 && most - least <= SMALL
 }
 
-/// Whether a thread does nothing but give its CPU to others: in each sample it was on its way into or out
-/// of sched_yield(2), called by the same functions. A wait by spinning, and no fault by itself.
+/// Whether a thread does nothing but give its CPU to others: in each sample it was on its way into
+/// or out of sched_yield(2), called by the same functions. A wait by spinning, and no fault by
+/// itself.
 pub(super) fn yields(process: &Process<'_>, number: usize) -> bool {
     let thread = &process.snapshot.threads[number];
     let is_yield = |calls: &Calls<'_>| calls.iter().next().is_some_and(|call| call.plain() == "sched_yield");

@@ -1,8 +1,8 @@
 //! Waits for locks of a database server, as its shared memory says: of PostgreSQL.
 //!
-//! Promises: only where the thread is in the function in which PostgreSQL waits for such a lock, for a
-//! backend may have been given it since it was read. Those who have it are proved; those who only
-//! stand before it in the queue are inferred, for the server may change their order.
+//! Promises: only where the thread is in the function in which PostgreSQL waits for such a lock,
+//! for a backend may have been given it since it was read. Those who have it are proved; those who
+//! only stand before it in the queue are inferred, for the server may change their order.
 
 use super::{Calls, Holder, Kind, Proof, Resource, Scene, Wait, Who};
 use crate::model::{DatabaseLock, Task, Thread};

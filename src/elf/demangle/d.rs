@@ -1,4 +1,5 @@
-//! Names of D: `_D3app6Worker3runMFiZv` is `app.Worker.run` (dlang.org/spec/abi.html#name_mangling).
+//! Names of D: `_D3app6Worker3runMFiZv` is `app.Worker.run`
+//! (dlang.org/spec/abi.html#name_mangling).
 //!
 //! Types are read as far as names of functions need them: what a function takes and returns is left
 //! out, and arguments of templates are spelt out. Promises: depth, length and steps are bounded.
@@ -59,7 +60,7 @@ impl Reader<'_> {
         std::str::from_utf8(&self.text[start..self.at]).ok()?.parse().ok()
     }
 
-    /// Names one after another, of which functions say between them what they take.
+    /// Names one after another; those of functions have between them what they take.
     fn qualified(&mut self, depth: usize) -> Option<String> {
         self.step(depth)?;
         let mut names: Vec<String> = Vec::new();
@@ -253,8 +254,8 @@ impl Reader<'_> {
         })
     }
 
-    /// Where the reference here leads, and where it ends: a number of base 26, of which the last
-    /// digit is a small letter.
+    /// Where the reference here leads, and where it ends: a number of base 26, whose last digit
+    /// is a small letter.
     fn back_reference(&self) -> Option<(usize, usize)> {
         let mut distance = 0_usize;
         for (at, byte) in self.text.iter().enumerate().skip(self.at + 1) {

@@ -1,5 +1,5 @@
-//! Names as people write them: a file for each language whose compilers encode them, beside Rust and
-//! C++, for which there are crates.
+//! Names as people write them: a file for each language whose compilers encode them, beside Rust
+//! and C++, for which there are crates.
 //!
 //! Promises: a name that is none of a language is left as it is; depth, steps and length are
 //! bounded, for names are hostile.

@@ -6,7 +6,7 @@ pub(super) fn demangle(name: &str) -> Option<String> {
     if !name.starts_with(|c: char| c.is_ascii_uppercase()) {
         return None;
     }
-    // What several of one name are told apart by.
+    // What distinguishes several of one name.
     let stem = match name.rsplit_once('_') {
         Some((stem, stamp)) if !stamp.is_empty() && stamp.bytes().all(|byte| byte.is_ascii_digit()) => stem,
         _ => name,

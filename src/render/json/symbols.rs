@@ -24,7 +24,7 @@ struct ModuleFields<'a> {
     named: usize,
     with_lines: usize,
     inlined: usize,
-    /// Places of which the snapshot keeps what was looked up when it was taken.
+    /// Places whose names were looked up when the snapshot was taken, and kept.
     kept: usize,
     files: Vec<FileFields<'a>>,
     missing: Vec<LackFields>,
