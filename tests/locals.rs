@@ -195,12 +195,23 @@ fn values_are_the_same_live_and_from_the_file() {
 fn a_path_leads_through_pointers_elements_and_variants() {
     let victim = start(&compile("gcc", "locals.c", &["-g", "-O0", "-pthread"]));
     let (file, _) = recorded("locals-path.hangsnap", &victim, &["--locals"]);
-    let text =
-        shown(&file, &["--locals=node.next.weight", "--locals=many[1]", "--locals=node.nothing", "--frame", "1"]);
+    let text = shown(
+        &file,
+        &[
+            "--locals=node.next.weight",
+            "--locals=many[1]",
+            "--locals=node.nothing",
+            "--locals=buffer[16]",
+            "--frame",
+            "1",
+        ],
+    );
     let lines = |start: &str| text.lines().filter(|line| line.trim().starts_with(start)).count();
     assert_eq!(lines("node.next.weight = 3.25"), 1, "{text}");
     assert_eq!(lines("many[1] = 10"), 2, "{text}");
     assert!(text.contains("node.nothing = <unreadable>"), "{text}");
+    // What lies after an array was printed as an element of it.
+    assert!(text.contains("buffer[16] = <past the end of the array>"), "{text}");
     let text = shown(&file, &["--locals=absent.field"]);
     assert!(text.contains("--locals=absent.field: no frame has a variable of that name"), "{text}");
 

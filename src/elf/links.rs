@@ -65,8 +65,8 @@ impl Links {
             };
         Self {
             build_id: ids.into_iter().find(is_build_id).map(|id| BuildId(id.to_vec())),
-            has_debug_info: sections.has(".debug_info") || sections.has(".zdebug_info"),
-            has_symbols: sections.has(".symtab") || sections.has(".gnu_debugdata"),
+            has_debug_info: sections.has_contents(".debug_info") || sections.has_contents(".zdebug_info"),
+            has_symbols: sections.has_contents(".symtab") || sections.has_contents(".gnu_debugdata"),
             debug_link: sections.raw(".gnu_debuglink", MAX_LINK).and_then(|bytes| debug_link(&bytes)),
             alternative,
             supplementary_id,

@@ -53,15 +53,8 @@ impl Wanted {
             b".go.buildinfo",
             b".debug_sup",
         ];
-        // What names of places do not need.
-        const UNUSED: [&[u8]; 6] = [
-            b".debug_loc",
-            b".debug_loclists",
-            b".debug_pubnames",
-            b".debug_pubtypes",
-            b".debug_frame",
-            b".debug_macro",
-        ];
+        // What names, lines and variables do not need.
+        const UNUSED: [&[u8]; 4] = [b".debug_pubnames", b".debug_pubtypes", b".debug_frame", b".debug_macro"];
         const LINKS: [&[u8]; 2] = [b".gnu_debuglink", b".gnu_debugaltlink"];
         match self {
             Self::Symbols => SYMBOLS.contains(&name),

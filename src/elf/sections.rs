@@ -7,7 +7,9 @@
 use std::fs::File;
 use std::iter;
 
-use object::elf::{ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD, FileHeader64, Machine, SHT_DYNSYM, SHT_SYMTAB, SectionHeader64};
+use object::elf::{
+    ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD, FileHeader64, Machine, SHT_DYNSYM, SHT_NOBITS, SHT_SYMTAB, SectionHeader64,
+};
 use object::read::elf::{FileHeader, Note, SectionHeader, SectionTable};
 use object::{CompressedFileRange, CompressionFormat, LittleEndian as Little, ReadCache, ReadRef};
 
@@ -67,6 +69,12 @@ impl<'d, R: ReadRef<'d>> Sections<'d, R> {
     /// Whether there is a section of this name.
     pub fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
+    }
+
+    /// Whether there is one that has bytes in the file: what strips a file, or reduces it, may
+    /// leave the header of a section.
+    pub(super) fn has_contents(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|section| section.sh_type(Little) != SHT_NOBITS && section.sh_size(Little) > 0)
     }
 
     pub(super) fn address(&self, name: &str) -> Option<FileAddress> {

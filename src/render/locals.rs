@@ -61,12 +61,12 @@ fn put(text: &mut String, value: &Value) {
         Value::Unsigned(number) => write!(text, "{number}"),
         Value::Float(number) | Value::Named(number) => write!(text, "{number}"),
         Value::Bool(truth) => write!(text, "{truth}"),
-        Value::Character(code, true) => match char::from_u32(*code) {
+        Value::Character(code) => match char::from_u32(*code) {
             Some(character) => write!(text, "{character:?}"),
             None => write!(text, "{code:#x}"),
         },
-        Value::Character(code, false) => {
-            let byte = u8::try_from(*code).unwrap_or(0);
+        Value::Byte(code) => {
+            let [byte, _] = code.to_le_bytes();
             write!(text, "{code} '{}'", byte.escape_ascii())
         }
         Value::Text(bytes, is_cut) => {

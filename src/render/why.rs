@@ -81,7 +81,7 @@ impl Answer<'_> {
         };
         match self.judgement.verdicts.is_empty() {
             true => format!("Nothing is stuck as far as can be seen: {all}"),
-            false => format!("No fault is proved; what follows may be as it should: {all}"),
+            false => format!("Nothing is known to be stuck; what follows may be as it should: {all}"),
         }
     }
 
@@ -135,6 +135,9 @@ impl Answer<'_> {
         match (fault, accused.as_slice(), lasted) {
             (Fault::Deadlock, members, Some(lasted)) if members.len() > 1 => {
                 write!(out, "no member has run for {lasted}")?;
+                if verdict.level != Level::Stuck {
+                    write!(out, "; {}", Foreign(because))?;
+                }
             }
             (_, [only], lasted) => {
                 write!(out, "{THREAD}{}{THREAD:#}: {}", self.party(only), Foreign(because))?;

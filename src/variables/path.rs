@@ -3,7 +3,7 @@
 use super::debug::Place;
 use super::decode::{Decoder, Typed};
 use super::object::Object;
-use super::types::Shape;
+use super::types::{Count, Shape};
 use super::value::Absent;
 use super::{cpp, rust};
 
@@ -77,7 +77,11 @@ fn element(decoder: &Decoder<'_, '_, '_>, typed: &Typed, number: u64) -> Result<
         Ok(Typed { of, object: object.from(number.checked_mul(size).ok_or(Absent::Unreadable)?) })
     };
     match &of.shape {
-        Shape::Array(of, counts) if counts.len() == 1 => strided(*of, typed.object.clone()),
+        Shape::Array(of, counts) if counts.len() == 1 => match counts[..] {
+            // One of no elements may go on beyond its type.
+            [Count::Known(count)] if count > 0 && number >= count => Err(Absent::PastEnd),
+            _ => strided(*of, typed.object.clone()),
+        },
         Shape::Pointer(to) | Shape::Reference(to) => strided(*to, decoder.target(*to, &typed.object)?.object),
         Shape::Record(record) => {
             let sequence = match decoder.is_rust(place) {
@@ -87,7 +91,7 @@ fn element(decoder: &Decoder<'_, '_, '_>, typed: &Typed, number: u64) -> Result<
             let sequence = sequence.ok_or(Absent::Unreadable)?;
             match number < sequence.count {
                 true => strided(sequence.of, Object::at(sequence.start)),
-                false => Err(Absent::Unreadable),
+                false => Err(Absent::PastEnd),
             }
         }
         _ => Err(Absent::Unreadable),

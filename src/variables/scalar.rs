@@ -31,11 +31,10 @@ pub(super) fn scalar(encoding: DwAte, name: &str, bytes: &[u8]) -> Value {
         },
         dw::DW_ATE_signed => Value::Signed(signed(bytes)),
         dw::DW_ATE_unsigned | dw::DW_ATE_address => Value::Unsigned(unsigned(bytes)),
-        dw::DW_ATE_signed_char | dw::DW_ATE_unsigned_char if bytes.len() == 1 => {
-            Value::Character(bytes[0].into(), false)
-        }
+        dw::DW_ATE_signed_char if bytes.len() == 1 => Value::Byte(bytes[0].cast_signed().into()),
+        dw::DW_ATE_unsigned_char if bytes.len() == 1 => Value::Byte(bytes[0].into()),
         dw::DW_ATE_UTF => match u32::try_from(unsigned(bytes)) {
-            Ok(code) if bytes.len() <= 4 => Value::Character(code, true),
+            Ok(code) if bytes.len() <= 4 => Value::Character(code),
             _ => Value::Absent(Absent::Unreadable),
         },
         dw::DW_ATE_float => match (bytes.len(), bytes) {

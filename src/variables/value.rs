@@ -11,6 +11,8 @@ pub enum Absent {
     NotCaptured,
     /// The debug information of it cannot be used, or what is to be followed is no address.
     Unreadable,
+    /// The array ends before it.
+    PastEnd,
 }
 
 impl Absent {
@@ -21,6 +23,7 @@ impl Absent {
             Self::NotSaved => "not saved",
             Self::NotCaptured => "not captured",
             Self::Unreadable => "unreadable",
+            Self::PastEnd => "past the end of the array",
         }
     }
 }
@@ -38,8 +41,10 @@ pub enum Value {
     Float(String),
     /// A truth value.
     Bool(bool),
-    /// A character: its code, and whether that is of Unicode.
-    Character(u32, bool),
+    /// A character of Unicode: its code.
+    Character(u32),
+    /// A character of one byte, signed as its type is.
+    Byte(i16),
     /// One of the named values of an enumeration.
     Named(String),
     /// The value of an enumeration that has no name for it.

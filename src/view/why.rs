@@ -7,7 +7,7 @@ use super::{Aside, At, Error, Format, once_each, select};
 use crate::analysis::History;
 use crate::analysis::verdict::{Judgement, Level, Observation, judge};
 use crate::analysis::waits::Calls;
-use crate::model::{Snapshot, Thread};
+use crate::model::{ProcessId, Snapshot, Thread};
 use crate::render::{self, json};
 use crate::store::{self, Contents};
 use crate::symbols::{Finder, Names};
@@ -24,6 +24,16 @@ pub struct Seen {
     pub finder: Finder,
     /// Of each thread of the last sample, in nanoseconds since 1970.
     pub not_run_since: Vec<Option<i64>>,
+}
+
+impl Seen {
+    fn process(&self) -> Option<ProcessId> {
+        Some(self.samples.last()?.process.id)
+    }
+
+    fn taken(&self) -> Option<i64> {
+        Some(self.samples.last()?.taken.realtime_ns)
+    }
 }
 
 /// Whether anything was found to be stuck.
@@ -91,7 +101,7 @@ pub fn stuck(
     finder: &Finder,
     format: Format,
 ) -> Result<(Answer, Aside), Error> {
-    let (mut seen, mut aside) = (Vec::new(), Aside::default());
+    let (mut seen, mut aside) = (Vec::<Seen>::new(), Aside::default());
     for path in store::recordings_in(path)? {
         let mut contents = Contents::open(&path)?;
         let select::Chosen { snapshot, remark } = select::choose(&mut contents, &path, at)?;
@@ -102,7 +112,13 @@ pub fn stuck(
         let since = |thread| history.streak(samples.last()?, thread).map(|streak| streak.not_run_since.realtime_ns);
         let not_run_since = samples.last().map_or_else(Vec::new, |last| last.threads.iter().map(since).collect());
         aside.damage = once_each(std::mem::take(&mut aside.damage), contents.damage());
-        seen.push(Seen { samples, finder: finder.with_bundle(store::bundled(&path)), not_run_since });
+        let found = Seen { samples, finder: finder.with_bundle(store::bundled(&path)), not_run_since };
+        // Two runs may have recorded one process: what was seen last counts.
+        match seen.iter_mut().find(|other| other.process() == found.process()) {
+            Some(other) if other.taken() < found.taken() => *other = found,
+            Some(_) => {}
+            None => seen.push(found),
+        }
     }
     Ok((why(out, &seen, format)?, aside))
 }

@@ -128,4 +128,6 @@ pub const HANGS: &[Row] = &[
     python("python queue", &["queue"], "lost-wakeup", "inferred"),
     row("shell flock", "sh", Script("sh", "flock.sh", &["@locked"]), "waits-for-file-lock", "proved"),
     row("shell fifo", "sh", Script("sh", "fifo.sh", &["@fifo"]), "waits-for-peer", "proved"),
+    // Its owner could only be released by the thread that waits for its end.
+    c("mutexes joined", "mutexes.c", &["joined"], "self-deadlock", "proved"),
 ];

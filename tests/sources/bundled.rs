@@ -72,6 +72,21 @@ fn a_bundle_can_be_added_while_the_process_has_the_files_and_cut_and_merge_carry
     assert!(!names.is_empty());
 }
 
+/// A file that the recording keeps without its debug information hid the one on this machine that
+/// has it.
+#[test]
+fn a_bundle_of_symbols_does_not_hide_lines() {
+    let built = Built::with("g++", &["-O2", "-g"], |_| {});
+    let victim = Victim::start(&mut Command::new(built.path("routes")));
+    let single = built.path("single.hangsnap");
+    succeed(hangsnap().arg(victim.pid()).arg("-o").arg(&single));
+    let show = || succeed(hangsnap().arg("show").arg(&single).arg("--all-frames"));
+    let before = show();
+    succeed(hangsnap().arg("bundle").arg(&single));
+    assert!(before.contains("routes.cc:"), "{before}");
+    assert_eq!(show(), before);
+}
+
 /// A file whose pieces are all lies must cost no more than it is.
 #[test]
 fn a_bundle_that_lies_is_not_used() {

@@ -31,6 +31,8 @@ __attribute__((noinline)) static int wait_here(int level, const struct node *nod
     unsigned long long big = 0xfedcba9876543210ull + level;
     short negative = -7;
     unsigned char byte = 200;
+    signed char below = -3;
+    char newline = '\n';
     float fraction = 1.5f;
     _Bool truth = 1;
     union either either = {.fraction = 2.0f};
@@ -44,11 +46,11 @@ __attribute__((noinline)) static int wait_here(int level, const struct node *nod
     if (level > 0) {
         int inner = level * 100;
         int result = wait_here(level - 1, node, text, color);
-        return result + inner + negative + byte + (int)fraction + truth + either.number + matrix[1][1] + many[0] + buffer[0] + (int)big;
+        return result + inner + negative + byte + below + newline + (int)fraction + truth + either.number + matrix[1][1] + many[0] + buffer[0] + (int)big;
     }
     pause();
     sink = (int)address->x + color + node->id + text[0] + (function != NULL);
-    return level + negative + byte + (int)fraction + truth + either.number + matrix[1][1] + many[0] + buffer[0] + (int)big;
+    return level + negative + byte + below + newline + (int)fraction + truth + either.number + matrix[1][1] + many[0] + buffer[0] + (int)big;
 }
 
 __attribute__((noinline)) static long keeps(long first, long second, char *third)

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use super::graph::{Graph, Node};
 use super::{Fault, Level, Link, Party, Process, Verdict};
-use crate::analysis::waits::{Kind, Proof};
+use crate::analysis::waits::{Kind, Proof, Wait, Who};
 use crate::model::Tid;
 
 pub(super) fn find(processes: &[Process<'_>], graph: &Graph) -> Vec<Verdict> {
@@ -25,18 +25,19 @@ pub(super) fn find(processes: &[Process<'_>], graph: &Graph) -> Vec<Verdict> {
 
 /// Whether another thread keeps the address of a lock and waits for something else: it may be about
 /// to unlock what it has not locked, which POSIX leaves undefined for a mutex that checks nothing,
-/// and programs do.
+/// and programs do. One that waits for the lock, or for the thread, never gets there.
 fn may_be_unlocked_by_another(process: &Process<'_>, number: usize) -> bool {
     let Some(wait) = process.waits.get(number).and_then(Option::as_ref) else { return false };
     let own = process.snapshot.threads[number].tid;
-    let is_queued = |tid: Tid| {
+    let is_held_up = |tid: Tid| {
         let place = process.snapshot.threads.binary_search_by_key(&tid, |thread| thread.tid);
         let other = place.ok().and_then(|place| process.waits.get(place)).and_then(Option::as_ref);
-        other.is_some_and(|other| other.resource == wait.resource)
+        let waits_for_it = |other: &Wait| other.holders.iter().any(|holder| holder.who == Who::Thread(own));
+        other.is_some_and(|other| other.resource == wait.resource || waits_for_it(other))
     };
     let references = &process.snapshot.wait_facts.references;
     let mut of_lock = references.iter().filter(|found| Some(found.lock) == wait.resource.address);
-    wait.resource.kind == Kind::Mutex && of_lock.any(|found| found.tid != own && !is_queued(found.tid))
+    wait.resource.kind == Kind::Mutex && of_lock.any(|found| found.tid != own && !is_held_up(found.tid))
 }
 
 fn cycle(processes: &[Process<'_>], graph: &Graph, members: Vec<Node>) -> Option<Verdict> {

@@ -62,6 +62,7 @@ fn value_fields(value: &Value) -> ValueFields<'_> {
             Absent::NotSaved => "not-saved",
             Absent::NotCaptured => "not-captured",
             Absent::Unreadable => "unreadable",
+            Absent::PastEnd => "past-end",
         }),
         fields: Vec::new(),
         length: None,

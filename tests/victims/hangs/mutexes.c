@@ -2,6 +2,7 @@
 //
 //   mutexes abba|ring|errorcheck|recursive|pi    each thread holds one and waits for the next one's
 //   mutexes twice                                a thread takes a normal mutex that it holds
+//   mutexes joined                               the same, and main has its address and waits for the thread's end
 //   mutexes convoy                               30 wait for one whose holder sleeps
 //   mutexes chain      A waits for B, B for C, and C reads from a pipe that stays empty
 #include "truth.h"
@@ -88,7 +89,8 @@ int main(int arguments, char **argument) {
     if (!strcmp(which, "pi")) must(!pthread_mutexattr_setprotocol(&kind, PTHREAD_PRIO_INHERIT), "inheritance");
     for (int i = 0; i < 3; i++) must(!pthread_mutex_init(&locks[i], &kind), "pthread_mutex_init");
 
-    int is_chain = !strcmp(which, "chain"), is_twice = !strcmp(which, "twice"), is_convoy = !strcmp(which, "convoy");
+    int is_chain = !strcmp(which, "chain"), is_joined = !strcmp(which, "joined"), is_twice = is_joined || !strcmp(which, "twice"), is_convoy = !strcmp(which, "convoy");
+    pthread_mutex_t *volatile kept = is_joined ? &locks[0] : NULL;
     if (is_chain) must(!pipe(ends), "pipe");
     if (is_chain || !strcmp(which, "ring")) count = 3;
     pthread_barrier_init(&all_hold, NULL, is_convoy ? 2 : (unsigned)count);
@@ -98,4 +100,5 @@ int main(int arguments, char **argument) {
     int last = is_convoy ? 30 : is_twice ? 0 : count - 1;
     for (int i = 1; i <= last; i++) start(i, is_chain ? linked : is_convoy ? waiter : member);
     pthread_join(first, NULL);
+    return kept != NULL;
 }
