@@ -191,7 +191,10 @@ fn answer(mut command: Command, limit: Duration) -> io::Result<String> {
     let status = await_end(&mut child, limit)?;
     let text = reader.join().unwrap_or_default();
     // `stuck` exits with 1 where something is stuck.
-    if text.is_empty() { Err(io::Error::other(status.to_string())) } else { Ok(text) }
+    match text.is_empty() {
+        true => Err(io::Error::other(format!("no snapshot of it is in the recording ({status}); is the disk full?"))),
+        false => Ok(text),
+    }
 }
 
 fn await_end(child: &mut Child, limit: Duration) -> io::Result<ExitStatus> {
