@@ -1,5 +1,5 @@
-//! Hostile debug information where variables are looked for: real programs of which some bytes of
-//! the debug sections were changed. Whatever they say of types, lists and expressions, there is an
+//! Hostile debug information where variables are looked for: real programs with some bytes of
+//! their debug sections changed. Whatever they say of types, lists and expressions, there is an
 //! answer in bounded time and memory.
 
 use std::fs;

@@ -65,7 +65,7 @@ fn a_trigger_is_quiet_after_the_daemon_was_started_again() {
     daemon.until("it looks for some time", |status| status["targets"][0]["snapshots"].as_u64() >= Some(4));
     assert!(!daemon.said().iter().any(|line| line.contains("more than 1")), "{:?}", daemon.said());
     assert_eq!(daemon.files("txt").len(), 1);
-    // Whoever asks for one gets one.
+    // An order gets one all the same.
     assert!(daemon.order(&["trigger"]).contains("an incident of 1 target"));
     daemon.signal(Signal::SIGUSR1);
     daemon.line_with("asked for");

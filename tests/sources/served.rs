@@ -78,7 +78,7 @@ fn debians_debuginfod_has_names_lines_and_sources_and_the_directory_is_shared_wi
     let report = asked(&built, "symbols", "", &theirs, &[]);
     assert!(array(&report["modules"]).iter().any(|module| module["files"][0]["found"] == "debuginfod"), "{report:#}");
 
-    // Sources, of which there is nothing here any more.
+    // Sources that are no longer here.
     fs::rename(built.path("routes.cc"), built.path("served/elsewhere.cc")).expect("it is ours");
     let source = |urls: &str| {
         let mut command = hangsnap();
