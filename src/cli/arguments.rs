@@ -136,6 +136,7 @@ const WHY_EXAMPLES: &str = "\
 Examples:
   hangsnap why 22780                      four samples within a second, then the answer
   hangsnap why 22780 22781                processes that may wait for each other, as one picture
+  hangsnap why --name nginx               all processes of a name; also --unit, --container, ..
   hangsnap why 22780 --once               from one sample: sooner, and less is proved
   hangsnap why 22780 --json | jq '.verdicts[] | {kind, proof, text}'
 
@@ -583,12 +584,14 @@ pub(super) struct SymbolsArguments {
 #[derive(Args, Debug)]
 pub(super) struct WhyArguments {
     /// The processes: their ids, or names of programs that run once
-    #[arg(value_name = "PID|NAME", required_unless_present = "pid", value_parser = any_text())]
+    #[arg(value_name = "PID|NAME", required_unless_present_any = ["pid", "selection"], value_parser = any_text())]
     pub(super) processes: Vec<String>,
     /// A process, as PID|NAME; may be given more than once
     #[arg(long, short, value_name = "PID|NAME", allow_negative_numbers = true, value_parser = any_text())]
     pub(super) pid: Vec<String>,
-    /// Answer from one sample instead of three
+    #[command(flatten)]
+    pub(super) selection: SelectionArguments,
+    /// Answer from one sample instead of four
     #[arg(long)]
     pub(super) once: bool,
     #[command(flatten)]

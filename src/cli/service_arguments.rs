@@ -9,6 +9,7 @@ use crate::daemon::{DEFAULT_SOCKET, Entry, Place};
 
 /// Which processes, by what they have in common. Each option adds those that it means.
 #[derive(Args, Debug, Default)]
+#[group(id = "selection", multiple = true)]
 pub(super) struct SelectionArguments {
     /// Programs of this name (`*` and `?` stand for any characters and for one); each that runs is
     /// a target

@@ -7,6 +7,7 @@ use super::arguments::{StuckArguments, WhyArguments};
 use super::configuration::{finder, wanted};
 use super::output::output;
 use super::patience::Patience;
+use super::service::selected;
 use super::{explain, finish, finish_with, format};
 use crate::capture::Tracer;
 use crate::model::StopMode;
@@ -22,11 +23,12 @@ const ONCE: Times = Times { samples: 1, apart: Duration::ZERO };
 
 /// Looks at live processes.
 pub(super) fn live(arguments: &WhyArguments) -> anyhow::Result<ExitCode> {
-    let WhyArguments { processes, pid, once, files, print } = arguments;
+    let WhyArguments { processes, pid, selection, once, files, print } = arguments;
     let (mut options, finder) = (CaptureOptions::default(), finder(files)?);
     let mut targets: Vec<Target> = Vec::new();
-    for word in pid.iter().chain(processes) {
-        let wanted = wanted(word)?;
+    let mut all = pid.iter().chain(processes).map(|word| wanted(word)).collect::<anyhow::Result<Vec<_>>>()?;
+    all.extend(selected(selection)?);
+    for wanted in all {
         let opened = Target::open(&wanted, options.stop).or_else(|error| match error {
             // What another tracer holds can be read in place, and that it does is the answer.
             process::Error::AlreadyTraced { .. } => {

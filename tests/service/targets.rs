@@ -17,6 +17,9 @@ fn a_name_that_runs_several_times_is_several_targets_and_new_ones_are_found() {
     let first = [start(), start()];
     let daemon = Daemon::start("every = \"500ms\"\n[[target]]\nname = \"manifold\"\n");
     daemon.until_targets(2);
+    let why = run(hangsnap().args(["why", "--name", "manifold", "--once", "--json"]));
+    let picture: serde_json::Value = serde_json::from_slice(&why.stdout).expect("JSON");
+    assert_eq!(picture["processes"].as_array().map(Vec::len), Some(2), "all are one picture: {picture}");
     let begun = Instant::now();
     let third = start();
     daemon.until_targets(3);
