@@ -192,7 +192,9 @@ fn answer(mut command: Command, limit: Duration) -> io::Result<String> {
     let text = reader.join().unwrap_or_default();
     // `stuck` exits with 1 where something is stuck.
     match text.is_empty() {
-        true => Err(io::Error::other(format!("no snapshot of it is in the recording ({status}); is the disk full?"))),
+        true => Err(io::Error::other(format!(
+            "`hangsnap stuck` printed nothing ({status}); its snapshots may not be stored: is the disk full?"
+        ))),
         false => Ok(text),
     }
 }
